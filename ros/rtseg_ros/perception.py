@@ -1,0 +1,58 @@
+"""The node `perception`: lanes and instances of one camera, each frame received, decoded and kept in memory once."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtseg.frame import Frame
+from rtseg.media.overlay import draw_instances, draw_lanes
+from rtseg.results import Instances, Lanes
+from rtseg_ros import lifecycle
+from rtseg_ros.instances import InstanceOutputs, without_doubtful_instances
+from rtseg_ros.lanes import LaneOutputs, without_doubtful_lanes
+from rtseg_ros.node import CameraMessage, FrameNode, Task
+from rtseg_ros.overlays import OverlayOutput
+from rtseg_ros.parameters import PerceptionParameters
+
+
+class PerceptionNode(FrameNode):
+    """Publishes what the nodes `lanes` and `instances` would, under the same names, and one overlay of both.
+
+    Lanes come first and are published before the instances of the frame are looked for.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("perception", PerceptionParameters)
+
+    def open_tasks(self) -> list[Task]:
+        """Lanes, then instances."""
+        return [LaneOutputs(self, "lanes_model", "lanes/"), InstanceOutputs(self, "instances_model", "instances/")]
+
+    def open_outputs(self) -> None:
+        """The overlay of both."""
+        self._both = OverlayOutput(self, "~/")
+
+    def publish_all(self, message: CameraMessage, frame: Frame, results: list[Any]) -> None:
+        """Draw lanes over instances."""
+        self._both.publish(message.header, lambda: self._draw(frame, *results))
+
+    def _draw(self, frame: Frame, lanes: Lanes, instances: Instances) -> NDArray[np.uint8]:
+        lanes = without_doubtful_lanes(lanes, self.parameters.min_confidence)
+        instances = without_doubtful_instances(instances, self.parameters.min_score)
+        spent = sum(lanes.times.values()) + sum(instances.times.values())
+        caption = f"{spent:.1f} ms   {len(lanes)} lanes   {len(instances)} objects"
+        classes = self.pipelines[1].card.classes
+        return draw_lanes(draw_instances(frame.image, instances, classes, caption=""), lanes, caption)
+
+
+def main() -> None:
+    """Run the node until SIGINT or SIGTERM."""
+    sys.exit(lifecycle.run(PerceptionNode))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""The ament_python package `rtseg`: the nodes. The library they run on is the Python package rtseg."""
+
+from glob import glob
+
+from setuptools import setup
+
+SHARE = "share/rtseg"
+
+setup(
+    # The ament package is `rtseg` (package.xml); the Python distribution has a name of its own, or its metadata in the
+    # workspace would hide the library's.
+    name="rtseg_ros",
+    version="0.1.0",
+    description="Lane masks and instance masks from a camera topic, at camera rate",
+    license="Apache-2.0",
+    packages=["rtseg_ros"],
+    data_files=[
+        ("share/ament_index/resource_index/packages", ["resource/rtseg"]),
+        (SHARE, ["package.xml"]),
+        (f"{SHARE}/config", glob("config/*")),
+        (f"{SHARE}/launch", glob("launch/*.launch.py")),
+        (f"{SHARE}/rviz", glob("rviz/*")),
+        (f"{SHARE}/foxglove", glob("foxglove/*")),
+    ],
+    install_requires=["setuptools"],
+    zip_safe=True,
+    entry_points={
+        "console_scripts": [
+            "instances = rtseg_ros.instances:main",
+            "lanes = rtseg_ros.lanes:main",
+            "perception = rtseg_ros.perception:main",
+            "player = rtseg_ros.player:main",
+            "recorder = rtseg_ros.recorder:main",
+        ]
+    },
+)

@@ -1,0 +1,29 @@
+"""Lane and instance masks at camera rate.
+
+>>> pipeline = rtseg.load("lanes-lite")
+>>> lanes = pipeline(image)  # (H, W, 3) uint8 BGR
+>>> lanes.mask, lanes.ids, lanes.sample([400, 500, 600])
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rtseg.errors import RtsegError
+from rtseg.frame import Frame
+from rtseg.results import Instances, Lanes
+
+if TYPE_CHECKING:
+    from rtseg.runtime import Pipeline, load
+
+__version__ = "0.1.0"
+__all__ = ["Frame", "Instances", "Lanes", "Pipeline", "RtsegError", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    # The runtime pulls in Numba and ONNX Runtime, which the torch side and the renderer do without.
+    if name in ("load", "Pipeline"):
+        import rtseg.runtime
+
+        return getattr(rtseg.runtime, name)
+    raise AttributeError(f"module 'rtseg' has no attribute {name!r}")

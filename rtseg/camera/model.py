@@ -1,0 +1,244 @@
+"""A pinhole camera with plumb-bob distortion, where it is mounted, and its YAML file."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from rtseg.errors import CalibrationError
+
+
+@dataclass(frozen=True)
+class Mount:
+    """Where the camera sits: the vehicle frame is x forward, y left, z up, with its origin on the ground.
+
+    Attributes:
+        height: metres above the ground.
+        pitch: radians, positive looks down.
+        roll: radians, positive lowers the right side.
+        yaw: radians, positive looks left.
+        position: metres (forward, left) from the vehicle frame's origin.
+    """
+
+    height: float = 1.5
+    pitch: float = 0.0
+    roll: float = 0.0
+    yaw: float = 0.0
+    position: tuple[float, float] = (0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        numbers = (self.height, self.pitch, self.roll, self.yaw, *self.position)
+        if len(self.position) != 2 or not all(math.isfinite(number) for number in numbers) or self.height <= 0:
+            raise CalibrationError(
+                f"expected a mount with finite angles, position (x, y) and height over 0, got {self}"
+            )
+
+    def rotation(self) -> NDArray[np.float64]:
+        """(3, 3) matrix from the camera's optical axes (x right, y down, z forward) to the vehicle frame's."""
+        cr, sr = math.cos(self.roll), math.sin(self.roll)
+        cp, sp = math.cos(self.pitch), math.sin(self.pitch)
+        cy, sy = math.cos(self.yaw), math.sin(self.yaw)
+        roll = np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]])
+        pitch = np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]])
+        yaw = np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]])
+        return yaw @ pitch @ roll @ np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Intrinsics in pixels of an image of `width` x `height`, and the mount.
+
+    Attributes:
+        width: image width.
+        height: image height.
+        K: (3, 3) float64, ``[[fx, 0, cx], [0, fy, cy], [0, 0, 1]]``; pixel centres are whole numbers.
+        distortion: (5,) float64 plumb-bob coefficients k1, k2, p1, p2, k3.
+        mount: where the camera sits on the vehicle.
+        name: name of the camera.
+    """
+
+    width: int
+    height: int
+    K: NDArray[np.float64]
+    distortion: NDArray[np.float64] = field(default_factory=lambda: np.zeros(5))
+    mount: Mount = field(default_factory=Mount)
+    name: str = "camera"
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.height < 1:
+            raise CalibrationError(f"expected a camera image of at least 1x1, got {self.width}x{self.height}")
+        matrix, distortion = np.array(self.K, np.float64), np.array(self.distortion, np.float64).ravel()
+        if matrix.shape != (3, 3) or distortion.shape != (5,):
+            raise CalibrationError(
+                f"expected a 3x3 camera matrix and 5 distortion coefficients, got {matrix.shape} and {distortion.shape}"
+            )
+        if not (np.isfinite(matrix).all() and np.isfinite(distortion).all()):
+            raise CalibrationError("expected finite camera parameters, got NaN or infinite values")
+        if matrix[0, 0] <= 0 or matrix[1, 1] <= 0 or matrix[2].tolist() != [0, 0, 1] or matrix[1, 0] or matrix[0, 1]:
+            raise CalibrationError(
+                "expected a camera matrix [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] with fx and fy over 0, got "
+                f"{matrix.tolist()}"
+            )
+        matrix.flags.writeable = distortion.flags.writeable = False
+        object.__setattr__(self, "K", matrix)
+        object.__setattr__(self, "distortion", distortion)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Camera):
+            return NotImplemented
+        mine, theirs = ((c.width, c.height, c.mount, c.name) for c in (self, other))
+        return mine == theirs and np.array_equal(self.K, other.K) and np.array_equal(self.distortion, other.distortion)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def scaled(self, width: int, height: int) -> Camera:
+        """Give the same camera for its image resized to `width` x `height`.
+
+        Raises:
+            CalibrationError: if the size is not at least 1x1.
+        """
+        sx, sy = width / self.width, height / self.height
+        matrix = self.K.copy()
+        matrix[0, 0] *= sx
+        matrix[1, 1] *= sy
+        # Pixel (0, 0) is the centre of the first pixel: its corner (-0.5, -0.5) is what stays in place.
+        matrix[0, 2] = (matrix[0, 2] + 0.5) * sx - 0.5
+        matrix[1, 2] = (matrix[1, 2] + 0.5) * sy - 0.5
+        return replace(self, width=width, height=height, K=matrix)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Camera:
+        """Read a camera file: ROS camera_info YAML and, optionally, a block ``rtseg_extrinsics``.
+
+        Raises:
+            CalibrationError: if the file cannot be read or a field is missing, unknown or wrong; it names the field.
+        """
+        try:
+            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise CalibrationError(f"expected a camera YAML file at {path}: {error}") from error
+        try:
+            return _parse(content)
+        except CalibrationError as error:
+            raise CalibrationError(f"{path}: {error}") from error
+
+    def save(self, path: str | Path, comment: str = "") -> None:
+        """Write the camera as YAML that ROS's camera_info_manager reads too; `comment` goes above it.
+
+        Raises:
+            CalibrationError: if the file cannot be written.
+        """
+        projection = np.hstack([self.K, np.zeros((3, 1))])
+        content = {
+            "image_width": self.width,
+            "image_height": self.height,
+            "camera_name": self.name,
+            "camera_matrix": _matrix(self.K),
+            "distortion_model": "plumb_bob",
+            "distortion_coefficients": _matrix(self.distortion[None]),
+            "rectification_matrix": _matrix(np.eye(3)),
+            "projection_matrix": _matrix(projection),
+            "rtseg_extrinsics": {
+                "height_m": float(self.mount.height),
+                "pitch_deg": _degrees(self.mount.pitch),
+                "roll_deg": _degrees(self.mount.roll),
+                "yaw_deg": _degrees(self.mount.yaw),
+                "forward_m": float(self.mount.position[0]),
+                "left_m": float(self.mount.position[1]),
+            },
+        }
+        text = "".join(f"# {line}\n" for line in comment.splitlines())
+        text += yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=120)
+        try:
+            Path(path).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise CalibrationError(f"the camera file {path} cannot be written: {error}") from error
+
+
+def _degrees(radians: float) -> float:
+    return round(math.degrees(radians), 12)
+
+
+def _matrix(values: NDArray[np.float64]) -> dict[str, Any]:
+    return {"rows": values.shape[0], "cols": values.shape[1], "data": [float(value) for value in values.ravel()]}
+
+
+_FIELDS = {
+    "image_width",
+    "image_height",
+    "camera_name",
+    "camera_matrix",
+    "distortion_model",
+    "distortion_coefficients",
+    "rectification_matrix",
+    "projection_matrix",
+    "binning_x",
+    "binning_y",
+    "roi",
+}
+_EXTRINSICS = ("height_m", "pitch_deg", "roll_deg", "yaw_deg", "forward_m", "left_m")
+
+
+def _parse(content: object) -> Camera:
+    if not isinstance(content, dict):
+        raise CalibrationError(f"expected a mapping as ROS camera_info YAML has it, got {type(content).__name__}")
+    unknown = [str(key) for key in content if key not in _FIELDS and key != "rtseg_extrinsics"]
+    if unknown:
+        raise CalibrationError(
+            f"unknown field {unknown[0]}; expected those of ROS camera_info YAML and rtseg_extrinsics"
+        )
+    model = content.get("distortion_model", "plumb_bob")
+    if model != "plumb_bob":
+        raise CalibrationError(f"expected distortion_model plumb_bob, got {model!r}; calibrate with that model")
+    distortion = _array(content, "distortion_coefficients", None).ravel()
+    if distortion.size not in (0, 4, 5):
+        raise CalibrationError(f"expected 4 or 5 distortion_coefficients, got {distortion.size}")
+    width, height = (_number(content, key) for key in ("image_width", "image_height"))
+    if width != int(width) or height != int(height):
+        raise CalibrationError(f"expected whole image_width and image_height, got {width} and {height}")
+    extrinsics = content.get("rtseg_extrinsics")
+    return Camera(
+        width=int(width),
+        height=int(height),
+        K=_array(content, "camera_matrix", (3, 3)),
+        distortion=np.pad(distortion, (0, 5 - distortion.size)),
+        mount=Mount() if extrinsics is None else _parse_mount(extrinsics),
+        name=str(content.get("camera_name", "camera")),
+    )
+
+
+def _parse_mount(content: object) -> Mount:
+    if not isinstance(content, dict) or "height_m" not in content:
+        raise CalibrationError("expected rtseg_extrinsics to be a mapping with at least height_m")
+    unknown = [str(key) for key in content if key not in _EXTRINSICS]
+    if unknown:
+        raise CalibrationError(f"unknown field rtseg_extrinsics.{unknown[0]}; expected {', '.join(_EXTRINSICS)}")
+    height, pitch, roll, yaw, forward, left = (_number(content, key, 0.0) for key in _EXTRINSICS)
+    return Mount(height, math.radians(pitch), math.radians(roll), math.radians(yaw), (forward, left))
+
+
+def _number(content: dict[str, Any], key: str, default: float | None = None) -> float:
+    value = content.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise CalibrationError(f"expected a finite number for {key}, got {value!r}")
+    return float(value)
+
+
+def _array(content: dict[str, Any], key: str, shape: tuple[int, int] | None) -> NDArray[np.float64]:
+    block = content.get(key)
+    try:
+        rows, columns, data = int(block["rows"]), int(block["cols"]), block["data"]  # type: ignore[index]
+        values = np.array(data, np.float64).reshape(rows, columns)
+    except (TypeError, KeyError, ValueError) as error:
+        raise CalibrationError(
+            f"expected {key} with rows, cols and rows x cols numbers in data, got {block!r}"
+        ) from error
+    if shape is not None and values.shape != shape:
+        raise CalibrationError(f"expected {key} of {shape[0]}x{shape[1]}, got {rows}x{columns}")
+    return values

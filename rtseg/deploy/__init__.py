@@ -1,0 +1,1 @@
+"""From a trained network to a file the runtime loads: ONNX export and quantisation."""

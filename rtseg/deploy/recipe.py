@@ -1,0 +1,122 @@
+"""An int8 calibration as a file: what was drawn, how ranges were chosen, what it gave; enough to do it again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from rtseg.errors import MediaError, ModelError
+
+Method = Literal["minmax", "percentile", "entropy"]
+Kind = Literal["bag", "video", "pictures", "rendered"]
+FIRST_RENDERED_SEED = 700_000  # away from the seeds that training and evaluation draw
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(_Strict):
+    """Frames that were drawn from one source: its name, and what it was."""
+
+    name: str
+    kind: Kind
+    frames: Annotated[int, Field(ge=0)]
+
+
+class Settings(_Strict):
+    """What a calibration is to do.
+
+    Attributes:
+        frames: most frames to draw from each source.
+        rendered: frames to render beside them.
+        first_rendered_seed: seed of the first rendered frame; the next one's is one more.
+        seed: of the draw from sources that have more than `frames`.
+        method: how an activation's range is chosen.
+        in_float: layers to leave in float from the start, beside the head; sensitive ones are added as they are found.
+        evaluation_frames: frames to render for the metric where no folder is given.
+    """
+
+    frames: Annotated[int, Field(gt=0)] = 64
+    rendered: Annotated[int, Field(ge=0)] = 0
+    first_rendered_seed: Annotated[int, Field(ge=0)] = FIRST_RENDERED_SEED
+    seed: Annotated[int, Field(ge=0)] = 0
+    method: Method = "minmax"
+    in_float: tuple[str, ...] = ()
+    evaluation_frames: Annotated[int, Field(gt=0)] = 60
+
+
+class FileResult(_Strict):
+    """One network file: its metric, what that is below fp32, and its hash."""
+
+    value: float
+    lost_points: float
+    sha256: str
+
+
+class Results(_Strict):
+    """What the calibration gave.
+
+    Attributes:
+        sources: what the frames were drawn from, in order.
+        fp32_sha256: the network that was quantised.
+        metric: the gated metric.
+        dataset: what it was measured on.
+        allowed_loss_points: what the card lets int8 cost.
+        files: by file name.
+    """
+
+    sources: tuple[Source, ...]
+    fp32_sha256: str
+    metric: str
+    dataset: str
+    allowed_loss_points: float
+    files: dict[str, FileResult]
+
+
+class Recipe(_Strict):
+    """A calibration recipe, stored as ``calibration/int8/<model>.yaml``."""
+
+    version: Literal[1] = 1
+    model: str
+    settings: Settings
+    results: Results | None = None
+
+    @classmethod
+    def load(cls, path: Path) -> Recipe:
+        """Read and validate a recipe.
+
+        Raises:
+            ModelError: the file is missing, no YAML, or a field is wrong; the message names the field.
+        """
+        try:
+            content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+            return cls.model_validate(content)
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ModelError(f"expected a calibration recipe at {path}: {error}") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"]) or "the recipe"
+            raise ModelError(f"the calibration recipe {path} does not validate: {field}: {first['msg']}") from error
+
+    def dump(self, path: Path) -> None:
+        """Write the recipe.
+
+        Raises:
+            MediaError: it cannot be written.
+        """
+        content = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, width=110, allow_unicode=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, encoding="utf-8")
+        except OSError as error:
+            raise MediaError(f"expected to write a recipe to {path.parent}, got {error}; check the disk") from error
+
+    def same_files(self, hashes: dict[str, str]) -> bool | None:
+        """Whether a calibration gave the files that this recipe gave before; None where it does not tell."""
+        if self.results is None:
+            return None
+        return {name: entry.sha256 for name, entry in self.results.files.items()} == hashes

@@ -1,0 +1,47 @@
+"""The errors rtseg raises on bad input: one sentence each, saying what was expected, what came and how to mend it.
+
+The command line turns every :class:`RtsegError` into that sentence and exit code 2; the ROS node turns it into a
+counted drop and a diagnostic.
+"""
+
+from __future__ import annotations
+
+
+class RtsegError(Exception):
+    """Base of every error that rtseg raises on purpose."""
+
+
+class ImageError(RtsegError):
+    """A frame that cannot be used: zero size, truncated data, wrong step, unknown encoding."""
+
+
+class MediaError(RtsegError):
+    """A bag, video or image folder that cannot be read or written."""
+
+
+class ModelError(RtsegError):
+    """A model that cannot be loaded: unknown name, bad card, wrong hash, outputs that do not fit the card."""
+
+
+class BackendError(RtsegError):
+    """A backend that is not installed, cannot run this model, or failed while running it."""
+
+
+class CalibrationError(RtsegError):
+    """Camera parameters or calibration pictures that do not fit."""
+
+
+class DatasetError(RtsegError):
+    """Labels or data set folders that do not parse."""
+
+
+class GroupingError(RtsegError, ValueError):
+    """Head maps, affinities or parameters that a grouping method or an op cannot take."""
+
+
+class ConfigError(RtsegError):
+    """A training or evaluation configuration that does not validate."""
+
+
+class WeakSupervisionError(RtsegError, ValueError):
+    """Keywords, proposals or a retention ratio from which no labels can be made."""

@@ -1,0 +1,1 @@
+"""Scores of lanes and instances, replay of bags, and the report."""

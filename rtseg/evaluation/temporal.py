@@ -1,0 +1,123 @@
+"""How steady lanes are through time, judged without truth."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtseg.ops.assignment import assign
+from rtseg.results import Lanes
+
+_ROWS = 24
+_MEMORY = 5  # frames that a lane may be missing before its return counts as another lane
+_NEAR = 0.03  # of the image's width: how far apart two lanes in neighbouring frames may be and still be the same
+
+
+@dataclass(frozen=True)
+class TemporalScore:
+    """Estimates over a run.
+
+    Attributes:
+        frames: frames looked at.
+        lanes: lanes seen in all of them together.
+        id_switches: times a line went on at its place under another id.
+        flicker_frames: frames in which a line was missing that was there before and after (up to 5 frames).
+        jitter: median over lanes and frames of how far, in pixels, a line lies from the middle of its places in the
+            frames before and after; steady motion does not count.
+    """
+
+    frames: int
+    lanes: int
+    id_switches: int
+    flicker_frames: int
+    jitter: float
+
+    @property
+    def flicker(self) -> float:
+        """Share of frames that flicker."""
+        return self.flicker_frames / self.frames if self.frames else 0.0
+
+
+class TemporalLog:
+    """Collects lanes frame by frame."""
+
+    def __init__(self) -> None:
+        self._frames = 0
+        self._lanes = 0
+        self._switches = 0
+        self._flickers: set[int] = set()
+        self._jitter: list[float] = []
+        # id -> (frame, x at the rows) of where each lane was last seen
+        self._last: dict[int, tuple[int, NDArray[np.float64]]] = {}
+        self._recent: deque[dict[int, NDArray[np.float64]]] = deque(maxlen=2)
+
+    def reset(self) -> None:
+        """Forget where lanes were, as when the recording jumps; counts stay."""
+        self._last.clear()
+        self._recent.clear()
+
+    def update(self, lanes: Lanes) -> None:
+        """Add one frame."""
+        height, width = lanes.mask.shape
+        now = self._frames
+        sampled = lanes.sample(np.linspace(0.5 * height, height - 1, _ROWS))
+        current = {int(i): x for i, x in zip(lanes.ids, sampled, strict=True) if np.isfinite(x).any()}
+        remembered = {i: x for i, (seen, x) in self._last.items() if now - seen <= _MEMORY}
+        for identity in current.keys() & remembered.keys():
+            missing = range(self._last[identity][0] + 1, now)
+            self._flickers.update(missing)
+        self._count_switches(current, remembered, _NEAR * width)
+        if len(self._recent) == 2:
+            before, middle = self._recent
+            for identity in before.keys() & middle.keys() & current.keys():
+                residual = np.abs(middle[identity] - (before[identity] + current[identity]) / 2)
+                if np.isfinite(residual).any():
+                    self._jitter.append(float(np.nanmean(residual)))
+        self._last.update({identity: (now, x) for identity, x in current.items()})
+        self._recent.append(current)
+        self._frames += 1
+        self._lanes += len(current)
+
+    def score(self) -> TemporalScore:
+        """The estimates so far."""
+        jitter = float(np.median(self._jitter)) if self._jitter else 0.0
+        return TemporalScore(self._frames, self._lanes, self._switches, len(self._flickers), jitter)
+
+    def _count_switches(
+        self, current: dict[int, NDArray[np.float64]], remembered: dict[int, NDArray[np.float64]], near: float
+    ) -> None:
+        # Lanes that kept their id explain each other; what is left over may be one line under two ids.
+        new = [i for i in current if i not in remembered]
+        gone = [i for i in remembered if i not in current]
+        distances = np.full((len(new), len(gone)), np.inf)
+        for r, i in enumerate(new):
+            for c, j in enumerate(gone):
+                distance = np.abs(current[i] - remembered[j])
+                if np.isfinite(distance).any():
+                    distances[r, c] = np.nanmean(distance)
+        for c in assign(distances, near):
+            if c >= 0:
+                self._switches += 1
+                del self._last[gone[c]]
+        # Two lines that exchanged their ids are both in both frames.
+        kept = [i for i in current if i in remembered]
+        for a in kept:
+            for b in kept:
+                if a < b and _crossed(current[a], current[b], remembered[a], remembered[b], near):
+                    self._switches += 2
+
+
+def _crossed(
+    a: NDArray[np.float64], b: NDArray[np.float64], old_a: NDArray[np.float64], old_b: NDArray[np.float64], near: float
+) -> bool:
+    with np.errstate(invalid="ignore"):
+        across, along = (
+            np.stack([np.abs(a - old_b), np.abs(b - old_a)]),
+            np.stack([np.abs(a - old_a), np.abs(b - old_b)]),
+        )
+    if not (np.isfinite(across).any(axis=1).all() and np.isfinite(along).any(axis=1).all()):
+        return False
+    return bool(np.nanmean(across, axis=1).max() < near < np.nanmean(along, axis=1).min())

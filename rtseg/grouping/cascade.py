@@ -1,0 +1,305 @@
+"""Cascade-GAEC: segments found on coarse maps, refined and completed on finer ones (DaffNet, 3.5, algorithm 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from rtseg.errors import GroupingError
+from rtseg.grouping.affinity_union import merge_regions
+from rtseg.grouping.association import follow_strongest
+from rtseg.grouping.grouped import GroupedInstances, channel_means, renumber
+from rtseg.grouping.position_aware import pa_gaec, segment_affinity
+from rtseg.ops.adjacency import collect_edges, grid_edges, quantize_affinity, quantize_threshold
+
+FOUR_NEIGHBOURS = ((0, 1), (1, 0), (0, -1), (-1, 0))
+"""Order of a level's affinity channels: right, lower, left, upper neighbour; two channels are the first two."""
+
+
+@dataclass(frozen=True)
+class CascadeLevel:
+    """The heads' maps at one stride.
+
+    Attributes:
+        affinity: (4 or 2, h, w) floats in [0, 1] to the right, lower, left and upper neighbour (the first two suffice).
+        semantic: (C, h, w) class probabilities.
+        embedding: (k, h, w) grouping embedding; None leaves PA-GAEC out at this level.
+        stride: input pixels a map pixel.
+    """
+
+    affinity: NDArray[np.floating]
+    semantic: NDArray[np.floating]
+    embedding: NDArray[np.floating] | None
+    stride: int
+
+
+def cascade_gaec(
+    levels: Sequence[CascadeLevel],
+    background: Literal["exclude", "reopen"],
+    background_classes: Sequence[int] = (0,),
+    threshold: float = 0.5,
+    position_threshold: float = 0.5,
+    beta: float = 0.5,
+    min_pixels: int = 4,
+    min_area: int = 64,
+    final: Literal["gaec", "association"] = "gaec",
+    max_segments: int = 512,
+) -> GroupedInstances:
+    """Find instances from coarse to fine.
+
+    At each level the labels of the level before are upsampled (nearest), pixels on the boundary of two labels are
+    reopened, and GAEC with mean linkage groups segments and single pixels by the level's affinities. Segments of fewer
+    than `min_pixels` map pixels are let go, to be found again at a finer level. PA-GAEC then joins segments that do not
+    touch by embedding, semantics and position.
+
+    Args:
+        levels: from coarse to fine; strides fall by whole factors, each map as large as its stride asks for.
+        background: "exclude" keeps pixels whose best class is a background class out of the graph, at every level;
+            "reopen" lets every pixel take part, drops segments whose mean best class is a background class, and
+            reopens their pixels at the next level. The second costs many times more (see docs/grouping.md).
+        background_classes: channels of `semantic` that are no objects.
+        threshold: of GAEC and association.
+        position_threshold: of PA-GAEC.
+        beta: of PA-GAEC's position factors.
+        min_pixels: smallest segment of a level, in its own pixels.
+        min_area: smallest instance, in input pixels.
+        final: what groups the last level: "gaec" (then PA-GAEC), or "association", algorithm 4, faster and coarser.
+        max_segments: PA-GAEC is quadratic in segments; beyond this the smallest stay as they are.
+
+    Returns:
+        Labels at the size of the last level, with the class of the largest mean probability that is no background
+        class, and that probability as score.
+
+    Raises:
+        GroupingError: before any work, on maps, strides or parameters that do not fit.
+    """
+    _check(levels, background, background_classes, min_pixels, min_area, final, max_segments)
+    limit = quantize_threshold(threshold)
+    quantised = [quantize_affinity(level.affinity, FOUR_NEIGHBOURS[: len(level.affinity)]) for level in levels]
+    is_background = np.zeros(levels[0].semantic.shape[0], dtype=np.bool_)
+    is_background[list(background_classes)] = True
+    labels: NDArray[np.int32] = np.zeros((0, 0), dtype=np.int32)
+    for i, (level, (weights, steps)) in enumerate(zip(levels, quantised, strict=True)):
+        semantic = np.ascontiguousarray(level.semantic, dtype=np.float32)
+        if background == "exclude":
+            inside = foreground(semantic, is_background)
+        else:
+            inside = np.ones(weights.shape[1:], dtype=np.bool_)
+        factor = levels[i - 1].stride // level.stride if i else 1
+        seeds: NDArray[np.int32] = reopen(labels, factor, inside) if i else np.zeros(weights.shape[1:], dtype=np.int32)
+        last = i == len(levels) - 1
+        if last and final == "association":
+            follow_strongest(seeds, weights, steps, inside, limit)
+            labels, count = seeds, int(seeds.max())
+        else:
+            parts, parts_count = number_seeds(seeds, inside)
+            edges = collect_edges(parts, parts_count, *grid_edges(weights, steps))
+            labels = np.empty_like(parts)
+            count = merge_regions(parts.reshape(-1), parts_count, *edges, float(limit), labels.reshape(-1))
+        labels, count = _drop_small(labels, count, min_pixels)
+        if count and level.embedding is not None and not (last and final == "association"):
+            labels, count = _join_apart(labels, count, level, semantic, position_threshold, beta, max_segments)
+        if background == "reopen" and count and not last:
+            means, _ = channel_means(labels.reshape(-1), count, semantic.reshape(len(semantic), -1))
+            labels, count = _select(labels, ~is_background[means.argmax(axis=1)])
+    return _finish(labels, count, levels[-1], is_background, background, min_area)
+
+
+def _check(
+    levels: Sequence[CascadeLevel],
+    background: str,
+    background_classes: Sequence[int],
+    min_pixels: int,
+    min_area: int,
+    final: str,
+    max_segments: int,
+) -> None:
+    if len(levels) == 0:
+        raise GroupingError("expected at least one level, got none")
+    if background not in ("exclude", "reopen"):
+        raise GroupingError(f'expected background "exclude" or "reopen", got {background!r}')
+    if final not in ("gaec", "association"):
+        raise GroupingError(f'expected final "gaec" or "association", got {final!r}')
+    if min_pixels < 1 or min_area < 0 or max_segments < 0:
+        raise GroupingError(
+            f"expected min_pixels of 1 or more, min_area and max_segments of 0 or more, got {min_pixels}, {min_area} "
+            f"and {max_segments}"
+        )
+    classes = np.shape(levels[0].semantic)[0] if np.ndim(levels[0].semantic) == 3 else 0
+    if not all(0 <= c < classes for c in background_classes):
+        raise GroupingError(f"expected background classes in 0..{classes - 1}, got {tuple(background_classes)}")
+    if len(set(background_classes)) == classes:
+        raise GroupingError(f"expected at least one class that is no background, got {classes} classes in all")
+    for i, level in enumerate(levels):
+        channels = np.shape(level.affinity)[0] if np.ndim(level.affinity) == 3 else 0
+        if channels not in (2, 4):
+            raise GroupingError(f"expected affinities (2 or 4, h, w), got {np.shape(level.affinity)}")
+        size = np.shape(level.affinity)[1:]
+        for name, maps in (("semantic", level.semantic), ("embedding", level.embedding)):
+            if maps is None:
+                continue
+            if np.ndim(maps) != 3 or np.shape(maps)[1:] != size or np.asarray(maps).dtype.kind != "f":
+                raise GroupingError(
+                    f"expected {name} maps as floats (C, {size[0]}, {size[1]}) like the affinities, "
+                    f"got {np.asarray(maps).dtype} {np.shape(maps)}"
+                )
+            # one pass: a sum is finite only if all values are (or absurdly large)
+            if not np.isfinite(np.sum(maps)) or (name == "semantic" and np.min(maps) < 0):
+                raise GroupingError(f"expected finite {name} maps, semantics of 0 or more: apply the softmax first")
+        if np.shape(level.semantic)[0] != classes:
+            raise GroupingError(f"expected {classes} classes at every level, got {np.shape(level.semantic)[0]}")
+        if level.stride < 1:
+            raise GroupingError(f"expected a stride of 1 or more, got {level.stride}")
+        if i:
+            coarse = levels[i - 1]
+            factor = coarse.stride // level.stride
+            wanted = tuple(-(-n // max(factor, 1)) for n in size)
+            if factor < 1 or coarse.stride % level.stride or wanted != np.shape(coarse.affinity)[1:]:
+                raise GroupingError(
+                    f"expected levels from coarse to fine, strides in whole factors, got stride {coarse.stride} "
+                    f"{np.shape(coarse.affinity)[1:]} before stride {level.stride} {size}"
+                )
+
+
+@njit(cache=True, nogil=True)
+def foreground(semantic, is_background):  # type: ignore[no-untyped-def]
+    """Say where the best class (ties: the lower) is no background class; semantic (C, h, w) float32."""
+    classes, height, width = semantic.shape
+    inside = np.empty((height, width), dtype=np.bool_)
+    best = np.empty(width, dtype=np.float32)
+    for y in range(height):
+        for x in range(width):
+            best[x] = semantic[0, y, x]
+            inside[y, x] = not is_background[0]
+        for c in range(1, classes):
+            thing = not is_background[c]
+            for x in range(width):
+                better = semantic[c, y, x] > best[x]
+                best[x] = semantic[c, y, x] if better else best[x]
+                inside[y, x] = thing if better else inside[y, x]
+    return inside
+
+
+@njit(cache=True, nogil=True)
+def reopen(labels, factor, inside):  # type: ignore[no-untyped-def]
+    """Upsample labels (nearest) to the size of `inside`, and unlabel pixels on boundaries and outside (figure 4)."""
+    height, width = inside.shape
+    out = np.zeros((height, width), dtype=np.int32)
+    for y in range(height):
+        cy = y // factor
+        up = max(y - 1, 0) // factor
+        down = min(y + 1, height - 1) // factor
+        for x in range(width):
+            cx = x // factor
+            label = labels[cy, cx]
+            if (
+                label > 0
+                and inside[y, x]
+                and labels[up, cx] == label
+                and labels[down, cx] == label
+                and labels[cy, max(x - 1, 0) // factor] == label
+                and labels[cy, min(x + 1, width - 1) // factor] == label
+            ):
+                out[y, x] = label
+    return out
+
+
+@njit(cache=True, nogil=True)
+def number_seeds(seeds, inside):  # type: ignore[no-untyped-def]
+    """Number seeds, and every other pixel inside as a region of its own, in raster order of first pixels."""
+    height, width = seeds.shape
+    most = 0
+    for y in range(height):
+        for x in range(width):
+            most = max(most, seeds[y, x])
+    fresh = np.zeros(most + 1, dtype=np.int32)
+    parts = np.zeros((height, width), dtype=np.int32)
+    count = 0
+    for y in range(height):
+        for x in range(width):
+            seed = seeds[y, x]
+            if seed > 0 and fresh[seed] > 0:
+                parts[y, x] = fresh[seed]
+            elif inside[y, x]:
+                count += 1
+                parts[y, x] = count
+                if seed > 0:
+                    fresh[seed] = count
+    return parts, count
+
+
+def _select(labels: NDArray[np.int32], keep: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
+    mapping = np.zeros(keep.size + 1, dtype=np.int32)
+    mapping[1:][keep] = np.flatnonzero(keep) + 1
+    return labels, len(renumber(labels.reshape(-1), mapping))
+
+
+def _drop_small(labels: NDArray[np.int32], count: int, least: int) -> tuple[NDArray[np.int32], int]:
+    sizes = np.bincount(labels.reshape(-1), minlength=count + 1)[1:]
+    return _select(labels, sizes >= least)
+
+
+@njit(cache=True, nogil=True)
+def _boxes(labels, count):  # type: ignore[no-untyped-def]
+    height, width = labels.shape
+    boxes = np.empty((count, 4), dtype=np.float64)
+    boxes[:, :2] = 1e9
+    boxes[:, 2:] = -1.0
+    for y in range(height):
+        for x in range(width):
+            i = labels[y, x] - 1
+            if i >= 0:
+                boxes[i, 0] = min(boxes[i, 0], x)
+                boxes[i, 1] = min(boxes[i, 1], y)
+                boxes[i, 2] = max(boxes[i, 2], x + 1)
+                boxes[i, 3] = max(boxes[i, 3], y + 1)
+    return boxes
+
+
+def _join_apart(
+    labels: NDArray[np.int32],
+    count: int,
+    level: CascadeLevel,
+    semantic: NDArray[np.float32],
+    threshold: float,
+    beta: float,
+    most: int,
+) -> tuple[NDArray[np.int32], int]:
+    flat = labels.reshape(-1)
+    embedding = np.ascontiguousarray(level.embedding, dtype=np.float32)
+    x, sizes = channel_means(flat, count, embedding.reshape(len(embedding), -1))
+    p, _ = channel_means(flat, count, semantic.reshape(len(semantic), -1))
+    chosen = np.sort(np.argsort(-sizes, kind="stable")[:most])
+    groups = pa_gaec(segment_affinity(x[chosen], p[chosen]), _boxes(labels, count)[chosen], threshold, beta)
+    mapping = np.arange(count + 1, dtype=np.int32)
+    first = np.zeros(groups.max(initial=0) + 1, dtype=np.int32)
+    for i in range(len(chosen) - 1, -1, -1):
+        first[groups[i]] = chosen[i] + 1
+    mapping[chosen + 1] = first[groups]
+    return labels, len(renumber(flat, mapping))
+
+
+def _finish(
+    labels: NDArray[np.int32],
+    count: int,
+    level: CascadeLevel,
+    is_background: NDArray[np.bool_],
+    background: str,
+    min_area: int,
+) -> GroupedInstances:
+    semantic = np.ascontiguousarray(level.semantic, dtype=np.float32)
+    means, sizes = channel_means(labels.reshape(-1), count, semantic.reshape(len(semantic), -1))
+    keep = sizes * level.stride**2 >= min_area
+    if background == "reopen":
+        keep &= ~is_background[means.argmax(axis=1)] if count else keep
+    labels, left = _select(labels, keep)
+    means = means[keep]
+    means[:, is_background] = -1.0
+    classes = means.argmax(axis=1).astype(np.int32) if left else np.zeros(0, np.int32)
+    scores = np.clip(means[np.arange(left), classes], 0.0, 1.0).astype(np.float32)
+    return GroupedInstances(labels, classes, scores)

@@ -1,0 +1,149 @@
+"""Greedy additive edge contraction (GAEC) of a pixel grid: DaffNet, section 2.2, algorithm 1.
+
+Why tiles and threads give the identical partition
+--------------------------------------------------
+Let edges be ordered as `rtseg.ops.adjacency` says: by key (the mean affinity), then by the pair of names, larger first.
+No two edges rank equal, for no two join the same pair of regions. Call an edge *reciprocal-best* when it is the first
+of all edges at both its ends. GAEC always contracts the first edge of all, which is reciprocal-best.
+
+*Lemma 1 (no edge moves forward).* Contract {a, b}. The edge from another region u to ab ranks no earlier than the
+earlier of {u, a} and {u, b}. If both exist, the mean of the union lies between their means, and the key is a monotone
+function of the mean, so the new key is at most the larger one; if one exists, the key stays. Where the key equals that
+of the earlier edge, names decide: ab is named min(a, b), so both the smaller and the larger name of the pair are at
+most what they were, and of equal keys the larger names go first. (This is where ties matter: with the smaller name
+first, lemma 1 fails.)
+
+*Lemma 2.* A reciprocal-best edge e = {u, v} stays so when another reciprocal-best edge f is contracted. f shares no end
+with e, for at that end both would be first. So u and v stay as they are, and by lemma 1 every edge at u and v that has
+changed ranks no earlier than one that ranked after e.
+
+*Theorem.* Every maximal sequence of contractions of reciprocal-best edges with key >= threshold ends in the same
+partition. Two such edges e and f are disjoint, and contracting e then f gives the same graph as f then e: sums and
+counts are exact integers, so adding them is associative, and so is the minimum of names. By lemma 2 each is still
+allowed after the other. A rewriting system whose steps commute like this has one normal form. It ends, as each step
+removes a region; and when no reciprocal-best edge passes the threshold, no edge does, for the first of all edges is
+reciprocal-best.
+
+A tile that contracts only edges which are first at both ends *among all edges, also those that lead out of the tile*,
+takes steps allowed in the whole graph. What other tiles have done meanwhile does not matter, since steps commute. Plain
+linkage, (a + b) / 2 whatever the two stand for, is not associative: the theorem does not hold, and the whole image is
+contracted in the one global order.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtseg.errors import GroupingError
+from rtseg.grouping.tiles import contract_block, contract_tiles
+from rtseg.ops.adjacency import Offsets, check_mask, grid_edges, quantize_affinity, quantize_threshold
+from rtseg.ops.threads import run_strips, thread_count
+from rtseg.ops.union_find import number_roots
+
+Edges = tuple[NDArray[np.int32], NDArray[np.float64]]
+
+# Sides of tiles, of parts made of tiles and of blocks made of parts, in pixels. A tile's graph fits the first caches;
+# blocks are what threads work on, and what remains of them (some per cent of the regions) is joined by one.
+_TILE = 32
+_PART = 128
+_BLOCK = 512
+
+
+def gaec(
+    affinity: NDArray[np.floating],
+    offsets: Offsets,
+    threshold: float = 0.5,
+    linkage: Literal["mean", "plain"] = "mean",
+    mask: NDArray[np.bool_] | None = None,
+    threads: int | None = None,
+) -> NDArray[np.int32]:
+    """Merge pixels along their strongest edge, again and again, until no edge reaches the threshold.
+
+    Exact and deterministic: the result is that of contracting the first edge in the total order of
+    `rtseg.ops.adjacency`, one at a time. An edge whose value equals the threshold is contracted.
+
+    Args:
+        affinity: (K, H, W) floats in [0, 1]; ``affinity[k, y, x]`` joins pixel (y, x) to
+            ``(y + offsets[k][0], x + offsets[k][1])``. Values that lead out of the image are ignored.
+        offsets: K pairs (dy, dx), any direction and length. Where both d and -d are given, their values are averaged.
+        threshold: in [0, 1].
+        linkage: "mean" gives merged parallel edges the mean over all pixel edges they stand for; "plain" averages the
+            two values, as algorithm 1 has it.
+        mask: (H, W) bool; pixels where it is False take no part.
+        threads: for "mean"; all cores by default. The result does not depend on it.
+
+    Returns:
+        (H, W) int32 labels, 1..n in raster order of their first pixels, 0 outside the mask.
+
+    Raises:
+        GroupingError: on affinities that are not finite in [0, 1], or shapes and parameters that do not fit.
+
+    Example:
+        >>> labels = gaec(np.array([[[0.9, 0.2, 0.0]]]), [(0, 1)])
+        >>> labels.tolist()
+        [[1, 1, 2]]
+    """
+    if linkage not in ("mean", "plain"):
+        raise GroupingError(f'expected linkage "mean" or "plain", got {linkage!r}')
+    workers = thread_count(threads)
+    limit = float(quantize_threshold(threshold))
+    weights, steps, numbers = grid_edges(*quantize_affinity(affinity, offsets))
+    height, width = weights.shape[1:]
+    inside = check_mask(mask, (height, width))
+    root = np.empty(height * width, dtype=np.int32)
+    far = int(np.abs(steps).max())
+    if linkage == "plain" or far > _TILE // 2 or height * width <= _TILE * _TILE:
+        whole = (0, height, 0, width)
+        contract_tiles(weights, numbers, steps, inside, whole, height, width, limit, linkage == "plain", root)
+    else:
+        _contract_in_parts(weights, numbers, steps, inside, limit, root, workers)
+    return number_roots(root, inside)[0]
+
+
+def _contract_in_parts(
+    weights: NDArray[np.int32],
+    numbers: NDArray[np.int64],
+    steps: NDArray[np.int64],
+    mask: NDArray[np.bool_],
+    limit: float,
+    root: NDArray[np.int32],
+    workers: int,
+) -> None:
+    height, width = mask.shape
+    slot = np.empty(root.size, dtype=np.int32)
+    side = _BLOCK if height * width >= 8 * _BLOCK * _BLOCK else _BLOCK // 2
+    blocks = _cut((0, height, 0, width), side)
+    remaining: list[Edges | None] = [None] * len(blocks)
+    waiting = iter(range(len(blocks)))  # shared by the threads; next() on it is atomic
+
+    def work(_: int) -> None:
+        for i in waiting:
+            parts = []
+            for part in _cut(blocks[i], _PART):
+                edges = contract_tiles(weights, numbers, steps, mask, part, _TILE, _TILE, limit, False, root)
+                parts.append(
+                    contract_block(weights, numbers, steps, mask, part, _TILE, edges[0], edges[1], limit, root, slot)
+                )
+            edges = _gather(parts)
+            remaining[i] = contract_block(
+                weights, numbers, steps, mask, blocks[i], _PART, edges[0], edges[1], limit, root, slot
+            )
+
+    run_strips(work, min(workers, len(blocks)))
+    if len(blocks) > 1:
+        edges = _gather([part for part in remaining if part is not None])
+        contract_block(
+            weights, numbers, steps, mask, (0, height, 0, width), side, edges[0], edges[1], limit, root, slot
+        )
+
+
+def _cut(area: tuple[int, int, int, int], side: int) -> list[tuple[int, int, int, int]]:
+    y0, y1, x0, x1 = area
+    return [(y, min(y + side, y1), x, min(x + side, x1)) for y in range(y0, y1, side) for x in range(x0, x1, side)]
+
+
+def _gather(parts: list[Edges]) -> Edges:
+    return np.concatenate([names for names, _ in parts]), np.concatenate([values for _, values in parts])

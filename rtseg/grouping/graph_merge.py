@@ -1,0 +1,402 @@
+"""Graph merge of GMIS: 56 affinities and class probabilities to instances (GMIS, sections 3.4 and 4)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from rtseg.errors import GroupingError
+from rtseg.grouping.contraction import contract_graph, find_root
+from rtseg.grouping.grouped import GroupedInstances, renumber
+from rtseg.ops.adjacency import FIXED_POINT_ONE, quantize_threshold, sum_by_key
+from rtseg.ops.components import label_components
+from rtseg.ops.threads import run_strips, thread_count
+
+GMIS_DISTANCES = (1, 2, 4, 8, 16, 32, 64)
+_DIRECTIONS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
+GMIS_OFFSETS = tuple((d * dy, d * dx) for d in GMIS_DISTANCES for dy, dx in _DIRECTIONS)
+"""(dy, dx) of the 56 affinity channels, distance by distance (equations 1 and 2)."""
+
+Stages = tuple[tuple[tuple[int, ...], float], ...]
+
+
+@dataclass(frozen=True)
+class GraphMergeSettings:
+    """What graph merge does; every trick of the paper's table 2 can be switched off.
+
+    Attributes:
+        super_classes: groups of semantic channels that are confused with one another but not with others (section 4.2);
+            every channel of objects in one group, channel 0 (background) in none.
+        stages: (distances, threshold) of each stage of merging (section 3.4).
+        exclude_background: leave pixels whose best class is background out (section 4.1).
+        areas: group each connected area of 32-px cells with objects on its own (section 4.1).
+        cell: side of those cells, map pixels.
+        refine: weigh affinities by the classes' agreement (PAR, equations 5 and 6).
+        alpha: of equation 6.
+        window: side of the pixel blocks merged beforehand (FLM, section 4.4); 1 switches it off.
+        partition: group each super-class on its own (SCP, section 4.5); needs exclude_background.
+        min_pixels: smallest instance, map pixels (the cardinality threshold r_c).
+    """
+
+    super_classes: tuple[tuple[int, ...], ...]
+    stages: Stages = (((1, 2, 4), 0.97), ((8, 16), 0.7), ((32, 64), 0.3))
+    exclude_background: bool = True
+    areas: bool = True
+    cell: int = 32
+    refine: bool = True
+    alpha: float = 5.0
+    window: int = 2
+    partition: bool = True
+    min_pixels: int = 16
+
+    def __post_init__(self) -> None:
+        channels = [c for group in self.super_classes for c in group]
+        if not channels or len(set(channels)) != len(channels) or min(channels) < 1:
+            raise GroupingError(
+                f"expected super-classes of channels from 1 on, each in one group, got {self.super_classes}"
+            )
+        distances = [d for stage, _ in self.stages for d in stage]
+        if not distances or len(set(distances)) != len(distances) or not set(distances) <= set(GMIS_DISTANCES):
+            raise GroupingError(f"expected stages of distances out of {GMIS_DISTANCES}, each once, got {self.stages}")
+        for _, threshold in self.stages:
+            quantize_threshold(threshold)
+        if self.window < 1 or self.cell < 1 or self.min_pixels < 1 or not 0 < self.alpha < math.inf:
+            raise GroupingError(
+                "expected a window, cell and min_pixels of 1 or more and a positive alpha, got "
+                f"{self.window}, {self.cell}, {self.min_pixels} and {self.alpha}"
+            )
+        if self.partition and not self.exclude_background:
+            raise GroupingError("expected background to be excluded where super-classes are partitioned")
+
+
+def graph_merge(
+    affinity: NDArray[np.floating],
+    semantic: NDArray[np.floating],
+    settings: GraphMergeSettings,
+    threads: int | None = None,
+) -> GroupedInstances:
+    """Merge pixels to instances.
+
+    The two values of a pair, one from each of its pixels, are averaged; refined by semantics; and, where ``window`` is
+    over 1, averaged between blocks of pixels as algorithm 1 would (figure 5). Then stage by stage the longer distances
+    join in and the threshold falls. Parallel edges weigh by the pixel edges they stand for, which the paper leaves
+    open.
+
+    A block that holds pixels of two super-classes or areas goes to the one with more of them; the others' pixels there
+    get no label.
+
+    Args:
+        affinity: (56, H, W) floats in [0, 1] for `GMIS_OFFSETS`.
+        semantic: (C, H, W) class probabilities in [0, 1], channel 0 background.
+        settings: tricks and thresholds.
+        threads: all cores by default; the result does not depend on it.
+
+    Returns:
+        Labels, the class most of an instance's pixels vote for among its objects' channels, and as confidence the mean
+        of all (refined) edges inside the instance.
+
+    Raises:
+        GroupingError: on maps that do not fit or hold values outside [0, 1].
+    """
+    maps, classes = _check(affinity, semantic, settings)
+    parts, groups = partition(classes, settings)
+    height, width = parts.shape
+    m = settings.window
+    blocks = np.zeros((-(-height // m), -(-width // m)), dtype=np.int32)
+    _block_parts(parts, m, blocks)
+    things = np.array(sorted(c for group in settings.super_classes for c in group), dtype=np.int64)
+    sigma = 2.0 / (1.0 + np.exp(-settings.alpha * np.linspace(0.0, 1.0, 4097))) - 1.0
+    distances = [distance for stage, _ in settings.stages for distance in stage]
+    # only distances below the window have edges inside blocks
+    inner = np.zeros((len(distances), 2, blocks.size if m > 1 else 0), dtype=np.int64)
+    found: list[Any] = [None] * len(distances)
+    waiting = iter(range(len(distances)))
+
+    def collect(_: int) -> None:
+        for i in waiting:
+            channel = 8 * GMIS_DISTANCES.index(distances[i])
+            found[i] = _collect(
+                maps, channel, distances[i], classes, things, parts, groups, blocks, m, settings.refine, sigma, inner[i]
+            )
+
+    run_strips(collect, min(thread_count(threads), len(distances)))
+    parent = np.arange(blocks.size, dtype=np.int32)
+    joined = 0
+    for stage, threshold in settings.stages:
+        joined += len(stage)
+        keys, sums, counts = (np.concatenate(arrays) for arrays in zip(*found[:joined], strict=True))
+        _contract_stage(parent, keys, sums, counts, float(quantize_threshold(threshold)))
+    labels = np.empty((height, width), dtype=np.int32)
+    sizes, quality, votes = _describe(
+        parent, keys, sums, counts, inner.sum(axis=0), parts, blocks, m, classes, things, labels
+    )
+    mapping = np.zeros(blocks.size + 1, dtype=np.int32)
+    kept = np.flatnonzero(sizes >= settings.min_pixels)
+    mapping[kept + 1] = kept + 1
+    origin = renumber(labels.reshape(-1), mapping) - 1
+    return GroupedInstances(
+        labels, things[votes[origin].argmax(axis=1)].astype(np.int32), quality[origin].astype(np.float32)
+    )
+
+
+def _check(
+    affinity: NDArray[np.floating], semantic: NDArray[np.floating], settings: GraphMergeSettings
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    maps, classes = np.asarray(affinity), np.asarray(semantic)
+    if maps.ndim != 3 or len(maps) != len(GMIS_OFFSETS) or 0 in maps.shape or maps.dtype.kind != "f":
+        raise GroupingError(f"expected affinities as floats (56, H, W), got {maps.dtype} {maps.shape}")
+    if maps.shape[1] * maps.shape[2] > 1 << 24:
+        raise GroupingError(
+            f"expected at most 2**24 pixels, got {maps.shape[1]}x{maps.shape[2]}: cut the image in parts"
+        )
+    if classes.ndim != 3 or classes.shape[1:] != maps.shape[1:] or classes.dtype.kind != "f":
+        raise GroupingError(f"expected semantics as floats (C, {maps.shape[1]}, {maps.shape[2]}), got {classes.shape}")
+    most = max(c for group in settings.super_classes for c in group)
+    if most >= len(classes):
+        raise GroupingError(f"expected semantics with channels up to {most}, got {len(classes)} channels")
+    for name, values in (("affinities", maps), ("semantics", classes)):
+        low, high = float(values.min()), float(values.max())
+        if not (low >= 0.0 and high <= 1.0 + 1e-6):
+            raise GroupingError(f"expected {name} in [0, 1], got {low}..{high}: apply the sigmoid or softmax first")
+    return np.ascontiguousarray(maps, dtype=np.float32), np.ascontiguousarray(classes, dtype=np.float32)
+
+
+def partition(
+    semantic: NDArray[np.float32], settings: GraphMergeSettings
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Give each pixel the part of the image it is grouped in (0: none), and its super-class 1.. (0: background)."""
+    table = np.zeros(len(semantic), dtype=np.int64)
+    for i, group in enumerate(settings.super_classes):
+        table[list(group)] = i + 1
+    groups = _super_class(semantic, table, len(settings.super_classes))
+    if not settings.exclude_background:
+        return np.ones_like(groups), groups
+    kinds = groups if settings.partition else (groups > 0).astype(np.int32)
+    if not settings.areas:
+        return kinds, groups
+    parts = np.zeros_like(kinds)
+    used = 0
+    cell = settings.cell
+    rows, columns = -(-kinds.shape[0] // cell), -(-kinds.shape[1] // cell)
+    for kind in range(1, int(kinds.max(initial=0)) + 1):
+        here = kinds == kind
+        padded = np.zeros((rows * cell, columns * cell), dtype=np.bool_)
+        padded[: here.shape[0], : here.shape[1]] = here
+        cells = np.asarray(padded.reshape(rows, cell, columns, cell).any(axis=(1, 3)), dtype=np.uint8)
+        areas, count = label_components(cells)
+        spread = np.repeat(np.repeat(areas, cell, axis=0), cell, axis=1)[: here.shape[0], : here.shape[1]]
+        parts[here] = spread[here] + used
+        used += count
+    return parts, groups
+
+
+@njit(cache=True, nogil=True)
+def _super_class(semantic, table, count):  # type: ignore[no-untyped-def]
+    classes, height, width = semantic.shape
+    out = np.zeros((height, width), dtype=np.int32)
+    sums = np.empty((count + 1, width), dtype=np.float32)
+    for y in range(height):
+        sums[:] = 0.0
+        for c in range(classes):
+            group = table[c]
+            for x in range(width):
+                sums[group, x] += semantic[c, y, x]
+        for group in range(1, count + 1):
+            for x in range(width):
+                if sums[group, x] > sums[0, x]:
+                    sums[0, x] = sums[group, x]
+                    out[y, x] = group
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _block_parts(parts, m, blocks):  # type: ignore[no-untyped-def]
+    """Give each m x m block the part that most of its pixels are in; ties go to the first met."""
+    height, width = parts.shape
+    for by in range(blocks.shape[0]):
+        for bx in range(blocks.shape[1]):
+            best = 0
+            for y in range(by * m, min(by * m + m, height)):
+                for x in range(bx * m, min(bx * m + m, width)):
+                    part = parts[y, x]
+                    if part == 0 or part == blocks[by, bx]:
+                        continue
+                    count = 0
+                    for qy in range(by * m, min(by * m + m, height)):
+                        for qx in range(bx * m, min(bx * m + m, width)):
+                            count += parts[qy, qx] == part
+                    if count > best:
+                        best = count
+                        blocks[by, bx] = part
+
+
+@njit(cache=True, nogil=True)
+def _collect(maps, channel, distance, classes, things, parts, groups, blocks, m, refine, sigma, inner):  # type: ignore[no-untyped-def]
+    """Average, refine and sum by blocks the edges of one distance; edges inside a block go to `inner`."""
+    height, width = parts.shape
+    columns = blocks.shape[1]
+    # a pixel step spans one of two block steps on each axis: how far it goes whole, or one more
+    sums = np.zeros((4, 2, 2, blocks.size), dtype=np.int64)
+    counts = np.zeros((4, 2, 2, blocks.size), dtype=np.int32)
+    touched = np.zeros((4, 2, 2), dtype=np.bool_)
+    agreement = np.empty(width, dtype=np.float32)
+    for direction in range(4, 8):
+        dy = distance * (0 if direction == 4 else 1)
+        dx = distance * (1 if direction == 4 else direction - 6)
+        ahead = channel + direction
+        back = channel + 7 - direction
+        for y in range(0, height - dy):
+            left = max(0, -dx)
+            right = min(width, width - dx)
+            while left < right and (parts[y, left] == 0 or parts[y, left] != parts[y + dy, left + dx]):
+                left += 1
+            while left < right and (parts[y, right - 1] == 0 or parts[y, right - 1] != parts[y + dy, right - 1 + dx]):
+                right -= 1
+            if left == right:
+                continue
+            if refine:
+                agreement[left:right] = 0.0
+                for i in range(things.size):
+                    c = things[i]
+                    for x in range(left, right):
+                        agreement[x] += classes[c, y, x] * classes[c, y + dy, x + dx]
+            by = y // m
+            cy = (y + dy) // m
+            for x in range(left, right):
+                part = parts[y, x]
+                if part == 0 or parts[y + dy, x + dx] != part:
+                    continue
+                bx = x // m
+                cx = (x + dx) // m
+                if blocks[by, bx] != part or blocks[cy, cx] != part:
+                    continue
+                value = np.float32(0.5) * (maps[ahead, y, x] + maps[back, y + dy, x + dx])
+                if refine:
+                    at = np.float32(4096.0) * min(agreement[x], np.float32(1.0))
+                    if groups[y, x] != groups[y + dy, x + dx]:
+                        at = np.float32(0.0)
+                    low = min(int(at), 4095)
+                    value *= np.float32(sigma[low] + (at - low) * (sigma[low + 1] - sigma[low]))
+                weight = np.int64(np.rint(value * np.float32(16777216.0)))
+                if cy == by and cx == bx:
+                    inner[0, by * columns + bx] += weight
+                    inner[1, by * columns + bx] += 1
+                    continue
+                i = cy - by - dy // m
+                j = cx - bx - dx // m
+                sums[direction - 4, i, j, by * columns + bx] += weight
+                counts[direction - 4, i, j, by * columns + bx] += 1
+                touched[direction - 4, i, j] = True
+    total = 0
+    for d in range(16):
+        if touched[d // 4, d // 2 % 2, d % 2]:
+            for b in range(blocks.size):
+                total += counts[d // 4, d // 2 % 2, d % 2, b] > 0
+    keys = np.empty(total, dtype=np.int64)
+    out_sums = np.empty(total, dtype=np.int64)
+    out_counts = np.empty(total, dtype=np.int64)
+    used = 0
+    for d in range(16):
+        direction, i, j = d // 4 + 4, d // 2 % 2, d % 2
+        if not touched[direction - 4, i, j]:
+            continue
+        dy = distance * (0 if direction == 4 else 1)
+        dx = distance * (1 if direction == 4 else direction - 6)
+        step = (dy // m + i) * columns + dx // m + j
+        for b in range(blocks.size):
+            if counts[direction - 4, i, j, b] > 0:
+                keys[used] = (np.int64(min(b, b + step)) << 32) | np.int64(max(b, b + step))
+                out_sums[used] = sums[direction - 4, i, j, b]
+                out_counts[used] = counts[direction - 4, i, j, b]
+                used += 1
+    return keys, out_sums, out_counts
+
+
+@njit(cache=True, nogil=True)
+def _contract_stage(parent, keys, sums, counts, threshold):  # type: ignore[no-untyped-def]
+    """Contract the graph of current regions; `parent` maps each block to the first block of its region."""
+    between = np.empty(keys.size, dtype=np.int64)
+    total = np.empty(keys.size, dtype=np.int64)
+    number = np.empty(keys.size, dtype=np.int64)
+    used = 0
+    for e in range(keys.size):
+        a = find_root(parent, keys[e] >> 32)
+        b = find_root(parent, keys[e] & 0xFFFFFFFF)
+        if a != b:
+            between[used] = (np.int64(min(a, b)) << 32) | np.int64(max(a, b))
+            total[used] = sums[e]
+            number[used] = counts[e]
+            used += 1
+    m = sum_by_key(between[:used], total[:used], number[:used])
+    slot = np.full(parent.size, -1, dtype=np.int32)
+    names = np.empty(min(2 * m, parent.size), dtype=np.int32)
+    first = np.empty(m, dtype=np.int32)
+    second = np.empty(m, dtype=np.int32)
+    n = 0
+    for e in range(m):
+        for end in range(2):
+            node = between[e] >> 32 if end == 0 else between[e] & 0xFFFFFFFF
+            if slot[node] < 0:
+                slot[node] = n
+                names[n] = node
+                n += 1
+            if end == 0:
+                first[e] = slot[node]
+            else:
+                second[e] = slot[node]
+    merged, new_names, _, _, _, _ = contract_graph(
+        names[:n],
+        np.full(n, -1.0),
+        first,
+        second,
+        total[:m].astype(np.float64),
+        number[:m].astype(np.float64),
+        threshold,
+        False,
+    )
+    for i in range(n):
+        parent[names[i]] = new_names[find_root(merged, i)]
+
+
+@njit(cache=True, nogil=True)
+def _describe(parent, keys, sums, counts, inner, parts, blocks, m, classes, things, labels):  # type: ignore[no-untyped-def]
+    """Write labels (first block + 1) and give size, mean inner edge and class votes by first block."""
+    n = parent.size
+    total = np.zeros(n, dtype=np.float64)
+    number = np.zeros(n, dtype=np.float64)
+    for b in range(inner.shape[1]):
+        r = find_root(parent, b)
+        total[r] += inner[0, b]
+        number[r] += inner[1, b]
+    for e in range(keys.size):
+        a = find_root(parent, keys[e] >> 32)
+        if a == find_root(parent, keys[e] & 0xFFFFFFFF):
+            total[a] += sums[e]
+            number[a] += counts[e]
+    sizes = np.zeros(n, dtype=np.int64)
+    votes = np.zeros((n, things.size), dtype=np.int32)
+    height, width = parts.shape
+    for y in range(height):
+        for x in range(width):
+            block = (y // m) * blocks.shape[1] + x // m
+            labels[y, x] = 0
+            if parts[y, x] == 0 or parts[y, x] != blocks[y // m, x // m]:
+                continue
+            r = find_root(parent, block)
+            labels[y, x] = r + 1
+            sizes[r] += 1
+            best = 0
+            for i in range(1, things.size):
+                if classes[things[i], y, x] > classes[things[best], y, x]:
+                    best = i
+            votes[r, best] += 1
+    quality = np.zeros(n, dtype=np.float64)
+    for b in range(n):
+        if number[b] > 0:
+            quality[b] = total[b] / number[b] / FIXED_POINT_ONE
+    return sizes, quality, votes

@@ -1,0 +1,180 @@
+"""Which fragments belong to one lane line: parts that continue each other, and strokes that lie on each other."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from rtseg.lanes.fragments import Fragments
+
+
+@njit(cache=True, nogil=True)
+def _fit_end(centers, widths, row, step, limit, ends):  # type: ignore[no-untyped-def]
+    """Fit x = x0 + slope (y - row) over up to `limit` rows from an end inwards; write (x0, slope, rows used)."""
+    n = 0
+    sy = sx = syy = sxy = 0.0
+    y = row
+    for _ in range(limit):
+        if y < 0 or y >= len(widths):
+            break
+        if widths[y] > 0:
+            d = float(y - row)
+            n += 1
+            sy += d
+            sx += centers[y]
+            syy += d * d
+            sxy += d * centers[y]
+        y += step
+    spread = n * syy - sy * sy
+    slope = (n * sxy - sy * sx) / spread if spread > 0 else 0.0
+    ends[0] = (sx - slope * sy) / n
+    ends[1] = slope
+    ends[2] = n
+
+
+@njit(cache=True, nogil=True)
+def _spans(widths, tops, bottoms):  # type: ignore[no-untyped-def]
+    for i in range(len(widths)):
+        tops[i] = -1
+        for y in range(widths.shape[1]):
+            if widths[i, y] > 0:
+                if tops[i] < 0:
+                    tops[i] = y
+                bottoms[i] = y
+
+
+@njit(cache=True, nogil=True)
+def _lateral(upper_end, upper_row, lower_end, lower_row, reliable):  # type: ignore[no-untyped-def]
+    """Distance in pixels, square to the line, by which two ends miss each other when one is drawn out to the other."""
+    gap = lower_row - upper_row
+    down = abs(upper_end[0] + upper_end[1] * gap - lower_end[0])
+    up = abs(lower_end[0] - lower_end[1] * gap - upper_end[0])
+    # The direction of a short fragment says little: then the longer one's word counts alone.
+    if upper_end[2] < reliable <= lower_end[2]:
+        miss, slope = up, lower_end[1]
+    elif lower_end[2] < reliable <= upper_end[2]:
+        miss, slope = down, upper_end[1]
+    else:
+        miss, slope = max(down, up), 0.5 * (upper_end[1] + lower_end[1])
+    return miss / np.sqrt(1 + slope * slope)
+
+
+@njit(cache=True, nogil=True)
+def _best_continuation(tops, bottoms, top_ends, bottom_ends, colours, alive, tolerance, growth, gap_limit, reliable):  # type: ignore[no-untyped-def]
+    """Find the pair (upper, lower) that continue each other best; (-1, -1) if none does."""
+    best = 1.0
+    found = (-1, -1)
+    for upper in range(len(tops)):
+        for lower in range(len(tops)):
+            if upper == lower or not alive[upper] or not alive[lower] or tops[upper] > tops[lower]:
+                continue
+            if bottoms[upper] >= bottoms[lower]:
+                continue
+            gap = tops[lower] - bottoms[upper]
+            shorter = min(bottoms[upper] - tops[upper], bottoms[lower] - tops[lower]) + 1
+            if gap > gap_limit or -gap > 0.5 * shorter:
+                continue
+            miss = _lateral(bottom_ends[upper], bottoms[upper], top_ends[lower], tops[lower], reliable)
+            allowed = tolerance + growth * max(gap, 0)
+            if colours[upper] != colours[lower]:
+                # Two colours speak for two lines: believe otherwise only where both are long enough to agree.
+                turn = abs(np.arctan(bottom_ends[upper, 1]) - np.arctan(top_ends[lower, 1]))
+                if bottom_ends[upper, 2] < reliable or top_ends[lower, 2] < reliable or turn > 0.15:
+                    continue
+                allowed *= 0.5
+            cost = miss / allowed
+            if cost < best:
+                best = cost
+                found = (upper, lower)
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _find_double(widths, sums, tops, bottoms, alive, nearness, share):  # type: ignore[no-untyped-def]
+    """Find two lines whose strokes touch or overlap over most of the shorter one; (-1, -1) if there are none."""
+    for a in range(len(tops)):
+        for b in range(a + 1, len(tops)):
+            if not alive[a] or not alive[b]:
+                continue
+            close = 0
+            rows_a = rows_b = 0
+            for y in range(min(tops[a], tops[b]), max(bottoms[a], bottoms[b]) + 1):
+                rows_a += widths[a, y] > 0
+                rows_b += widths[b, y] > 0
+                if widths[a, y] > 0 and widths[b, y] > 0:
+                    apart = abs(sums[a, y] / widths[a, y] - sums[b, y] / widths[b, y])
+                    close += apart <= nearness * 0.5 * (widths[a, y] + widths[b, y])
+            if close > share * min(rows_a, rows_b):
+                return a, b
+    return -1, -1
+
+
+def _fit_ends(fragments: Fragments, tops: NDArray[np.int32], bottoms: NDArray[np.int32], limit: int):  # type: ignore[no-untyped-def]
+    centers = fragments.centers()
+    top_ends, bottom_ends = np.zeros((len(tops), 3)), np.zeros((len(tops), 3))
+    for i in range(len(tops)):
+        _fit_end(centers[i], fragments.widths[i], tops[i], 1, limit, top_ends[i])
+        _fit_end(centers[i], fragments.widths[i], bottoms[i], -1, limit, bottom_ends[i])
+    return top_ends, bottom_ends
+
+
+def join_fragments(
+    fragments: Fragments,
+    colours: NDArray[np.uint8],
+    size: tuple[int, int],
+    tolerance: float,
+    growth: float,
+    gap: float,
+) -> NDArray[np.int32]:
+    """Add up, in place, the fragments that make one line, and say which line each fragment went to.
+
+    Two fragments are one line if the nearer end of each, drawn out straight, meets the other's (perspective keeps
+    straight lines straight), or if their strokes lie on each other over most of the shorter one. Fragments of one
+    colour that do neither are two lines; fragments of two colours are one only if they clearly continue each other.
+
+    Args:
+        fragments: at least one.
+        colours: (F,) colour of each.
+        size: (H, W) of the image.
+        tolerance: pixels by which ends may miss each other, square to the line.
+        growth: pixels more for each row of the gap between them.
+        gap: most rows between them.
+
+    Returns:
+        (F,) int32, the fragment whose rows now hold the line that fragment i belongs to.
+    """
+    height = size[0]
+    limit, reliable = max(8, height // 10), max(4, height // 30)
+    count = len(fragments)
+    tops, bottoms = np.zeros(count, np.int32), np.zeros(count, np.int32)
+    _spans(fragments.widths, tops, bottoms)
+    top_ends, bottom_ends = _fit_ends(fragments, tops, bottoms, limit)
+    alive = np.ones(count, np.bool_)
+    line = np.arange(count, dtype=np.int32)
+
+    def merge(keep: int, drop: int) -> None:
+        fragments.widths[keep] += fragments.widths[drop]
+        fragments.sums[keep] += fragments.sums[drop]
+        np.minimum(fragments.left[keep], fragments.left[drop], out=fragments.left[keep])
+        np.maximum(fragments.right[keep], fragments.right[drop], out=fragments.right[keep])
+        alive[drop] = False
+        line[line == drop] = keep
+        tops[keep], bottoms[keep] = min(tops[keep], tops[drop]), max(bottoms[keep], bottoms[drop])
+        centers = fragments.sums[keep] / np.maximum(fragments.widths[keep], 1)
+        _fit_end(centers, fragments.widths[keep], tops[keep], 1, limit, top_ends[keep])
+        _fit_end(centers, fragments.widths[keep], bottoms[keep], -1, limit, bottom_ends[keep])
+
+    while True:
+        pair = _find_double(fragments.widths, fragments.sums, tops, bottoms, alive, 1.1, 0.6)
+        if pair[0] < 0:
+            pair = _best_continuation(
+                tops, bottoms, top_ends, bottom_ends, colours, alive, tolerance, growth, gap, reliable
+            )
+        if pair[0] < 0:
+            return line
+        first, second = pair
+        # The line takes the colour of the part with more pixels.
+        if fragments.widths[first].sum() < fragments.widths[second].sum():
+            first, second = second, first
+        merge(first, second)

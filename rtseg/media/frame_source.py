@@ -1,0 +1,69 @@
+"""What every recording and camera looks like to the rest: frames, one after another."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rtseg.frame import Frame
+
+if TYPE_CHECKING:
+    from rtseg.camera import Camera
+
+logger = logging.getLogger("rtseg")
+
+
+class FrameSource(ABC):
+    """An iterable of frames that knows what it is; close it, or use it in a ``with`` block.
+
+    A frame that cannot be decoded is left out and counted, since one bad message in an hour of driving must not end
+    the run. Iterating again starts again (but for a live camera).
+
+    Attributes:
+        name: what to call it in titles and reports.
+        count: frames it holds, None where that is not known.
+        fps: nominal frames a second, None where that is not known.
+        camera: calibration that was recorded with it, None without.
+        skipped: how many frames were left out, by reason, in the latest iteration.
+    """
+
+    def __init__(
+        self, name: str, count: int | None = None, fps: float | None = None, camera: Camera | None = None
+    ) -> None:
+        self.name = name
+        self.count = count
+        self.fps = fps
+        self.camera = camera
+        self.skipped: Counter[str] = Counter()
+
+    @abstractmethod
+    def _frames(self) -> Iterator[Frame]:
+        """Give the frames from the start."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        self.skipped.clear()
+        return self._frames()
+
+    def skip(self, error: Exception | str, frames: int = 1) -> None:
+        """Count `frames` that were left out because of `error`."""
+        # What differs from frame to frame, byte counts and the like, comes after "got"; the reason is what is before.
+        reason = str(error).split(", got")[0].split(";")[0]
+        if reason not in self.skipped:
+            logger.warning("%s: left out a frame: %s", self.name, error)
+        self.skipped[reason] += frames
+
+    def close(self) -> None:
+        """Give back files and devices."""
+        return None
+
+    def __enter__(self) -> FrameSource:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

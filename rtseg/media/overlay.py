@@ -1,0 +1,164 @@
+"""Results drawn over their image."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rtseg.frame import check_image
+from rtseg.results import Instances, Lanes
+
+Image = NDArray[np.uint8]
+
+# BGR, far apart from one neighbour to the next and bright enough for asphalt by day and by night.
+_PALETTE = np.array(
+    [
+        (80, 200, 60),
+        (40, 140, 255),
+        (255, 170, 40),
+        (180, 80, 255),
+        (60, 220, 250),
+        (230, 90, 90),
+        (210, 220, 50),
+        (110, 110, 255),
+        (140, 240, 170),
+        (245, 150, 220),
+        (50, 180, 200),
+        (255, 220, 150),
+    ],
+    dtype=np.uint8,
+)
+_OPACITY = 0.5
+_FONT = cv2.FONT_HERSHEY_DUPLEX
+_SHIFT = 3  # polylines are drawn with eighths of a pixel
+
+
+def color_of(identity: int) -> tuple[int, int, int]:
+    """BGR colour of an id; the same id has the same colour in every frame."""
+    b, g, r = _PALETTE[(identity - 1) % len(_PALETTE)].tolist()
+    return b, g, r
+
+
+def _color_table() -> NDArray[np.uint8]:
+    table = _PALETTE[(np.arange(256) - 1) % len(_PALETTE)]
+    table[0] = 0
+    return np.ascontiguousarray(table[:, None, :])
+
+
+_COLORS = _color_table()
+
+
+def draw_lanes(image: Image, lanes: Lanes, caption: str | None = None) -> Image:
+    """Draw lanes over the image they were found in.
+
+    Args:
+        image: (H, W, 3) uint8 BGR; left as it is.
+        lanes: what to draw: translucent masks, centre lines, and id and confidence (where it is
+            not NaN) at the foot of each line.
+        caption: text of the legend; by default latency, rate and the number of lanes. Empty for none.
+
+    Returns:
+        (H, W, 3) uint8 BGR.
+
+    Raises:
+        ImageError: it is no image.
+    """
+    canvas = _paint_masks(check_image(image), lanes.mask)
+    scale = canvas.shape[0] / 720
+    for identity, line in zip(lanes.ids, lanes.polylines, strict=True):
+        points = np.rint(line * (1 << _SHIFT)).astype(np.int32)[:, None]
+        b, g, r = ((c + 2 * 255) // 3 for c in color_of(int(identity)))
+        cv2.polylines(canvas, [points], False, (b, g, r), max(1, round(2 * scale)), cv2.LINE_AA, _SHIFT)
+    placed: list[tuple[int, int, int, int]] = []
+    for identity, confidence, line in zip(lanes.ids, lanes.confidence, lanes.polylines, strict=True):
+        if len(line):
+            tag = f"{identity}" if np.isnan(confidence) else f"{identity}  {100 * confidence:.0f}%"
+            _draw_tag(canvas, tag, line[-1], color_of(int(identity)), scale, placed)
+    _draw_legend(canvas, _legend(lanes, "lane") if caption is None else caption, scale)
+    return canvas
+
+
+def draw_instances(
+    image: Image, instances: Instances, classes: tuple[str, ...] = (), caption: str | None = None
+) -> Image:
+    """Draw instances over their image: translucent masks, boxes, and class, id and score.
+
+    Args:
+        image: (H, W, 3) uint8 BGR; left as it is.
+        instances: what to draw; scores that are NaN are left out.
+        classes: names by class id; numbers where there is none.
+        caption: text of the legend, as in :func:`draw_lanes`.
+
+    Raises:
+        ImageError: it is no image.
+    """
+    # A whole number of palettes, so that masks have the colour of their boxes whatever their ids.
+    table = np.concatenate([[0], (instances.ids - 1) % (255 // len(_PALETTE) * len(_PALETTE)) + 1]).astype(np.uint8)
+    canvas = _paint_masks(check_image(image), table[instances.labels])
+    scale = canvas.shape[0] / 720
+    placed: list[tuple[int, int, int, int]] = []
+    for i, identity in enumerate(instances.ids.tolist()):
+        x0, y0, x1, y1 = np.rint(instances.boxes[i]).astype(int).tolist()
+        cv2.rectangle(canvas, (x0, y0), (x1 - 1, y1 - 1), color_of(identity), max(1, round(2 * scale)), cv2.LINE_AA)
+        kind = int(instances.class_ids[i])
+        name = classes[kind] if kind < len(classes) else str(kind)
+        foot = np.array([x0 + (x1 - x0) / 2, y0])
+        score = instances.scores[i]
+        tag = f"{name} {identity}" if np.isnan(score) else f"{name} {identity}  {100 * score:.0f}%"
+        _draw_tag(canvas, tag, foot, color_of(identity), scale, placed)
+    _draw_legend(canvas, _legend(instances, "object") if caption is None else caption, scale)
+    return canvas
+
+
+def _paint_masks(image: Image, mask: NDArray[np.uint8]) -> Image:
+    canvas = np.array(image, order="C")
+    rows = np.flatnonzero(mask.any(axis=1))
+    if not rows.size:
+        return canvas
+    band = slice(int(rows[0]), int(rows[-1]) + 1)
+    part, ids = canvas[band], mask[band]
+    mixed = cv2.addWeighted(part, 1 - _OPACITY, cv2.applyColorMap(ids, _COLORS), _OPACITY, 0)
+    cv2.copyTo(mixed, ids, part)
+    return canvas
+
+
+def _legend(result: Lanes | Instances, noun: str) -> str:
+    total = sum(result.times.values())
+    count = f"{len(result)} {noun}{'' if len(result) == 1 else 's'}"
+    return f"{total:.1f} ms   {1e3 / total:.0f} fps   {count}" if total > 0 else count
+
+
+def _draw_tag(
+    canvas: Image,
+    text: str,
+    foot: NDArray[np.floating],
+    color: tuple[int, int, int],
+    scale: float,
+    placed: list[tuple[int, int, int, int]],
+) -> None:
+    """Put a small label near `foot`, above labels that are already there."""
+    height, width = canvas.shape[:2]
+    size = max(0.35, 0.55 * scale)
+    (w, h), _ = cv2.getTextSize(text, _FONT, size, 1)
+    pad = max(2, round(6 * scale))
+    w, h = w + 2 * pad, h + 2 * pad
+    x = int(np.clip(foot[0] - w / 2, 0, max(0, width - w)))
+    y = int(np.clip(foot[1] - h - 2 * pad, 0, max(0, height - h)))
+    while y > 0 and any(x < px + pw and px < x + w and y < py + ph and py < y + h for px, py, pw, ph in placed):
+        y = max(0, y - h - 2)
+    placed.append((x, y, w, h))
+    cv2.rectangle(canvas, (x, y), (x + w, y + h), color, cv2.FILLED)
+    cv2.putText(canvas, text, (x + pad, y + h - pad), _FONT, size, (16, 16, 16), 1, cv2.LINE_AA)
+
+
+def _draw_legend(canvas: Image, text: str, scale: float) -> None:
+    if not text:
+        return
+    size = max(0.4, 0.6 * scale)
+    (w, h), _ = cv2.getTextSize(text, _FONT, size, 1)
+    margin, pad = max(4, round(16 * scale)), max(4, round(10 * scale))
+    panel = canvas[margin : margin + h + 2 * pad, margin : margin + w + 2 * pad]
+    panel[:] = panel // 3
+    origin = (margin + pad, margin + pad + h)
+    cv2.putText(canvas, text, origin, _FONT, size, (245, 245, 245), 1, cv2.LINE_AA)

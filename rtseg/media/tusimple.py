@@ -1,0 +1,96 @@
+"""TuSimple lane labels: JSON lines with ``raw_file``, ``h_samples`` and ``lanes``, beside the pictures they name."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtseg.errors import DatasetError
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """One line of a TuSimple label file.
+
+    Attributes:
+        image: path of the picture.
+        name: ``raw_file`` as written.
+        lanes: (n, m) float64 x in pixels, -2 where absent.
+        h_samples: (m,) float64 rows in pixels.
+    """
+
+    image: Path
+    name: str
+    lanes: NDArray[np.float64]
+    h_samples: NDArray[np.float64]
+
+    def polylines(self) -> tuple[NDArray[np.float32], ...]:
+        """(k, 2) float32 (x, y) of each lane from top to bottom; lanes of fewer than two points say no direction and
+        are left out."""
+        lines = []
+        for lane in self.lanes:
+            seen = lane >= 0
+            if seen.sum() >= 2:
+                order = np.argsort(self.h_samples[seen], kind="stable")
+                lines.append(np.stack([lane[seen], self.h_samples[seen]], axis=1)[order].astype(np.float32))
+        return tuple(lines)
+
+
+def read_labels(path: str | Path) -> list[LabelledImage]:
+    """Read a label file, or every ``*.json`` file of a folder; pictures are named relative to the file.
+
+    Raises:
+        DatasetError: if there is no label, a line is no JSON object, or a field is missing or misshapen; the message
+            names file and line.
+    """
+    path = Path(path)
+    files = sorted(path.glob("*.json")) if path.is_dir() else [path]
+    labelled = []
+    for file in files:
+        try:
+            lines = file.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DatasetError(f"expected TuSimple labels, one JSON object a line, at {file}: {error}") from error
+        labelled += [
+            _parse(line, f"{file} line {number}", file.parent) for number, line in enumerate(lines, 1) if line.strip()
+        ]
+    if not labelled:
+        raise DatasetError(f"expected TuSimple label files (*.json, a JSON object a line) at {path}, found no label")
+    return labelled
+
+
+def _parse(line: str, where: str, folder: Path) -> LabelledImage:
+    try:
+        label: Any = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DatasetError(f"{where}: expected a JSON object, got text that does not parse: {error}") from error
+    if not isinstance(label, dict):
+        raise DatasetError(f"{where}: expected a JSON object, got {type(label).__name__}")
+    for field, kind in (("raw_file", str), ("h_samples", list), ("lanes", list)):
+        if not isinstance(label.get(field), kind):
+            raise DatasetError(f"{where}: expected a {kind.__name__} under {field!r}, got {label.get(field)!r:.60}")
+    rows = _numbers(label["h_samples"], where, "h_samples")
+    lanes = np.empty((len(label["lanes"]), rows.size))
+    for i, lane in enumerate(label["lanes"]):
+        columns = _numbers(lane, where, f"lanes[{i}]")
+        if columns.shape != rows.shape:
+            raise DatasetError(
+                f"{where}: expected lanes[{i}] to have one x a row of h_samples ({rows.size}), got {columns.size}"
+            )
+        lanes[i] = columns
+    return LabelledImage(folder / label["raw_file"], label["raw_file"], lanes, rows)
+
+
+def _numbers(values: Any, where: str, field: str) -> NDArray[np.float64]:
+    try:
+        numbers = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DatasetError(f"{where}: expected a list of numbers under {field}, got {values!r:.60}") from error
+    if numbers.ndim != 1 or not np.isfinite(numbers).all():
+        raise DatasetError(f"{where}: expected a flat list of finite numbers under {field}, got {values!r:.60}")
+    return numbers

@@ -1,0 +1,345 @@
+"""Affinities as fixed-point numbers, and the region adjacency graph they make.
+
+Everything that merges by mean affinity in rtseg, on any number of tiles and threads and on the GPU, agrees bit for bit,
+because it follows one contract:
+
+* **Weights.** An affinity is taken as float32 and becomes ``w = rint(a * 2**24)``, an int32 in ``0..2**24`` (ties to
+  even). float32 values of 0.5 and above are multiples of 2**-24, so nothing of them is lost; below, the error is at
+  most 2**-25. A threshold is quantised the same way, and an edge passes when ``w >= threshold``.
+* **Edges.** An edge between two regions keeps the *sum* of its pixel edges' weights (int64, or float64 holding the same
+  integer) and their *count*. Both are exact while a graph has fewer than 2**29 pixel edges (2**24 * 2**29 = 2**53), so
+  sums do not depend on the order they are taken in. Larger inputs are refused.
+* **Keys.** An edge's key is ``float64(sum) / float64(count)``, one IEEE division: a monotone function of the exact
+  mean, so a merged edge's key is never above the larger of its two parts.
+* **Names and ties.** A region is named by its smallest pixel index ``y * W + x``; the name of a merged region is the
+  smaller of the two. Of two edges with equal keys the one whose pair (smaller name, larger name) is lexicographically
+  *larger* goes first; seen from one region: among neighbours of equal key, the **larger name wins**. Names only ever
+  fall while regions merge, so a tie never moves an edge forward. (With the smaller name first, a merge elsewhere could
+  push a tied edge ahead, and the result would depend on the order of merges.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from rtseg.errors import GroupingError
+from rtseg.ops.threads import run_strips, strip_bounds
+
+FIXED_POINT_ONE = 1 << 24
+MAX_PIXEL_EDGES = 1 << 29
+MAX_PIXELS = 1 << 30
+_BLOCK = 16  # pixels compared at once while labels agree; the compiler makes vector compares of it
+
+Offsets = Sequence[Sequence[int]] | NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class RegionGraph:
+    """Which regions touch, and how strongly.
+
+    Attributes:
+        count: number of regions; regions are numbered 1..count.
+        edges: (m, 2) int32 pairs of regions, the smaller first, in lexicographic order.
+        sums: (m,) int64 sums of fixed-point weights over the pixel edges between the two.
+        counts: (m,) int64 numbers of pixel edges.
+    """
+
+    count: int
+    edges: NDArray[np.int32]
+    sums: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+    @property
+    def means(self) -> NDArray[np.float64]:
+        """Mean affinity of each edge, in [0, 1]."""
+        return self.sums / self.counts / FIXED_POINT_ONE
+
+
+def quantize_threshold(threshold: float) -> int:
+    """Give a threshold in [0, 1] as a fixed-point weight, by the rule of the affinities."""
+    value = float(threshold)
+    if not 0.0 <= value <= 1.0:
+        raise GroupingError(f"expected a threshold in [0, 1], got {threshold!r}: pass a probability")
+    return int(np.rint(np.float32(value) * np.float32(FIXED_POINT_ONE)))
+
+
+@njit(cache=True, nogil=True)
+def _quantize(values, out):  # type: ignore[no-untyped-def]
+    bad = 0
+    for i in range(values.size):
+        value = values[i]
+        inside = (value >= np.float32(0.0)) & (value <= np.float32(1.0))
+        bad += not inside
+        out[i] = np.int32(np.rint((value if inside else np.float32(0.0)) * np.float32(FIXED_POINT_ONE)))
+    return bad
+
+
+def check_offsets(offsets: Offsets, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Give `offsets` as an (K, 2) int64 array of (dy, dx), after checking it against affinities of `shape` (K, H, W).
+
+    Raises:
+        GroupingError: if the shapes do not fit, an offset is zero or repeated, or the image is too large to index.
+    """
+    try:
+        steps = np.asarray(offsets)
+        whole = steps.dtype.kind in "iu" or bool(np.all(steps == np.rint(steps)))
+        steps = steps.astype(np.int64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise GroupingError(f"expected offsets as K pairs of integers (dy, dx), got {offsets!r}: {error}") from error
+    if len(shape) != 3:
+        raise GroupingError(f"expected affinities of shape (K, H, W), got {shape}: put the offsets' channel first")
+    if steps.ndim != 2 or steps.shape[1] != 2 or not whole:
+        raise GroupingError(f"expected offsets as K pairs of integers (dy, dx), got shape {steps.shape}")
+    if len(steps) != shape[0] or len(steps) == 0:
+        raise GroupingError(f"expected one offset a channel, got {len(steps)} offsets for {shape[0]} affinity channels")
+    if not steps.any(axis=1).all():
+        raise GroupingError("expected offsets that lead to another pixel, got (0, 0): leave that channel out")
+    if len({(int(dy), int(dx)) for dy, dx in steps}) != len(steps):
+        raise GroupingError("expected offsets that differ from each other, got a repeated one: leave that channel out")
+    if shape[1] < 1 or shape[2] < 1:
+        raise GroupingError(f"expected an image of at least one pixel, got {shape[1]}x{shape[2]}: pass a whole frame")
+    if shape[1] * shape[2] > MAX_PIXELS or shape[0] * shape[1] * shape[2] > MAX_PIXEL_EDGES:
+        raise GroupingError(
+            f"expected at most 2**30 pixels and 2**29 pixel edges, got affinities of shape {tuple(shape)}: "
+            "cut the image into parts"
+        )
+    return steps
+
+
+def quantize_affinity(affinity: NDArray[np.floating], offsets: Offsets) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Turn affinities into the fixed-point weights of the module's contract.
+
+    Args:
+        affinity: (K, H, W) floats in [0, 1]; ``affinity[k, y, x]`` joins pixel (y, x) to
+            ``(y + offsets[k][0], x + offsets[k][1])``. Values whose second pixel lies outside the image are ignored,
+            but must be numbers all the same.
+        offsets: K pairs (dy, dx).
+
+    Returns:
+        (K, H, W) int32 weights in 0..2**24, and the offsets as (K, 2) int64.
+
+    Raises:
+        GroupingError: on NaN or values outside [0, 1], or on shapes that do not fit.
+    """
+    maps = np.asarray(affinity)
+    steps = check_offsets(offsets, maps.shape)
+    if maps.dtype.kind != "f":
+        raise GroupingError(f"expected affinities as floats in [0, 1], got {maps.dtype}: divide by the largest value")
+    values = np.ascontiguousarray(maps, dtype=np.float32)
+    weights = np.empty(values.shape, dtype=np.int32)
+    bad = _quantize(values.reshape(-1), weights.reshape(-1))
+    if bad:
+        raise GroupingError(
+            f"expected affinities in [0, 1], got {bad} values that are NaN or outside: apply the sigmoid first"
+        )
+    return weights, steps
+
+
+def check_mask(mask: NDArray[np.bool_] | None, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Give `mask` as a contiguous (H, W) bool array; all true where there is none."""
+    if mask is None:
+        return np.ones(size, dtype=np.bool_)
+    array = np.asarray(mask)
+    if array.shape != tuple(size):
+        raise GroupingError(f"expected a mask of shape {tuple(size)}, got {array.shape}: use the affinities' size")
+    if array.dtype != np.bool_:
+        raise GroupingError(f"expected a mask of type bool, got {array.dtype}: compare it with 0 first")
+    return np.ascontiguousarray(array)
+
+
+def grid_edges(
+    weights: NDArray[np.int32], steps: NDArray[np.int64]
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
+    """Bring every offset into the form (later pixel - earlier pixel), adding the weights of d and -d.
+
+    Args:
+        weights: (K, H, W) int32 from `quantize_affinity`.
+        steps: (K, 2) int64 offsets.
+
+    Returns:
+        (J, H, W) int32 weights, (J, 2) int64 offsets by increasing dy * W + dx, (J,) int64 how many weights were added.
+    """
+    _, height, width = weights.shape
+    forward = [(int(dy), int(dx)) if (dy, dx) > (0, 0) else (-int(dy), -int(dx)) for dy, dx in steps]
+    kinds = sorted(set(forward), key=lambda step: (step[0] * width + step[1], step))
+    order = [forward.index(kind) for kind in kinds]
+    numbers = np.array([forward.count(kind) for kind in kinds], dtype=np.int64)
+    if len(kinds) == len(steps) and all(tuple(steps[k]) == kind for k, kind in zip(order, kinds, strict=True)):
+        merged = weights if order == list(range(len(order))) else weights[order]
+        return merged, np.array(kinds, dtype=np.int64), numbers
+    merged = np.zeros((len(kinds), height, width), dtype=np.int32)
+    for k, step in enumerate(forward):
+        dy, dx = step
+        target = merged[kinds.index(step)]
+        if tuple(steps[k]) == step:
+            target += weights[k]
+        elif dy < height and abs(dx) < width:  # the value lies at the later pixel: bring it to the earlier one
+            left, right = max(0, -dx), width - max(0, dx)
+            target[: height - dy, left:right] += weights[k, dy:, left + dx : right + dx]
+    return merged, np.array(kinds, dtype=np.int64), numbers
+
+
+@njit(cache=True, nogil=True)
+def _find_key(table, keys, key):  # type: ignore[no-untyped-def]
+    last = table.size - 1
+    at = ((key * np.int64(-7046029254386353131)) >> 20) & last
+    while table[at] >= 0 and keys[table[at]] != key:
+        at = (at + 1) & last
+    return at
+
+
+@njit(cache=True, nogil=True)
+def _grow(table, keys, sums, counts, used):  # type: ignore[no-untyped-def]
+    room = 4 * keys.size
+    more_keys = np.empty(room, dtype=np.int64)
+    more_sums = np.empty(room, dtype=np.int64)
+    more_counts = np.empty(room, dtype=np.int64)
+    more_keys[:used] = keys[:used]
+    more_sums[:used] = sums[:used]
+    more_counts[:used] = counts[:used]
+    table = np.full(2 * room, -1, dtype=np.int32)
+    for i in range(used):
+        table[_find_key(table, more_keys, more_keys[i])] = i
+    return table, more_keys, more_sums, more_counts
+
+
+@njit(cache=True, nogil=True)
+def _collect_edges(labels, weights, steps, numbers, y0, y1, room):  # type: ignore[no-untyped-def]
+    """Sum the edges of pixel pairs of different labels whose first pixel lies in rows y0..y1."""
+    channels, height, width = weights.shape
+    table = np.full(2 * room, -1, dtype=np.int32)
+    keys = np.empty(room, dtype=np.int64)
+    sums = np.empty(room, dtype=np.int64)
+    counts = np.empty(room, dtype=np.int64)
+    used = 0
+    for y in range(y0, y1):
+        for j in range(channels):
+            dy = steps[j, 0]
+            dx = steps[j, 1]
+            if y + dy < 0 or y + dy >= height:
+                continue
+            last_key = np.int64(-1)
+            i = 0
+            end = min(width, width - dx)
+            for start in range(max(0, -dx), end, _BLOCK):
+                stop = min(start + _BLOCK, end)
+                differs = 0
+                for x in range(start, stop):
+                    differs |= labels[y, x] ^ labels[y + dy, x + dx]
+                if differs == 0:
+                    continue
+                for x in range(start, stop):
+                    a = labels[y, x]
+                    b = labels[y + dy, x + dx]
+                    if a == b or a == 0 or b == 0:
+                        continue
+                    key = (np.int64(min(a, b)) << 32) | np.int64(max(a, b))
+                    if key != last_key:
+                        last_key = key
+                        at = _find_key(table, keys, key)
+                        if table[at] < 0:
+                            if used == keys.size:
+                                table, keys, sums, counts = _grow(table, keys, sums, counts, used)
+                                at = _find_key(table, keys, key)
+                            table[at] = used
+                            keys[used] = key
+                            sums[used] = 0
+                            counts[used] = 0
+                            used += 1
+                        i = table[at]
+                    sums[i] += weights[j, y, x]
+                    counts[i] += numbers[j]
+    return keys[:used], sums[:used], counts[:used]
+
+
+@njit(cache=True, nogil=True)
+def sum_by_key(all_keys, all_sums, all_counts):  # type: ignore[no-untyped-def]
+    """Add up the entries of equal keys in place, in order of first appearance, and give how many are left."""
+    size = 256
+    while size < 2 * all_keys.size:
+        size *= 2
+    table = np.full(size, -1, dtype=np.int32)
+    used = 0
+    for e in range(all_keys.size):
+        at = _find_key(table, all_keys, all_keys[e])
+        if table[at] < 0:
+            table[at] = used
+            all_keys[used] = all_keys[e]
+            all_sums[used] = all_sums[e]
+            all_counts[used] = all_counts[e]
+            used += 1
+        else:
+            all_sums[table[at]] += all_sums[e]
+            all_counts[table[at]] += all_counts[e]
+    return used
+
+
+def collect_edges(
+    labels: NDArray[np.int32],
+    count: int,
+    weights: NDArray[np.int32],
+    steps: NDArray[np.int64],
+    numbers: NDArray[np.int64] | None = None,
+    threads: int = 1,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Sum weights by pairs of different, non-zero labels 1..count.
+
+    Args:
+        labels: (H, W) int32.
+        count: number of labels.
+        weights: (J, H, W) int32.
+        steps: (J, 2) int64.
+        numbers: (J,) how many edges each weight stands for, as from `grid_edges`; one by default.
+        threads: strips to work on at once.
+
+    Returns:
+        keys (m,) int64, ``smaller << 32 | larger``, each once, in no particular order; sums and counts (m,) int64.
+    """
+    each = np.ones(len(steps), dtype=np.int64) if numbers is None else numbers
+    bounds = strip_bounds(labels.shape[0], min(threads, labels.shape[0]))
+    room = 1 << max(10, (4 * count // (len(bounds) - 1)).bit_length())
+    parts: list[Any] = [None] * (len(bounds) - 1)
+
+    def collect(i: int) -> None:
+        parts[i] = _collect_edges(labels, weights, steps, each, bounds[i], bounds[i + 1], room)
+
+    run_strips(collect, len(parts))
+    keys, sums, counts = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    used = keys.size if len(parts) == 1 else sum_by_key(keys, sums, counts)
+    return keys[:used], sums[:used], counts[:used]
+
+
+def region_adjacency(
+    labels: NDArray[np.integer], count: int, affinity: NDArray[np.floating], offsets: Offsets
+) -> RegionGraph:
+    """Build the graph of regions that are joined by at least one affinity.
+
+    Args:
+        labels: (H, W) integers 0..count; 0 is nothing and has no edges.
+        count: number of regions.
+        affinity: (K, H, W) floats in [0, 1].
+        offsets: K pairs (dy, dx).
+
+    Raises:
+        GroupingError: on labels outside 0..count, or affinities that `quantize_affinity` refuses.
+    """
+    weights, steps = quantize_affinity(affinity, offsets)
+    ids = np.asarray(labels)
+    if ids.shape != weights.shape[1:] or ids.dtype.kind not in "iu":
+        raise GroupingError(
+            f"expected integer labels of shape {weights.shape[1:]}, got {ids.dtype} of shape {ids.shape}: "
+            "use the affinities' size"
+        )
+    if ids.min() < 0 or ids.max() > count:
+        raise GroupingError(f"expected labels in 0..{count}, got {ids.min()}..{ids.max()}: pass the number of regions")
+    keys, sums, counts = collect_edges(np.ascontiguousarray(ids, dtype=np.int32), int(count), weights, steps)
+    order = np.argsort(keys)
+    keys = keys[order]
+    edges = np.stack([keys >> 32, keys & 0xFFFFFFFF], axis=1).astype(np.int32)
+    return RegionGraph(int(count), edges, sums[order], counts[order])

@@ -1,0 +1,182 @@
+"""Upsampling of head maps and argmax over their channels, in one step."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from rtseg.errors import GroupingError
+from rtseg.ops.dispatch import device_ops, is_device_array
+
+
+@njit(cache=True, nogil=True)
+def _argmax(maps, winners):  # type: ignore[no-untyped-def]
+    """Write the winning channel of every source pixel, ties to the lower; say whether all values are finite."""
+    channels, height, width = maps.shape
+    finite = True
+    best = np.empty(width, np.float32)
+    for y in range(height):
+        for x in range(width):
+            best[x] = maps[0, y, x]
+            winners[y, x] = 0
+        # A sum is finite only if each of its finite terms' kind is: NaN and infinities survive addition of x - x.
+        check = np.float32(0)
+        for c in range(channels):
+            for x in range(width):
+                value = maps[c, y, x]
+                check += value - value
+                if value > best[x]:
+                    best[x] = value
+                    winners[y, x] = c
+        finite &= check == 0
+    return finite
+
+
+@njit(cache=True, nogil=True)
+def bilinear_taps(source, target):  # type: ignore[no-untyped-def]
+    """Half-pixel centres: target i lies between source low[i] and the next (clamped), which has weight[i]."""
+    low = np.empty(target, np.int32)
+    weight = np.empty(target, np.float32)
+    scale = source / target
+    for i in range(target):
+        position = min(max((i + 0.5) * scale - 0.5, 0.0), source - 1.0)
+        at = int(position)
+        low[i] = at
+        weight[i] = position - at
+    return low, weight
+
+
+@njit(cache=True, nogil=True)
+def _colour(maps, winners, y_low, y_weight, x_low, x_weight, out):  # type: ignore[no-untyped-def]
+    channels, height, width = maps.shape
+    rows, columns = out.shape
+    left = np.empty(channels, np.float32)
+    slope = np.empty(channels, np.float32)
+    top = np.empty(channels, np.float32)
+    contenders = np.empty(channels, np.uint8)
+    # Mixed cells of the current row of cells, as spans of target columns.
+    begins = np.empty(width, np.int64)
+    ends = np.empty(width, np.int64)
+    y = 0
+    while y < rows:
+        cell = y_low[y]
+        below = min(cell + 1, height - 1)
+        y_end = y + 1
+        while y_end < rows and y_low[y_end] == cell:
+            y_end += 1
+        # Where the four corners agree the interpolated winner is theirs, for the interpolated value of a channel is a
+        # convex combination of its corners; such cells are painted once and copied to the other rows of the cell.
+        mixed = 0
+        first = out[y]
+        x = 0
+        while x < columns:
+            at = x_low[x]
+            right = min(at + 1, width - 1)
+            x_end = x + 1
+            while x_end < columns and x_low[x_end] == at:
+                x_end += 1
+            winner = winners[cell, at]
+            if winner == winners[cell, right] and winner == winners[below, at] and winner == winners[below, right]:
+                for i in range(x, x_end):
+                    first[i] = winner
+            else:
+                begins[mixed] = x
+                ends[mixed] = x_end
+                mixed += 1
+            x = x_end
+        for row in range(y + 1, y_end):
+            out[row] = first
+        for span in range(mixed):
+            at = x_low[begins[span]]
+            right = min(at + 1, width - 1)
+            # A channel that nowhere in the cell reaches what another never falls below cannot win in it.
+            floor = np.float32(-np.inf)
+            for c in range(channels):
+                a, b, d, e = maps[c, cell, at], maps[c, cell, right], maps[c, below, at], maps[c, below, right]
+                top[c] = max(max(a, b), max(d, e))
+                floor = max(floor, min(min(a, b), min(d, e)))
+            count = 0
+            for c in range(channels):
+                if top[c] >= floor:
+                    contenders[count] = c
+                    count += 1
+            for row in range(y, y_end):
+                v = y_weight[row]
+                for k in range(count):
+                    c = contenders[k]
+                    a = maps[c, cell, at] + (maps[c, below, at] - maps[c, cell, at]) * v
+                    b = maps[c, cell, right] + (maps[c, below, right] - maps[c, cell, right]) * v
+                    left[k] = a
+                    slope[k] = b - a
+                for i in range(begins[span], ends[span]):
+                    u = x_weight[i]
+                    best = left[0] + slope[0] * u
+                    leader = 0
+                    for k in range(1, count):
+                        value = left[k] + slope[k] * u
+                        leader = k if value > best else leader
+                        best = max(value, best)
+                    out[row, i] = contenders[leader]
+        y = y_end
+
+
+def check_maps(maps: object) -> NDArray[np.float32]:
+    """Return `maps` as a C-contiguous (C, h, w) float32 array.
+
+    Raises:
+        GroupingError: if it is not a non-empty (C, h, w) float array with 1 to 256 channels.
+    """
+    if not isinstance(maps, np.ndarray) or maps.ndim != 3 or maps.dtype.kind != "f" or 0 in maps.shape:
+        what = f"{maps.dtype} array of shape {maps.shape}" if isinstance(maps, np.ndarray) else type(maps).__name__
+        raise GroupingError(f"expected non-empty (C, h, w) float maps, got {what}; put the channels first")
+    if maps.shape[0] > 256:
+        raise GroupingError(f"expected at most 256 channels, since the winner is a uint8, got {maps.shape[0]}")
+    return np.ascontiguousarray(maps, dtype=np.float32)
+
+
+def check_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Return a (height, width) of at least 1x1.
+
+    Raises:
+        GroupingError: if it is anything else.
+    """
+    try:
+        height, width = (int(side) for side in size)
+    except (TypeError, ValueError):
+        height = width = 0
+    if height < 1 or width < 1:
+        raise GroupingError(f"expected a size (height, width) of at least (1, 1), got {size!r}")
+    return height, width
+
+
+def upsample_argmax(maps: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Interpolate maps to `size` and give the channel with the greatest value at every pixel.
+
+    The interpolation is bilinear with half-pixel centres and clamped edges, as ``cv2.resize`` with ``INTER_LINEAR``
+    and torch's ``align_corners=False``; ties go to the lower channel. Only cells between source pixels of unlike
+    winners are evaluated pixel by pixel, so the cost follows the length of the borders and not the area.
+
+    Args:
+        maps: (C, h, w) float32, at most 256 channels; a CUDA array is worked on where it is.
+        size: (H, W) of the result.
+
+    Returns:
+        (H, W) uint8 channel indices.
+
+    Raises:
+        GroupingError: if `maps` does not fit or holds values that are not finite, or `size` is not at least 1x1.
+    """
+    if is_device_array(maps):
+        return device_ops().upsample_argmax(maps, size)
+    source = check_maps(maps)
+    rows, columns = check_size(size)
+    _, height, width = source.shape
+    winners = np.empty((height, width), np.uint8)
+    if not _argmax(source, winners):
+        raise GroupingError("expected finite maps, got NaN or infinite values; check the network's input and weights")
+    y_low, y_weight = bilinear_taps(height, rows)
+    x_low, x_weight = bilinear_taps(width, columns)
+    out = np.empty((rows, columns), np.uint8)
+    _colour(source, winners, y_low, y_weight, x_low, x_weight, out)
+    return out

@@ -1,0 +1,85 @@
+"""What comes out of the pipeline: lanes or instances, in the pixels of the input image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """Lane lines found in one frame.
+
+    Row i of `ids`, `confidence` and `polylines` describes one lane line, ordered from left to right by where the line
+    meets the bottom of the image.
+
+    Attributes:
+        mask: (H, W) uint8, the lane id at each pixel, 0 where there is no lane.
+        ids: (n,) int32 lane ids, 1..255; a line keeps its id from frame to frame while it stays visible.
+        confidence: (n,) float32 in [0, 1].
+        polylines: n arrays (k, 2) float32 of (x, y) in pixels, y strictly increasing (top to bottom).
+        stamp: stamp of the frame, nanoseconds.
+        frame_id: coordinate frame of the camera.
+        times: milliseconds spent in each stage, in the order the stages ran.
+    """
+
+    mask: NDArray[np.uint8]
+    ids: NDArray[np.int32]
+    confidence: NDArray[np.float32]
+    polylines: tuple[NDArray[np.float32], ...]
+    stamp: int = 0
+    frame_id: str = ""
+    times: dict[str, float] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def sample(self, heights: NDArray[np.floating] | list[float]) -> NDArray[np.float64]:
+        """Give the x of every lane at the given image rows.
+
+        Args:
+            heights: (m,) rows in pixels, any order.
+
+        Returns:
+            (n, m) float64 x in pixels, NaN where a lane does not reach that row.
+        """
+        rows = np.asarray(heights, dtype=np.float64)
+        sampled = np.full((len(self.polylines), rows.size), np.nan)
+        for i, line in enumerate(self.polylines):
+            if len(line):
+                sampled[i] = np.interp(rows, line[:, 1], line[:, 0], left=np.nan, right=np.nan)
+        return sampled
+
+
+@dataclass(frozen=True)
+class Instances:
+    """Objects found in one frame; row i of every per-instance array describes label i + 1.
+
+    Attributes:
+        labels: (H, W) int32, the instance label at each pixel, 0 where there is none, consecutive 1..n.
+        ids: (n,) int32 ids that stay with an object through time.
+        class_ids: (n,) int32 indices into the card's classes.
+        scores: (n,) float32 in [0, 1].
+        boxes: (n, 4) float32 (x0, y0, x1, y1), x1 and y1 exclusive.
+        areas: (n,) int64 pixels.
+        centers: (n, 2) float32 (x, y) mean of the mask's pixels.
+        stamp: stamp of the frame, nanoseconds.
+        frame_id: coordinate frame of the camera.
+        times: milliseconds spent in each stage.
+    """
+
+    labels: NDArray[np.int32]
+    ids: NDArray[np.int32]
+    class_ids: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    boxes: NDArray[np.float32]
+    areas: NDArray[np.int64]
+    centers: NDArray[np.float32]
+    stamp: int = 0
+    frame_id: str = ""
+    times: dict[str, float] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.ids)

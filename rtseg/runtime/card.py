@@ -1,0 +1,195 @@
+"""Model cards: what a model is, what it expects, what it scored, and the hash of its file."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from rtseg.errors import ModelError
+
+Family = Literal["l2c", "gmis", "daffnet", "exemplar_solo"]
+Task = Literal["lanes", "instances"]
+Precision = Literal["fp32", "fp16", "int8"]
+BackendName = Literal["onnxruntime", "openvino", "tensorrt", "torch"]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelFile(_Strict):
+    """A network file beside the card.
+
+    One calibration gives two int8 files, one a form that CPUs are fast on and one that TensorRT parses, so a file names
+    the backends it is for.
+    """
+
+    file: str
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    precision: Precision
+    backends: Annotated[tuple[BackendName, ...], Field(min_length=1)] = ("onnxruntime", "openvino", "tensorrt", "torch")
+
+    @model_validator(mode="after")
+    def _stays_beside_the_card(self) -> ModelFile:
+        if Path(self.file).name != self.file:
+            raise ValueError(f"file must be a plain file name beside the card, not {self.file!r}")
+        return self
+
+
+class ModelInput(_Strict):
+    """The one input tensor: (1, 3, height, width) float32, ``(pixel - mean) / std`` with pixels in 0..255."""
+
+    name: str = "image"
+    width: Positive
+    height: Positive
+    order: Literal["rgb", "bgr"]
+    mean: tuple[float, float, float]
+    std: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+
+
+class ModelOutput(_Strict):
+    """One output tensor: (1, channels, height / stride, width / stride)."""
+
+    name: str
+    channels: Positive
+    stride: Positive
+
+
+class Grouping(_Strict):
+    """How raw maps become lanes or instances, with the method's parameters."""
+
+    method: Literal["lanes", "coloring", "graph_merge", "cascade_gaec", "affinity_union", "solo"]
+    parameters: dict[str, Any] = {}
+
+
+class Training(_Strict):
+    """Where the weights come from."""
+
+    command: str
+    data: tuple[str, ...]
+    seed: int
+    notes: str = ""
+
+
+class Score(_Strict):
+    """One measured figure and the command that measures it again.
+
+    `file` says which network was measured where there are several of that precision; by default the first of them.
+    """
+
+    dataset: str
+    metric: str
+    value: float
+    precision: Precision
+    command: str
+    file: str | None = None
+
+
+class ModelCard(_Strict):
+    """Everything the runtime and a user need to know of a model; stored as ``card.yaml``.
+
+    `max_int8_loss` is how much of the first scored metric int8 may cost, in points (hundredths of a share).
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    family: Family
+    task: Task
+    summary: str
+    licence: str
+    model: ModelFile
+    alternatives: tuple[ModelFile, ...] = ()
+    input: ModelInput
+    outputs: tuple[ModelOutput, ...]
+    grouping: Grouping
+    classes: tuple[str, ...]
+    training: Training
+    scores: tuple[Score, ...] = ()
+    max_int8_loss: Annotated[float, Field(ge=0)] = 0.5
+
+    @model_validator(mode="after")
+    def _outputs_are_named_once(self) -> ModelCard:
+        names = [output.name for output in self.outputs]
+        if not names or len(set(names)) != len(names):
+            raise ValueError(f"outputs must be at least one and named once each, got {names}")
+        return self
+
+    @classmethod
+    def load(cls, path: Path) -> ModelCard:
+        """Read and validate a card.
+
+        Raises:
+            ModelError: if the file is missing, is no YAML, or a field is wrong; the message names the field.
+        """
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ModelError(f"expected a model card at {path}: {error}") from error
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"]) or "the card"
+            raise ModelError(f"the model card {path} does not validate: {field}: {first['msg']}") from error
+
+    @property
+    def files(self) -> tuple[ModelFile, ...]:
+        """Every network file, the preferred one first."""
+        return (self.model, *self.alternatives)
+
+    def metric_change(self, precision: Precision, file: str | None = None) -> float | None:
+        """How the first scored metric changes from fp32 to the network `file` of `precision`.
+
+        Args:
+            precision: of the network.
+            file: which network of that precision; the first by default.
+
+        Returns:
+            The change as a share; None where one of the two was not measured.
+        """
+        first: dict[str, str] = {}
+        for entry in self.files:
+            first.setdefault(entry.precision, entry.file)
+        file = file or first.get(precision)
+        values = {(score.dataset, score.metric, score.precision): score.value for score in reversed(self.scores)}
+        for score in self.scores:
+            reference = values.get((score.dataset, score.metric, "fp32"))
+            if score.precision == precision and (score.file or first.get(precision)) == file and reference is not None:
+                return score.value - reference
+        return None
+
+    def dump(self, path: Path) -> None:
+        """Write the card as YAML."""
+        content = self.model_dump(mode="json", exclude_defaults=False)
+        path.write_text(yaml.safe_dump(content, sort_keys=False, width=110, allow_unicode=True), encoding="utf-8")
+
+
+def sha256_of(path: Path) -> str:
+    """Hex SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def verified_model_file(folder: Path, entry: ModelFile) -> Path:
+    """Path of a card's network file, after checking its hash.
+
+    Raises:
+        ModelError: if the file is missing or is not the one the card was written for.
+    """
+    path = folder / entry.file
+    if not path.is_file():
+        raise ModelError(f"the card in {folder} names {entry.file}, which is not there; restore it or train it again")
+    found = sha256_of(path)
+    if found != entry.sha256:
+        raise ModelError(
+            f"{path} does not match its card: expected sha256 {entry.sha256[:12]}..., found {found[:12]}...; "
+            "restore the file, or export the model again so that the card fits"
+        )
+    return path

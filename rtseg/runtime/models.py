@@ -1,0 +1,62 @@
+"""Where models are: the bundled ones by name, one's own by path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rtseg.errors import ModelError
+from rtseg.runtime.card import ModelCard, verified_model_file
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A card and the verified network file beside it."""
+
+    card: ModelCard
+    path: Path
+
+
+def bundled_models_folder() -> Path:
+    """The folder of bundled models: inside an installed wheel, or ``engines/`` of a source checkout."""
+    installed = _PACKAGE / "_engines"
+    return installed if installed.is_dir() else _PACKAGE.parent / "engines"
+
+
+def bundled_models() -> list[str]:
+    """Names of the bundled models, sorted."""
+    return sorted(card.parent.name for card in bundled_models_folder().glob("*/card.yaml"))
+
+
+def find_model(name_or_path: str | Path, network: str | None = None) -> Model:
+    """Find a model by bundled name, or by the path of its folder or card, and check its file against the card.
+
+    Args:
+        name_or_path: bundled name, folder or card.
+        network: file name of one of the card's alternatives; the card's preferred network by default.
+
+    Raises:
+        ModelError: if there is no such model or network, its card does not validate, or its file has another hash.
+    """
+    path = Path(name_or_path)
+    if path.name == "card.yaml":
+        folder = path.parent
+    elif path.is_dir() and str(name_or_path):
+        folder = path
+    else:
+        folder = bundled_models_folder() / str(name_or_path)
+        if not path.name or path.name != str(name_or_path) or not (folder / "card.yaml").is_file():
+            raise ModelError(
+                f"expected a bundled model ({', '.join(bundled_models()) or 'none found'}) or a folder with card.yaml "
+                f"and its network, got {str(name_or_path)!r}"
+            )
+    card = ModelCard.load(folder / "card.yaml")
+    wanted = network or card.model.file
+    for file in card.files:
+        if file.file == wanted:
+            return Model(card, verified_model_file(folder, file))
+    raise ModelError(
+        f"expected a network of {card.name}: {', '.join(file.file for file in card.files)}, got {wanted!r}"
+    )

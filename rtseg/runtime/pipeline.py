@@ -1,0 +1,238 @@
+"""The way of a frame, from image to result."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtseg.errors import BackendError, ModelError
+from rtseg.frame import Frame
+from rtseg.results import Instances, Lanes
+from rtseg.runtime.card import ModelCard
+from rtseg.runtime.latency import StageClock
+from rtseg.runtime.models import find_model
+from rtseg.runtime.paths import Finish, FramePath, HeadMaps, Interpreter
+from rtseg.runtime.selection import Selection, select
+
+logger = logging.getLogger("rtseg")
+
+__all__ = ["HeadMaps", "Interpreter", "Pipeline", "load"]
+
+
+@dataclass(frozen=True)
+class _Started:
+    """A frame on its way, and the path it is on."""
+
+    frame: Frame
+    path: FramePath
+    finish: Finish
+
+
+class Pipeline:
+    """A loaded model: ``pipeline(image)`` gives lanes or instances in the pixels of the image.
+
+    One pipeline follows one camera, since ids are carried from frame to frame; it is not safe to call from several
+    threads at once.
+
+    A backend or device that fails is left for the next best, for good, and the frame in flight is computed again there:
+    none is lost. See :mod:`rtseg.runtime.gpu_device` for what is tried again after which fault.
+
+    Args:
+        card: the model's card.
+        interpreter: turns head maps into results.
+        selection: the ways to try.
+
+    Attributes:
+        card: the model's card.
+        fallbacks: why faster backends were left, one sentence each, oldest first.
+
+    Raises:
+        BackendError: if none of the ways that have to open does.
+    """
+
+    def __init__(self, card: ModelCard, interpreter: Interpreter, selection: Selection) -> None:
+        self.card = card
+        self.fallbacks: list[str] = []
+        self._interpreter = interpreter
+        self._candidates = list(selection.wanted)
+        if selection.reason is not None:
+            self._note_fallback(selection.reason)
+        self._path: FramePath | None = self._open_next()
+        self._candidates += selection.reserve
+
+    @property
+    def backend(self) -> dict[str, str]:
+        """Facts about the backend in use."""
+        return {"backend": "none", "device": "none"} if self._path is None else self._path.describe()
+
+    def __call__(self, image: NDArray[np.uint8] | Frame) -> Lanes | Instances:
+        """Process one image.
+
+        Args:
+            image: (H, W, 3) uint8 BGR, or a Frame whose stamp and frame_id the result then carries.
+
+        Raises:
+            ImageError: if it is no such image.
+            BackendError: if every backend failed on it.
+        """
+        return self._finish(self._start(_as_frame(image)))
+
+    def head_maps(self, image: NDArray[np.uint8] | Frame) -> tuple[HeadMaps, StageClock]:
+        """Run the network only, for those who interpret its outputs in several ways.
+
+        Returns:
+            Outputs by name, (1, C, h, w) float32 each, and the clock that goes on with an interpreter.
+
+        Raises:
+            ImageError: if it is no such image.
+            BackendError: if every backend failed on it.
+        """
+        frame = _as_frame(image)
+        while True:
+            path, clock = self._current(), StageClock()
+            try:
+                return path.head_maps(frame, clock), clock
+            except BackendError as error:
+                self._leave(path, str(error))
+
+    def stream(self, frames: Iterable[Frame]) -> Iterator[Lanes | Instances]:
+        """Process frames in order, overlapping the network of one frame with the other stages of its neighbours.
+
+        Results come in the order of the frames, one each, one frame late.
+        """
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="rtseg-infer") as executor:
+            pending: deque[_Started] = deque()
+            for frame in frames:
+                pending.append(self._start(frame, executor))
+                if len(pending) > 1:
+                    yield self._finish(pending.popleft())
+            while pending:
+                yield self._finish(pending.popleft())
+
+    def reset(self) -> None:
+        """Forget the tracked ids, as at the start of another recording."""
+        self._interpreter.reset()
+
+    def warm_up(self, height: int = 720, width: int = 1280) -> None:
+        """Run every stage once on a blank image, so that compilation and allocation are done before the first frame.
+
+        Since nothing is found in a blank image, the interpreter is also given maps in which there is something. ROS
+        messages arrive as read-only buffers, for which Numba compiles a kernel of its own.
+        """
+        blank = Frame(np.zeros((height, width, 3), dtype=np.uint8))
+        self(blank)
+        blank.image.setflags(write=False)
+        self(blank)
+        self._interpreter.warm_up(blank)
+        self.reset()
+
+    def close(self) -> None:
+        """Give back what the backend holds."""
+        if self._path is not None:
+            self._path.close()
+            self._path = None
+
+    def _current(self) -> FramePath:
+        if self._path is None:
+            reason = f"the last failed: {self.fallbacks[-1]}" if self.fallbacks else "the pipeline was closed"
+            raise BackendError(f"expected a backend that works, none is left, {reason}; load the model again")
+        return self._path
+
+    def _start(self, frame: Frame, ahead: Executor | None = None) -> _Started:
+        while True:
+            path = self._current()
+            try:
+                return _Started(frame, path, path.start(frame, ahead))
+            except BackendError as error:
+                self._leave(path, str(error))
+
+    def _finish(self, started: _Started) -> Lanes | Instances:
+        while True:
+            if started.path is self._path:  # else it was left for another while this frame was on its way
+                try:
+                    return started.finish()
+                except BackendError as error:
+                    self._leave(started.path, str(error))
+            started = self._start(started.frame)
+
+    def _leave(self, path: FramePath, reason: str) -> None:
+        if not path.alive():
+            reason = f"{path.device} is lost and left alone from now on: {reason}"
+            self._candidates = [candidate for candidate in self._candidates if candidate.device != path.device]
+        if not self._candidates:
+            raise BackendError(reason)  # the path stays: what was wrong may have been wrong with this frame alone
+        self._note_fallback(reason)
+        self._path = None
+        path.close()
+        self._path = self._open_next()
+
+    def _open_next(self) -> FramePath:
+        while True:
+            candidate = self._candidates.pop(0)
+            try:
+                return candidate.open()
+            except (BackendError, ModelError) as error:
+                if not self._candidates:
+                    raise
+                self._note_fallback(f"{candidate} was not opened: {error}" if candidate.device != "cpu" else str(error))
+
+    def _note_fallback(self, reason: str) -> None:
+        self.fallbacks.append(reason)
+        logger.warning("falling back to %s: %s", self._candidates[0], reason)
+
+
+def _as_frame(image: NDArray[np.uint8] | Frame) -> Frame:
+    return image if isinstance(image, Frame) else Frame(image)
+
+
+def load(
+    name_or_path: str | Path,
+    device: str = "auto",
+    backend: str = "auto",
+    threads: int | None = None,
+    network: str | None = None,
+) -> Pipeline:
+    """Load a model and what turns its outputs into lanes or instances.
+
+    Args:
+        name_or_path: a bundled model's name, or the folder of one's own (``card.yaml`` beside the network).
+        device: ``auto`` (a CUDA device if there is one, else the CPU), ``cpu``, ``cuda`` (the first) or ``cuda:N``.
+            With ``cuda`` loading fails where no backend opens on the device; a later fault moves on to the CPU all the
+            same.
+        backend: ``auto``, or ``tensorrt``, ``torch``, ``onnxruntime`` or ``openvino``; with ``auto`` a failing backend
+            is left for the next best.
+        threads: threads of the network on a CPU; all cores by default.
+        network: file name of one of the card's networks; the best for the backend by default. For TensorRT an int8
+            network gives an int8 engine, any other an fp16 engine.
+
+    Raises:
+        ModelError: if the model cannot be found, or its card or file does not fit.
+        BackendError: if the device or backend is not to be had.
+    """
+    model = find_model(name_or_path, network)
+    interpreter = interpreter_for(model.card)
+    selection = select(model, interpreter, device, backend, threads or os.cpu_count() or 1, network)
+    return Pipeline(model.card, interpreter, selection)
+
+
+def interpreter_for(card: ModelCard) -> Interpreter:
+    """Make what turns a model's head maps into results.
+
+    Raises:
+        ModelError: if the card's grouping does not fit.
+    """
+    if card.grouping.method == "lanes":
+        from rtseg.runtime.lane_interpreter import LaneInterpreter
+
+        return LaneInterpreter(card)
+    from rtseg.runtime.instance_interpreter import InstanceInterpreter
+
+    return InstanceInterpreter(card)

@@ -1,0 +1,157 @@
+"""Which backends are tried for a model, on what device and in what order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rtseg.errors import BackendError
+from rtseg.runtime.backends import available_backends, check_backend, create_backend, create_device_backend
+from rtseg.runtime.card import verified_model_file
+from rtseg.runtime.gpu_device import CudaDevice, Device, device_driver_present, device_faults, parse_device
+from rtseg.runtime.models import Model
+from rtseg.runtime.paths import FramePath, HostPath, Interpreter
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A way that can be opened.
+
+    Attributes:
+        backend: name.
+        device: ``cpu`` or ``cuda:N``.
+        open: open it and run it once; raises BackendError or ModelError.
+    """
+
+    backend: str
+    device: str
+    open: Callable[[], FramePath]
+
+    def __str__(self) -> str:
+        return f"{self.backend} on {self.device}"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Candidates, best first.
+
+    Attributes:
+        wanted: one of these has to open when the model is loaded.
+        reserve: tried after them, when the model is loaded or later.
+        reason: why there is none for a device where one would be expected, else None.
+    """
+
+    wanted: tuple[Candidate, ...]
+    reserve: tuple[Candidate, ...] = ()
+    reason: str | None = None
+
+
+def select(
+    model: Model, interpreter: Interpreter, device: str, backend: str, threads: int, network: str | None
+) -> Selection:
+    """Say what to try.
+
+    Args:
+        model: the model.
+        interpreter: what follows the network.
+        device: ``auto`` (a CUDA device if there is one), ``cpu``, ``cuda`` (the first) or ``cuda:N``.
+        backend: ``auto`` or the name of one, which alone is then tried.
+        threads: of the network on a CPU.
+        network: file name of the network that was asked for, None to choose the best for each backend.
+
+    Raises:
+        BackendError: if the device or backend cannot be had; a device found wanting is one for ``cuda``, not for
+            ``auto``.
+    """
+    number = parse_device(device)
+    if backend != "auto" and device == "auto":
+        _check_somewhere(backend)
+    elif backend != "auto":
+        check_backend(backend, "cpu" if number is None else "cuda")
+    kinds = {"cpu": _names("cpu", backend), "cuda": _names("cuda", backend)}
+
+    def on_host(name: str) -> Candidate:
+        return Candidate(name, "cpu", lambda: _open_host(name, model, interpreter, threads, network))
+
+    def on_device(name: str, place: Device) -> Candidate:
+        return Candidate(name, place.name, lambda: open_device_path(name, model, interpreter, place, network))
+
+    hosts = tuple(on_host(name) for name in kinds["cpu"])
+    if device == "cpu" or (device == "auto" and not kinds["cuda"]):
+        return Selection(hosts)
+    try:
+        place: Device = CudaDevice(number or 0)
+    except BackendError as error:
+        if number is not None or not hosts:
+            raise
+        return Selection(hosts, reason=str(error) if device_driver_present() else None)
+    devices = tuple(on_device(name, place) for name in kinds["cuda"])
+    return Selection(devices, hosts) if number is not None else Selection((*devices, *hosts))
+
+
+def open_device_path(
+    name: str, model: Model, interpreter: Interpreter, device: Device, network: str | None = None
+) -> FramePath:
+    """Open a backend on a device, run it once, and put the stages around it.
+
+    Raises:
+        BackendError: if it cannot be opened or run.
+        ModelError: if the card names no network for it.
+    """
+    from rtseg.runtime.gpu_path import DevicePath
+
+    path = network_for(model, name, on_device=True, network=network)
+    with device_faults(f"opening {name}"), device.use(device.stream()):
+        backend = create_device_backend(name, path, model.card, device)
+        backend.warm_up()
+    return DevicePath(model.card, device, backend, interpreter)
+
+
+def network_for(model: Model, backend: str, on_device: bool, network: str | None = None) -> Path:
+    """The network file for a backend: what was asked for, else the first that the card names for it.
+
+    Int8 networks of the form that CPUs are fast on are slow on a device: torch and ONNX Runtime take a float one there.
+
+    Raises:
+        BackendError: if the card names none.
+        ModelError: if the file is not the card's.
+    """
+    if network is not None or (not on_device and backend in model_backends(model)):
+        return model.path
+    for file in model.card.files:
+        fits = not on_device or backend == "tensorrt" or file.precision != "int8"
+        if backend in file.backends and fits:
+            return verified_model_file(model.path.parent, file)
+    raise BackendError(f"the card of {model.card.name} names no network for {backend}{' on a device' * on_device}")
+
+
+def model_backends(model: Model) -> tuple[str, ...]:
+    """Backends that the card names for the model's preferred network."""
+    return next(file.backends for file in model.card.files if file.file == model.path.name)
+
+
+def _open_host(name: str, model: Model, interpreter: Interpreter, threads: int, network: str | None) -> FramePath:
+    backend = create_backend(name, network_for(model, name, False, network), model.card, threads)
+    backend.warm_up()
+    return HostPath(model.card, backend, interpreter)
+
+
+def _names(kind: str, backend: str) -> list[str]:
+    if backend == "auto":
+        return available_backends(kind)
+    try:
+        check_backend(backend, kind)
+    except BackendError:
+        return []
+    return [backend]
+
+
+def _check_somewhere(backend: str) -> None:
+    try:
+        check_backend(backend, "cpu")
+    except BackendError as error:
+        try:
+            check_backend(backend, "cuda")
+        except BackendError:
+            raise error from None

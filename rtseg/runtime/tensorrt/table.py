@@ -1,0 +1,29 @@
+"""The engines in the cache, as a table for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from rtseg.runtime.tensorrt.engine_cache import EngineState
+
+
+def engine_table(states: Sequence[EngineState]) -> Table:
+    """One row an engine: what it is for, its size, and what is wrong with it."""
+    table = Table("model", "target", "precision", "TensorRT", "MB", "built", "state")
+    for state in states:
+        if state.record is None:
+            table.add_row(state.path.name, "", "", "", "", "", f"[red]{state.fault}[/red]")
+            continue
+        record = state.record
+        table.add_row(
+            record.model,
+            record.target,
+            record.precision,
+            record.library,
+            f"{record.engine_bytes / 1e6:.1f}",
+            record.built,
+            "[green]ok[/green]",
+        )
+    return table

@@ -1,0 +1,1 @@
+"""Losses, data sets and Lightning modules."""

@@ -1,0 +1,181 @@
+"""Training runs: data, Lightning's trainer, checkpoints and weights on disk."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import lightning
+import torch
+import yaml
+from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+from torch.utils.data import DataLoader
+
+from rtseg.errors import ConfigError, ModelError
+from rtseg.training.averaged_module import AveragedModule
+from rtseg.training.config import RunConfig, load_config, parse_config
+from rtseg.training.datasets import MixtureSampler
+from rtseg.training.families import FAMILIES, training_loader
+
+
+def train(
+    config: RunConfig | str | Path,
+    data: Sequence[Path],
+    out: Path,
+    resume: bool = False,
+    validation: Sequence[Path] = (),
+    cache: Path | None = None,
+) -> Path:
+    """Train a network.
+
+    Args:
+        config: the run's configuration, its file, or the name of a bundled one; its `model` says what is trained.
+        data: folders of real frames. For lanes in TuSimple's format (`labels.json` beside the images), may be empty;
+            for instances Cityscapes' own layout or cityscapes640.
+        out: folder of the run: `config.yaml`, `command.txt`, `last.ckpt`, TensorBoard logs, and the averaged weights
+            as `model.safetensors`.
+        resume: go on from `out/last.ckpt`.
+        validation: folders of real frames that are only looked at.
+        cache: folder of rendered frames; `out/rendered` by default.
+
+    Returns:
+        The path of the safetensors file.
+
+    Raises:
+        ConfigError: if the configuration asks for data that were not given, or there is nothing to resume.
+        DatasetError: if labels do not parse.
+    """
+    named = config.name if isinstance(config, RunConfig) else str(config)
+    if not isinstance(config, RunConfig):
+        config = load_config(config)
+    checkpoint = out / "last.ckpt"
+    if resume and not checkpoint.is_file():
+        raise ConfigError(f"expected a checkpoint to resume at {checkpoint}, which is not there; leave --resume out")
+    # OpenCV's threads do not survive the fork of loader processes, which then wait for them for ever.
+    cv2.setNumThreads(1)
+    family = FAMILIES[config.model]
+    lightning.seed_everything(config.seed, verbose=False)
+    module = family.module(config)
+    samples = family.data(config, module.net, data, validation, cache or out / "rendered")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+    folders = "".join(f" --data {folder}" for folder in data)
+    (out / "command.txt").write_text(f"rtseg train {named}{folders} --out {out}\n", encoding="utf-8")
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    if config.start:
+        module.net.load_state_dict(read_weights(Path(config.start)))
+        module.average.load_state_dict(module.net.state_dict())
+    loader = training_loader(config, samples)
+    held_out = DataLoader(samples.held_out, config.batch) if samples.held_out is not None else None
+    trainer = lightning.Trainer(
+        max_epochs=config.epochs,
+        precision="bf16-mixed" if config.precision == "bf16" else "32-true",
+        devices=config.processes if config.processes > 1 else "auto",
+        accelerator="cpu" if config.processes > 1 else "auto",
+        strategy="ddp" if config.processes > 1 else "auto",
+        gradient_clip_val=config.optimiser.clip_norm,
+        logger=TensorBoardLogger(str(out), name="", version="logs"),
+        log_every_n_steps=10,
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        enable_progress_bar=sys.stdout.isatty(),
+        callbacks=[
+            _Save(out),
+            _SetEpoch(samples.sampler),
+            RichProgressBar() if sys.stdout.isatty() else _PlainProgress(),
+        ],
+    )
+    trainer.fit(module, loader, held_out, ckpt_path=checkpoint if resume else None, weights_only=True)
+    return out / "model.safetensors"
+
+
+def save_weights(net: nn.Module, path: Path, config: RunConfig) -> None:
+    """Write a network's weights as safetensors, with the configuration in the metadata, at once or not at all."""
+    partial = path.with_suffix(".partial")
+    tensors = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
+    save_file(tensors, partial, metadata={"config": config.model_dump_json()})
+    partial.replace(path)
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Read the tensors of a safetensors file.
+
+    Raises:
+        ModelError: if it is missing or broken.
+    """
+    return _open_weights(path)[0]
+
+
+def load_network(path: Path) -> tuple[Any, Any]:
+    """Rebuild a trained network, in evaluation mode, from a safetensors file that `train` wrote.
+
+    Returns:
+        The network and its configuration, of the kind that the configuration's `model` names in `FAMILIES`.
+
+    Raises:
+        ModelError: if the file is missing or broken, names no configuration, or its weights do not fit.
+        ConfigError: if that configuration does not validate.
+    """
+    tensors, metadata = _open_weights(path)
+    if "config" not in metadata:
+        raise ModelError(f"expected the training configuration in the metadata of {path}, found none; train it again")
+    config = parse_config(json.loads(metadata["config"]), f"the configuration in {path}")
+    net = FAMILIES[config.model].build(config, False)
+    try:
+        net.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ModelError(f"the weights in {path} do not fit the network they name: {error}") from error
+    return net.eval(), config
+
+
+def _open_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"expected a safetensors file of trained weights at {path}: {error}") from error
+
+
+class _Save(Callback):
+    """Writes the checkpoint to resume from, and the averaged weights as safetensors, after each epoch."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        assert isinstance(module, AveragedModule)
+        trainer.save_checkpoint(self.out / "last.ckpt")
+        if trainer.is_global_zero:
+            save_weights(module.average, self.out / "model.safetensors", module.config)
+
+
+class _SetEpoch(Callback):
+    """Tells the sampler the epoch, also after resuming."""
+
+    def __init__(self, sampler: MixtureSampler) -> None:
+        self.sampler = sampler
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        self.sampler.set_epoch(trainer.current_epoch)
+
+
+class _PlainProgress(Callback):
+    """A line of text now and then, where no terminal can show a bar."""
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.is_global_zero and trainer.global_step % 20 == 0:
+            loss = float(trainer.callback_metrics.get("train/loss", torch.nan))
+            total = trainer.num_training_batches
+            print(f"epoch {trainer.current_epoch} batch {batch_idx + 1}/{total} loss {loss:.3f}", flush=True)

@@ -1,0 +1,64 @@
+"""Shared test settings: hypothesis profiles, and markers that skip with a reason where a real part is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+# CI tries the same examples every time, so that a red run means a change; elsewhere they are drawn afresh.
+hypothesis.settings.register_profile("default", deadline=None, max_examples=50, derandomize="CI" in os.environ)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=2000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def _gpu_missing() -> str | None:
+    try:
+        import cupy
+    except ImportError:
+        return "CuPy is not installed"
+    try:
+        cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return f"no CUDA device: {error}"
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    reason = _gpu_missing()
+    if reason:
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def driving_data() -> Path:
+    """Folder of real driving data beside the repository; tests that need it skip, saying so, where it is absent."""
+    folder = Path(os.environ.get("RTSEG_DRIVING_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"real driving data is not at {folder} (set RTSEG_DRIVING_DATA)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shim_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder for the CUDA kernels built for the CPU (tests/ops/cuda/shim)."""
+    if shutil.which("g++") is None:
+        pytest.skip("g++ is not installed, and the kernels cannot be built for the CPU")
+    return tmp_path_factory.mktemp("shim")
+
+
+@pytest.fixture(scope="session")
+def shim_library(shim_folder: Path) -> Path:
+    """The CUDA kernels built for the CPU."""
+    sys.path.insert(0, str(REPOSITORY / "tests" / "ops" / "cuda" / "shim"))  # imported without touching the path
+    from shim_build import build
+
+    return build(shim_folder)

@@ -1,0 +1,164 @@
+"""GAEC against a few lines of dictionaries, on graphs made to tie."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtseg.errors import GroupingError
+from rtseg.evaluation.affinity_scenes import GRID_OFFSETS, NOISE_LEVELS, Corruption, label_affinities, street_scene
+from rtseg.grouping import gaec
+from tests.grouping.affinity_reference import gaec as reference_gaec
+
+module = import_module("rtseg.grouping.gaec")
+EIGHT = ((0, 1), (1, 0), (1, 1), (1, -1), (0, -1), (-1, 0))
+
+
+@pytest.fixture
+def small_tiles(monkeypatch):
+    """Tiles of 2, parts of 4 and blocks of 8 pixels, so that images a reference can do have many of each."""
+    monkeypatch.setattr(module, "_TILE", 2)
+    monkeypatch.setattr(module, "_PART", 4)
+    monkeypatch.setattr(module, "_BLOCK", 8)
+
+
+def random_case(rng, most=7, offsets=GRID_OFFSETS):
+    size = tuple(rng.integers(1, most + 1, 2))
+    levels = int(rng.choice([1, 2, 4, 16]))  # few levels: nearly every choice is a tie
+    affinity = (rng.integers(0, levels + 1, (len(offsets), *size)) / levels).astype(np.float32)
+    return affinity, float(rng.choice([0.25, 0.5, 0.75, 1.0]))
+
+
+@pytest.mark.parametrize("linkage", ["mean", "plain"])
+def test_thousands_of_tied_graphs_equal_the_reference(linkage):
+    rng = np.random.default_rng(4)
+    for _ in range(1500):
+        affinity, threshold = random_case(rng)
+        expected = reference_gaec(affinity, GRID_OFFSETS, threshold, linkage)
+        np.testing.assert_array_equal(gaec(affinity, GRID_OFFSETS, threshold, linkage), expected)
+
+
+@pytest.mark.parametrize("count", range(1, 7))
+def test_any_offsets_and_masks_equal_the_reference(count):
+    rng = np.random.default_rng(count)
+    for _ in range(60):
+        offsets = [EIGHT[i] for i in rng.permutation(6)[:count]]
+        affinity, threshold = random_case(rng, 6, offsets)
+        mask = rng.random(affinity.shape[1:]) < 0.8
+        for linkage in ("mean", "plain"):
+            expected = reference_gaec(affinity, offsets, threshold, linkage, mask)
+            np.testing.assert_array_equal(gaec(affinity, offsets, threshold, linkage, mask), expected)
+
+
+@pytest.mark.usefixtures("small_tiles")
+def test_tiles_and_threads_leave_no_trace_on_tied_graphs():
+    rng = np.random.default_rng(5)
+    for i in range(150):
+        offsets = GRID_OFFSETS if i % 2 else [(0, 1), (1, -1), (-1, 0), (1, 1)]
+        affinity, threshold = random_case(rng, 15, offsets)
+        mask = rng.random(affinity.shape[1:]) < 0.9 if i % 3 == 0 else None
+        expected = reference_gaec(affinity, offsets, threshold, mask=mask)
+        np.testing.assert_array_equal(gaec(affinity, offsets, threshold, mask=mask, threads=1 + i % 3), expected)
+
+
+@pytest.mark.parametrize("noise", ["low", "high"])
+@pytest.mark.parametrize("size", [(129, 257), (300, 530)])
+def test_tiles_and_threads_leave_no_trace_on_streets(noise, size, monkeypatch):
+    affinity = label_affinities(street_scene(1, size).labels, corruption=NOISE_LEVELS[noise], seed=2)
+    parted = gaec(affinity, GRID_OFFSETS, threads=3)
+    monkeypatch.setattr(module, "_TILE", 4096)  # one tile: the plain greedy order over the whole image
+    whole = gaec(affinity, GRID_OFFSETS, threads=1)
+    np.testing.assert_array_equal(parted, whole)
+
+
+@pytest.mark.usefixtures("small_tiles")
+@given(st.integers(0, 2**32 - 1))
+def test_hubs_with_many_shared_neighbours(seed):
+    """A few regions that each touch hundreds of single pixels: the case of the hash table of hubs."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(1, 7), 4)[:, None].repeat(60, 1).astype(np.int32)
+    speckled = labels.copy()
+    speckled[2::4][rng.random((6, 60)) < 0.9] = 0
+    affinity = np.zeros((2, *labels.shape), np.float32)
+    affinity[0, :, :-1] = np.where(speckled[:, 1:] == speckled[:, :-1], 0.9, 0.3)
+    affinity[1, :-1] = np.where(speckled[1:] == speckled[:-1], 0.9, 0.3)
+    affinity[affinity > 0] += rng.random(np.count_nonzero(affinity)).astype(np.float32) * 0.1
+    parted = gaec(affinity, GRID_OFFSETS, 0.31)
+    expected = reference_gaec(affinity, GRID_OFFSETS, 0.31) if seed % 10 == 0 else None
+    if expected is not None:
+        np.testing.assert_array_equal(parted, expected)
+    module._TILE = 4096
+    try:
+        np.testing.assert_array_equal(parted, gaec(affinity, GRID_OFFSETS, 0.31))
+    finally:
+        module._TILE = 2
+
+
+def test_clean_affinities_give_back_the_labels():
+    scene = street_scene(7, (120, 200))
+    labels = gaec(label_affinities(scene.labels, corruption=Corruption()), GRID_OFFSETS)
+    pairs = {(int(a), int(b)) for a, b in zip(labels.flat, scene.labels.flat, strict=True)}
+    assert len(pairs) == labels.max()  # every label lies in one region: regions only split where they are disjoint
+
+
+def test_labels_are_consecutive_in_raster_order_and_zero_outside_the_mask():
+    rng = np.random.default_rng(0)
+    mask = rng.random((40, 50)) < 0.7
+    labels = gaec(rng.random((2, 40, 50)).astype(np.float32), GRID_OFFSETS, mask=mask)
+    assert labels.dtype == np.int32
+    assert np.array_equal(labels == 0, ~mask)
+    values, first = np.unique(labels[labels > 0], return_index=True)
+    np.testing.assert_array_equal(values, np.arange(1, labels.max() + 1))
+    assert (np.diff(first) > 0).all()
+
+
+def test_extremes():
+    one = np.zeros((2, 1, 1), np.float32)
+    assert gaec(one, GRID_OFFSETS).tolist() == [[1]]
+    assert gaec(one, GRID_OFFSETS, mask=np.zeros((1, 1), bool)).tolist() == [[0]]
+    assert gaec(np.ones((2, 70, 70), np.float32), GRID_OFFSETS).max() == 1
+    assert gaec(np.zeros((2, 70, 70), np.float32), GRID_OFFSETS).max() == 4900
+    assert gaec(np.zeros((2, 3, 3), np.float32), GRID_OFFSETS, threshold=0.0).max() == 1
+    assert gaec(np.ones((1, 2, 2), np.float64), [(5, 5)]).tolist() == [[1, 2], [3, 4]]
+    assert not gaec(np.ones((2, 300, 300), np.float32), GRID_OFFSETS, mask=np.zeros((300, 300), bool)).any()
+
+
+def test_strided_input_equals_its_copy():
+    affinity = np.random.default_rng(1).random((40, 50, 2)).astype(np.float64).transpose(2, 0, 1)
+    np.testing.assert_array_equal(gaec(affinity, GRID_OFFSETS), gaec(affinity.copy(), GRID_OFFSETS))
+
+
+GOOD = np.full((2, 4, 5), 0.5, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"affinity": np.full((2, 4, 5), np.nan, np.float32)}, "NaN"),
+        ({"affinity": GOOD * 3}, "outside"),
+        ({"affinity": GOOD - 1}, "outside"),
+        ({"affinity": GOOD.astype(np.uint8)}, "floats"),
+        ({"affinity": GOOD[0]}, r"\(K, H, W\)"),
+        ({"affinity": GOOD[:, :0]}, "at least one pixel"),
+        ({"offsets": [(0, 1)]}, "one offset a channel"),
+        ({"offsets": [(0, 1), (0, 0)]}, r"\(0, 0\)"),
+        ({"offsets": [(0, 1), (0, 1)]}, "repeated"),
+        ({"offsets": [(0, 1), (0.5, 1)]}, "integers"),
+        ({"offsets": [(0, 1, 2), (1, 0, 2)]}, "integers"),
+        ({"offsets": "ab"}, "integers"),
+        ({"threshold": 1.5}, "threshold"),
+        ({"threshold": float("nan")}, "threshold"),
+        ({"linkage": "median"}, "linkage"),
+        ({"mask": np.ones((4, 4), bool)}, "mask of shape"),
+        ({"mask": np.ones((4, 5))}, "type bool"),
+        ({"threads": 0}, "thread"),
+        ({"affinity": np.broadcast_to(np.float32(0.5), (2, 1 << 15, 1 << 15))}, "2\\*\\*29"),
+    ],
+)
+def test_bad_input_is_refused(arguments, words):
+    with pytest.raises(GroupingError, match=words):
+        gaec(**{"affinity": GOOD, "offsets": GRID_OFFSETS, **arguments})

@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rtseg.errors import GroupingError
+from rtseg.instances import IdentityLog, InstanceTracker, InstanceTrackerSettings
+from rtseg.instances.masks import MaskStore
+from rtseg.instances.tracking import MAX_ID
+from rtseg.ops import region_statistics
+
+FRAME = 33_333_333
+SIZE = (120, 240)
+
+
+class Scene:
+    """Feeds painted boxes to a tracker, as an instance pipeline would: only visible parts, labels in raster order."""
+
+    def __init__(self, settings: InstanceTrackerSettings | None = None, classes: int = 3) -> None:
+        self.tracker = InstanceTracker(classes, settings)
+        self.log = IdentityLog()
+        self.stamp = 0
+
+    def show(
+        self, boxes: dict[int, tuple[float, float, float, float]], kinds: dict[int, int] | None = None, frames: int = 1
+    ) -> dict[int, int]:
+        """Show boxes (x, y, width, height) by true name, later ones in front; gives the id of each visible one."""
+        self.stamp += frames * FRAME
+        truth = np.zeros(SIZE, np.int32)
+        for name, (x, y, width, height) in boxes.items():
+            x0, y0, x1, y1 = (max(0, round(side)) for side in (x, y, x + width, y + height))
+            truth[y0:y1, x0:x1] = name
+        names, first = np.unique(truth, return_index=True)
+        names = [int(name) for _, name in sorted(zip(first, names, strict=True)) if name]
+        table = np.zeros(max(boxes, default=0) + 1, np.int32)
+        table[names] = np.arange(1, len(names) + 1)
+        labels = table[truth]
+        found = region_statistics(labels, len(names))
+        classes = np.array([(kinds or {}).get(name, 0) for name in names], np.int32)
+        scores = np.full(len(names), 0.8, np.float32)
+        ids, self.voted = self.tracker.update(labels, found.boxes, classes, scores, self.stamp)
+        assert len(set(ids.tolist())) == len(ids)
+        self.log.update(truth, labels, ids)
+        return dict(zip(names, ids.tolist(), strict=True))
+
+
+def test_objects_keep_their_ids_at_any_speed_and_rate() -> None:
+    for frames in (1, 3, 6):
+        scene = Scene()
+        for step in range(0, 30, frames):
+            ids = scene.show({1: (5 + 4 * step, 20, 30, 20), 2: (200 - 4 * step, 70, 24, 24)}, frames=frames)
+        assert ids == {1: 1, 2: 2}
+        assert scene.log.switches == 0
+        assert scene.log.matched == scene.log.objects
+
+
+def test_crossing_objects_keep_their_ids() -> None:
+    # Two objects pass each other: the one behind is hidden in part, wholly for some frames, and comes out again.
+    for width in (20, 30, 44):
+        scene = Scene()
+        first = scene.show({2: (10, 40, width, 30), 1: (180, 36, 50, 40)})
+        for step in range(1, 40):
+            last = scene.show({2: (10 + 4 * step, 40, width, 30), 1: (180 - 2.5 * step, 36, 50, 40)})
+        assert last == first, width
+        assert scene.log.switches == 0
+
+
+def test_an_object_behind_a_standing_one_is_found_again() -> None:
+    scene = Scene()
+    hidden = 0
+    for step in range(45):
+        ids = scene.show({1: (20 + 4 * step, 50, 24, 20), 2: (100, 40, 40, 44)})
+        hidden += 1 not in ids
+        if step == 0:
+            first = ids
+    assert 3 <= hidden <= 12
+    assert ids == first
+    assert scene.log.switches == 0
+
+
+def test_an_object_gone_for_too_long_gets_another_id() -> None:
+    scene = Scene(InstanceTrackerSettings(memory=0.3))
+    assert scene.show({1: (20, 50, 24, 20)}) == {1: 1}
+    for _ in range(15):
+        assert scene.show({}) == {}
+    assert scene.show({1: (20, 50, 24, 20)}) == {1: 2}
+
+
+def test_frames_that_find_nothing_or_are_dropped_change_no_id() -> None:
+    scene = Scene()
+    boxes = {1: (20.0, 50.0, 24.0, 20.0), 2: (60.0, 20.0, 40.0, 30.0)}
+    ids = scene.show(boxes)
+    scene.show({})
+    scene.show({})
+    assert scene.show(boxes) == ids
+    assert scene.show(boxes, frames=10) == ids
+    assert scene.show({1: boxes[1]}) == {1: ids[1]}
+
+
+def test_objects_that_enter_and_leave() -> None:
+    scene = Scene()
+    seen: dict[int, set[int]] = {}
+    for step in range(80):
+        boxes = {}
+        for name in range(1, 6):  # one after the other, from beyond the left edge to beyond the right
+            x = -40 + 5 * (step - 9 * (name - 1))
+            if x < SIZE[1]:
+                boxes[name] = (x, 10 + 20 * (name % 3), 36, 18)
+        for name, identity in scene.show({n: b for n, b in boxes.items() if b[0] + b[2] > 0}).items():
+            seen.setdefault(name, set()).add(identity)
+    assert sorted(seen) == [1, 2, 3, 4, 5]
+    assert all(len(ids) == 1 for ids in seen.values())
+    assert len(set().union(*seen.values())) == 5
+
+
+def test_a_flickering_class_is_outvoted_and_costs_no_id() -> None:
+    scene = Scene()
+    rng = np.random.default_rng(0)
+    for step in range(40):
+        kind = 1 if step == 0 or rng.random() > 0.25 else 2
+        ids = scene.show({1: (20 + 3 * step, 50, 24, 20)}, {1: kind})
+        assert ids == {1: 1}
+        assert scene.voted.tolist() == [1] if step > 4 else True
+    for step in range(20):  # a class that stays wins in the end
+        scene.show({1: (140 - 3 * step, 50, 24, 20)}, {1: 2})
+    assert scene.voted.tolist() == [2]
+
+
+def test_stamps_and_sizes_that_jump_reset_and_long_gaps_forget() -> None:
+    scene = Scene()
+    box = {1: (20.0, 50.0, 24.0, 20.0)}
+    assert scene.show(box) == {1: 1}
+    assert scene.show(box, frames=100) == {1: 2}
+    scene.stamp = 0
+    assert scene.show(box) == {1: 1}
+    labels = np.zeros((10, 10), np.int32)
+    labels[2:8, 2:8] = 1
+    found = region_statistics(labels, 1)
+    one = np.ones(1, np.float32)
+    ids, _ = scene.tracker.update(labels, found.boxes, np.zeros(1, np.int32), one, scene.stamp + FRAME)
+    assert ids.tolist() == [1]
+
+
+def test_ids_wrap_without_a_clash() -> None:
+    scene = Scene()
+    still = {1: (200.0, 90.0, 20.0, 20.0)}
+    assert scene.show(still) == {1: 1}
+    scene.tracker._last_id = MAX_ID - 2
+    for name, expected in ((2, MAX_ID - 1), (3, MAX_ID), (4, 2), (5, 3)):
+        ids = scene.show({**still, name: (10.0 + 40 * (name % 4), 10.0 * name, 9.0, 9.0)})
+        assert ids[1] == 1
+        assert ids[name] == expected
+
+
+@pytest.mark.parametrize("count", [0, 1, 2000])
+def test_many_objects(count: int) -> None:
+    side = math.ceil(math.sqrt(max(count, 1)))
+    tracker = InstanceTracker(2)
+    before = None
+    for step in range(3):
+        labels = np.zeros((8 * side + 8, 8 * side + 8), np.int32)
+        for number in range(count):
+            y, x = 8 * (number // side) + step, 8 * (number % side) + step
+            labels[y : y + 5, x : x + 5] = number + 1
+        found = region_statistics(labels, count)
+        ones = np.ones(count, np.float32)
+        ids, _ = tracker.update(labels, found.boxes, np.zeros(count, np.int32), ones, step * FRAME)
+        assert before is None or np.array_equal(before, ids)
+        before = ids
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 10**6))
+def test_noise_never_breaks_it(seed: int) -> None:
+    """Random labels, counts and stamps: unique ids, classes in range, and label order changes nothing."""
+    rng = np.random.default_rng(seed)
+    tracker, shuffled = InstanceTracker(3), InstanceTracker(3)
+    stamp = 0
+    for _ in range(6):
+        stamp += int(rng.integers(0, 10)) * FRAME
+        size = (int(rng.integers(1, 40)), 400) if seed % 5 == 0 else (30, 40)
+        count = int(rng.integers(0, 6))
+        labels = (rng.integers(0, count + 1, size) * (rng.random(size) < 0.7)).astype(np.int32)
+        labels.reshape(-1)[:count] = np.arange(1, count + 1)  # every label has a pixel
+        found = region_statistics(labels, count)
+        kinds, scores = rng.integers(0, 3, count).astype(np.int32), rng.random(count).astype(np.float32)
+        ids, classes = tracker.update(labels, found.boxes, kinds, scores, stamp)
+        assert len(set(ids.tolist())) == count
+        assert ((classes >= 0) & (classes < 3)).all()
+        order = rng.permutation(count)
+        table = np.zeros(count + 1, np.int32)
+        table[order + 1] = np.arange(1, count + 1)
+        again, _ = shuffled.update(table[labels], found.boxes[order], kinds[order], scores[order], stamp)
+        assert len(set(again.tolist())) == count
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 10**6), st.integers(0, 5), st.integers(0, 5))
+def test_mask_stores_equal_plain_arrays(seed: int, count: int, others: int) -> None:
+    rng = np.random.default_rng(seed)
+    size = tuple(int(n) for n in rng.integers(1, 9, 2))
+    grid = rng.integers(0, count + 1, size).astype(np.int32)
+    under = rng.integers(0, others + 1, size).astype(np.int32)
+    store = MaskStore.of(grid, count)
+    before = rng.uniform(0, 4, (count, 4)) + np.array([0, 0, 5, 5])
+    after = rng.uniform(-2, 5, (count, 4)) + np.array([0, 0, 8, 8])
+    shared, background = store.overlaps(before, after, under, others)
+    for i in range(count):
+        expected = np.zeros(others + 1)
+        scale = (after[i, 2:] - after[i, :2]) / (before[i, 2:] - before[i, :2])
+        for y, x in zip(*np.nonzero(grid == i + 1), strict=True):
+            to = np.floor(after[i, :2] + (np.array([x, y]) + 0.5 - before[i, :2]) * scale).astype(int)
+            if (to >= 0).all() and to[0] < size[1] and to[1] < size[0]:
+                expected[under[to[1], to[0]]] += scale.prod()
+        np.testing.assert_allclose(background[i], expected[0])
+        np.testing.assert_allclose(shared[i], expected[1:])
+    second = MaskStore.of(under, others)
+    source = np.concatenate([-1 - np.arange(count), np.arange(others)])[rng.permutation(count + others)]
+    chosen = store.choose(second, source)
+    for i, where in enumerate(source):
+        a, j = (second, where) if where >= 0 else (store, -1 - where)
+        part, wanted = slice(chosen.starts[i], chosen.starts[i + 1]), slice(a.starts[j], a.starts[j + 1])
+        np.testing.assert_array_equal(chosen.ys[part], a.ys[wanted])
+        np.testing.assert_array_equal(chosen.xs[part], a.xs[wanted])
+
+
+def test_settings_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(GroupingError, match="memory"):
+        InstanceTrackerSettings(memory=-1)
+    with pytest.raises(GroupingError, match="gate"):
+        InstanceTrackerSettings(gate=float("nan"))
+
+
+def test_switches_are_counted_as_mota_does() -> None:
+    log = IdentityLog()
+    truth = np.zeros((4, 8), np.int32)
+    truth[:, :4], truth[:, 4:] = 5, 9
+    labels = (truth > 0) * 1 + (truth == 9)
+    log.update(truth, labels, np.array([3, 4]))
+    log.update(truth, labels, np.array([3, 4]))
+    log.update(truth, labels * 0, np.zeros(0, np.int32))  # unseen: no switch
+    log.update(truth, labels, np.array([4, 3]))  # both exchanged
+    log.update(truth, labels, np.array([4, 7]))
+    assert (log.objects, log.matched, log.switches) == (10, 8, 3)
+    log.update(truth, (truth > 0) * 1, np.array([4]))  # one mask over both: exactly one half of it fits one
+    assert log.matched == 9
+    with pytest.raises(GroupingError, match="size"):
+        log.update(truth, labels[:2], np.array([1, 2]))

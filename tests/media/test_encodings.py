@@ -1,0 +1,236 @@
+"""Whatever a driver sends, a picture or one ImageError comes out."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtseg.errors import ImageError
+from rtseg.media.encodings import ENCODINGS, decode_compressed, decode_image
+
+BAYER = {"bayer_rggb8": "RGGB", "bayer_bggr8": "BGGR", "bayer_gbrg8": "GBRG", "bayer_grbg8": "GRBG"}
+
+
+def picture(height: int = 24, width: int = 32, seed: int = 0) -> np.ndarray:
+    """A smooth random BGR picture, so that subsampled and lossy forms stay close to it."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def pack(encoding: str, image: np.ndarray) -> np.ndarray:
+    """Encode BGR as (H, row bytes) uint8: the reference, written the other way round."""
+    b, g, r = (image[..., i] for i in range(3))
+    alpha = np.full_like(b, 200)
+    if encoding in ("rgb8", "bgr8", "rgba8", "bgra8"):
+        return np.stack([{"b": b, "g": g, "r": r, "a": alpha}[c] for c in encoding[:-1]], axis=-1).reshape(len(b), -1)
+    if encoding == "mono8":
+        return g
+    if encoding == "mono16":
+        return (g.astype("<u2") * 257).view(np.uint8)
+    if encoding in ("rgb16", "bgr16"):
+        planes = [{"b": b, "g": g, "r": r}[c] for c in encoding[:3]]
+        return np.stack(planes, axis=-1).astype("<u2").reshape(len(b), -1).__mul__(257).view(np.uint8)
+    if encoding in BAYER:
+        mosaic = np.empty_like(b)
+        for k, colour in enumerate(BAYER[encoding]):
+            y, x = divmod(k, 2)
+            mosaic[y::2, x::2] = {"B": b, "G": g, "R": r}[colour][y::2, x::2]
+        return mosaic
+    # BT.601 limited range, the colour of two neighbours averaged.
+    colour = image.astype(np.float64) @ np.array(
+        [[0.098, 0.439, -0.071], [0.504, -0.291, -0.368], [0.257, -0.148, 0.439]]
+    )
+    luma, u, v = colour[..., 0] + 16, colour[..., 1] + 128, colour[..., 2] + 128
+    u, v = (np.repeat((p[:, 0::2] + p[:, 1::2]) / 2, 2, axis=1) for p in (u, v))
+    chroma = np.where(np.arange(image.shape[1]) % 2 == 0, u, v)
+    pair = (chroma, luma) if encoding == "yuv422" else (luma, chroma)
+    return np.stack(pair, axis=-1).round().clip(0, 255).astype(np.uint8).reshape(len(b), -1)
+
+
+EXACT = ("bgr8", "rgb8", "bgra8", "rgba8", "mono8", "mono16", "bgr16", "rgb16")
+
+
+@pytest.mark.parametrize("encoding", [*EXACT, "yuv422", "yuv422_yuy2", *BAYER])
+@pytest.mark.parametrize("padding", [0, 6])
+def test_every_encoding_gives_back_the_picture(encoding: str, padding: int) -> None:
+    image = picture()
+    if encoding in ("mono8", "mono16"):
+        image = np.repeat(image[..., 1:2], 3, axis=2)
+    rows = np.ascontiguousarray(pack(encoding, image))
+    padded = np.pad(rows, ((0, 0), (0, padding)), constant_values=77)
+    decoded = decode_image(encoding, *image.shape[:2], padded.shape[1], padded.tobytes())
+    assert decoded.shape == image.shape
+    assert decoded.dtype == np.uint8
+    assert decoded.flags.c_contiguous
+    error = np.abs(decoded.astype(int) - image)[2:-2, 2:-2]
+    assert error.max() == 0 if encoding in EXACT else error.mean() < 6 and error.max() < 40
+
+
+@pytest.mark.parametrize(
+    ("alias", "encoding"), [("8UC1", "mono8"), ("8UC3", "bgr8"), ("16UC1", "mono16"), ("yuyv", "yuv422_yuy2")]
+)
+def test_aliases_mean_the_same(alias: str, encoding: str) -> None:
+    rows = np.ascontiguousarray(pack(encoding, picture()))
+    arguments = (24, 32, rows.shape[1], rows.tobytes())
+    assert np.array_equal(decode_image(alias, *arguments), decode_image(encoding, *arguments))
+
+
+def test_big_endian_is_the_same_picture() -> None:
+    wide = np.arange(0, 65536, 64, dtype=np.uint16).reshape(16, 64)
+    little = decode_image("mono16", 16, 64, 128, wide.astype("<u2").tobytes(), False)
+    assert np.array_equal(little, decode_image("mono16", 16, 64, 128, wide.astype(">u2").tobytes(), 1))
+    assert np.abs(little[..., 0].astype(float) - wide / 257).max() <= 0.5
+
+
+def test_bgr8_is_not_copied() -> None:
+    data = array("B", picture().tobytes())
+    decoded = decode_image("bgr8", 24, 32, 96, data)
+    assert np.shares_memory(decoded, np.frombuffer(data, np.uint8))
+    assert not decode_image("bgr8", 24, 32, 96, bytes(data)).flags.writeable
+
+
+def test_last_rows_padding_may_be_missing() -> None:
+    image = picture()
+    padded = np.pad(image.reshape(24, 96), ((0, 0), (0, 5))).tobytes()
+    assert np.array_equal(decode_image("bgr8", 24, 32, 101, padded[:-5]), image)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("bgr8", 0, 32, 96, b""), "height of at least 1, got 0"),
+        (("bgr8", 24, -1, 96, b""), "width of at least 1, got -1"),
+        (("bgr8", 24, 32, 95, bytes(24 * 96)), "step of at least 96 bytes for 32 px of bgr8, got 95"),
+        (("bgr8", 24, 32, 96, bytes(24 * 96 - 1)), "expected 2304 bytes for 32x24 bgr8 with step 96, got 2303"),
+        (("bgr8", 24, 32, 96, bytes(24 * 128)), "expected 2304 bytes"),
+        (("bgr8", 24, 32, 96, b""), "got 0"),
+        (("yuv422", 2, 3, 6, bytes(12)), "even width"),
+        (("32FC1", 24, 32, 128, bytes(24 * 128)), "got '32FC1'"),
+        ((None, 24, 32, 96, b""), "got None"),
+        (("bgr8", 24.5, 32, 96, b""), "height"),
+        (("bgr8", 24, "x", 96, b""), "integer width"),
+        (("bgr8", 24, 32, 96, "text"), "got str"),
+        (("bgr8", 2**31, 2**31, 2**33, b"123"), "got 3"),
+    ],
+)
+def test_bad_fields_are_named(arguments: tuple, words: str) -> None:
+    with pytest.raises(ImageError, match=words):
+        decode_image(*arguments)
+
+
+@given(
+    encoding=st.sampled_from([*ENCODINGS, "", "bgr", "h264"]),
+    height=st.integers(-1, 9),
+    width=st.integers(-1, 9),
+    extra=st.integers(-3, 5),
+    data=st.binary(max_size=400),
+    bigendian=st.booleans(),
+    fit=st.booleans(),
+)
+def test_only_image_errors_come_out(
+    encoding: str, height: int, width: int, extra: int, data: bytes, bigendian: bool, fit: bool
+) -> None:
+    step = max(width, 0) * {"bgr8": 3, "mono8": 1, "yuv422": 2}.get(encoding, 4) + extra
+    if fit and height > 0 and step > 0:
+        data = (data + bytes(height * step))[: height * step]
+    try:
+        decoded = decode_image(encoding, height, width, step, data, bigendian)
+    except ImageError:
+        return
+    assert decoded.shape == (height, width, 3)
+
+
+def jpeg(image: np.ndarray, **settings: int) -> bytes:
+    return cv2.imencode(".jpg", image, [x for k, v in settings.items() for x in (getattr(cv2, k), v)])[1].tobytes()
+
+
+def png(image: np.ndarray) -> bytes:
+    return cv2.imencode(".png", image)[1].tobytes()
+
+
+@pytest.mark.parametrize("progressive", [0, 1])
+@pytest.mark.parametrize("format", ["jpeg", "jpg", "bgr8; jpeg compressed bgr8", "rgb8; jpeg compressed bgr8", ""])
+def test_jpeg(format: str, progressive: int) -> None:
+    image = picture(48, 64)
+    data = jpeg(image, IMWRITE_JPEG_PROGRESSIVE=progressive, IMWRITE_JPEG_RST_INTERVAL=2)
+    assert np.abs(decode_compressed(format, data).astype(int) - image).mean() < 4
+
+
+def test_png_grey_and_16_bit() -> None:
+    image = picture()
+    assert np.array_equal(decode_compressed("png", png(image)), image)
+    assert np.array_equal(decode_compressed("mono8; png compressed", png(image[..., 0]))[..., 2], image[..., 0])
+    assert decode_compressed("png", png(image.astype(np.uint16) * 257)).dtype == np.uint8
+
+
+def test_old_formats_colours_are_put_right() -> None:
+    image = picture()
+    assert np.array_equal(decode_compressed("rgb8; png compressed ", png(image[..., ::-1])), image)
+
+
+def test_padding_behind_the_end_is_no_fault() -> None:
+    image = picture(48, 64)
+    assert decode_compressed("jpeg", jpeg(image) + bytes(100)).shape == image.shape
+
+
+@pytest.mark.parametrize("encode", [jpeg, png])
+def test_every_truncation_is_found(encode: Callable[[np.ndarray], bytes]) -> None:
+    data = encode(picture(48, 64))
+    for length in range(len(data)):
+        with pytest.raises(ImageError, match="expected"):
+            decode_compressed("", data[:length])
+
+
+def test_a_thumbnails_end_marker_does_not_hide_the_truncation() -> None:
+    image = picture(48, 64)
+    thumbnail = jpeg(picture(8, 8))
+    segment = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
+    whole = jpeg(image)
+    data = whole[:2] + segment + whole[2:]
+    assert decode_compressed("jpeg", data).shape == image.shape
+    with pytest.raises(ImageError, match="without the end marker"):
+        decode_compressed("jpeg", data[: len(data) // 2 + 200])
+
+
+def test_absurd_sizes_are_refused_before_allocating() -> None:
+    data = bytearray(jpeg(picture()))
+    frame_header = data.index(b"\xff\xc0")
+    data[frame_header + 5 : frame_header + 9] = b"\xff\xff\xff\xff"
+    with pytest.raises(ImageError, match="at most"):
+        decode_compressed("jpeg", bytes(data))
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00\x00\x00\x01\x67\x42", b"\xff\xd8\xff\xd9", b"GIF89a", b"\xff\xd8\xff"])
+def test_other_bytes_are_named(data: bytes) -> None:
+    with pytest.raises(ImageError, match="expected"):
+        decode_compressed("h264", data)
+
+
+@given(
+    st.sampled_from(["jpeg", "png"]),
+    st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size=12),
+    st.integers(0, 40),
+)
+def test_damaged_pictures_raise_only_image_errors(kind: str, damage: list[tuple[int, int]], cut: int) -> None:
+    data = bytearray((jpeg if kind == "jpeg" else png)(picture()))
+    for position, value in damage:
+        data[position % len(data)] = value
+    try:
+        decoded = decode_compressed(kind, bytes(data[: len(data) - cut]))
+    except ImageError:
+        return
+    assert decoded.ndim == 3
+    assert decoded.shape[2] == 3
+
+
+@given(st.binary(max_size=300), st.text(max_size=20))
+def test_random_bytes_raise_only_image_errors(data: bytes, format: str) -> None:
+    for head in (b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"):
+        with pytest.raises(ImageError):
+            decode_compressed(format, head + data)

@@ -1,0 +1,61 @@
+"""Runs every kernel once on small inputs: ``race_check.py LIBRARY [FAULTY_KERNEL]``, with libtsan preloaded."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from shim_build import ShimLauncher
+
+from rtseg.ops.cuda import (
+    AffinityUnionPlan,
+    ColouringPlan,
+    ComponentsPlan,
+    MaskNmsPlan,
+    MeansPlan,
+    PreprocessPlan,
+    RunsPlan,
+    SoloPlan,
+    StatisticsPlan,
+)
+
+SIZE = (20, 40)  # four tiles
+
+
+def run_all(launcher: ShimLauncher) -> None:
+    rng = np.random.default_rng(0)
+    maps = rng.normal(size=(3, 5, 10)).astype(np.float32)
+    colours, components = np.zeros(SIZE, np.uint8), np.zeros(SIZE, np.int32)
+    ColouringPlan(maps.shape, SIZE, launcher).run(maps, colours)
+    ComponentsPlan(SIZE, 8, launcher).run(rng.integers(0, 3, SIZE, np.uint8), components)
+    RunsPlan(SIZE, launcher=launcher).run(colours, components)
+    StatisticsPlan(SIZE, 256, launcher).run(components)
+    values = rng.normal(size=(2, *SIZE)).astype(np.float32)
+    MeansPlan(values.shape, 128, launcher).run(components, values)
+    image = rng.integers(0, 256, (*SIZE, 3), np.uint8)
+    plan = PreprocessPlan(SIZE, (8, 16), (0, 0, 0), (1, 1, 1), launcher=launcher)
+    plan.run(image, np.zeros((1, 3, 8, 16), np.float32))
+    affinity = rng.random((2, *SIZE)).astype(np.float32) ** np.float32(0.2)
+    labels = np.zeros(SIZE, np.int32)
+    room = {"regions": 256, "edges": 512, "wide_rounds": 1}
+    merging = AffinityUnionPlan(affinity.shape, ((0, 1), (1, 0)), 0.9, **room, launcher=launcher)
+    merging.run(affinity, labels)
+    assert merging.status[0] == 0
+    solo = SoloPlan([(5, 10, 16), (2, 5, 32)], (3, 20, 40), candidates=8, launcher=launcher)
+    levels = [rng.normal(size=(9, h, w)).astype(np.float32) for h, w in ((5, 10), (2, 5))]
+    solo.run(
+        [(level[0].copy(), level[1:].copy()) for level in levels], rng.normal(size=(3, *SIZE)).astype("f4"), labels
+    )
+    assert solo.status[0] == 0 < solo.count[0]
+    linear = MaskNmsPlan(20, 8 * 32, "linear", launcher=launcher)  # more masks than a tile holds, in few blocks
+    linear.pack((rng.random((20, 8, 32)) < 0.5).astype(np.uint8))
+    linear.run(np.full(1, 20, np.int32))
+
+
+if __name__ == "__main__":
+    shim = ShimLauncher(Path(sys.argv[1]), seed=5)
+    if len(sys.argv) > 2:
+        shim.launch("faulty", sys.argv[2], (1,), (64,), np.zeros(64, np.int32), np.zeros(64, np.int32))
+    else:
+        run_all(shim)

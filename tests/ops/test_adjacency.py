@@ -1,0 +1,80 @@
+"""Fixed-point affinities and the region graph against dictionaries."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtseg.errors import GroupingError
+from rtseg.ops import region_adjacency
+from rtseg.ops.adjacency import collect_edges, grid_edges, quantize_affinity, quantize_threshold
+
+OFFSETS = ((0, 1), (1, 0), (1, -2), (-1, 0))
+
+
+def edges_by_dictionary(labels, weights, offsets):
+    edges = {}
+    for k, (dy, dx) in enumerate(offsets):
+        for (y, x), a in np.ndenumerate(labels):
+            if 0 <= y + dy < labels.shape[0] and 0 <= x + dx < labels.shape[1]:
+                b = labels[y + dy, x + dx]
+                if a != b and a and b:
+                    total, count = edges.get((min(a, b), max(a, b)), (0, 0))
+                    edges[min(a, b), max(a, b)] = (total + int(weights[k, y, x]), count + 1)
+    return edges
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_region_graph_equals_dictionaries(seed):
+    rng = np.random.default_rng(seed)
+    size = tuple(rng.integers(1, 12, 2))
+    count = int(rng.integers(1, 40))
+    labels = rng.integers(0, count + 1, size).astype(np.int32)
+    affinity = rng.random((4, *size)).astype(np.float32)
+    graph = region_adjacency(labels, count, affinity, OFFSETS)
+    weights, steps = quantize_affinity(affinity, OFFSETS)
+    expected = sorted(edges_by_dictionary(labels, weights, OFFSETS).items())
+    assert [tuple(edge) for edge in graph.edges] == [pair for pair, _ in expected]
+    assert list(zip(graph.sums, graph.counts, strict=True)) == [value for _, value in expected]
+    parted = collect_edges(labels, count, weights, steps, threads=3)
+    order = np.argsort(parted[0])
+    np.testing.assert_array_equal(parted[1][order], graph.sums)
+    np.testing.assert_array_equal(parted[2][order], graph.counts)
+
+
+def test_table_grows_past_its_first_room():
+    labels = np.arange(1, 10001, dtype=np.int32).reshape(100, 100)
+    graph = region_adjacency(labels, 10000, np.full((4, 100, 100), 0.25, np.float32), ((0, 1), (1, 0), (1, 1), (1, -1)))
+    assert len(graph.edges) == 2 * 99 * 100 + 2 * 99 * 99
+    assert (graph.means == 0.25).all()
+
+
+def test_both_directions_are_added_at_the_earlier_pixel():
+    weights = np.arange(18, dtype=np.int32).reshape(2, 3, 3)
+    merged, steps, numbers = grid_edges(weights, np.array([(0, 1), (0, -1)]))
+    assert steps.tolist() == [[0, 1]]
+    assert numbers.tolist() == [2]
+    np.testing.assert_array_equal(merged[0, :, :2], weights[0, :, :2] + weights[1, :, 1:])
+
+
+@given(st.floats(0, 1, width=32))
+def test_quantisation_is_monotone_and_shared_by_thresholds(value):
+    weights, _ = quantize_affinity(np.full((1, 1, 1), value, np.float32), [(0, 1)])
+    assert weights[0, 0, 0] == quantize_threshold(value)
+    assert abs(weights[0, 0, 0] / 2**24 - value) <= 2**-25
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (np.full((2, 3), 3), r"0\.\.2"),
+        (np.full((2, 3), -1), r"0\.\.2"),
+        (np.zeros((3, 3), int), "shape"),
+        (np.zeros((2, 3)), "integer"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(labels, words):
+    with pytest.raises(GroupingError, match=words):
+        region_adjacency(labels, 2, np.zeros((1, 2, 3), np.float32), [(0, 1)])

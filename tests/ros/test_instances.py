@@ -1,0 +1,133 @@
+"""The nodes `instances` and `perception` as colcon builds them, each in its own process over DDS."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rtseg_ros import messages
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import String
+
+import rtseg
+from rtseg.frame import Frame
+from rtseg.media.overlay import draw_instances
+from rtseg.results import Instances
+from tests.instance_networks import CLASSES, paint, write_instance_model
+from tests.ros.harness import Peer, header, mask_of, qos
+
+pytestmark = pytest.mark.ros
+SECOND = 1_000_000_000
+WARN, ERROR = 1, 2
+SIZE = (128, 256)
+StartNode = Callable[..., Peer]
+
+
+@pytest.fixture(scope="module")
+def instance_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_instance_model(tmp_path_factory.mktemp("instances") / "blocks")
+
+
+def _drive(number: int) -> np.ndarray:
+    """A person crosses in front of a car; a small one's score is low."""
+    x = 16 + 8 * number
+    return paint([(1, 0, (96, 40, 176, 96)), (0, 2, (200, 96, 216, 120)), (0, 1, (x, 56, x + 24, 120))], SIZE)[0]
+
+
+def _ids_of(message: Image) -> np.ndarray:
+    assert (message.encoding, message.step) == ("16UC1", 2 * message.width)
+    return np.frombuffer(message.data, dtype="<u2").reshape(message.height, message.width)
+
+
+def _expected(result: Instances, values: np.ndarray) -> np.ndarray:
+    return np.concatenate([[0], values])[result.labels]
+
+
+def test_masks_overlays_and_labels_equal_the_offline_pipeline(start_node: StartNode, instance_model: Path) -> None:
+    offline = rtseg.load(instance_model)
+    peer = start_node(executable="instances", model=str(instance_model))
+    ids, classes = peer.listen(Image, "instance_mask"), peer.listen(Image, "class_mask")
+    overlays = peer.listen(Image, "overlay")
+    peer.wait_until_listening()
+    for number in range(10):
+        stamp = 5 * SECOND + number * 100_000_000
+        expected = offline(Frame(_drive(number), stamp))
+        got = peer.exchange(_drive(number), stamp, ids)
+        np.testing.assert_array_equal(_ids_of(got), _expected(expected, expected.ids))
+        assert len(expected) == 3
+        assert got.header == header(stamp)
+    peer.spin_until(lambda: len(classes) == 10 and len(overlays) == 10, what="not every topic")
+    np.testing.assert_array_equal(mask_of(classes[-1]), _expected(expected, expected.class_ids + 1))
+    # Above row 24 stands the legend with the times of this very run.
+    drawn = draw_instances(_drive(9), expected, CLASSES)
+    np.testing.assert_array_equal(messages.to_frame(overlays[-1]).image[30:], drawn[30:])
+    told = peer.listen(messages.LABEL_INFO_TYPE, "label_info", qos(1, latched=True))
+    peer.spin_until(lambda: told, what="no label info")
+    if messages.LABEL_INFO_TYPE is String:
+        names = {entry["class_id"]: entry["class_name"] for entry in json.loads(told[0].data)["class_map"]}
+    else:
+        names = {entry.class_id: entry.class_name for entry in told[0].class_map}
+    assert names == {0: "no object", 1: "person", 2: "car"}
+    health = peer.wait_for_health(lambda h: h["processed"] == "10", "frames not counted")
+    assert health["model"] == "blocks"
+    assert float(health["stage_group_p50_ms"]) > 0
+    assert "Traceback" not in peer.process.output()
+
+    # The same process again, through the lifecycle: bad models and parameters are told, then it works again.
+    assert peer.change_state("deactivate")
+    assert peer.change_state("cleanup")
+    for name, wrong, told_of, right in (
+        ("model", "no-such-model", "no-such-model", str(instance_model)),
+        ("min_score", 2.0, "min_score", 0.5),
+    ):
+        peer.set_parameter(name, wrong)
+        assert not peer.change_state("configure")
+        peer.wait_for_health(lambda h, t=told_of: h["level"] == ERROR and t in h["message"], f"{told_of} is not named")
+        peer.set_parameter(name, right)
+    assert peer.change_state("configure")
+    assert peer.change_state("activate")
+    peer.wait_until_listening()
+    offline.reset()
+    expected = offline(Frame(_drive(0), 100 * SECOND))
+    kept = np.where(expected.scores >= 0.5, expected.ids, 0)
+    assert 0 < np.count_nonzero(kept) < len(kept)
+    got = peer.exchange(_drive(0), 100 * SECOND, ids)
+    np.testing.assert_array_equal(_ids_of(got), _expected(expected, kept))
+    assert peer.process.stop() == 0
+
+
+def test_a_lane_model_is_refused_in_words(start_node: StartNode, model: Path, instance_model: Path) -> None:
+    peer = start_node(executable="perception", model="", lanes_model=str(model), instances_model=str(model))
+    health = peer.wait_for_health(lambda h: h["level"] == ERROR, "no error told", 90.0)
+    assert "expected a model for instances" in health["message"]
+    assert "instances_model" in health["message"]
+    peer.set_parameter("instances_model", str(instance_model))
+    assert peer.change_state("configure")
+    assert peer.change_state("activate")
+    peer.wait_until_listening()
+
+    # Lanes and instances of one camera: what the two nodes would publish, under their names, from one subscription.
+    lane_masks = peer.listen(Image, "/lanes/lane_mask")
+    ids = peer.listen(Image, "/instances/instance_mask")
+    both = peer.listen(CompressedImage, "overlay/compressed")
+    peer.spin_for(0.5)
+    lanes_offline, instances_offline = rtseg.load(model), rtseg.load(instance_model)
+    image = _drive(2)
+    image[:, 120:130] = (0, 0, 255)
+    for number in range(3):
+        frame = Frame(image, (number + 1) * SECOND)
+        got = peer.exchange(image, frame.stamp, ids)
+        expected = instances_offline(frame)
+        np.testing.assert_array_equal(_ids_of(got), _expected(expected, expected.ids))
+        np.testing.assert_array_equal(mask_of(lane_masks[-1]), lanes_offline(frame).mask)
+        assert lane_masks[-1].header == got.header
+    peer.spin_until(lambda: len(both) == 3, what="no overlay of both")
+    assert messages.to_frame(both[-1]).image.shape == image.shape
+    health = peer.wait_for_health(lambda h: h["processed"] == "3", "frames not counted")
+    assert {"stage_lanes_infer_p50_ms", "stage_instances_infer_p50_ms", "stage_instances_track_p50_ms"} <= set(health)
+    assert (health["lanes_model"], health["instances_model"]) == ("thresholds", "blocks")
+    assert peer.node.count_subscribers(f"{peer.namespace}/image") == 1
+    assert "Traceback" not in peer.process.output()

@@ -1,0 +1,214 @@
+"""The lane node as colcon builds it, in its own process over DDS: what it publishes for good frames."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from rtseg_ros import messages
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from std_msgs.msg import String
+from visualization_msgs.msg import Marker, MarkerArray
+
+import rtseg
+from rtseg.camera import Camera, Mount
+from rtseg.frame import Frame
+from rtseg.lanes import GroundPlane
+from rtseg.media.overlay import draw_lanes
+from tests.ros.harness import Peer, header, mask_of, qos
+from tests.threshold_network import two_lane_road
+
+pytestmark = pytest.mark.ros
+SECOND = 1_000_000_000
+StartNode = Callable[..., Peer]
+
+
+def _as_encoding(image: np.ndarray, encoding: str) -> np.ndarray:
+    conversions = {"rgb8": cv2.COLOR_BGR2RGB, "bgra8": cv2.COLOR_BGR2BGRA, "mono8": cv2.COLOR_BGR2GRAY}
+    if encoding in conversions:
+        return cv2.cvtColor(image, conversions[encoding])
+    if encoding == "yuv422":
+        return cv2.cvtColor(image, cv2.COLOR_BGR2YUV_UYVY)
+    return image
+
+
+def _drive(frames: int) -> list[np.ndarray]:
+    """The road with its lines wandering to the right, and a third line that comes and goes."""
+    pictures = []
+    for number in range(frames):
+        image = np.roll(two_lane_road(), 2 * number, axis=1)
+        if 3 <= number < 8:
+            image[60:, 120:134] = (255, 0, 0)
+        pictures.append(image)
+    return pictures
+
+
+def test_masks_equal_the_offline_pipeline_pixel_by_pixel(start_node: StartNode, model: Path) -> None:
+    offline = rtseg.load(model)
+    peer = start_node()
+    masks = peer.listen(Image, "lane_mask")
+    peer.wait_until_listening()
+    for number, image in enumerate(_drive(12)):
+        stamp = 5 * SECOND + number * 33_333_333
+        expected = offline(Frame(image, stamp))
+        got = peer.exchange(image, stamp, masks)
+        np.testing.assert_array_equal(mask_of(got), expected.mask)
+        assert len(expected) == (3 if 3 <= number < 8 else 2)
+        assert got.header == header(stamp)
+    assert len(masks) == 12
+
+
+def test_every_encoding_gives_the_mask_of_the_same_picture(start_node: StartNode, model: Path) -> None:
+    peer = start_node(transport="raw")
+    masks = peer.listen(Image, "lane_mask")
+    peer.wait_until_listening()
+    offline = rtseg.load(model)
+    for number, encoding in enumerate(["rgb8", "bgra8", "yuv422", "mono8"], start=1):
+        sent = _as_encoding(two_lane_road(), encoding)
+        frame = messages.to_frame(messages.to_image(sent, encoding, header(number * SECOND)))
+        expected = offline(frame).mask
+        got = mask_of(peer.exchange(sent, number * SECOND, masks, encoding))
+        np.testing.assert_array_equal(got, expected, err_msg=encoding)
+        assert expected.any() == (encoding != "mono8")
+
+
+def test_compressed_frames_are_found_and_equal_the_offline_pipeline(start_node: StartNode, model: Path) -> None:
+    peer = start_node()
+    peer.node.destroy_publisher(peer.images)
+    publisher = peer.node.create_publisher(CompressedImage, "image/compressed", qos(5))
+    masks = peer.listen(Image, "lane_mask")
+    peer.wait_for_state("active")
+    peer.spin_until(publisher.get_subscription_count, what="the node does not move to image/compressed")
+    peer.spin_for(0.3)
+    message = messages.to_jpeg(two_lane_road(), 95, header(SECOND))
+    publisher.publish(message)
+    peer.spin_until(lambda: masks, what="no mask")
+    expected = rtseg.load(model)(messages.to_frame(message))
+    assert len(expected) == 2
+    np.testing.assert_array_equal(mask_of(masks[0]), expected.mask)
+    assert masks[0].header == message.header
+
+
+def test_lines_and_points_on_the_ground(start_node: StartNode, model: Path, tmp_path: Path) -> None:
+    k = np.array([[200.0, 0, 128], [0, 200, 30], [0, 0, 1]])
+    camera = Camera(width=256, height=144, K=k, distortion=np.zeros(5), mount=Mount(height=1.4, pitch=0.02))
+    camera.save(tmp_path / "camera.yaml")
+    peer = start_node(camera=str(tmp_path / "camera.yaml"), vehicle_frame="car")
+    markers = peer.listen(MarkerArray, "lanes")
+    clouds = peer.listen(PointCloud2, "lane_points")
+    peer.wait_until_listening()
+    image = two_lane_road()
+    peer.publish(image, SECOND)
+    peer.spin_until(lambda: markers and clouds, what="no ground topics")
+
+    lanes = rtseg.load(model)(Frame(image, SECOND))
+    projected = [GroundPlane(camera).project(line) for line in lanes.polylines]
+    expected = [points[(points[:, 0] > 0) & (points[:, 0] < 80.0)] for points in projected]
+    first, *lines = markers[0].markers
+    assert first.action == Marker.DELETEALL
+    assert [line.id for line in lines] == lanes.ids.tolist()
+    for line, points in zip(lines, expected, strict=True):
+        assert line.type == Marker.LINE_STRIP
+        assert line.header == header(SECOND, "car")
+        np.testing.assert_allclose([(p.x, p.y, p.z) for p in line.points], points, atol=1e-5)
+    cloud = np.frombuffer(clouds[0].data, dtype=messages.POINT_TYPE)
+    assert clouds[0].header == header(SECOND, "car")
+    np.testing.assert_array_equal(cloud["id"], np.repeat(lanes.ids, [len(points) for points in expected]))
+    stacked = np.concatenate(expected)
+    np.testing.assert_allclose(np.stack([cloud["x"], cloud["y"], cloud["z"]], axis=1), stacked, rtol=1e-5, atol=1e-5)
+    # The left line lies to the left (y > 0) and ahead.
+    assert cloud["y"][cloud["id"] == lanes.ids[0]].min() > 0 > cloud["y"][cloud["id"] == lanes.ids[1]].max()
+    assert cloud["x"].min() > 0
+
+
+def test_camera_info_serves_where_no_calibration_file_is_given(start_node: StartNode) -> None:
+    peer = start_node(mount_height=1.4, mount_pitch=1.0)
+    clouds = peer.listen(PointCloud2, "lane_points")
+    infos = peer.node.create_publisher(CameraInfo, "camera_info", qos(1))
+    peer.wait_until_listening()
+    peer.publish(two_lane_road(), SECOND)
+    health = peer.wait_for_health(lambda h: "wait for" in h["message"], "no hint")
+    assert "camera_info" in health["message"]
+    assert not clouds
+    info = CameraInfo(width=256, height=144, distortion_model="plumb_bob", d=[0.0] * 5)
+    info.k = [200.0, 0.0, 128.0, 0.0, 200.0, 30.0, 0.0, 0.0, 1.0]
+    infos.publish(info)
+    peer.spin_for(0.5)
+    peer.publish(two_lane_road(), 2 * SECOND)
+    peer.spin_until(lambda: clouds, what="no points")
+    assert clouds[0].width > 10
+
+
+def test_overlays(start_node: StartNode, model: Path) -> None:
+    peer = start_node(overlay_width=128)
+    raw = peer.listen(Image, "overlay")
+    jpeg = peer.listen(CompressedImage, "overlay/compressed")
+    peer.wait_until_listening()
+    image = two_lane_road()
+    peer.publish(image, SECOND)
+    peer.spin_until(lambda: raw and jpeg, what="no overlay")
+    drawn = draw_lanes(image, rtseg.load(model)(Frame(image, SECOND)))
+    expected = cv2.resize(drawn, (128, 72), interpolation=cv2.INTER_AREA)
+    assert raw[0].encoding == "bgr8"
+    # Above row 24 stands the legend with the times of this very run.
+    np.testing.assert_array_equal(messages.to_frame(raw[0]).image[24:], expected[24:])
+    assert (expected[24:] != cv2.resize(image, (128, 72), interpolation=cv2.INTER_AREA)[24:]).any()
+    assert np.abs(messages.to_frame(jpeg[0]).image.astype(int) - expected).mean() < 8
+    assert raw[0].header == jpeg[0].header == header(SECOND)
+
+
+def test_late_subscribers_learn_what_the_mask_means(start_node: StartNode) -> None:
+    peer = start_node()
+    peer.wait_until_listening()
+    told = peer.listen(messages.LABEL_INFO_TYPE, "label_info", qos(1, latched=True))
+    peer.spin_until(lambda: told, what="no label info")
+    if messages.LABEL_INFO_TYPE is String:
+        classes = json.loads(told[0].data)["class_map"]
+        names = {entry["class_id"]: entry["class_name"] for entry in classes}
+    else:
+        names = {entry.class_id: entry.class_name for entry in told[0].class_map}
+    assert names[0] == "no lane"
+    assert names[7] == "lane 7"
+    assert set(names) == set(range(256))
+
+
+def test_the_newest_frame_wins_and_every_frame_is_accounted_for(start_node: StartNode, model: Path) -> None:
+    peer = start_node()
+    masks = peer.listen(Image, "lane_mask")
+    peer.wait_until_listening()
+    burst = 40
+    image = two_lane_road(720, 1280)
+    for number in range(burst):
+        peer.publish(image, (number + 1) * SECOND)
+    peer.spin_until(lambda: masks and masks[-1].header.stamp.sec == burst, what="the newest frame has no mask")
+    stamps = [mask.header.stamp.sec for mask in masks]
+    assert stamps == sorted(set(stamps))
+    health = peer.wait_for_health(lambda h: int(h["processed"]) == len(masks), "masks and count differ")
+    assert int(health["received"]) == int(health["processed"]) + int(health["dropped"])
+    assert int(health["received"]) <= burst
+    assert health["dropped"] == health["dropped_stale"]
+
+
+def test_lanes_of_low_confidence_are_left_out(start_node: StartNode, model: Path) -> None:
+    image = two_lane_road()
+    image[100:, 60:80] = 40
+    lanes = rtseg.load(model)(Frame(image))
+    least = float((lanes.confidence.min() + lanes.confidence.max()) / 2)
+    peer = start_node(min_confidence=least)
+    masks = peer.listen(Image, "lane_mask")
+    peer.wait_until_listening()
+    got = mask_of(peer.exchange(image, SECOND, masks))
+    kept = lanes.ids[lanes.confidence >= least]
+    np.testing.assert_array_equal(got, np.where(np.isin(lanes.mask, kept), lanes.mask, 0))
+
+
+def test_the_executable_is_the_built_one(start_node: StartNode, workspace: Path) -> None:
+    peer = start_node()
+    peer.wait_until_listening()
+    maps = Path(f"/proc/{peer.process.child.pid}/environ").read_bytes().decode()
+    assert str(workspace / "install") in maps
+    assert peer.get_parameters("model", "transport")[1].string_value == "auto"

@@ -1,0 +1,119 @@
+"""Transitions, parameters and the end of the lane node's process."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from rtseg_ros.parameters import LaneParameters
+from sensor_msgs.msg import Image
+
+from tests.ros.harness import STARTING, Peer
+from tests.threshold_network import two_lane_road
+
+pytestmark = pytest.mark.ros
+SECOND = 1_000_000_000
+ERROR = 2
+StartNode = Callable[..., Peer]
+
+
+def test_it_goes_through_its_states_and_serves_frames_in_the_active_one(start_node: StartNode) -> None:
+    peer = start_node(autostart=False)
+    assert peer.state() == "unconfigured"
+    masks = peer.listen(Image, "lane_mask")
+    for round_ in range(2):
+        assert peer.change_state("configure")
+        assert peer.state() == "inactive"
+        assert peer.images.get_subscription_count() == 0
+        assert peer.change_state("activate")
+        peer.wait_until_listening()
+        # Stamps start again in the second round: no rewind, since activation begins a new stream.
+        peer.exchange(two_lane_road(), (round_ * 10 + 1) * SECOND, masks)
+        health = peer.wait_for_health(lambda h: h["processed"] == "1", "the count does not start anew")
+        assert health["state"] == "active"
+        assert health["stamps_backwards"] == "0"
+        assert peer.change_state("deactivate")
+        assert peer.state() == "inactive"
+        peer.spin_until(lambda: peer.images.get_subscription_count() == 0, what="still subscribed")
+        peer.publish(two_lane_road(), (round_ * 10 + 2) * SECOND)
+        peer.spin_for(0.3)
+        assert masks[-1].header.stamp.sec == round_ * 10 + 1
+        assert peer.change_state("cleanup")
+        assert peer.state() == "unconfigured"
+    assert peer.process.stop() == 0
+
+
+def test_a_transition_that_does_not_fit_the_state_is_refused(start_node: StartNode) -> None:
+    peer = start_node()
+    peer.wait_until_listening()
+    masks = peer.listen(Image, "lane_mask")
+    assert not peer.change_state("configure")
+    assert not peer.change_state("cleanup")
+    assert peer.state() == "active"
+    peer.spin_for(0.3)
+    peer.exchange(two_lane_road(), SECOND, masks)
+
+
+def test_shutdown_ends_in_the_final_state(start_node: StartNode) -> None:
+    peer = start_node()
+    peer.wait_until_listening()
+    assert peer.change_state("shutdown")
+    assert peer.state() == "finalized"
+    assert peer.process.stop() == 0
+
+
+BAD_PARAMETERS = [
+    ("model", "no-such-model", "bundled model"),
+    ("transport", "carrier pigeon", "transport"),
+    ("min_confidence", 1.5, "min_confidence"),
+    ("min_confidence", "high", "min_confidence"),
+    ("threads", -1, "threads"),
+    ("camera", "/no/such/camera.yaml", "camera"),
+    ("backend", "abacus", "abacus"),
+    ("device", "toaster", "toaster"),
+    ("silence_warning", 0.0, "silence_warning"),
+]
+
+
+def test_bad_parameters_fail_the_transition_and_are_named_until_mended(start_node: StartNode, model: Path) -> None:
+    first, value, told = BAD_PARAMETERS[0]
+    peer = start_node(**{first: value})
+    health = peer.wait_for_health(lambda h: h["level"] == ERROR, "no error told", STARTING)
+    assert told in health["message"]
+    assert peer.state() == "unconfigured"
+    assert not peer.change_state("activate")
+    good = {
+        "model": str(model),
+        **{field.name: field.default for field in fields(LaneParameters) if field.name != "model"},
+    }
+    peer.set_parameter("model", good["model"])
+    for name, value, told in BAD_PARAMETERS[1:]:
+        peer.set_parameter(name, value)
+        assert not peer.change_state("configure"), name
+        assert peer.state() == "unconfigured"
+        peer.wait_for_health(lambda h, told=told: h["level"] == ERROR and told in h["message"], f"{name} is not named")
+        peer.set_parameter(name, good[name])
+    assert peer.change_state("configure")
+    assert peer.change_state("activate")
+    peer.wait_until_listening()
+    peer.wait_for_health(lambda h: h["state"] == "active" and h["level"] != ERROR, "the error stays")
+    assert "Traceback" not in peer.process.output()
+    assert peer.process.stop() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_end_it_with_code_0_in_the_midst_of_a_stream(start_node: StartNode, number: int) -> None:
+    peer = start_node()
+    masks = peer.listen(Image, "lane_mask")
+    peer.wait_until_listening()
+    image = two_lane_road(720, 1280)
+    for stamp in range(1, 11):
+        peer.publish(image, stamp * SECOND)
+        peer.spin_for(0.01)
+    assert peer.process.stop(number) == 0
+    assert masks
+    assert "Traceback" not in peer.process.output()
+    assert "Error" not in peer.process.output()

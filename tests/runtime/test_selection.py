@@ -1,0 +1,157 @@
+"""Which ways a model's frames may take, by what was asked for and what the machine has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import rtseg.runtime.gpu_device as gpu_device
+import rtseg.runtime.selection as selection
+from rtseg.errors import BackendError, ModelError
+from rtseg.runtime import bundled_models, load
+from rtseg.runtime.backends import available_backends, check_backend
+from rtseg.runtime.gpu_device import parse_device
+from rtseg.runtime.lane_interpreter import LaneInterpreter
+from rtseg.runtime.models import Model, find_model
+from rtseg.runtime.selection import network_for, select
+from tests.conftest import _gpu_missing
+
+without_card = pytest.mark.skipif(_gpu_missing() is None, reason="a CUDA device is here")
+
+
+class Place:
+    """Stands for a device that is there; nothing is opened on it."""
+
+    def __init__(self, number: int) -> None:
+        self.name = f"cuda:{number}"
+
+
+@pytest.fixture
+def model(model_folder: Callable[..., Path]) -> Model:
+    return find_model(model_folder())
+
+
+@pytest.fixture
+def with_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "CudaDevice", Place)
+
+
+def _select(model: Model, device: str = "auto", backend: str = "auto") -> Any:
+    return select(model, LaneInterpreter(model.card), device, backend, 1, None)
+
+
+@pytest.mark.parametrize(
+    ("device", "number"), [("auto", None), ("cpu", None), ("cuda", 0), ("cuda:0", 0), ("cuda:12", 12)]
+)
+def test_devices_are_read(device: str, number: int | None) -> None:
+    assert parse_device(device) == number
+
+
+@pytest.mark.parametrize("device", ["", "graphics", "cuda:", "cuda:-1", "cuda:x", "cuda:²", "CUDA", "cuda:1.0"])
+def test_other_devices_are_refused(device: str) -> None:
+    with pytest.raises(BackendError, match="expected device auto, cpu, cuda or cuda:N"):
+        parse_device(device)
+
+
+@without_card
+def test_a_machine_without_a_card_uses_its_cpu_and_says_nothing(model: Model) -> None:
+    chosen = _select(model)
+    assert [str(candidate) for candidate in chosen.wanted] == ["onnxruntime on cpu", "openvino on cpu"]
+    assert (chosen.reserve, chosen.reason) == ((), None)
+    assert load(model.path.parent).fallbacks == []
+
+
+@without_card
+def test_a_driver_without_a_device_is_a_fault_that_is_told(
+    model: Model, tmp_path: Path, monkeypatch: Any, road: Any
+) -> None:
+    monkeypatch.setattr(gpu_device, "_DEVICE_FILES", (str(tmp_path),))
+    pipeline = load(model.path.parent)
+    assert len(pipeline(road)) == 2
+    assert len(pipeline.fallbacks) == 1
+    assert "looking for a CUDA device" in pipeline.fallbacks[0]
+
+
+@without_card
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+def test_a_device_that_was_asked_for_and_is_not_there_is_an_error(model: Model, device: str) -> None:
+    with pytest.raises(BackendError, match=r"looking for a CUDA device|expected CuPy"):
+        load(model.path.parent, device=device)
+
+
+def test_a_card_comes_before_the_cpu(model: Model, with_card: None) -> None:
+    chosen = _select(model)
+    devices = [candidate.backend for candidate in chosen.wanted if candidate.device == "cuda:0"]
+    assert devices == available_backends("cuda")
+    assert [candidate.backend for candidate in chosen.wanted[len(devices) :]] == available_backends()
+
+
+def test_with_an_explicit_device_the_cpu_is_only_the_reserve(model: Model, with_card: None) -> None:
+    chosen = _select(model, "cuda:1")
+    assert {candidate.device for candidate in chosen.wanted} == {"cuda:1"}
+    assert {candidate.device for candidate in chosen.reserve} == {"cpu"}
+
+
+def test_an_explicit_backend_is_tried_wherever_it_runs(model: Model, with_card: None) -> None:
+    assert [str(c) for c in _select(model, backend="onnxruntime").wanted] == [
+        "onnxruntime on cuda:0",
+        "onnxruntime on cpu",
+    ]
+    assert [str(c) for c in _select(model, backend="openvino").wanted] == ["openvino on cpu"]
+    assert [str(c) for c in _select(model, "cpu", "onnxruntime").wanted] == ["onnxruntime on cpu"]
+
+
+@pytest.mark.parametrize(
+    ("device", "backend", "words"),
+    [
+        ("cuda", "openvino", "runs on cuda"),
+        ("cpu", "tensorrt", "runs on cpu"),
+        ("auto", "abacus", "expected a backend of"),
+        ("cuda", "abacus", "expected a backend of"),
+    ],
+)
+def test_backends_that_do_not_run_there_are_refused(model: Model, device: str, backend: str, words: str) -> None:
+    with pytest.raises(BackendError, match=words):
+        _select(model, device, backend)
+
+
+def test_a_backend_without_its_library_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    import rtseg.runtime.backends.base as base
+
+    monkeypatch.setitem(base._BACKENDS, "openvino", ("nowhere", ("no_such_library",)))
+    with pytest.raises(BackendError, match="pip install no_such_library"):
+        check_backend("openvino", "cpu")
+    assert "openvino" not in available_backends()
+
+
+@pytest.mark.parametrize("name", bundled_models())
+def test_bundled_models_have_a_network_for_every_backend(name: str) -> None:
+    model = find_model(name)
+    for backend in ("onnxruntime", "torch"):
+        path = network_for(model, backend, on_device=True)
+        assert next(file.precision for file in model.card.files if file.file == path.name) != "int8"
+    assert network_for(model, "onnxruntime", on_device=False) == model.path
+    assert network_for(model, "tensorrt", on_device=True).is_file()
+
+
+def test_the_network_that_was_asked_for_is_taken(model: Model) -> None:
+    assert network_for(model, "tensorrt", on_device=True, network="model.onnx") == model.path
+
+
+def test_a_card_without_a_network_for_a_backend_says_so(model_folder: Callable[..., Path], card_content: Any) -> None:
+    folder = model_folder()
+    from rtseg.runtime.card import ModelCard, sha256_of
+
+    card_content["model"] |= {"sha256": sha256_of(folder / "model.onnx"), "backends": ["onnxruntime"]}
+    ModelCard.model_validate(card_content).dump(folder / "card.yaml")
+    with pytest.raises(BackendError, match="names no network for torch"):
+        network_for(find_model(folder), "torch", on_device=True)
+
+
+def test_a_network_that_was_removed_after_loading_the_card_is_told(model: Model) -> None:
+    (model.path.parent / "model.onnx").unlink()
+    with pytest.raises(ModelError, match="not there"):
+        network_for(model, "torch", on_device=True)

@@ -1,0 +1,106 @@
+"""The command line as a user runs it: exit codes, one-sentence errors, products on disk."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import pytest
+
+from rtseg.cli import main
+from tests.threshold_network import two_lane_road, write_threshold_model
+
+
+@dataclass(frozen=True)
+class Answer:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def rtseg(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    """Run the entry point in this process, as the console script does."""
+
+    def run(*arguments: object) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["rtseg", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capfd.readouterr()
+        return Answer(end.value.code or 0, out, err)
+
+    return run
+
+
+Rtseg = Callable[..., Answer]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return write_threshold_model(tmp_path / "thresholds")
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(3):
+        cv2.imwrite(str(folder / f"{i}.png"), two_lane_road())
+    return folder
+
+
+def test_help_names_every_command() -> None:
+    command = [sys.executable, "-m", "rtseg.cli", "--help"]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert answer.returncode == 0
+    commands = ["demo", "run", "replay", "evaluate", "bench", "train", "export", "calibrate", "doctor", "compile"]
+    assert [name for name in commands if name not in answer.stdout] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["run", "nowhere.mp4"], "does not exist"),
+        (["replay", "nowhere.mcap"], "does not exist"),
+        (["evaluate"], "--data"),
+        (["evaluate", "--data", "nowhere"], "labels"),
+        (["bench", "--model", "no-such-model"], "expected a bundled model"),
+        (["bench", "--backend", "abacus"], "expected a backend"),
+        (["train", "no-such-config", "--out", "nowhere"], "config"),
+        (["export", "nowhere", "--out", "nowhere"], "nowhere"),
+        (["calibrate", "camera", "nowhere"], "nowhere"),
+        (["compile", "no-such-model"], "expected a bundled model"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(rtseg: Rtseg, arguments: list[str], told: str) -> None:
+    answer = rtseg(*arguments)
+    assert answer.code == 2, answer.err
+    assert told in answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_run_writes_overlays(rtseg: Rtseg, model: Path, pictures: Path, tmp_path: Path) -> None:
+    answer = rtseg("run", pictures, "--model", model, "--out", tmp_path / "out")
+    assert answer.code == 0, answer.err
+    written = [cv2.imread(str(path)) for path in sorted((tmp_path / "out").rglob("*.*")) if path.is_file()]
+    assert [picture.shape for picture in written] == [(144, 256, 3)] * 3
+    assert (written[0] != two_lane_road()).any()
+
+
+def test_bench_writes_its_figures(rtseg: Rtseg, model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "results" / "bench.json"
+    answer = rtseg("bench", "--model", model, "--width", 256, "--height", 144, "--frames", 20, "--json", file)
+    assert answer.code == 0, answer.err
+    figures = json.loads(file.read_text())["runs"][0]
+    assert figures["frames"] == 20
+    assert [row["stage"] for row in figures["stages"]] == ["unpack", "preprocess", "infer", "decode", "track", "pack"]
+    assert all(row["p50"] <= row["p99"] <= row["max"] for row in figures["stages"])
+    page = tmp_path / "page.html"
+    answer = rtseg("bench", "compare", file, file, "--out", page)
+    assert answer.code == 0, answer.err
+    assert "host to host" in page.read_text()

@@ -1,0 +1,149 @@
+"""Training runs: configurations, a short run to its files, resuming."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from rtseg.errors import ConfigError, ModelError
+from rtseg.training.averaged_module import update_average
+from rtseg.training.config import TrainingConfig, load_config
+from rtseg.training.train import load_network, read_weights, train
+
+SMALL = {
+    "name": "small",
+    "seed": 5,
+    "network": {"backbone": "resnet18-half", "channels": 8, "lanes": 4},
+    "input": {"width": 96, "height": 64},
+    "labels": {"stride": 2},
+    "loss": {"samples": 20},
+    "optimiser": {"name": "sgd", "rate": 0.01, "schedule": "step", "warmup_steps": 2},
+    "epochs": 2,
+    "samples_per_epoch": 8,
+    "batch": 4,
+    "precision": "fp32",
+    "ema": 0.5,
+    "workers": 0,
+    "threads": 1,
+}
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> None:
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+
+
+@pytest.fixture
+def road(tmp_path: Path) -> Path:
+    folder = tmp_path / "road"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    lines = []
+    rows = list(range(80, 180, 10))
+    for i in range(4):
+        image = rng.integers(60, 100, (180, 320, 3), dtype=np.uint8)
+        lanes = []
+        for bottom in (40, 130, 240):
+            columns = [int(160 + (bottom + 10 * i - 160) * (row - 60) / 120) for row in rows]
+            lanes.append(columns)
+            points = np.array([columns, rows]).T
+            cv2.polylines(image, [points], False, (240, 240, 240), 4)
+        cv2.imwrite(str(folder / f"{i}.png"), image)
+        lines.append(json.dumps({"raw_file": f"{i}.png", "h_samples": rows, "lanes": lanes}))
+    (folder / "labels.json").write_text("\n".join(lines))
+    return folder
+
+
+@pytest.mark.parametrize("name", ["lanes-lite", "lanes-lite-2", "lanes-lite-3", "lanes-r18"])
+def test_bundled_configurations_validate(name: str) -> None:
+    config = load_config(name)
+    assert config.name == name
+    assert config.network.lanes + 1 == 7
+    assert config.loss.margin == 2.0
+    assert config.loss.samples == 100
+
+
+def test_the_papers_schedule() -> None:
+    optimiser = load_config("lanes-r18").optimiser
+    assert (optimiser.name, optimiser.rate, optimiser.step_epochs, optimiser.step_factor) == ("sgd", 0.01, 20, 0.1)
+    assert load_config("lanes-r18").epochs == 50
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{broken: [", "YAML"),
+        ("name: x", "input"),
+        (json.dumps({**SMALL, "input": {"width": 100, "height": 64}}), r"input\.width"),
+        (json.dumps({**SMALL, "sped": 1}), "sped"),
+        (json.dumps({**SMALL, "data": {"rendered_share": 0.5}}), "rendered_seeds"),
+        ("- 1", "valid dictionary"),
+    ],
+)
+def test_bad_configurations_are_named(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=told):
+        load_config(path)
+
+
+def test_unknown_configurations_are_answered_with_the_known() -> None:
+    with pytest.raises(ConfigError, match=r"lanes-lite, .*lanes-r18"):
+        load_config("lanes-huge")
+
+
+def test_a_run_leaves_weights_that_load_and_an_interrupted_one_ends_the_same(tmp_path: Path, road: Path) -> None:
+    config = TrainingConfig.model_validate(SMALL)
+    whole = train(config, [road], tmp_path / "whole", validation=[road])
+    network, found = load_network(whole)
+    assert found == config
+    assert not network.training
+    assert network(torch.zeros(1, 3, 64, 96)).shape == (1, 5, 16, 24)
+    assert {"config.yaml", "command.txt", "last.ckpt", "logs", "model.safetensors"} <= {
+        path.name for path in (tmp_path / "whole").iterdir()
+    }
+    assert load_config(tmp_path / "whole" / "config.yaml") == config
+
+    train(config.model_copy(update={"epochs": 1}), [road], tmp_path / "broken")
+    half = read_weights(tmp_path / "broken" / "model.safetensors")
+    resumed = read_weights(train(config, [road], tmp_path / "broken", resume=True))
+    expected = read_weights(whole)
+    assert any(not torch.equal(half[name], expected[name]) for name in expected)
+    for name, value in expected.items():
+        torch.testing.assert_close(resumed[name], value, rtol=1e-5, atol=1e-6, msg=name)
+
+
+def test_rendered_and_real_frames_mix(tmp_path: Path, road: Path) -> None:
+    data = {"rendered_seeds": [3, 5], "rendered_size": [90, 160], "rendered_share": 0.5}
+    config = TrainingConfig.model_validate({**SMALL, "data": data, "epochs": 1})
+    train(config, [road], tmp_path / "run", cache=tmp_path / "cache")
+    assert sorted(path.name for path in (tmp_path / "cache").glob("*.jpg")) == ["0000003.jpg", "0000004.jpg"]
+
+
+def test_what_is_missing_is_said(tmp_path: Path) -> None:
+    config = TrainingConfig.model_validate(SMALL)
+    with pytest.raises(ConfigError, match="--data"):
+        train(config, [], tmp_path / "run")
+    with pytest.raises(ConfigError, match="resume"):
+        train(config, [tmp_path], tmp_path / "run", resume=True)
+    with pytest.raises(ModelError, match="safetensors"):
+        read_weights(tmp_path / "none.safetensors")
+    (tmp_path / "broken.safetensors").write_bytes(b"no weights")
+    with pytest.raises(ModelError, match="safetensors"):
+        read_weights(tmp_path / "broken.safetensors")
+
+
+def test_average_forgets_the_start_and_then_moves_slowly() -> None:
+    average, net = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)
+    start = average.weight.detach().clone()
+    update_average(average, net, 0.99, step=0)
+    torch.testing.assert_close(average.weight, 0.1 * start + 0.9 * net.weight)
+    before = average.weight.detach().clone()
+    update_average(average, net, 0.99, step=100_000)
+    torch.testing.assert_close(average.weight, 0.99 * before + 0.01 * net.weight)
