@@ -353,10 +353,13 @@ def calibrate_int8_command(
     ] = None,
     rendered: Annotated[int | None, typer.Option(min=0, help="Frames to render, beside --data.")] = None,
     frames: Annotated[int | None, typer.Option(min=1, help="Most frames to draw from each --data.")] = None,
-    evaluate: Annotated[Path | None, typer.Option(help="TuSimple folder for the metric; rendered otherwise.")] = None,
+    evaluate: Annotated[
+        Path | None,
+        typer.Option(help="Labelled frames for the metric: TuSimple's layout, or instances; rendered by default."),
+    ] = None,
     recipes: Annotated[Path, typer.Option(help="Folder for the recipe and the report.")] = Path("calibration/int8"),
 ) -> None:
-    """Quantise a model; it is written only if it keeps its metric (needs the train extra)."""
+    """Quantise a model; it is written only if it keeps its metric (needs the train extra, for instances also scores)."""
     from rtseg.deploy.calibrate import calibrate_int8
     from rtseg.deploy.recipe import Recipe, Settings
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -22,6 +23,8 @@ CLASSES = ("person", "car")
 FAMILIES = {"coloring": "l2c", "graph_merge": "gmis", "affinity_union": "gmis", "cascade_gaec": "daffnet"}
 STRIDES = {"l2c": (4,), "gmis": (4,), "daffnet": (4, 8, 16, 32)}
 Box = tuple[int, int, int, int]
+_LABEL_IDS = {0: 24, 1: 26}  # Cityscapes' of person and car
+_ROAD = 7
 
 
 def paint(
@@ -34,6 +37,24 @@ def paint(
         image[y0:y1, x0:x1] = (level * 255 // 2, 255 * (kind == 1), 255 * (kind == 0))
         truth[y0:y1, x0:x1] = number
     return image, truth
+
+
+def write_gtfine_frame(root: Path, city: str, number: int, objects: list[tuple[int, int, Box]], extra: int = 0) -> None:
+    """A picture and its instanceIds in Cityscapes' layout.
+
+    `extra` paints objects on the picture that the labels do not have.
+    """
+    name = f"{city}_{number:06d}_000019"
+    image, truth = paint(objects)
+    ids = np.array([_ROAD, *(_LABEL_IDS[kind] * 1000 + i for i, (kind, _, _) in enumerate(objects))], np.uint16)
+    for i in range(extra):
+        image[56:64, 16 * i : 16 * i + 12] = (128, 255, 0)  # unlike the others
+    for folder, ending, picture in (
+        ("leftImg8bit", "leftImg8bit", image),
+        ("gtFine", "gtFine_instanceIds", ids[truth]),
+    ):
+        (root / folder / "val" / city).mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(root / folder / "val" / city / f"{name}_{ending}.png"), picture)
 
 
 class _Graph:

@@ -14,26 +14,19 @@ import onnx
 from numpy.typing import NDArray
 
 from rtseg.deploy.calibration_frames import draw_frames
+from rtseg.deploy.calibration_metric import Measured, TaskMetric, gated_metric, task_metric
 from rtseg.deploy.calibration_report import write_calibration_report
 from rtseg.deploy.layer_errors import LayerError, layer_errors
 from rtseg.deploy.network_files import FLOAT, INT8, INT8_TENSORRT, network_files, write_int8_networks
 from rtseg.deploy.quantise import Calibration, calibrate_ranges, network_inputs
 from rtseg.deploy.recipe import FileResult, Recipe, Results, Settings, Source
 from rtseg.errors import ModelError
-from rtseg.evaluation.lanes import LaneEvaluation, evaluate_lanes
 from rtseg.runtime import find_model, load
 from rtseg.runtime.card import ModelCard, ModelFile, Score, sha256_of, verified_model_file
 
 RECIPES = Path("calibration/int8")
 MOST_FLOAT_LAYERS = 8
 _COMPARED_FRAMES = 8
-_METRICS = {
-    "accuracy": lambda scores: scores.tusimple.accuracy,
-    "false positive rate": lambda scores: scores.tusimple.false_positive,
-    "false negative rate": lambda scores: scores.tusimple.false_negative,
-    "culane F1": lambda scores: scores.culane.f1,
-}
-_GATED = ("accuracy", "culane F1")  # more is better
 
 
 @dataclass(frozen=True)
@@ -98,7 +91,7 @@ def calibrate_int8(
     evaluation: Path | None = None,
     recipes: Path = RECIPES,
 ) -> Int8Calibration:
-    """Quantise a lane model from calibration frames, and write it only if it keeps its metric.
+    """Quantise a model from calibration frames, and write it only if it keeps its metric.
 
     Where the metric falls by more than the card's `max_int8_loss`, the layer that adds most error is left in float and
     the metric measured again, up to :data:`MOST_FLOAT_LAYERS` times.
@@ -108,43 +101,42 @@ def calibrate_int8(
         data: bags, videos, pictures or folders to draw calibration frames from.
         out: model folder to write: card, fp32 network and both int8 forms; may be the folder of `model`.
         settings: frames, seeds and method; a recipe's to do a calibration again.
-        evaluation: TuSimple-layout folder on which the metric is measured; rendered frames by default.
+        evaluation: labelled frames on which the metric is measured: TuSimple's layout for lanes, any folder that
+            :func:`rtseg.media.instance_folders.read_instances` reads for instances, of which the held-out cities are
+            taken; rendered frames by default.
         recipes: folder for ``<model>.yaml`` and ``<model>.html``.
 
     Raises:
         MediaError: a source of frames cannot be opened.
-        DatasetError: there are no frames, or the evaluation set does not parse.
-        ModelError: the model is none of lanes, has no fp32 network, or int8 loses more than its card allows; nothing is
-            written then.
+        DatasetError: there are no frames, or the evaluation set does not parse or gives no metric to lose.
+        ConfigError: a scoring tool is not installed.
+        ModelError: the model has no fp32 network, or int8 loses more than its card allows; nothing is written then.
     """
     found = find_model(model)
     card, source = found.card, _float_network(found.path.parent, found.card)
-    if card.task != "lanes":
-        raise ModelError(f"expected a lane model, whose metric can be measured, got {card.name} for {card.task}")
     settings = settings or Settings()
-    drawn = draw_frames(data, settings)
-    images = [image for source in drawn.values() for image in source.images]
-    needs = card.input
-    inputs = network_inputs(images, (needs.height, needs.width), needs.mean, needs.std, needs.order)
-    # Every fourth frame is held back to compare layers on.
-    fitted = [value for i, value in enumerate(inputs) if i % 4] or inputs
-    compared = inputs[::4][:_COMPARED_FRAMES]
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".calibrate-", dir=out.parent) as temporary:
         stage = Path(temporary)
+        task = task_metric(card, evaluation, settings.evaluation_frames, stage / "rendered")
+        drawn = draw_frames(data, settings, task.render)
+        images = [image for source in drawn.values() for image in source.images]
+        needs = card.input
+        inputs = network_inputs(images, (needs.height, needs.width), needs.mean, needs.std, needs.order)
+        # Every fourth frame is held back to compare layers on.
+        fitted = [value for i, value in enumerate(inputs) if i % 4] or inputs
+        compared = inputs[::4][:_COMPARED_FRAMES]
         shutil.copyfile(source, stage / FLOAT)
         calibration = calibrate_ranges(stage / FLOAT, fitted, settings.method)
-        metric = next((score.metric for score in card.scores if score.metric in _GATED), _GATED[0])
-        frames = settings.evaluation_frames
-        dataset = evaluation.name if evaluation else f"rendered, {frames} frames"
-        scores = {FLOAT: _evaluate(card, stage, FLOAT, evaluation, frames)}
+        scores = {FLOAT: _measure(task, card, stage, FLOAT)}
+        metric, dataset = gated_metric(card, task.gates, scores[FLOAT]), scores[FLOAT].dataset
         in_float = _known(settings.in_float, calibration)
         while True:
             write_int8_networks(calibration, stage, in_float)
             errors = _errors(calibration, stage, in_float, compared)
             for file in (INT8, INT8_TENSORRT):
-                scores[file] = _evaluate(card, stage, file, evaluation, frames)
-            values = {file: _METRICS[metric](value) for file, value in scores.items()}
+                scores[file] = _measure(task, card, stage, file)
+            values = {file: measured.metrics.get(metric, 0.0) for file, measured in scores.items()}
             loss = 100 * (values[FLOAT] - min(values.values()))
             if loss <= card.max_int8_loss:
                 break
@@ -155,7 +147,7 @@ def calibrate_int8(
                     f"the card of {card.name} allows {card.max_int8_loss:g}; calibrate on frames like those it will see"
                 )
             in_float.append(worst)
-        card = _new_card(card, stage, dataset, scores)
+        card = _new_card(card, stage, metric, scores)
         result = Int8Calibration(
             card=card,
             settings=settings,
@@ -189,7 +181,7 @@ def _float_network(folder: Path, card: ModelCard) -> Path:
     raise ModelError(f"the card of {card.name} names no fp32 network to quantise; export the model again")
 
 
-def _evaluate(card: ModelCard, stage: Path, file: str, data: Path | None, frames: int) -> LaneEvaluation:
+def _measure(task: TaskMetric, card: ModelCard, stage: Path, file: str) -> Measured:
     """Measure one of the staged networks in ONNX Runtime."""
     entry = ModelFile(file=file, sha256=sha256_of(stage / file), precision="fp32" if file == FLOAT else "int8")
     with tempfile.TemporaryDirectory(dir=stage) as folder:
@@ -197,8 +189,7 @@ def _evaluate(card: ModelCard, stage: Path, file: str, data: Path | None, frames
         card.model_copy(update={"model": entry, "alternatives": ()}).dump(Path(folder) / "card.yaml")
         pipeline = load(folder, backend="onnxruntime")
         try:
-            dataset = "rendered" if data is None else "tusimple"
-            return evaluate_lanes(pipeline, dataset, data, frames=frames, progress=False)
+            return task.measure(pipeline)
         finally:
             pipeline.close()
 
@@ -219,20 +210,21 @@ def _most_sensitive(errors: dict[str, list[LayerError]], left: set[str]) -> str 
     return max(candidates, key=lambda error: error.added).layer if candidates else None
 
 
-def _new_card(card: ModelCard, stage: Path, dataset: str, scores: dict[str, LaneEvaluation]) -> ModelCard:
+def _new_card(card: ModelCard, stage: Path, gated: str, scores: dict[str, Measured]) -> ModelCard:
     model, alternatives = network_files(stage)
     command = f"rtseg calibrate int8 {card.name}, recipe calibration/int8/{card.name}.yaml"
+    dataset = scores[FLOAT].dataset
     measured = tuple(
         Score(
             dataset=dataset,
             metric=metric,
-            value=round(float(value(scores[file])), 4),
+            value=round(float(scores[file].metrics[metric]), 4),
             precision="fp32" if file == FLOAT else "int8",
             command=command,
             file=INT8_TENSORRT if file == INT8_TENSORRT else None,
         )
         for file in (INT8, FLOAT, INT8_TENSORRT)
-        for metric, value in _METRICS.items()
+        for metric in sorted(scores[file].metrics, key=lambda name: name != gated)  # the first is what others gate on
     )
     # Older int8 scores are those of other files.
     same = any(entry.sha256 == model.sha256 for entry in card.files)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -27,12 +27,15 @@ class Drawn:
     images: list[NDArray[np.uint8]]
 
 
-def draw_frames(data: Sequence[Path], settings: Settings) -> dict[str, Drawn]:
+def draw_frames(
+    data: Sequence[Path], settings: Settings, render: Callable[[int], NDArray[np.uint8]]
+) -> dict[str, Drawn]:
     """Draw frames from each source, and render some.
 
     Args:
         data: bags, videos, pictures or folders of pictures.
         settings: how many frames, and the seeds.
+        render: gives the picture of a seed.
 
     Returns:
         Frames by name of the source, in the order of `data`, "rendered" last.
@@ -43,10 +46,8 @@ def draw_frames(data: Sequence[Path], settings: Settings) -> dict[str, Drawn]:
     """
     drawn = {path.name: _draw(path, settings) for path in data}
     if settings.rendered > 0:
-        from rtseg.render import render_road
-
         seeds = range(settings.first_rendered_seed, settings.first_rendered_seed + settings.rendered)
-        drawn["rendered"] = Drawn("rendered", [render_road(seed).image for seed in seeds])
+        drawn["rendered"] = Drawn("rendered", [render(seed) for seed in seeds])
     if not drawn:
         raise DatasetError("expected frames to calibrate with, got none; give --data PATH or --rendered N")
     return drawn

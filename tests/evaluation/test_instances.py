@@ -20,36 +20,22 @@ from rtseg.evaluation.instances import chosen_frames, evaluate_instances
 from rtseg.media.cityscapes import read_gtfine
 from rtseg.runtime import load
 from rtseg.runtime.card import ModelCard
-from tests.instance_networks import paint, write_instance_model
+from tests.instance_networks import paint, write_gtfine_frame, write_instance_model
 from tests.threshold_network import write_threshold_model
 
 pytest.importorskip("cityscapesscripts", reason="cityscapesscripts is not installed")
 pytest.importorskip("pycocotools", reason="pycocotools is not installed")
 
-PERSON, CAR = 24, 26
 OBJECTS = [(1, 0, (8, 16, 40, 48)), (1, 2, (40, 16, 72, 48)), (0, 0, (88, 8, 104, 56))]
-
-
-def write_frame(root: Path, city: str, number: int, objects: list, extra: int = 0) -> None:
-    """A picture and its instanceIds; `extra` paints objects on the picture that the labels do not have."""
-    name = f"{city}_{number:06d}_000019"
-    image, truth = paint(objects)
-    kinds = np.array([7, *((CAR if kind else PERSON) * 1000 + i for i, (kind, _, _) in enumerate(objects))])
-    for i in range(extra):
-        image[56:64, 16 * i : 16 * i + 12] = (128, 255, 0)  # unlike the others
-    for folder, picture in (("leftImg8bit", image), ("gtFine", kinds[truth].astype(np.uint16))):
-        (root / folder / "val" / city).mkdir(parents=True, exist_ok=True)
-        ending = "leftImg8bit" if folder == "leftImg8bit" else "gtFine_instanceIds"
-        cv2.imwrite(str(root / folder / "val" / city / f"{name}_{ending}.png"), picture)
 
 
 @pytest.fixture
 def street(tmp_path: Path) -> Path:
     """Two frames of a held-out city, one of another."""
     root = tmp_path / "street"
-    write_frame(root, "aachen", 0, OBJECTS)
-    write_frame(root, "aachen", 1, OBJECTS[1:], extra=1)
-    write_frame(root, "zurich", 0, OBJECTS[:1])
+    write_gtfine_frame(root, "aachen", 0, OBJECTS)
+    write_gtfine_frame(root, "aachen", 1, OBJECTS[1:], extra=1)
+    write_gtfine_frame(root, "zurich", 0, OBJECTS[:1])
     return root
 
 
