@@ -359,7 +359,7 @@ def calibrate_int8_command(
     ] = None,
     recipes: Annotated[Path, typer.Option(help="Folder for the recipe and the report.")] = Path("calibration/int8"),
 ) -> None:
-    """Quantise a model; it is written only if it keeps its metric (needs the train extra, for instances also scores)."""
+    """Quantise a model; it is written only if it keeps its metric (extras: train, for instances also scores)."""
     from rtseg.deploy.calibrate import calibrate_int8
     from rtseg.deploy.recipe import Recipe, Settings
 
