@@ -22,18 +22,27 @@ class LabelledImage:
         name: ``raw_file`` as written.
         lanes: (n, m) float64 x in pixels, -2 where absent.
         h_samples: (m,) float64 rows in pixels.
+        ignored: (k, m) as `lanes`: lines of which it is not known whether they are lanes. TuSimple has none.
     """
 
     image: Path
     name: str
     lanes: NDArray[np.float64]
     h_samples: NDArray[np.float64]
+    ignored: NDArray[np.float64]
 
     def polylines(self) -> tuple[NDArray[np.float32], ...]:
         """(k, 2) float32 (x, y) of each lane from top to bottom; lanes of fewer than two points say no direction and
         are left out."""
+        return self._polylines(self.lanes)
+
+    def ignored_polylines(self) -> tuple[NDArray[np.float32], ...]:
+        """The same of the ignored lines."""
+        return self._polylines(self.ignored)
+
+    def _polylines(self, lanes: NDArray[np.float64]) -> tuple[NDArray[np.float32], ...]:
         lines = []
-        for lane in self.lanes:
+        for lane in lanes:
             seen = lane >= 0
             if seen.sum() >= 2:
                 order = np.argsort(self.h_samples[seen], kind="stable")
@@ -75,15 +84,23 @@ def _parse(line: str, where: str, folder: Path) -> LabelledImage:
         if not isinstance(label.get(field), kind):
             raise DatasetError(f"{where}: expected a {kind.__name__} under {field!r}, got {label.get(field)!r:.60}")
     rows = _numbers(label["h_samples"], where, "h_samples")
-    lanes = np.empty((len(label["lanes"]), rows.size))
-    for i, lane in enumerate(label["lanes"]):
-        columns = _numbers(lane, where, f"lanes[{i}]")
-        if columns.shape != rows.shape:
+    lanes = _lines(label["lanes"], rows.size, where, "lanes")
+    if not isinstance(label.get("ignored", []), list):
+        raise DatasetError(f"{where}: expected a list under 'ignored', got {label['ignored']!r:.60}")
+    ignored = _lines(label.get("ignored", []), rows.size, where, "ignored")
+    return LabelledImage(folder / label["raw_file"], label["raw_file"], lanes, rows, ignored)
+
+
+def _lines(values: list[Any], rows: int, where: str, field: str) -> NDArray[np.float64]:
+    lines = np.empty((len(values), rows))
+    for i, value in enumerate(values):
+        columns = _numbers(value, where, f"{field}[{i}]")
+        if columns.size != rows:
             raise DatasetError(
-                f"{where}: expected lanes[{i}] to have one x a row of h_samples ({rows.size}), got {columns.size}"
+                f"{where}: expected {field}[{i}] to have one x a row of h_samples ({rows}), got {columns.size}"
             )
-        lanes[i] = columns
-    return LabelledImage(folder / label["raw_file"], label["raw_file"], lanes, rows)
+        lines[i] = columns
+    return lines
 
 
 def _numbers(values: Any, where: str, field: str) -> NDArray[np.float64]:

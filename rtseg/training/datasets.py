@@ -31,10 +31,12 @@ class LabelledFrame:
     Attributes:
         path: image file.
         lanes: polylines (k, 2) float32 of (x, y) in the image's pixels, from top to bottom.
+        ignored: lines that may be lanes or not: nothing is taught where they are.
     """
 
     path: Path
     lanes: tuple[NDArray[np.float32], ...]
+    ignored: tuple[NDArray[np.float32], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def load_real(folders: Sequence[Path]) -> list[LabelledFrame]:
         DatasetError: if labels do not parse or an image is missing.
     """
     labels = [label for folder in folders for label in read_labels(folder)]
-    frames = [LabelledFrame(label.image, label.polylines()) for label in labels]
+    frames = [LabelledFrame(label.image, label.polylines(), label.ignored_polylines()) for label in labels]
     for frame in frames:
         if not frame.path.is_file():
             raise DatasetError(f"expected the labelled image {frame.path}, which is not there")
@@ -171,7 +173,8 @@ class LaneDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
             small = augment_appearance(small, self.augment, rng)
         else:
             small = resize_image(image, self.shape.size)
-        ids = self._target(lanes, (image.shape[0], image.shape[1]))
+        known = len(self.frames[index].lanes)
+        ids = self._target(lanes[:known], lanes[known:], (image.shape[0], image.shape[1]))
         planes = np.ascontiguousarray(small[:, :, ::-1].transpose(2, 0, 1), dtype=np.float32)
         planes -= self._mean
         planes *= self._scale
@@ -181,19 +184,22 @@ class LaneDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         image = cv2.imread(str(frame.path), cv2.IMREAD_COLOR)
         if image is None:
             raise DatasetError(f"expected a readable image at {frame.path}")
-        lanes = [np.asarray(lane, np.float32) for lane in frame.lanes]
+        lanes = [np.asarray(lane, np.float32) for lane in (*frame.lanes, *frame.ignored)]
         if self.augment is not None and image.shape[0] >= 1.5 * self.work_size[0]:
             factor = np.array([self.work_size[1] / image.shape[1], self.work_size[0] / image.shape[0]], np.float32)
             image = resize_image(np.asarray(image, np.uint8), self.work_size)
             lanes = [(lane + 0.5) * factor - 0.5 for lane in lanes]
         return np.asarray(image, dtype=np.uint8), lanes
 
-    def _target(self, lanes: Sequence[NDArray[np.float32]], size: tuple[int, int]) -> NDArray[np.uint8]:
+    def _target(
+        self, lanes: Sequence[NDArray[np.float32]], ignored: Sequence[NDArray[np.float32]], size: tuple[int, int]
+    ) -> NDArray[np.uint8]:
         shape, stride = self.shape, self.shape.label_stride
         target_size = (shape.size[0] // stride, shape.size[1] // stride)
         scale = (target_size[1] / size[1], target_size[0] / size[0])
         visible = [part for lane in lanes if (part := clip_to_image(lane, size)) is not None]
         chosen, others = nearest_lanes(visible, size, shape.lanes)
+        others += [part for lane in ignored if (part := clip_to_image(lane, size)) is not None]
         widths = (shape.near_width / stride, shape.far_width / stride)
         ids = draw_ids(chosen, target_size, *widths, scale)
         if others:

@@ -1,4 +1,4 @@
-"""``rtseg weak label|ablate|train``: labels for training from image keywords."""
+"""``rtseg weak label|ablate|train|lanes``: labels for training from image keywords, or from a trained model."""
 
 from __future__ import annotations
 
@@ -107,6 +107,33 @@ def train(
 
     card = train_from_labels(run, out, config, epochs)
     console.print(f"card: {card} (rtseg run VIDEO --model {out})", highlight=False)
+
+
+@weak_app.command()
+def lanes(
+    source: Annotated[Path, typer.Argument(help="Bag, video, or folder of pictures in the order they were taken.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write: labels.json, images, sheet.jpg.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="Lane model that is the teacher.")] = "lanes-lite",
+    topic: Annotated[str | None, typer.Option(help="Image topic of a bag with several cameras.")] = None,
+    every: Annotated[int, typer.Option(min=1, help="Label at most each n-th frame.")] = 10,
+    confidence: Annotated[float, typer.Option(min=0.0, max=1.0, help="Lines less sure are ignored.")] = 0.6,
+) -> None:
+    """Label lanes with a trained model where it agrees with itself, for self-training."""
+    from rtseg.media import open_frames
+    from rtseg.runtime import load
+    from rtseg.weak.teacher import LABELS, SHEET, TeacherSettings, label_lanes
+
+    settings = TeacherSettings(every=every, confidence=confidence)
+    with _progress() as progress, open_frames(source, topic) as frames:
+        teacher, mirrored = load(model), load(model)
+        summary = label_lanes(frames, teacher, mirrored, out, settings, lambda done, of: progress("frames", done, of))
+    for reason, number in (summary.left_out + summary.ignored).most_common():
+        console.print(f"{number} {reason}", highlight=False)
+    console.print(
+        f"{summary.labelled} frames of {summary.frames} with {summary.lines} lines: {out / LABELS}\n"
+        f"look at {out / SHEET}, then rtseg train CONFIG --data {out}",
+        highlight=False,
+    )
 
 
 def _settings(small: bool) -> LabelSettings:

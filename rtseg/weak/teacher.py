@@ -1,0 +1,215 @@
+"""Lane labels from a trained model, for self-training: lines that it finds alike in three ways become labels.
+
+A line is trusted if the model is sure of it, finds it in the mirror image too, and follows it steadily through the
+frames around. The others are written as ignored, so that a student is taught neither a line nor background there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rtseg.errors import MediaError, WeakSupervisionError
+from rtseg.frame import Frame
+from rtseg.media import FrameSource
+from rtseg.media.images import write_image
+from rtseg.results import Lanes
+from rtseg.runtime import Pipeline
+
+LABELS = "labels.json"
+SHEET = "sheet.jpg"
+_IMAGES = "images"
+_ROWS = 72  # rows of a label, as TuSimple has on 720
+_SHOWN = 12
+_TRUSTED, _IGNORED = (90, 220, 60), (60, 60, 240)
+
+
+@dataclass(frozen=True)
+class TeacherSettings:
+    """Which lines are trusted.
+
+    Attributes:
+        every: a label for at most each n-th frame; neighbours look alike.
+        confidence: lines less sure are ignored.
+        distance: mean distance, as a share of the width, at which two lines are still the same.
+        overlap: share of its rows that a line must have in common with its twin in the mirror image.
+        window: frames before and after through which a line must keep its id.
+    """
+
+    every: int = 10
+    confidence: float = 0.6
+    distance: float = 0.008
+    overlap: float = 0.7
+    window: int = 3
+
+    def __post_init__(self) -> None:
+        for name in ("every", "window"):
+            if getattr(self, name) < 1:
+                raise WeakSupervisionError(f"expected {name} of 1 or more, got {getattr(self, name)}")
+        for name in ("confidence", "distance", "overlap"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise WeakSupervisionError(f"expected {name} from 0 to 1, got {getattr(self, name)}")
+
+
+@dataclass
+class TeacherSummary:
+    """What a teacher gave: labelled frames, trusted lines, and what was left out, by reason."""
+
+    frames: int = 0
+    labelled: int = 0
+    lines: int = 0
+    ignored: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+def label_lanes(
+    source: FrameSource,
+    teacher: Pipeline,
+    mirrored: Pipeline,
+    out: Path,
+    settings: TeacherSettings | None = None,
+    advance: Callable[[int, int], None] | None = None,
+) -> TeacherSummary:
+    """Write TuSimple-layout labels for frames of a recording: ``labels.json``, ``images/`` and ``sheet.jpg``.
+
+    Args:
+        source: frames in the order in which they were taken.
+        teacher: a lane pipeline that follows lines through the frames.
+        mirrored: the same model again, for mirror images.
+        out: folder to write; it must not hold labels.
+        settings: which lines are trusted.
+        advance: told after each frame how many were read, and of how many (0 where that is not known).
+
+    Returns:
+        Counts of frames and lines.
+
+    Raises:
+        WeakSupervisionError: the model finds no lanes, `out` holds labels, or no line of the recording is trusted.
+        MediaError: a file cannot be written.
+    """
+    settings = settings or TeacherSettings()
+    if teacher.card.task != "lanes":
+        raise WeakSupervisionError(f"expected a lane model as teacher, got {teacher.card.name} for {teacher.card.task}")
+    if (out / LABELS).exists():
+        raise WeakSupervisionError(f"expected a folder without labels, {out} holds {LABELS}; name another")
+    summary = TeacherSummary()
+    around: deque[tuple[Frame, Lanes]] = deque(maxlen=2 * settings.window + 1)
+    next_label, labels, shown = settings.window, [], []
+    for index, frame in zip(count(), source, strict=False):
+        lanes = teacher(frame)
+        assert isinstance(lanes, Lanes)
+        around.append((frame, lanes))
+        summary.frames += 1
+        if advance:
+            advance(summary.frames, source.count or 0)
+        middle = index - settings.window
+        if len(around) < 2 * settings.window + 1 or middle < next_label:
+            continue
+        next_label = middle + settings.every
+        frame, lanes = around[settings.window]
+        doubts = _doubts(frame, [entry for _, entry in around], mirrored, settings)
+        summary.ignored.update(doubt for doubt in doubts if doubt)
+        if not len(lanes) or all(doubts):
+            summary.left_out["no line that is trusted"] += 1
+            continue
+        name = f"{_IMAGES}/frame_{middle:06d}.jpg"
+        labels.append(_label(name, lanes, doubts, frame.image.shape[0]))
+        _write(out / name, frame.image)
+        summary.labelled += 1
+        summary.lines += doubts.count("")
+        shown.append(_draw(frame.image, lanes, doubts))
+        if len(shown) > 4 * _SHOWN:
+            shown = shown[::2]
+    if not labels:
+        raise WeakSupervisionError(
+            f"expected lines of {source.name} that {teacher.card.name} is sure of, in its mirror image and in "
+            f"{2 * settings.window + 1} frames on end, found none in {summary.frames} frames; is it a drive?"
+        )
+    summary.left_out.update({f"could not be read: {why}": number for why, number in source.skipped.items()})
+    chosen = np.linspace(0, len(shown) - 1, min(len(shown), _SHOWN)).round().astype(int)
+    _write(out / SHEET, _sheet([shown[i] for i in chosen]))
+    # Labels come last, so that an interrupted run leaves none that look whole.
+    (out / LABELS).write_text("".join(json.dumps(label) + "\n" for label in labels), encoding="utf-8")
+    return summary
+
+
+def _doubts(frame: Frame, around: list[Lanes], mirrored: Pipeline, settings: TeacherSettings) -> list[str]:
+    """Why each line of the middle frame is not trusted, "" where it is."""
+    height, width = frame.image.shape[:2]
+    rows = np.linspace(0, height - 1, _ROWS)
+    lanes, first, last = around[settings.window], around[0], around[-1]
+    mirrored.reset()
+    twins = mirrored(Frame(np.ascontiguousarray(frame.image[:, ::-1])))
+    assert isinstance(twins, Lanes)
+    x = lanes.sample(rows)
+    twin_x = width - 1 - twins.sample(rows)
+    step, limit = rows[1] - rows[0], settings.distance * width
+    doubts = []
+    for line, identity, sureness in zip(x, lanes.ids.tolist(), lanes.confidence.tolist(), strict=True):
+        if sureness < settings.confidence:
+            doubts.append("not sure")
+        elif not any(_same(line, twin, step, limit, settings.overlap) for twin in twin_x):
+            doubts.append("not in the mirror image")
+        elif any(identity not in entry.ids for entry in around):
+            doubts.append("not in the frames around")
+        else:
+            ends = [entry.sample(rows)[entry.ids == identity][0] for entry in (first, last)]
+            doubts.append(
+                "" if _same(line, np.mean(ends, axis=0), step, limit, 0.5 * settings.overlap) else "not steady"
+            )
+    return doubts
+
+
+def _same(line: NDArray[np.float64], other: NDArray[np.float64], step: float, limit: float, overlap: float) -> bool:
+    """Whether two lines, x at the same rows `step` apart, share enough rows and lie close to each other there."""
+    shared = np.isfinite(line) & np.isfinite(other)
+    if shared.sum() < max(2, overlap * np.isfinite(line).sum()):
+        return False
+    # Across the line: far ones lie flat in the picture.
+    slope = np.gradient(line[shared]) / step
+    return float((np.abs(line - other)[shared] / np.sqrt(1 + slope * slope)).mean()) <= limit
+
+
+def _label(name: str, lanes: Lanes, doubts: list[str], height: int) -> dict[str, Any]:
+    rows = np.unique(np.linspace(0, height - 1, _ROWS).round().astype(int))
+    x = lanes.sample(rows.astype(np.float64))
+    written = [[-2 if np.isnan(value) else round(value, 1) for value in line.tolist()] for line in x]
+    return {
+        "raw_file": name,
+        "lanes": [line for line, doubt in zip(written, doubts, strict=True) if not doubt],
+        "ignored": [line for line, doubt in zip(written, doubts, strict=True) if doubt],
+        "h_samples": rows.tolist(),
+    }
+
+
+def _draw(image: NDArray[np.uint8], lanes: Lanes, doubts: list[str]) -> NDArray[np.uint8]:
+    scale = 426 / image.shape[1]
+    canvas = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    for line, doubt in zip(lanes.polylines, doubts, strict=True):
+        points = np.round(line * scale).astype(np.int32)[:, None]
+        cv2.polylines(canvas, [points], False, _IGNORED if doubt else _TRUSTED, 2, cv2.LINE_AA)
+    return np.asarray(canvas, np.uint8)
+
+
+def _sheet(pictures: list[NDArray[np.uint8]], columns: int = 3) -> NDArray[np.uint8]:
+    blank = np.zeros_like(pictures[0])
+    pictures = pictures + [blank] * (-len(pictures) % columns)
+    rows = [np.concatenate(pictures[i : i + columns], axis=1) for i in range(0, len(pictures), columns)]
+    return np.concatenate(rows)
+
+
+def _write(path: Path, image: NDArray[np.uint8]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MediaError(f"expected to write to {path.parent}, got {error}; check the disk") from error
+    write_image(path, image)
