@@ -80,7 +80,7 @@ class LaneOutputs:
         if not markers and not points:
             self._node.hints.pop("camera", None)
             return
-        height, width = frame.image.shape[:2]
+        height, width = frame.size
         plane = self._ground_plane(width, height)
         if plane is None:
             return

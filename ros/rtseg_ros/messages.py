@@ -17,8 +17,8 @@ from std_msgs.msg import ColorRGBA, Header, String
 from visualization_msgs.msg import Marker, MarkerArray
 
 from rtseg.errors import ImageError
-from rtseg.frame import Frame, check_image
-from rtseg.media.encodings import decode_compressed, decode_image
+from rtseg.frame import Frame, RawImage, check_image
+from rtseg.media.encodings import decode_compressed, raw_image
 from rtseg.results import Lanes
 
 try:
@@ -51,18 +51,19 @@ def stamp_of(nanoseconds: int) -> Time:
 
 
 def to_frame(message: Image | CompressedImage) -> Frame:
-    """Decode an image message; raw images are viewed, not copied, where their encoding allows it.
+    """Decode a compressed image message; a raw one is viewed, and converted when the picture is asked for.
 
     Raises:
         ImageError: if size, step, encoding and data do not fit together.
     """
+    pixels: NDArray[np.uint8] | RawImage
     if isinstance(message, CompressedImage):
-        image = decode_compressed(message.format, message.data)
+        pixels = check_image(decode_compressed(message.format, message.data))
     else:
-        image = decode_image(
+        pixels = raw_image(
             message.encoding, message.height, message.width, message.step, message.data, message.is_bigendian
         )
-    return Frame(check_image(image), nanoseconds(message.header.stamp), message.header.frame_id)
+    return Frame(pixels, nanoseconds(message.header.stamp), message.header.frame_id)
 
 
 def to_image(pixels: NDArray[np.uint8] | NDArray[np.uint16], encoding: str, header: Header) -> Image:

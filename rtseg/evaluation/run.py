@@ -108,7 +108,7 @@ class Run:
         """Compile and allocate before anything is timed, as the node does before its first frame."""
         warm_up = getattr(self.pipeline, "warm_up", None)
         if warm_up is not None:
-            warm_up(*frame.image.shape[:2])
+            warm_up(*frame.size)
 
     @property
     def classes(self) -> tuple[str, ...]:

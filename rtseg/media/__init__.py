@@ -1,6 +1,6 @@
 """Bags, videos, pictures and cameras in; overlays, videos and result bags out."""
 
-from rtseg.media.encodings import decode_compressed, decode_image
+from rtseg.media.encodings import decode_compressed, decode_image, raw_image
 from rtseg.media.frame_source import FrameSource
 from rtseg.media.overlay import draw_instances, draw_lanes
 from rtseg.media.result_bag import ResultBag
@@ -16,4 +16,5 @@ __all__ = [
     "draw_instances",
     "draw_lanes",
     "open_frames",
+    "raw_image",
 ]

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rosbags.rosbag1 import Reader as Ros1Reader
 from rosbags.rosbag2 import Reader as Ros2Reader
 from rosbags.typesys import Stores, get_typestore
 
 from rtseg.errors import ImageError, MediaError, RtsegError
-from rtseg.frame import Frame
-from rtseg.media.encodings import decode_compressed, decode_image
+from rtseg.frame import Frame, RawImage
+from rtseg.media.encodings import decode_compressed, raw_image
 from rtseg.media.frame_source import FrameSource
 from rtseg.media.natural_order import natural_key
 from rtseg.media.salvage import ZSTD_MAGIC, StoredMessage, decompress, scan_messages
@@ -86,8 +87,9 @@ class BagSource(FrameSource):
 
     def _decode(self, message: StoredMessage) -> Frame:
         fields = self._deserialize(message)
+        image: NDArray[np.uint8] | RawImage
         if self._msgtype == IMAGE:
-            image = decode_image(
+            image = raw_image(
                 fields.encoding, fields.height, fields.width, fields.step, fields.data, fields.is_bigendian
             )
         else:

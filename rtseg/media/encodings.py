@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from array import array
+from functools import partial
 from typing import NamedTuple, TypeAlias
 
 import cv2
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.errors import ImageError
+from rtseg.frame import RawImage
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview | array[int] | NDArray[np.uint8]"
 """How the bytes of a message arrive: rclpy gives an array, rosbags a NumPy array."""
@@ -59,13 +61,24 @@ _ALIASES = {
 }
 
 ENCODINGS = (*_LAYOUTS, *_ALIASES)
-"""The `encoding` strings that :func:`decode_image` takes."""
+"""The `encoding` strings that :func:`raw_image` takes."""
 
 
 def decode_image(
     encoding: str, height: int, width: int, step: int, data: Buffer, is_bigendian: bool | int = False
 ) -> NDArray[np.uint8]:
-    """Turn the fields of a ``sensor_msgs/Image`` into a BGR picture.
+    """Turn the fields of a ``sensor_msgs/Image`` into a BGR picture; arguments and errors as :func:`raw_image`.
+
+    Returns:
+        (H, W, 3) uint8 BGR, C-contiguous. For ``bgr8`` without padding it is a view of `data`, read-only if `data` is.
+    """
+    return raw_image(encoding, height, width, step, data, is_bigendian).convert()
+
+
+def raw_image(
+    encoding: str, height: int, width: int, step: int, data: Buffer, is_bigendian: bool | int = False
+) -> RawImage:
+    """Check the fields of a ``sensor_msgs/Image``, and leave the conversion for when it is asked for.
 
     Args:
         encoding: one of :data:`ENCODINGS`. 16-bit channels are scaled by 255/65535.
@@ -77,12 +90,13 @@ def decode_image(
         is_bigendian: byte order of 16-bit channels.
 
     Returns:
-        (H, W, 3) uint8 BGR, C-contiguous. For ``bgr8`` without padding it is a view of `data`, read-only if `data` is.
+        A view of `data`.
 
     Raises:
-        ImageError: zero size, truncated data, a step that does not fit, or an unknown encoding.
+        ImageError: less than 2x2 pixels, truncated data, a step that does not fit, or an unknown encoding.
     """
-    layout = _LAYOUTS.get(_ALIASES.get(encoding, encoding)) if isinstance(encoding, str) else None
+    name = _ALIASES.get(encoding, encoding) if isinstance(encoding, str) else ""
+    layout = _LAYOUTS.get(name)
     if layout is None:
         raise ImageError(
             f"expected one of the encodings {', '.join(_LAYOUTS)}, got {encoding!r:.80}; "
@@ -107,13 +121,14 @@ def decode_image(
         rows = np.lib.stride_tricks.as_strided(pixels, (height, row), (step, 1), writeable=False)
     if layout.conversion in (cv2.COLOR_YUV2BGR_UYVY, cv2.COLOR_YUV2BGR_YUY2) and width % 2:
         raise ImageError(f"expected an even width for {encoding}, got {width}; two pixels share one colour sample")
-    return _to_bgr(np.ascontiguousarray(rows), layout, height, width, bool(is_bigendian))
+    return RawImage(name, width, rows, partial(_to_bgr, rows, layout, width, bool(is_bigendian)))
 
 
-def _to_bgr(rows: NDArray[np.uint8], layout: _Layout, height: int, width: int, bigendian: bool) -> NDArray[np.uint8]:
-    image: NDArray = rows
+def _to_bgr(rows: NDArray[np.uint8], layout: _Layout, width: int, bigendian: bool) -> NDArray[np.uint8]:
+    height = len(rows)
+    image: NDArray = np.ascontiguousarray(rows)
     if layout.depth == 16:
-        wide = rows.view(">u2" if bigendian else "<u2").astype(np.uint16, copy=False)
+        wide = image.view(">u2" if bigendian else "<u2").astype(np.uint16, copy=False)
         image = cv2.convertScaleAbs(wide, alpha=255.0 / 65535.0)
     image = image.reshape((height, width) if layout.channels == 1 else (height, width, layout.channels))
     if layout.conversion is None:

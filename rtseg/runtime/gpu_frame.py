@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rtseg.errors import BackendError
 from rtseg.ops.cuda import PreprocessPlan
+from rtseg.ops.cuda.preprocess import ENCODINGS
 from rtseg.runtime.backends import DeviceBackend
 from rtseg.runtime.card import ModelCard
 from rtseg.runtime.gpu_device import Device, device_faults
@@ -26,7 +27,7 @@ STAGES = ("upload", "preprocess", "infer", "group", "download")
 
 
 class DeviceFrame:
-    """Everything that one frame in flight needs on the device, for frames of one size.
+    """Everything that one frame in flight needs on the device, for frames of one size and encoding.
 
     Each has a stream of its own, so the upload of the next frame overlaps with the work on the current one.
 
@@ -36,6 +37,7 @@ class DeviceFrame:
         card: of the model.
         interpreter: whose grouping runs on the device where it can.
         size: (H, W) of the frames.
+        encoding: of the frames, one of :data:`rtseg.ops.cuda.preprocess.ENCODINGS`.
         tensor: the network's input, on the device; no other frame in flight may use it.
 
     Attributes:
@@ -53,22 +55,24 @@ class DeviceFrame:
         card: ModelCard,
         interpreter: Interpreter,
         size: tuple[int, int],
+        encoding: str,
         tensor: Any,
     ) -> None:
         self._device, self._backend, self._input = device, backend, tensor
         self._holder: weakref.ref[Any] | None = None
         self._timed = True
         needs, launcher = card.input, device.launcher
-        with device_faults(f"planning for frames of {size[1]}x{size[0]}"):
+        with device_faults(f"planning for frames of {size[1]}x{size[0]} {encoding}"):
             self._stream = device.stream()
             with device.use(self._stream):
-                self._image = device.frame_buffer((*size, 3))
+                self._image = device.frame_buffer((size[0], size[1] * ENCODINGS[encoding][1]))
                 self._preprocess = PreprocessPlan(
                     size,
                     (needs.height, needs.width),
                     needs.mean,
                     needs.std,
                     needs.order,
+                    encoding,
                     dtype=backend.input_dtype,
                     launcher=launcher,
                 )
@@ -88,11 +92,11 @@ class DeviceFrame:
         """Whether nobody waits for the frame in it any more."""
         return self._holder is None or self._holder() is None
 
-    def start(self, image: NDArray[np.uint8], holder: object) -> None:
-        """Enqueue the step for `image`; the buffers stay taken for as long as `holder` lives."""
+    def start(self, pixels: NDArray[np.uint8], holder: object) -> None:
+        """Enqueue the step for a frame's bytes, (H, ...) uint8; the buffers stay taken as long as `holder` lives."""
         with device_faults("starting a frame"), self._device.use(self._stream):
             self._device.wait(self._stream)  # idle unless a frame was abandoned in it
-            np.copyto(self._image.host, image)
+            np.copyto(self._image.host.reshape(pixels.shape), pixels)
             self._holder = weakref.ref(holder)
             with annotate("replay"):
                 self._replay()

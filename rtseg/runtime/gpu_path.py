@@ -7,8 +7,12 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rtseg.errors import BackendError, GroupingError
-from rtseg.frame import Frame, check_image
+from rtseg.frame import Frame, RawImage, check_image
+from rtseg.ops.cuda.preprocess import ENCODINGS
 from rtseg.results import Instances, Lanes
 from rtseg.runtime.backends import DeviceBackend
 from rtseg.runtime.card import ModelCard
@@ -21,9 +25,10 @@ from rtseg.runtime.paths import HeadMaps, Interpreter
 class DevicePath:
     """Preprocessing, network and grouping on a device; polylines, tracks and scores on the host.
 
-    Buffers are made for the size of the first frame, and anew when the size changes, which takes a moment:
-    :meth:`rtseg.runtime.Pipeline.warm_up` does it ahead. A second set is made when a second frame is begun before the
-    first is finished, as a stream does.
+    What the camera sent goes up as it is where the kernel takes its encoding, and is converted there. Buffers are made
+    for the size and encoding of the first frame, and anew when these change, which takes a moment:
+    :meth:`rtseg.runtime.Pipeline.warm_up` does it ahead for BGR. A second set is made when a second frame is begun
+    before the first is finished, as a stream does.
 
     A frame's times hold ``submit`` (the copy to page-locked memory and the launch, on the host), the stages on the
     device by CUDA events, and those on the host afterwards.
@@ -32,7 +37,7 @@ class DevicePath:
     def __init__(self, card: ModelCard, device: Device, backend: DeviceBackend, interpreter: Interpreter) -> None:
         self.device = device.name
         self._card, self._device, self._backend, self._interpreter = card, device, backend, interpreter
-        self._size = (0, 0)
+        self._format = ((0, 0), "")
         self._frames: list[DeviceFrame] = []
         self._inputs: list[Any] = []  # of the network, whose size does not depend on the frames'
 
@@ -44,11 +49,11 @@ class DevicePath:
 
     def start(self, frame: Frame, ahead: Executor | None) -> _Started:
         clock = StageClock()
-        image = check_image(frame.image)
         with clock.stage("submit"):
-            buffers = self._free_buffers((image.shape[0], image.shape[1]))
+            encoding, pixels = _bytes_of(frame)
+            buffers = self._free_buffers(frame.size, encoding)
             started = _Started(self, buffers, frame, clock)
-            buffers.start(image, started)
+            buffers.start(pixels, started)
         return started
 
     def head_maps(self, frame: Frame, clock: StageClock) -> HeadMaps:
@@ -83,11 +88,11 @@ class DevicePath:
         with suppress(Exception):  # what is left for another must not keep it from working
             self._backend.close()
 
-    def _free_buffers(self, size: tuple[int, int]) -> DeviceFrame:
-        if size != self._size:
+    def _free_buffers(self, size: tuple[int, int], encoding: str) -> DeviceFrame:
+        if (size, encoding) != self._format:
             for buffers in self._frames:
                 buffers.wait()  # the network's inputs are taken over
-            self._frames, self._size = [], size
+            self._frames, self._format = [], (size, encoding)
         for buffers in self._frames:
             if buffers.free:
                 return buffers
@@ -95,7 +100,9 @@ class DevicePath:
             if len(self._inputs) == len(self._frames):
                 self._inputs.append(self._new_input())
             tensor = self._inputs[len(self._frames)]
-        self._frames.append(DeviceFrame(self._device, self._backend, self._card, self._interpreter, size, tensor))
+        self._frames.append(
+            DeviceFrame(self._device, self._backend, self._card, self._interpreter, size, encoding, tensor)
+        )
         return self._frames[-1]
 
     def _new_input(self) -> Any:
@@ -104,6 +111,14 @@ class DevicePath:
             tensor = self._device.launcher.xp.zeros((1, 3, needs.height, needs.width), self._backend.input_dtype)
             self._device.wait(stream)
         return tensor
+
+
+def _bytes_of(frame: Frame) -> tuple[str, NDArray[np.uint8]]:
+    """Encoding and bytes to upload: as they came if the kernel takes them, else BGR."""
+    raw = frame.pixels
+    if isinstance(raw, RawImage) and raw.encoding in ENCODINGS:
+        return raw.encoding, raw.rows
+    return "bgr8", check_image(frame.image)
 
 
 class _Started:

@@ -65,7 +65,7 @@ class InstanceInterpreter:
     def finish(self, found: MapInstances, frame: Frame, clock: StageClock) -> Instances:
         """Enlarge, describe and track instances that were grouped on the map."""
         with clock.stage("describe"):
-            labels = upsample_labels(found.grouped.labels, found.guide, (frame.image.shape[0], frame.image.shape[1]))
+            labels = upsample_labels(found.grouped.labels, found.guide, frame.size)
             count = len(found.grouped)
             statistics = region_statistics(labels, count)
             keep = _largest(statistics.areas)

@@ -35,7 +35,7 @@ class LaneInterpreter:
 
     def __call__(self, maps: dict[str, NDArray[np.float32]], frame: Frame, clock: StageClock) -> Lanes:
         with clock.stage("decode"):
-            height, width = frame.image.shape[:2]
+            height, width = frame.size
             detected = self._decoder(maps[self._output.name][0], (height, width))
         return self._track(detected, frame, clock)
 
@@ -50,7 +50,7 @@ class LaneInterpreter:
     ) -> Lanes:
         """Go on from the runs of a colour image; arguments as :meth:`rtseg.lanes.LaneDecoder.decode_runs`."""
         with clock.stage("decode"):
-            height, width = frame.image.shape[:2]
+            height, width = frame.size
             detected = self._decoder.decode_runs(runs, colours, logits, (height, width))
         return self._track(detected, frame, clock)
 

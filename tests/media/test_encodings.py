@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -12,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtseg.errors import ImageError
-from rtseg.media.encodings import ENCODINGS, decode_compressed, decode_image
+from rtseg.frame import Frame, RawImage
+from rtseg.media.encodings import ENCODINGS, decode_compressed, decode_image, raw_image
 
 BAYER = {"bayer_rggb8": "RGGB", "bayer_bggr8": "BGGR", "bayer_gbrg8": "GBRG", "bayer_grbg8": "GRBG"}
 
@@ -101,9 +103,25 @@ def test_last_rows_padding_may_be_missing() -> None:
     assert np.array_equal(decode_image("bgr8", 24, 32, 101, padded[:-5]), image)
 
 
+def test_nothing_is_converted_before_it_is_asked_for() -> None:
+    data = array("B", np.ascontiguousarray(pack("rgb8", picture())).tobytes())
+    raw = raw_image("8UC3", 24, 32, 96, data)
+    assert (raw.encoding, raw.width) == ("bgr8", 32)
+    frame = Frame(raw_image("rgb8", 24, 32, 96, data), 7, "front")
+    assert frame.size == (24, 32)
+    assert isinstance(frame.pixels, RawImage)
+    assert np.shares_memory(frame.pixels.rows, np.frombuffer(data, np.uint8))
+    assert np.array_equal(frame.image, picture())
+    assert frame.image is frame.image
+    assert replace(frame, stamp=8).image.shape == (24, 32, 3)
+    assert Frame(picture()).size == (24, 32)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (("rgb8", 1, 32, 96, bytes(96)), "at least 2x2 pixels, got 32x1"),
+        (("mono8", 24, 1, 1, bytes(24)), "at least 2x2 pixels, got 1x24"),
         (("bgr8", 0, 32, 96, b""), "height of at least 1, got 0"),
         (("bgr8", 24, -1, 96, b""), "width of at least 1, got -1"),
         (("bgr8", 24, 32, 95, bytes(24 * 96)), "step of at least 96 bytes for 32 px of bgr8, got 95"),

@@ -12,13 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 import rtseg.runtime.gpu_lanes as gpu_lanes
 import rtseg.runtime.selection as selection
 from rtseg.errors import BackendError, ImageError, ModelError
-from rtseg.frame import Frame
+from rtseg.frame import Frame, RawImage
+from rtseg.media import raw_image
 from rtseg.ops.cuda import AffinityUnionPlan, RunsPlan
 from rtseg.ops.cuda.status import BAD_AFFINITY, EDGE_OVERFLOW
 from rtseg.results import Lanes
@@ -159,6 +161,82 @@ def test_frames_may_change_their_size(bench, road):
     for found, frame in zip(pipeline.stream(sizes), sizes, strict=True):
         np.testing.assert_array_equal(found.mask, host(frame).mask)
     assert pipeline.fallbacks == []
+
+
+PIXEL_BYTES = {"bgr8": 3, "rgb8": 3, "bgra8": 4, "rgba8": 4, "mono8": 1, "yuv422": 2, "yuv422_yuy2": 2}
+
+
+def sent(encoding: str, height: int, width: int, padding: int, cut: bool = False) -> RawImage:
+    """A picture of blocks and noise as a driver sends it; `cut` leaves out the padding of the last row."""
+    rng = np.random.default_rng(height * width)
+    blocks = rng.integers(0, 256, (height // 8 + 1, width // 8 + 1, PIXEL_BYTES[encoding]), np.uint8)
+    pixels = np.kron(blocks, np.ones((8, 8, 1), np.uint8))[:height, :width]
+    pixels ^= rng.integers(0, 8, pixels.shape, np.uint8)
+    rows = np.pad(pixels.reshape(height, -1), ((0, 0), (0, padding)), constant_values=77)
+    data = rows.tobytes()[: -padding if cut else None]
+    return raw_image(encoding, height, width, rows.shape[1], data)
+
+
+@pytest.mark.parametrize("encoding", PIXEL_BYTES)
+@pytest.mark.parametrize(
+    ("height", "width", "padding", "cut"), [(24, 40, 0, False), (19, 34, 7, False), (33, 22, 10, True)]
+)
+def test_what_a_camera_sends_is_converted_on_the_device(bench, encoding, height, width, padding, cut):
+    raw = sent(encoding, height, width, padding, cut)
+    frame, converted = Frame(raw), Frame(raw.convert())
+    found, _ = bench.pipeline().head_maps(frame)
+    assert "image" not in vars(frame), "the host has converted it too"
+    expected, _ = load(bench.model.path.parent, device="cpu").head_maps(converted)
+    assert np.ptp(expected["logits"]) > 0
+    for name, values in bench.pipeline().head_maps(converted)[0].items():
+        np.testing.assert_array_equal(found[name], values)  # the same kernel on the same picture
+        # The CPU may round a tie the other way: a step of one in 255.
+        np.testing.assert_allclose(found[name], expected[name], atol=np.ptp(expected[name]) / 100)
+    np.testing.assert_array_equal(frame.image, converted.image)
+
+
+def test_an_odd_width_goes_up_as_it_is(bench):
+    raw = sent("rgba8", 47, 61, 3)
+    found, expected = (bench.pipeline().head_maps(Frame(pixels))[0] for pixels in (raw, raw.convert()))
+    np.testing.assert_array_equal(found["logits"], expected["logits"])
+
+
+def test_what_the_kernel_does_not_take_is_converted_first(bench):
+    mosaic = np.random.default_rng(0).integers(0, 256, (60, 104), np.uint8)
+    raw = raw_image("bayer_rggb8", 60, 104, 104, mosaic)
+    frame = Frame(raw)
+    found, expected = (bench.pipeline().head_maps(each)[0] for each in (frame, Frame(raw.convert())))
+    np.testing.assert_array_equal(found["logits"], expected["logits"])
+    assert "image" in vars(frame)
+
+
+def test_frames_may_change_their_encoding_in_a_stream(bench, frames, expected):
+    def encoded(frame: Frame, code: int, encoding: str) -> Frame:
+        data = cv2.cvtColor(frame.image, code)
+        raw = raw_image(encoding, *frame.size, data.strides[0], data.tobytes())
+        return Frame(raw, frame.stamp, frame.frame_id)
+
+    first, second, third, fourth = frames
+    mixed = [
+        encoded(first, cv2.COLOR_BGR2RGB, "rgb8"),
+        encoded(second, cv2.COLOR_BGR2BGRA, "bgra8"),
+        third,
+        encoded(fourth, cv2.COLOR_BGR2RGBA, "rgba8"),
+    ]
+    pipeline = bench.pipeline()
+    for found, truth in zip(pipeline.stream(mixed), expected, strict=True):
+        _assert_same(found, truth)
+    assert pipeline.fallbacks == []
+    assert not any("image" in vars(frame) for frame in mixed if frame is not third)
+
+
+def test_a_fault_hands_what_a_camera_sent_to_the_cpu(bench, frames, expected):
+    pipeline = bench.pipeline()
+    bench.device.faults.plan("upload", lambda: CUDA_ERROR(LAUNCH_FAILURE))
+    rgb = cv2.cvtColor(frames[0].image, cv2.COLOR_BGR2RGB)
+    raw = raw_image("rgb8", *frames[0].size, rgb.strides[0], rgb.tobytes())
+    _assert_same(pipeline(Frame(raw, frames[0].stamp, frames[0].frame_id)), expected[0])
+    assert len(pipeline.fallbacks) == 1
 
 
 def test_head_maps_are_the_callers_own(bench, frames):
