@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numba import njit
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from rtseg.errors import GroupingError
 from rtseg.lanes.centerline import center_line
-from rtseg.lanes.fragments import find_fragments
+from rtseg.lanes.confidence import calibrated, check_calibration
+from rtseg.lanes.fragments import Fragments, find_fragments
 from rtseg.lanes.joining import join_fragments
 from rtseg.ops import Runs, label_runs, upsample_argmax
 
@@ -26,9 +27,12 @@ class LaneDecoderSettings:
         join_distance: how far ends of one line may miss each other, as a share of the width.
         join_growth: how much further for each row of the gap, in pixels a row.
         join_gap: the longest gap bridged, as a share of the height.
+        stroke: width of a line's stroke at most, as a share of the width.
         smoothing: rows to either side in the fit of a row's x, as a share of the height.
         min_confidence: lines less sure are left out.
         max_lines: no more lines than this, the surest first; at most 255.
+        calibration: (offset, by evidence, by slenderness), what makes the share of right lines of what was measured of
+            a line; see :func:`rtseg.lanes.confidence.calibrated`. None leaves the confidence as it is.
     """
 
     min_area: float = 0.0002
@@ -37,16 +41,28 @@ class LaneDecoderSettings:
     join_distance: float = 0.012
     join_growth: float = 0.08
     join_gap: float = 0.4
+    stroke: float = 0.04
     smoothing: float = 0.05
     min_confidence: float = 0.0
     max_lines: int = 16
+    calibration: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_lines <= 255:
             raise GroupingError(f"expected max_lines from 1 to 255, got {self.max_lines}")
-        for name in ("min_area", "min_rows", "min_length", "join_distance", "join_growth", "join_gap", "smoothing"):
+        for name in (
+            "min_area",
+            "min_rows",
+            "min_length",
+            "join_distance",
+            "join_growth",
+            "join_gap",
+            "stroke",
+            "smoothing",
+        ):
             if not getattr(self, name) >= 0:
                 raise GroupingError(f"expected {name} of 0 or more, got {getattr(self, name)}")
+        check_calibration(self.calibration)
 
 
 @dataclass(frozen=True)
@@ -57,18 +73,21 @@ class DetectedLanes:
         mask: (H, W) uint8, 1..n where a line is, 0 elsewhere.
         confidence: (n,) float32 in [0, 1].
         polylines: n arrays (k, 2) float32 of (x, y) in pixels, one point a row, y increasing.
+        measures: (n, 2) float32, what a calibration makes the confidence of: how probable all but the weakest tenth of
+            the line is, times the share of its rows that have pixels; and how many strokes' widths the line is long.
     """
 
     mask: NDArray[np.uint8]
     confidence: NDArray[np.float32]
     polylines: tuple[NDArray[np.float32], ...]
+    measures: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 2), np.float32))
 
 
 @njit(cache=True, nogil=True)
 def _foreground(logits, points, rows, columns):  # type: ignore[no-untyped-def]
-    """Mean probability of not being background (channel 0) at image points, from interpolated logits."""
+    """Probability of not being background (channel 0) at image points, from interpolated logits."""
     channels, height, width = logits.shape
-    total = 0.0
+    probability = np.empty(len(points))
     for i in range(len(points)):
         x = min(max((points[i, 0] + 0.5) * width / columns - 0.5, 0.0), width - 1.0)
         y = min(max((points[i, 1] + 0.5) * height / rows - 0.5, 0.0), height - 1.0)
@@ -85,8 +104,8 @@ def _foreground(logits, points, rows, columns):  # type: ignore[no-untyped-def]
                 background = value
             else:
                 others += np.exp(min(value - background, 60.0))
-        total += others / (1 + others)
-    return total / len(points)
+        probability[i] = others / (1 + others)
+    return probability
 
 
 @njit(cache=True, nogil=True)
@@ -110,8 +129,9 @@ class LaneDecoder:
 
         The colour of a pixel is the channel with the greatest interpolated logit, channel 0 being background; a line is
         one or more connected components of colour (`rtseg.lanes.joining` says which), and its x at a row is the mean of
-        its pixels there. The confidence of a line is the mean probability of foreground along it, times the share of
-        its rows that have pixels, times how much of a fifth of the image's height those rows make, at most 1.
+        its pixels there. Without a calibration, the confidence of a line is the mean probability of foreground along
+        it, times the share of its rows that have pixels, times how much of a fifth of the image's height those rows
+        make, at most 1.
 
         Args:
             logits: (n + 1, h, w) float32.
@@ -144,34 +164,79 @@ class LaneDecoder:
         )
         if not len(fragments):
             return DetectedLanes(mask, np.empty(0, np.float32), ())
-        line_of = join_fragments(
+        line_of = self._join(fragments, _fragment_colours(colours, fragments.runs, len(fragments)), size)
+        logits = np.ascontiguousarray(logits, dtype=np.float32)
+        found: list[_Line] = []
+        for number in np.unique(line_of):
+            polyline = self._fit(fragments, int(number), size)
+            if _length(polyline) < settings.min_length * height:
+                continue
+            line = self._measured(int(number), polyline, fragments.widths[number], logits, size)
+            if line.confidence >= settings.min_confidence:
+                found.append(line)
+        found.sort(key=lambda line: -line.confidence)
+        found = sorted(found[: settings.max_lines], key=lambda line: _bottom_x(line.polyline, height))
+        table = np.zeros(len(fragments), np.uint8)
+        for value, line in enumerate(found, start=1):
+            table[line_of == line.number] = value
+        _paint(runs.starts, runs.ends, runs.rows, fragments.runs, table, mask)
+        return DetectedLanes(
+            mask,
+            np.array([line.confidence for line in found], np.float32),
+            tuple(line.polyline for line in found),
+            np.array([line.measures for line in found], np.float32).reshape(-1, 2),
+        )
+
+    # The two steps that an error budget puts truth in the place of (rtseg.evaluation.lane_budget).
+
+    def _join(self, fragments: Fragments, colours: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.int32]:
+        """Arguments and result as :func:`rtseg.lanes.joining.join_fragments`."""
+        settings, (height, width) = self._settings, size
+        return join_fragments(
             fragments,
-            _fragment_colours(colours, fragments.runs, len(fragments)),
-            (height, width),
+            colours,
+            size,
             max(1.0, settings.join_distance * width),
             settings.join_growth,
             settings.join_gap * height,
+            settings.stroke * width,
         )
-        logits = np.ascontiguousarray(logits, dtype=np.float32)
-        found: list[tuple[float, float, int, NDArray[np.float32]]] = []
-        for line in np.unique(line_of):
-            rows = fragments.widths[line], fragments.sums[line], fragments.left[line], fragments.right[line]
-            polyline = center_line(*rows, width, max(2, round(settings.smoothing * height)), 0.004 * width)
-            if _length(polyline) < settings.min_length * height:
-                continue
-            supported = polyline[fragments.widths[line][polyline[:, 1].astype(np.intp)] > 0]
-            probability = _foreground(logits, supported[::4], height, width)
-            evidence = len(supported) / len(polyline) * min(1.0, _length(supported) / (0.2 * height))
-            confidence = float(probability * evidence)
-            if confidence >= settings.min_confidence:
-                found.append((_bottom_x(polyline, height), confidence, int(line), polyline))
-        found.sort(key=lambda item: -item[1])
-        found = sorted(found[: settings.max_lines], key=lambda item: item[0])
-        table = np.zeros(len(fragments), np.uint8)
-        for number, (_, _, line, _) in enumerate(found, start=1):
-            table[line_of == line] = number
-        _paint(runs.starts, runs.ends, runs.rows, fragments.runs, table, mask)
-        return DetectedLanes(mask, np.array([item[1] for item in found], np.float32), tuple(item[3] for item in found))
+
+    def _fit(self, fragments: Fragments, line: int, size: tuple[int, int]) -> NDArray[np.float32]:
+        """The polyline of the joined fragment `line`."""
+        height, width = size
+        rows = fragments.widths[line], fragments.sums[line], fragments.left[line], fragments.right[line]
+        return center_line(*rows, width, max(2, round(self._settings.smoothing * height)), 0.004 * width)
+
+    def _measured(
+        self,
+        number: int,
+        polyline: NDArray[np.float32],
+        widths: NDArray[np.float32],
+        logits: NDArray[np.float32],
+        size: tuple[int, int],
+    ) -> _Line:
+        height, width = size
+        strokes = widths[polyline[:, 1].astype(np.intp)]
+        supported = polyline[strokes > 0]
+        probability = _foreground(logits, supported[::4], height, width)
+        support = len(supported) / len(polyline)
+        slope = float(np.median(np.abs(np.diff(polyline[:, 0]))))
+        stroke = float(np.median(strokes[strokes > 0])) / np.sqrt(1 + slope * slope)
+        measures = float(np.percentile(probability, 10)) * support, _length(polyline) / stroke
+        if self._settings.calibration is not None:
+            confidence = calibrated(np.array([measures]), self._settings.calibration).item()
+        else:
+            confidence = float(probability.mean()) * support * min(1.0, _length(supported) / (0.2 * height))
+        return _Line(number, polyline, confidence, measures)
+
+
+@dataclass(frozen=True)
+class _Line:
+    number: int
+    polyline: NDArray[np.float32]
+    confidence: float
+    measures: tuple[float, float]
 
 
 def _fragment_colours(colours: NDArray[np.uint8], fragments: NDArray[np.int32], count: int) -> NDArray[np.uint8]:

@@ -91,22 +91,33 @@ def _best_continuation(tops, bottoms, top_ends, bottom_ends, colours, alive, tol
 
 
 @njit(cache=True, nogil=True)
-def _find_double(widths, sums, tops, bottoms, alive, nearness, share):  # type: ignore[no-untyped-def]
-    """Find two lines whose strokes touch or overlap over most of the shorter one; (-1, -1) if there are none."""
+def _find_double(widths, sums, tops, bottoms, alive, nearness, share, stroke):  # type: ignore[no-untyped-def]
+    """Find two strokes that touch over most of the shorter one and are together as narrow as one; (-1, -1) if none."""
     for a in range(len(tops)):
         for b in range(a + 1, len(tops)):
             if not alive[a] or not alive[b]:
                 continue
             close = 0
             rows_a = rows_b = 0
+            total = first = last = 0.0
+            begin = end = 0
             for y in range(min(tops[a], tops[b]), max(bottoms[a], bottoms[b]) + 1):
                 rows_a += widths[a, y] > 0
                 rows_b += widths[b, y] > 0
                 if widths[a, y] > 0 and widths[b, y] > 0:
+                    both = widths[a, y] + widths[b, y]
                     apart = abs(sums[a, y] / widths[a, y] - sums[b, y] / widths[b, y])
-                    close += apart <= nearness * 0.5 * (widths[a, y] + widths[b, y])
+                    if apart <= nearness * 0.5 * both:
+                        center = (sums[a, y] + sums[b, y]) / both
+                        if close == 0:
+                            first, begin = center, y
+                        last, end = center, y
+                        close += 1
+                        total += both
             if close > share * min(rows_a, rows_b):
-                return a, b
+                slope = (last - first) / max(end - begin, 1)
+                if total / close <= stroke * np.sqrt(1 + slope * slope):
+                    return a, b
     return -1, -1
 
 
@@ -126,12 +137,15 @@ def join_fragments(
     tolerance: float,
     growth: float,
     gap: float,
+    stroke: float,
 ) -> NDArray[np.int32]:
     """Add up, in place, the fragments that make one line, and say which line each fragment went to.
 
     Two fragments are one line if the nearer end of each, drawn out straight, meets the other's (perspective keeps
-    straight lines straight), or if their strokes lie on each other over most of the shorter one. Fragments of one
-    colour that do neither are two lines; fragments of two colours are one only if they clearly continue each other.
+    straight lines straight), or if they are one stroke in two colours side by side: they touch over most of the
+    shorter one, and are together no wider than a stroke is. Flat lines at the side of a picture touch too, and are two.
+    Fragments of one colour that do neither are two lines; fragments of two colours are one only if they clearly
+    continue each other.
 
     Args:
         fragments: at least one.
@@ -140,6 +154,7 @@ def join_fragments(
         tolerance: pixels by which ends may miss each other, square to the line.
         growth: pixels more for each row of the gap between them.
         gap: most rows between them.
+        stroke: width of a stroke in pixels, square to the line.
 
     Returns:
         (F,) int32, the fragment whose rows now hold the line that fragment i belongs to.
@@ -166,7 +181,7 @@ def join_fragments(
         _fit_end(centers, fragments.widths[keep], bottoms[keep], -1, limit, bottom_ends[keep])
 
     while True:
-        pair = _find_double(fragments.widths, fragments.sums, tops, bottoms, alive, 1.1, 0.6)
+        pair = _find_double(fragments.widths, fragments.sums, tops, bottoms, alive, 1.1, 0.6, stroke)
         if pair[0] < 0:
             pair = _best_continuation(
                 tops, bottoms, top_ends, bottom_ends, colours, alive, tolerance, growth, gap, reliable

@@ -171,6 +171,13 @@ def test_one_stroke_in_two_colours_side_by_side_is_one_line() -> None:
     assert np.median(np.abs(offsets(found.polylines[0], truth))) < 2
 
 
+def test_flat_lines_whose_strokes_touch_are_two_lines() -> None:
+    pair = [line(3000), line(4400)]  # they leave the image at its side; a row holds hundreds of pixels of each
+    found = decode(lane_logits(pair, stroke=20), SIZE)
+    check_contract(found)
+    assert len(found.polylines) == 2
+
+
 @pytest.mark.parametrize("edge", [-900, 2180])
 def test_nearly_flat_lines_at_the_side(edge: float) -> None:
     flat = line(edge)

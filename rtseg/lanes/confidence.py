@@ -1,0 +1,88 @@
+"""The confidence of a lane line: how often a line of which the same was measured is right."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rtseg.errors import GroupingError
+
+_LEAST = 1e-3  # of a probability, and of what it lacks of 1, in its logarithm
+_STEPS = 100
+
+Calibration = tuple[float, float, float]
+
+
+def calibrated(measures: ArrayLike, calibration: Calibration) -> NDArray[np.float64]:
+    """Give the share of right lines among those of which this was measured.
+
+    It is ``1 / (1 + exp(-(offset + a logit(evidence) + b log(slenderness))))``: lines grow surer with the probability
+    along them, and with their length in widths of their stroke, for what is made up is short and smeared.
+
+    Args:
+        measures: (n, 2) evidence in [0, 1] and slenderness, as :class:`rtseg.lanes.DetectedLanes` has them.
+        calibration: (offset, a, b).
+
+    Returns:
+        (n,) in (0, 1).
+    """
+    return np.asarray(1 / (1 + np.exp(-_terms(measures) @ np.asarray(calibration, dtype=np.float64))))
+
+
+def fit_calibration(measures: ArrayLike, right: ArrayLike, weight: ArrayLike, penalty: float = 1e-4) -> Calibration:
+    """Fit a calibration to lines that are known to be right or wrong, by logistic regression (Newton's method).
+
+    Args:
+        measures: (n, 2) as in :func:`calibrated`.
+        right: (n,) bool.
+        weight: (n,) how much each line counts; only their ratios matter.
+        penalty: on the squares of a and b, against perfect separation.
+
+    Raises:
+        GroupingError: there are not both right and wrong lines, or the confidence would fall with the evidence or the
+            slenderness.
+    """
+    terms, truth = _terms(measures), np.asarray(right, dtype=np.float64)
+    share = np.asarray(weight, dtype=np.float64) / max(float(np.sum(weight)), 1e-12)
+    if not 0 < float(share @ truth) < 1:
+        raise GroupingError("expected right and wrong lines to fit a calibration to, got one kind only; add frames")
+    middle, ridge = terms.mean(axis=0) * [0, 1, 1], np.diag([0.0, penalty, penalty])
+    shifted, found = terms - middle, np.zeros(3)  # shifted, the three hardly depend on each other
+    for _ in range(_STEPS):
+        probability = 1 / (1 + np.exp(-shifted @ found))
+        gradient = shifted.T @ (share * (probability - truth)) + ridge @ found
+        curvature = (shifted * (share * probability * (1 - probability))[:, None]).T @ shifted + ridge
+        step = np.linalg.solve(curvature + 1e-9 * np.eye(3), gradient)
+        found -= step / max(1.0, float(np.abs(step).max()))
+        if np.abs(step).max() < 1e-8:
+            break
+    found[0] -= middle @ found
+    offset, a, b = (round(float(value), 3) for value in found)
+    if not (a >= 0 and b >= 0):
+        raise GroupingError(
+            f"expected lines to be right more often the surer and the longer they are, got slopes {a} and {b}; "
+            "add frames, or leave the confidence as it is"
+        )
+    return offset, a, b
+
+
+def check_calibration(calibration: Calibration | None) -> None:
+    """Refuse what is no calibration.
+
+    Raises:
+        GroupingError: it is not None and not three finite numbers of which the slopes are 0 or more.
+    """
+    if calibration is None:
+        return
+    numbers = len(calibration) == 3 and all(isinstance(value, int | float) for value in calibration)
+    if not (numbers and np.isfinite(calibration).all() and min(calibration[1:]) >= 0):
+        raise GroupingError(
+            f"expected a calibration of three finite numbers, the last two of them 0 or more, got {calibration}"
+        )
+
+
+def _terms(measures: ArrayLike) -> NDArray[np.float64]:
+    evidence, slenderness = np.asarray(measures, dtype=np.float64).reshape(-1, 2).T
+    evidence = np.clip(evidence, _LEAST, 1 - _LEAST)
+    logit = np.log(evidence / (1 - evidence))
+    return np.stack([np.ones_like(logit), logit, np.log(np.maximum(slenderness, _LEAST))], axis=1)
