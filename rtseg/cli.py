@@ -38,7 +38,7 @@ console = Console()
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="Bundled model or folder with card.yaml.")]
 BackendOption = Annotated[str, typer.Option(help="auto, tensorrt, torch, onnxruntime or openvino.")]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, or dla on a Jetson.")]
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of the network; all cores by default.")]
 NetworkOption = Annotated[str | None, typer.Option(help="Another network of the card, such as model-fp32.onnx.")]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
@@ -255,7 +255,9 @@ def compile_engine(
     model: Annotated[str, typer.Argument(help="Bundled model or folder with card.yaml.")],
     precision: Annotated[Literal["fp32", "fp16", "int8"], typer.Option(help="Of the engine.")] = "fp16",
     target: Annotated[str, typer.Option(help="current, or a compute capability such as sm89.")] = "current",
-    dla: Annotated[bool, typer.Option(help="Use a deep learning accelerator (Jetson).")] = False,
+    dla: Annotated[
+        bool, typer.Option(help="For the deep learning accelerator of a Jetson; --device dla loads it.")
+    ] = False,
     workspace: Annotated[int | None, typer.Option(min=1, help="Most scratch memory of a layer, MiB.")] = None,
 ) -> None:
     """Compile a TensorRT engine into the cache, so that the first start of the node does not have to."""

@@ -100,7 +100,7 @@ DESCRIPTIONS = {
     "model": "bundled model, or a folder with card.yaml and the network",
     "lanes_model": "model of the lanes: bundled, or a folder with card.yaml and the network",
     "instances_model": "model of the instances: bundled, or a folder with card.yaml and the network",
-    "device": "auto, cpu, cuda or cuda:N",
+    "device": "auto, cpu, cuda, cuda:N, or dla on a Jetson",
     "backend": "auto, or one backend by name (rtseg doctor lists them)",
     "threads": "threads of the network on a CPU; 0: all cores",
     "transport": "raw (topic image), compressed (image/compressed), or auto: whichever is published, raw first",

@@ -99,7 +99,7 @@ def examine(models: Sequence[str] = (), device: str = "auto", backend: str = "au
 
     Args:
         models: names or folders; every bundled model by default.
-        device: ``auto``, or what has to work: ``cpu``, ``cuda`` or ``cuda:N``.
+        device: ``auto``, or what has to work: ``cpu``, ``cuda``, ``cuda:N`` or ``dla``.
         backend: ``auto``, or what has to work.
     """
     findings = look_around()

@@ -28,6 +28,7 @@ from rtseg.ops.cuda.module import Launcher, cuda_launcher
 # What the kernel modules of NVIDIA's drivers leave in /dev: desktop and data centre, then Jetson.
 _DEVICE_FILES = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu")
 
+DLA = "dla"  # device: the first deep learning accelerator of a Jetson, with what it cannot do on the GPU
 _EVENT_RECORD_EXTERNAL = 1  # CU_EVENT_RECORD_EXTERNAL: in a captured graph, an event that the host may read
 
 
@@ -42,10 +43,17 @@ class FrameBuffer(Protocol):
 
 
 class Device(Protocol):
-    """What the way of a frame asks of a device."""
+    """What the way of a frame asks of a device.
+
+    Attributes:
+        name: ``cuda:N``.
+        launcher: where kernels run.
+        dla: whether networks are to use the deep learning accelerator beside the device.
+    """
 
     name: str
     launcher: Launcher
+    dla: bool
 
     def describe(self) -> str: ...
 
@@ -90,12 +98,13 @@ class CudaDevice:
         number: ordinal of the device.
         mapped: keep frame buffers in memory that the device reads in place; by default where CPU and GPU share their
             memory and PyCUDA is installed.
+        dla: see :class:`Device`.
 
     Raises:
         BackendError: if CuPy is missing or there is no such device.
     """
 
-    def __init__(self, number: int = 0, mapped: bool | None = None) -> None:
+    def __init__(self, number: int = 0, mapped: bool | None = None, dla: bool = False) -> None:
         if find_spec("cupy") is None:
             raise BackendError("expected CuPy for a CUDA device, found none: pip install 'rtseg[gpu]'")
         import cupy
@@ -113,13 +122,14 @@ class CudaDevice:
                 self.launcher: Launcher = cuda_launcher()
         self.number = number
         self.name = f"cuda:{number}"
+        self.dla = dla
         if mapped is None:
             mapped = bool(self._properties.get("integrated")) and find_spec("pycuda") is not None
         self._mapped = mapped
         self._capturing = False
 
     def describe(self) -> str:
-        return f"{self.name} {self._properties['name'].decode()}"
+        return f"{self.name} {self._properties['name'].decode()}{' with DLA' * self.dla}"
 
     def stream(self) -> Any:
         with self._device:
@@ -215,16 +225,18 @@ def device_faults(doing: str) -> Iterator[None]:
 
 
 def parse_device(device: str) -> int | None:
-    """Ordinal of ``cuda`` (0) or ``cuda:N``; None for ``auto`` and ``cpu``.
+    """Ordinal of the card for ``cuda`` (0), ``cuda:N`` or ``dla`` (0); None for ``auto`` and ``cpu``.
 
     Raises:
         BackendError: if it is none of these.
     """
     if device in ("auto", "cpu"):
         return None
+    if device == DLA:
+        return 0
     kind, _, number = device.partition(":")
     if kind != "cuda" or (device != "cuda" and not (number.isascii() and number.isdigit())):
-        raise BackendError(f"expected device auto, cpu, cuda or cuda:N, got {device!r}")
+        raise BackendError(f"expected device auto, cpu, cuda, cuda:N or dla, got {device!r}")
     return int(number or 0)
 
 

@@ -204,9 +204,9 @@ def load(
 
     Args:
         name_or_path: a bundled model's name, or the folder of one's own (``card.yaml`` beside the network).
-        device: ``auto`` (a CUDA device if there is one, else the CPU), ``cpu``, ``cuda`` (the first) or ``cuda:N``.
-            With ``cuda`` loading fails where no backend opens on the device; a later fault moves on to the CPU all the
-            same.
+        device: ``auto`` (a CUDA device if there is one, else the CPU), ``cpu``, ``cuda`` (the first), ``cuda:N``, or
+            ``dla`` (TensorRT on a Jetson's accelerator, what that cannot do on the GPU). With the last three loading
+            fails where no backend opens on the device; a later fault moves on to the next best all the same.
         backend: ``auto``, or ``tensorrt``, ``torch``, ``onnxruntime`` or ``openvino``; with ``auto`` a failing backend
             is left for the next best.
         threads: threads of the network on a CPU; all cores by default.

@@ -9,7 +9,7 @@ from pathlib import Path
 from rtseg.errors import BackendError
 from rtseg.runtime.backends import available_backends, check_backend, create_backend, create_device_backend
 from rtseg.runtime.card import verified_model_file
-from rtseg.runtime.gpu_device import CudaDevice, Device, device_driver_present, device_faults, parse_device
+from rtseg.runtime.gpu_device import DLA, CudaDevice, Device, device_driver_present, device_faults, parse_device
 from rtseg.runtime.models import Model
 from rtseg.runtime.paths import FramePath, HostPath, Interpreter
 
@@ -55,7 +55,7 @@ def select(
     Args:
         model: the model.
         interpreter: what follows the network.
-        device: ``auto`` (a CUDA device if there is one), ``cpu``, ``cuda`` (the first) or ``cuda:N``.
+        device: ``auto`` (a CUDA device if there is one), ``cpu``, ``cuda`` (the first), ``cuda:N`` or ``dla``.
         backend: ``auto`` or the name of one, which alone is then tried.
         threads: of the network on a CPU.
         network: file name of the network that was asked for, None to choose the best for each backend.
@@ -64,6 +64,8 @@ def select(
         BackendError: if the device or backend cannot be had; a device found wanting is one for ``cuda``, not for
             ``auto``.
     """
+    if device == DLA:
+        return _select_dla(model, interpreter, backend, threads, network)
     number = parse_device(device)
     if backend != "auto" and device == "auto":
         _check_somewhere(backend)
@@ -88,6 +90,17 @@ def select(
         return Selection(hosts, reason=str(error) if device_driver_present() else None)
     devices = tuple(on_device(name, place) for name in kinds["cuda"])
     return Selection(devices, hosts) if number is not None else Selection((*devices, *hosts))
+
+
+def _select_dla(model: Model, interpreter: Interpreter, backend: str, threads: int, network: str | None) -> Selection:
+    """TensorRT on the accelerator or nothing, when the model is loaded; after a fault what ``cuda`` would take."""
+    if backend not in ("auto", "tensorrt"):
+        raise BackendError(f"expected backend auto or tensorrt for device {DLA}, got {backend!r}")
+    check_backend("tensorrt", "cuda")
+    place = CudaDevice(0, dla=True)
+    rest = select(model, interpreter, "cuda", backend, threads, network)
+    first = Candidate("tensorrt", place.name, lambda: open_device_path("tensorrt", model, interpreter, place, network))
+    return Selection((first,), (*rest.wanted, *rest.reserve))
 
 
 def open_device_path(

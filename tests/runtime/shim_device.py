@@ -81,7 +81,7 @@ class ShimDevice:
     """See rtseg.runtime.gpu_device.Device."""
 
     def __init__(self, library: Path, name: str = "cuda:0") -> None:
-        self.name = name
+        self.name, self.dla = name, False
         self.faults = Faults()
         self.launcher = FaultyLauncher(library, self.faults)
         self.captures = 0

@@ -25,8 +25,8 @@ without_card = pytest.mark.skipif(_gpu_missing() is None, reason="a CUDA device 
 class Place:
     """Stands for a device that is there; nothing is opened on it."""
 
-    def __init__(self, number: int) -> None:
-        self.name = f"cuda:{number}"
+    def __init__(self, number: int, dla: bool = False) -> None:
+        self.name, self.dla = f"cuda:{number}", dla
 
 
 @pytest.fixture
@@ -44,15 +44,17 @@ def _select(model: Model, device: str = "auto", backend: str = "auto") -> Any:
 
 
 @pytest.mark.parametrize(
-    ("device", "number"), [("auto", None), ("cpu", None), ("cuda", 0), ("cuda:0", 0), ("cuda:12", 12)]
+    ("device", "number"), [("auto", None), ("cpu", None), ("cuda", 0), ("cuda:0", 0), ("cuda:12", 12), ("dla", 0)]
 )
 def test_devices_are_read(device: str, number: int | None) -> None:
     assert parse_device(device) == number
 
 
-@pytest.mark.parametrize("device", ["", "graphics", "cuda:", "cuda:-1", "cuda:x", "cuda:²", "CUDA", "cuda:1.0"])
+@pytest.mark.parametrize(
+    "device", ["", "graphics", "dla:1", "cuda:", "cuda:-1", "cuda:x", "cuda:²", "CUDA", "cuda:1.0"]
+)
 def test_other_devices_are_refused(device: str) -> None:
-    with pytest.raises(BackendError, match="expected device auto, cpu, cuda or cuda:N"):
+    with pytest.raises(BackendError, match="expected device auto, cpu, cuda, cuda:N or dla"):
         parse_device(device)
 
 
@@ -76,7 +78,7 @@ def test_a_driver_without_a_device_is_a_fault_that_is_told(
 
 
 @without_card
-@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "dla"])
 def test_a_device_that_was_asked_for_and_is_not_there_is_an_error(model: Model, device: str) -> None:
     with pytest.raises(BackendError, match=r"looking for a CUDA device|expected CuPy"):
         load(model.path.parent, device=device)
@@ -95,6 +97,21 @@ def test_with_an_explicit_device_the_cpu_is_only_the_reserve(model: Model, with_
     assert {candidate.device for candidate in chosen.reserve} == {"cpu"}
 
 
+def test_a_jetsons_accelerator_comes_first_and_the_card_without_it_after_a_fault(
+    model: Model, with_card: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[tuple[str, bool]] = []
+    monkeypatch.setattr(selection, "check_backend", lambda name, device: None)
+    monkeypatch.setattr(selection, "open_device_path", lambda name, _, __, place, ___: opened.append((name, place.dla)))
+    chosen, usual = _select(model, "dla"), _select(model, "cuda")
+    assert [str(candidate) for candidate in chosen.wanted] == ["tensorrt on cuda:0"]
+    rest = [(candidate.backend, candidate.device) for candidate in (*usual.wanted, *usual.reserve)]
+    assert [(candidate.backend, candidate.device) for candidate in chosen.reserve] == rest
+    for candidate in (*chosen.wanted, *chosen.reserve[: len(usual.wanted)]):
+        candidate.open()
+    assert opened == [("tensorrt", True), *((candidate.backend, False) for candidate in usual.wanted)]
+
+
 def test_an_explicit_backend_is_tried_wherever_it_runs(model: Model, with_card: None) -> None:
     assert [str(c) for c in _select(model, backend="onnxruntime").wanted] == [
         "onnxruntime on cuda:0",
@@ -111,6 +128,7 @@ def test_an_explicit_backend_is_tried_wherever_it_runs(model: Model, with_card: 
         ("cpu", "tensorrt", "runs on cpu"),
         ("auto", "abacus", "expected a backend of"),
         ("cuda", "abacus", "expected a backend of"),
+        ("dla", "torch", "expected backend auto or tensorrt for device dla"),
     ],
 )
 def test_backends_that_do_not_run_there_are_refused(model: Model, device: str, backend: str, words: str) -> None:

@@ -12,7 +12,7 @@ from rtseg.runtime.card import ModelCard, Precision
 from rtseg.runtime.gpu_device import Device, device_faults
 from rtseg.runtime.models import Model
 from rtseg.runtime.tensorrt import TensorRT, compile_model, find_tensorrt
-from rtseg.runtime.tensorrt.build import error_logger
+from rtseg.runtime.tensorrt.build import DLA_CORE, error_logger
 from rtseg.runtime.tensorrt.engine_cache import discard_engine, runtime_cache_of, write_atomically
 
 logger = logging.getLogger("rtseg")
@@ -39,10 +39,13 @@ class TensorRtBackend:
         self._precision = _precision_of(model, card)
         self._logger = error_logger(trt)
         self._facts, self._card, self._xp = device.describe(), card, device.launcher.xp
+        self._dla = device.dla
         self._cache: Any = None
         self._cached = b""
         with device_faults("opening a TensorRT engine"):
             self._runtime = trt.Runtime(self._logger)
+            if self._dla:
+                self._runtime.DLA_core = DLA_CORE
             self._engine, self._file = self._load(Model(card, model))
             self._read_tensors()
             self._config = self._runtime_config()
@@ -89,7 +92,7 @@ class TensorRtBackend:
     def _load(self, model: Model) -> tuple[Any, Path]:
         """Read the engine; one that this TensorRT or device does not take is built once more."""
         for attempt in (1, 2):
-            file, _ = compile_model(model, self._precision)
+            file, _ = compile_model(model, self._precision, dla=self._dla)
             engine = self._runtime.deserialize_cuda_engine(file.read_bytes())
             if engine is not None:
                 return engine, file

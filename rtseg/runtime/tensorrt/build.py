@@ -12,6 +12,7 @@ from rtseg.runtime.tensorrt.engine_cache import EngineTensor
 from rtseg.runtime.tensorrt.library import TensorRT, current_target
 
 Progress = Callable[[float], None]
+DLA_CORE = 0  # of the two that an Orin has
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,9 @@ def build_engine(
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_mib << 20)
     if dla:
         if getattr(builder, "num_DLA_cores", 0) == 0:
-            raise BackendError("expected a deep learning accelerator for --dla, this machine has none")
+            raise BackendError("expected a deep learning accelerator for DLA, this machine has none; use device cuda")
         config.default_device_type = trt.DeviceType.DLA
-        config.DLA_core = 0
+        config.DLA_core = DLA_CORE
         config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
     # Timings are tactics' times on a device: TensorRT for RTX tunes when it loads, so it has none to keep here.
     timings = None if library.for_rtx or timing_cache is None else _load_timings(config, timing_cache)

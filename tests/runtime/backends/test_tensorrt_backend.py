@@ -23,6 +23,7 @@ from rtseg.errors import BackendError, ModelError
 from rtseg.runtime.backends.tensorrt import TensorRtBackend
 from rtseg.runtime.models import Model, find_model
 from rtseg.runtime.tensorrt import TensorRT, find_tensorrt, list_engines
+from rtseg.runtime.tensorrt.build import build_engine
 from tests.conftest import _gpu_missing
 
 trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed (the extra `tensorrt`)")
@@ -45,6 +46,7 @@ def _zeros(shape: tuple[int, ...], dtype: str) -> Any:
 STREAM = SimpleNamespace(ptr=7, synchronize=lambda: None)
 DEVICE: Any = SimpleNamespace(
     name="cuda:0",
+    dla=False,
     describe=lambda: "cuda:0 stand-in",
     launcher=SimpleNamespace(xp=SimpleNamespace(zeros=_zeros, cuda=SimpleNamespace(get_current_stream=lambda: STREAM))),
 )
@@ -140,17 +142,24 @@ class Opened:
     """A backend over stand-ins, whose `unreadable` first engines cannot be read."""
 
     def __init__(
-        self, model: Model, unreadable: int = 0, change: Callable[[Engine], None] = lambda engine: None
+        self,
+        model: Model,
+        unreadable: int = 0,
+        change: Callable[[Engine], None] = lambda engine: None,
+        device: Any = DEVICE,
     ) -> None:
         self.engine = Engine(model.path)
         change(self.engine)
         left = [None] * unreadable
+        runtimes: list[Any] = []
 
         class Runtime:
             """Stands for trt.Runtime."""
 
             def __init__(self, logger: Any) -> None:
                 self.logger = logger
+                self.DLA_core: int | None = None
+                runtimes.append(self)
 
             def deserialize_cuda_engine(self, serialized_engine: bytes) -> Engine | None:
                 assert len(serialized_engine) > 1000
@@ -163,7 +172,8 @@ class Opened:
         parts = {name: getattr(trt, name) for name in ("ILogger", "TensorIOMode", "DataType")}
         real = find_tensorrt()
         library = TensorRT(SimpleNamespace(Runtime=Runtime, **parts), real.version, real.for_rtx)
-        self.backend = TensorRtBackend(model.path, model.card, DEVICE, library)
+        self.backend = TensorRtBackend(model.path, model.card, device, library)
+        self.runtime = runtimes[0]
 
 
 @pytest.fixture
@@ -218,6 +228,24 @@ def test_names_shapes_and_types_come_from_the_engine(model: Model) -> None:
     assert facts["engine"] == list_engines()[0].path.name
     half = Opened(model, change=lambda e: e.tensors.update(image=(INPUT, trt.DataType.HALF, trt.TensorIOMode.INPUT)))
     assert half.backend.input_dtype == "float16"
+
+
+def test_the_accelerators_engine_is_another_and_goes_to_its_core(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert hasattr(trt.Runtime, "DLA_core")
+    assert Opened(model).runtime.DLA_core is None
+    device = SimpleNamespace(**{**vars(DEVICE), "dla": True})
+    with pytest.raises(BackendError, match="this machine has none; use device cuda"):
+        Opened(model, device=device)
+
+    def build(*arguments: Any, dla: bool, **options: Any) -> Any:
+        assert dla
+        return build_engine(*arguments, **options)
+
+    monkeypatch.setattr(compile_module, "build_engine", build)
+    opened = Opened(model, device=device)
+    assert opened.runtime.DLA_core == 0
+    assert "-sm89dla-" in opened.backend.describe()["engine"]
+    assert sorted("dla" in state.path.name for state in list_engines()) == [False, True]
 
 
 @pytest.mark.parametrize("dtype", [trt.DataType.HALF, trt.DataType.INT8])
