@@ -178,13 +178,6 @@ def quantise_network(calibration: Calibration, form: Form, in_float: Sequence[st
     return quantised
 
 
-def quantise_onnx(
-    path: Path, out: Path, inputs: Sequence[NDArray[np.float32]], method: str = "minmax", form: Form = "cpu"
-) -> None:
-    """Calibrate and quantise a float network; see :func:`calibrate_ranges` and :func:`quantise_network`."""
-    onnx.save(quantise_network(calibrate_ranges(path, inputs, method), form), out)
-
-
 def compare_networks(reference: Path, candidate: Path, inputs: Sequence[NDArray[np.float32]]) -> QuantisationReport:
     """Compare two network files' logits on the same inputs."""
     sessions = [open_session(path) for path in (reference, candidate)]

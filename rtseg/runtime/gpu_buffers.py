@@ -39,7 +39,7 @@ class MappedBuffer:
         try:
             import pycuda.driver as driver
         except ImportError as error:
-            raise BackendError(f"mapped frame buffers need PyCUDA ({error}): pip install pycuda") from error
+            raise BackendError(f"mapped frame buffers need PyCUDA ({error}): pip install 'rtseg[pycuda]'") from error
         import cupy
 
         driver.init()
