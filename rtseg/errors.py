@@ -43,5 +43,9 @@ class ConfigError(RtsegError):
     """A training or evaluation configuration that does not validate."""
 
 
+class TrainingError(RtsegError):
+    """A training that does not learn any more."""
+
+
 class WeakSupervisionError(RtsegError, ValueError):
     """Keywords, proposals or a retention ratio from which no labels can be made."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,7 +11,12 @@ import lightning
 import torch
 from torch import nn
 
+from rtseg.errors import TrainingError
 from rtseg.training.config import OptimiserConfig, RunConfig
+
+logger = logging.getLogger("rtseg")
+
+_MOST_SPOILED = 100
 
 
 class AveragedModule(lightning.LightningModule):
@@ -29,6 +35,7 @@ class AveragedModule(lightning.LightningModule):
         self.average = average.requires_grad_(False).eval()
         self.average.load_state_dict(self.net.state_dict())
         self._frozen: list[nn.Module] = []
+        self.spoiled = 0
         for module in (self.net, self.average):
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -49,6 +56,26 @@ class AveragedModule(lightning.LightningModule):
         """Generator of a step's draws: by step and process, so that a resumed run draws what an unbroken one would."""
         draw = (self.config.seed * 1_000_003 + self.global_step) * 64 + self.global_rank
         return torch.Generator().manual_seed(draw)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Leave out a step whose gradients are not finite: it would spoil all weights, and the average for good.
+
+        Raises:
+            TrainingError: after a hundred of these in a row, since nothing is learned any more.
+        """
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        if all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
+            self.spoiled = 0
+            return
+        self.spoiled += 1
+        logger.warning("step %d left out: its gradients are not finite", self.global_step)
+        if self.spoiled >= _MOST_SPOILED:
+            raise TrainingError(
+                f"expected finite gradients, got none in {self.spoiled} steps in a row at step {self.global_step}; "
+                "lower optimiser.rate, or use precision fp32"
+            )
+        for gradient in gradients:
+            gradient.zero_()
 
     def on_train_batch_end(self, *_: Any) -> None:
         update_average(self.average, self.net, self.config.ema, self.global_step)
