@@ -368,7 +368,7 @@ def calibrate_int8_command(
     before = Recipe.load(recipe) if recipe else None
     asked = {name: value for name, value in (("rendered", rendered), ("frames", frames)) if value is not None}
     settings = (before.settings if before else Settings()).model_copy(update=asked)
-    result = calibrate_int8(model, data or [], out, settings, evaluation=evaluate, recipes=recipes)
+    result = calibrate_int8(model, data or [], out, settings, evaluation=evaluate, recipes=recipes, progress=True)
     for file, value in result.values.items():
         console.print(f"{file}: {result.metric} {100 * value:.2f} % on {result.dataset}")
     console.print(f"layers left in float: {', '.join(result.in_float) or 'none'}")

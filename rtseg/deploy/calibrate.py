@@ -90,6 +90,7 @@ def calibrate_int8(
     *,
     evaluation: Path | None = None,
     recipes: Path = RECIPES,
+    progress: bool = False,
 ) -> Int8Calibration:
     """Quantise a model from calibration frames, and write it only if it keeps its metric.
 
@@ -105,6 +106,7 @@ def calibrate_int8(
             :func:`rtseg.media.instance_folders.read_instances` reads for instances, of which the held-out cities are
             taken; rendered frames by default.
         recipes: folder for ``<model>.yaml`` and ``<model>.html``.
+        progress: show a bar while a network is measured.
 
     Raises:
         MediaError: a source of frames cannot be opened.
@@ -118,7 +120,7 @@ def calibrate_int8(
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".calibrate-", dir=out.parent) as temporary:
         stage = Path(temporary)
-        task = task_metric(card, evaluation, settings.evaluation_frames, stage / "rendered")
+        task = task_metric(card, evaluation, settings.evaluation_frames, stage / "rendered", progress)
         drawn = draw_frames(data, settings, task.render)
         images = [image for source in drawn.values() for image in source.images]
         needs = card.input

@@ -50,7 +50,7 @@ class TaskMetric(Protocol):
         """
 
 
-def task_metric(card: ModelCard, data: Path | None, frames: int, scratch: Path) -> TaskMetric:
+def task_metric(card: ModelCard, data: Path | None, frames: int, scratch: Path, progress: bool = False) -> TaskMetric:
     """Say how a model's metric is measured.
 
     Args:
@@ -58,8 +58,11 @@ def task_metric(card: ModelCard, data: Path | None, frames: int, scratch: Path) 
         data: labelled frames; rendered ones by default.
         frames: how many to render.
         scratch: an empty folder for rendered frames.
+        progress: show a bar.
     """
-    return _LaneMetric(data, frames) if card.task == "lanes" else _InstanceMetric(card, data, frames, scratch)
+    if card.task == "lanes":
+        return _LaneMetric(data, frames, progress)
+    return _InstanceMetric(card, data, frames, scratch, progress)
 
 
 def gated_metric(card: ModelCard, gates: tuple[str, ...], measured: Measured) -> str:
@@ -83,8 +86,8 @@ class _LaneMetric:
 
     gates: tuple[str, ...] = ("accuracy", "culane F1")
 
-    def __init__(self, data: Path | None, frames: int) -> None:
-        self._data, self._frames = data, frames
+    def __init__(self, data: Path | None, frames: int, progress: bool) -> None:
+        self._data, self._frames, self._progress = data, frames, progress
 
     def render(self, seed: int) -> NDArray[np.uint8]:
         from rtseg.render import render_road
@@ -93,7 +96,7 @@ class _LaneMetric:
 
     def measure(self, pipeline: Pipeline) -> Measured:
         kind = "rendered" if self._data is None else "tusimple"
-        found = evaluate_lanes(pipeline, kind, self._data, frames=self._frames, progress=False)
+        found = evaluate_lanes(pipeline, kind, self._data, frames=self._frames, progress=self._progress)
         return Measured(found.label, found.metrics())
 
 
@@ -102,8 +105,8 @@ class _InstanceMetric:
 
     gates: tuple[str, ...] = ("AP", "class-agnostic AP50", "AP50", "PQ", "class-agnostic AP")
 
-    def __init__(self, card: ModelCard, data: Path | None, frames: int, scratch: Path) -> None:
-        self._data, self._frames, self._scratch = data, frames, scratch
+    def __init__(self, card: ModelCard, data: Path | None, frames: int, scratch: Path, progress: bool) -> None:
+        self._data, self._frames, self._scratch, self._progress = data, frames, scratch, progress
         self._size = (card.input.height, card.input.width)
 
     def render(self, seed: int) -> NDArray[np.uint8]:
@@ -113,12 +116,12 @@ class _InstanceMetric:
 
     def measure(self, pipeline: Pipeline) -> Measured:
         if self._data is not None:
-            found = evaluate_instances(pipeline, self._data, HELD_OUT, progress=False)
+            found = evaluate_instances(pipeline, self._data, HELD_OUT, progress=self._progress)
             return Measured(found.dataset, found.metrics())
         from rtseg.render.street_folder import write_streets
 
         # What an earlier network was measured on is kept.
         seeds = range(FIRST_RENDERED_SEED, FIRST_RENDERED_SEED + self._frames)
         streets = write_streets(self._scratch, seeds, self._size, "val", workers=1)
-        found = evaluate_instances(pipeline, streets, ALL, progress=False)
+        found = evaluate_instances(pipeline, streets, ALL, progress=self._progress)
         return Measured(f"rendered streets, {found.frames} frames", found.metrics())

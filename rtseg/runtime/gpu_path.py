@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.errors import BackendError, GroupingError
+from rtseg.errors import BackendError, GroupingError, ImageError
 from rtseg.frame import Frame, RawImage, check_image
 from rtseg.ops.cuda.preprocess import ENCODINGS
 from rtseg.results import Instances, Lanes
@@ -116,9 +116,15 @@ class DevicePath:
 def _bytes_of(frame: Frame) -> tuple[str, NDArray[np.uint8]]:
     """Encoding and bytes to upload: as they came if the kernel takes them, else BGR."""
     raw = frame.pixels
-    if isinstance(raw, RawImage) and raw.encoding in ENCODINGS:
-        return raw.encoding, raw.rows
-    return "bgr8", check_image(frame.image)
+    if not isinstance(raw, RawImage) or raw.encoding not in ENCODINGS:
+        return "bgr8", check_image(frame.image)
+    row = raw.width * ENCODINGS[raw.encoding][1]
+    if raw.rows.shape[1:] != (row,) or raw.rows.dtype != np.uint8:
+        raise ImageError(
+            f"expected rows of {row} bytes for {raw.width} px of {raw.encoding}, got {raw.rows.dtype} of shape "
+            f"{raw.rows.shape}; make the image with rtseg.media.raw_image"
+        )
+    return raw.encoding, raw.rows
 
 
 class _Started:

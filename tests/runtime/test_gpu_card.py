@@ -9,11 +9,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from rtseg.errors import RtsegError
 from rtseg.frame import Frame
+from rtseg.media import raw_image
 from rtseg.render import Drive
 from rtseg.results import Instances, Lanes
 from rtseg.runtime import Pipeline, bundled_models, load
@@ -186,6 +188,22 @@ def test_a_captured_step_waits_for_nothing_and_allocates_nothing(backend: str, d
             graph = frame._stream.end_capture()
         graph.launch(frame._stream)
         frame._stream.synchronize()
+
+
+def test_what_a_camera_sends_is_converted_on_the_card(backend: str, drive: list[Frame]) -> None:
+    pipeline, image = _open(backend), drive[0].image
+    maps, _ = pipeline.head_maps(drive[0])
+    for encoding, code in (("rgb8", cv2.COLOR_BGR2RGB), ("bgra8", cv2.COLOR_BGR2BGRA), ("rgba8", cv2.COLOR_BGR2RGBA)):
+        pixels = cv2.cvtColor(image, code)
+        step = pixels.strides[0] + 24
+        padded = np.zeros((len(pixels), step), np.uint8)
+        padded[:, : pixels.strides[0]] = pixels.reshape(len(pixels), -1)
+        frame = Frame(raw_image(encoding, *drive[0].size, step, padded))
+        found, _ = pipeline.head_maps(frame)
+        assert "image" not in vars(frame)
+        for name, values in maps.items():
+            np.testing.assert_array_equal(found[name], values)
+    assert pipeline.fallbacks == []
 
 
 def test_frames_may_change_their_size(backend: str, drive: list[Frame]) -> None:

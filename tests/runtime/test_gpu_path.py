@@ -195,6 +195,17 @@ def test_what_a_camera_sends_is_converted_on_the_device(bench, encoding, height,
     np.testing.assert_array_equal(frame.image, converted.image)
 
 
+@pytest.mark.parametrize("rows", [np.zeros((20, 89), np.uint8), np.zeros((20, 90), np.int8), np.zeros((20, 30, 3))])
+def test_rows_that_do_not_fit_are_the_callers_fault(bench, road, rows):
+    pipeline = bench.pipeline()
+    pipeline(road)
+    with pytest.raises(ImageError, match="expected rows of 90 bytes for 30 px of rgb8"):
+        pipeline(Frame(RawImage("rgb8", 30, rows, lambda: rows)))
+    pipeline(road)
+    assert pipeline.fallbacks == []
+    assert bench.device.captures == 1
+
+
 def test_an_odd_width_goes_up_as_it_is(bench):
     raw = sent("rgba8", 47, 61, 3)
     found, expected = (bench.pipeline().head_maps(Frame(pixels))[0] for pixels in (raw, raw.convert()))
