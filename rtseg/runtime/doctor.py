@@ -12,6 +12,7 @@ from rich.table import Table
 from rtseg.errors import RtsegError
 from rtseg.runtime.backends import preferred_backends
 from rtseg.runtime.findings import Finding, look_around
+from rtseg.runtime.gpu_device import DLA
 from rtseg.runtime.models import bundled_models, find_model
 from rtseg.runtime.pipeline import load
 
@@ -136,7 +137,8 @@ def _outlook(name: str, device: str, backend: str) -> Outlook:
 def _ways(device: str, backend: str) -> list[tuple[str, str]]:
     """(backend, device) in the order in which loading a model tries them."""
     places = ["cuda", "cpu"] if device == "auto" else [device]
-    ways = [(name, place) for place in places for name in preferred_backends("cpu" if place == "cpu" else "cuda")]
+    names = {"cpu": preferred_backends("cpu"), DLA: ("tensorrt",)}
+    ways = [(name, place) for place in places for name in names.get(place, preferred_backends("cuda"))]
     if backend == "auto":
         return ways
     # One that is not preferred anywhere, or that nobody knows, is tried all the same: the answer says what is wrong.

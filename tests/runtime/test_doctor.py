@@ -151,6 +151,8 @@ def test_a_card_that_is_asked_for_has_to_be_there(model: Path) -> None:
     assert outlook.backend is None
     assert outlook.fault is not None
     assert "tensorrt on cuda" in outlook.fault
+    (outlook,) = examine([str(model)], device="dla").models
+    assert [(way.backend, way.device) for way in outlook.passed_over] == [("tensorrt", "dla")]
     assert examine([str(model)], device="cpu").models[0].fault is None
 
 

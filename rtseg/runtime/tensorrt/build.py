@@ -70,7 +70,9 @@ def build_engine(
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_mib << 20)
     if dla:
         if getattr(builder, "num_DLA_cores", 0) == 0:
-            raise BackendError("expected a deep learning accelerator for DLA, this machine has none; use device cuda")
+            raise BackendError(
+                "expected a deep learning accelerator, this machine has none; leave out --dla, or use device cuda"
+            )
         config.default_device_type = trt.DeviceType.DLA
         config.DLA_core = DLA_CORE
         config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
