@@ -234,7 +234,7 @@ def test_the_accelerators_engine_is_another_and_goes_to_its_core(model: Model, m
     assert hasattr(trt.Runtime, "DLA_core")
     assert Opened(model).runtime.DLA_core is None
     device = SimpleNamespace(**{**vars(DEVICE), "dla": True})
-    with pytest.raises(BackendError, match="this machine has none; .* device cuda"):
+    with pytest.raises(BackendError, match=r"this machine has none; .* device cuda"):
         Opened(model, device=device)
 
     def build(*arguments: Any, dla: bool, **options: Any) -> Any:
