@@ -226,12 +226,16 @@ def train(
         list[Path] | None,
         typer.Option(help="Folders looked at after each epoch; for instances only their held-out cities."),
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(help="Go on from these weights: a bundled model, a model folder, or a run's safetensors."),
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in --out.")] = False,
 ) -> None:
     """Train a network of lanes or instances (needs the train extra)."""
     from rtseg.training.train import train as train_network
 
-    weights = train_network(config, data=data or [], out=out, resume=resume, validation=validation or [])
+    weights = train_network(config, data=data or [], out=out, resume=resume, validation=validation or [], start=start)
     console.print(f"weights: {weights}")
 
 

@@ -89,8 +89,8 @@ class OptimiserConfig(Strict):
 class RunConfig(Strict):
     """What every run has, whatever the model.
 
-    `start` names a safetensors file to start from; `batch` is divided among `processes` (Lightning's DDP), each of
-    `threads` threads (0 = torch's choice).
+    `start` names what to go on from: a safetensors file, a bundled model or a model folder. `batch` is divided among
+    `processes` (Lightning's DDP), each of `threads` threads (0 = torch's choice).
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]

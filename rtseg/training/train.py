@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,10 @@ from rtseg.errors import ConfigError, ModelError
 from rtseg.training.averaged_module import AveragedModule
 from rtseg.training.config import RunConfig, load_config, parse_config
 from rtseg.training.datasets import MixtureSampler
+from rtseg.training.exported_weights import load_exported
 from rtseg.training.families import FAMILIES, training_loader
+
+_MEASURED = 16  # batches that BatchNorm's statistics are measured on when an exported model is gone on from
 
 
 def train(
@@ -33,6 +37,7 @@ def train(
     resume: bool = False,
     validation: Sequence[Path] = (),
     cache: Path | None = None,
+    start: str | None = None,
 ) -> Path:
     """Train a network.
 
@@ -45,6 +50,8 @@ def train(
         resume: go on from `out/last.ckpt`.
         validation: folders of real frames that are only looked at.
         cache: folder of rendered frames; `out/rendered` by default.
+        start: what to go on from instead of the configuration's: a safetensors file of a run, a bundled model, or a
+            model folder.
 
     Returns:
         The path of the safetensors file.
@@ -52,10 +59,14 @@ def train(
     Raises:
         ConfigError: if the configuration asks for data that were not given, or there is nothing to resume.
         DatasetError: if labels do not parse.
+        ModelError: if there is nothing to start from, or it is another network's.
+        TrainingError: if no gradient is finite any more.
     """
     named = config.name if isinstance(config, RunConfig) else str(config)
     if not isinstance(config, RunConfig):
         config = load_config(config)
+    if start is not None:
+        config = config.model_copy(update={"start": start})
     checkpoint = out / "last.ckpt"
     if resume and not checkpoint.is_file():
         raise ConfigError(f"expected a checkpoint to resume at {checkpoint}, which is not there; leave --resume out")
@@ -68,13 +79,13 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     (out / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
     folders = "".join(f" --data {folder}" for folder in data)
-    (out / "command.txt").write_text(f"rtseg train {named}{folders} --out {out}\n", encoding="utf-8")
+    started = f" --start {start}" if start is not None else ""
+    (out / "command.txt").write_text(f"rtseg train {named}{started}{folders} --out {out}\n", encoding="utf-8")
     if config.threads:
         torch.set_num_threads(config.threads)
-    if config.start:
-        module.net.load_state_dict(read_weights(Path(config.start)))
-        module.average.load_state_dict(module.net.state_dict())
     loader = training_loader(config, samples)
+    if config.start and not resume:
+        _start(module, config, loader)
     held_out = DataLoader(samples.held_out, config.batch) if samples.held_out is not None else None
     trainer = lightning.Trainer(
         max_epochs=config.epochs,
@@ -97,6 +108,21 @@ def train(
     )
     trainer.fit(module, loader, held_out, ckpt_path=checkpoint if resume else None, weights_only=True)
     return out / "model.safetensors"
+
+
+def _start(module: AveragedModule, config: RunConfig, loader: DataLoader[Any]) -> None:
+    """Load the weights to go on from: a run's, or those of an exported model."""
+    if Path(config.start).suffix == ".safetensors":
+        weights = read_weights(Path(config.start))
+        try:
+            module.net.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ModelError(f"the weights in {config.start} are not of this network: {error}") from error
+    else:
+        batches = (batch["image"] if isinstance(batch, dict) else batch[0] for batch in islice(loader, _MEASURED))
+        load_exported(module.net, config.start, batches, getattr(config, "line_bias", 0.0))
+    module.average.load_state_dict(module.net.state_dict())
+    module.train()
 
 
 def save_weights(net: nn.Module, path: Path, config: RunConfig) -> None:

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from rtseg.deploy.export import run_maps
 from rtseg.errors import ConfigError, ModelError
+from rtseg.runtime.models import bundled_models_folder
 from rtseg.training.averaged_module import update_average
 from rtseg.training.config import TrainingConfig, load_config
 from rtseg.training.train import load_network, read_weights, train
@@ -60,7 +62,7 @@ def road(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["lanes-lite", "lanes-lite-2", "lanes-lite-3", "lanes-r18"])
+@pytest.mark.parametrize("name", ["lanes-lite", "lanes-lite-2", "lanes-lite-3", "lanes-lite-4", "lanes-lite-5", "lanes-r18"])
 def test_bundled_configurations_validate(name: str) -> None:
     config = load_config(name)
     assert config.name == name
@@ -147,3 +149,31 @@ def test_average_forgets_the_start_and_then_moves_slowly() -> None:
     before = average.weight.detach().clone()
     update_average(average, net, 0.99, step=100_000)
     torch.testing.assert_close(average.weight, 0.99 * before + 0.01 * net.weight)
+
+
+def test_a_run_goes_on_from_a_bundled_model(tmp_path: Path, road: Path) -> None:
+    config = load_config("lanes-lite-4")
+    short = {"epochs": 1, "samples_per_epoch": 4, "batch": 2, "precision": "fp32", "ema": 0.0, "workers": 0}
+    nothing_rendered = config.data.model_copy(update={"rendered_share": 0.0})
+    slow = config.optimiser.model_copy(update={"rate": 1e-9})
+    config = config.model_copy(update={**short, "data": nothing_rendered, "optimiser": slow})
+    weights = train(config, [road], tmp_path / "run", start="lanes-lite")
+    assert "--start lanes-lite" in (tmp_path / "run" / "command.txt").read_text()
+    network, told = load_network(weights)
+    assert told.start == "lanes-lite"
+    network.lower_background(config.line_bias)
+    shipped = bundled_models_folder() / "lanes-lite" / "model-fp32.onnx"
+    image = torch.randn(1, 3, 192, 320, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        logits = network(image).numpy()
+    # Hardly any step was taken; BatchNorm's running statistics have seen four more pictures.
+    expected = run_maps(shipped, image.numpy())["logits"]
+    assert np.abs(logits - expected).mean() < 0.1 * expected.std()
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path, road: Path) -> None:
+    config = TrainingConfig.model_validate({**SMALL, "epochs": 1})
+    weights = train(config, [road], tmp_path / "run")
+    other = config.model_copy(update={"network": config.network.model_copy(update={"channels": 16})})
+    with pytest.raises(ModelError, match="not of this network"):
+        train(other, [road], tmp_path / "other", start=str(weights))
