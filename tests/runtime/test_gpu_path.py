@@ -178,17 +178,16 @@ def sent(encoding: str, height: int, width: int, padding: int, cut: bool = False
 
 
 @pytest.mark.parametrize("encoding", PIXEL_BYTES)
-@pytest.mark.parametrize(
-    ("height", "width", "padding", "cut"), [(24, 40, 0, False), (19, 34, 7, False), (33, 22, 10, True)]
-)
+@pytest.mark.parametrize(("height", "width", "padding", "cut"), [(24, 40, 0, False), (33, 22, 10, True)])
 def test_what_a_camera_sends_is_converted_on_the_device(bench, encoding, height, width, padding, cut):
     raw = sent(encoding, height, width, padding, cut)
     frame, converted = Frame(raw), Frame(raw.convert())
-    found, _ = bench.pipeline().head_maps(frame)
+    pipeline = bench.pipeline()
+    found, _ = pipeline.head_maps(frame)
     assert "image" not in vars(frame), "the host has converted it too"
     expected, _ = load(bench.model.path.parent, device="cpu").head_maps(converted)
     assert np.ptp(expected["logits"]) > 0
-    for name, values in bench.pipeline().head_maps(converted)[0].items():
+    for name, values in pipeline.head_maps(converted)[0].items():
         np.testing.assert_array_equal(found[name], values)  # the same kernel on the same picture
         # The CPU may round a tie the other way: a step of one in 255.
         np.testing.assert_allclose(found[name], expected[name], atol=np.ptp(expected[name]) / 100)
@@ -208,7 +207,8 @@ def test_rows_that_do_not_fit_are_the_callers_fault(bench, road, rows):
 
 def test_an_odd_width_goes_up_as_it_is(bench):
     raw = sent("rgba8", 47, 61, 3)
-    found, expected = (bench.pipeline().head_maps(Frame(pixels))[0] for pixels in (raw, raw.convert()))
+    pipeline = bench.pipeline()
+    found, expected = (pipeline.head_maps(Frame(pixels))[0] for pixels in (raw, raw.convert()))
     np.testing.assert_array_equal(found["logits"], expected["logits"])
 
 
@@ -216,7 +216,8 @@ def test_what_the_kernel_does_not_take_is_converted_first(bench):
     mosaic = np.random.default_rng(0).integers(0, 256, (60, 104), np.uint8)
     raw = raw_image("bayer_rggb8", 60, 104, 104, mosaic)
     frame = Frame(raw)
-    found, expected = (bench.pipeline().head_maps(each)[0] for each in (frame, Frame(raw.convert())))
+    pipeline = bench.pipeline()
+    found, expected = (pipeline.head_maps(each)[0] for each in (frame, Frame(raw.convert())))
     np.testing.assert_array_equal(found["logits"], expected["logits"])
     assert "image" in vars(frame)
 

@@ -19,7 +19,7 @@ def engine_table(states: Sequence[EngineState]) -> Table:
         record = state.record
         table.add_row(
             record.model,
-            record.target,
+            record.target + " DLA" * record.dla,
             record.precision,
             record.library,
             f"{record.engine_bytes / 1e6:.1f}",
