@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from rtseg.lanes.decode import DetectedLanes, LaneDecoder, LaneDecoderSettings
 from rtseg.lanes.ground import GroundPlane
-from rtseg.lanes.tracking import LaneTracker, LaneTrackerSettings
+from rtseg.lanes.tracking import LaneTracker, LaneTrackerSettings, TrackedLanes
 
-__all__ = ["DetectedLanes", "GroundPlane", "LaneDecoder", "LaneDecoderSettings", "LaneTracker", "LaneTrackerSettings"]
+__all__ = [
+    "DetectedLanes",
+    "GroundPlane",
+    "LaneDecoder",
+    "LaneDecoderSettings",
+    "LaneTracker",
+    "LaneTrackerSettings",
+    "TrackedLanes",
+]

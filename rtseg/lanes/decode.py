@@ -175,7 +175,7 @@ class LaneDecoder:
             if line.confidence >= settings.min_confidence:
                 found.append(line)
         found.sort(key=lambda line: -line.confidence)
-        found = sorted(found[: settings.max_lines], key=lambda line: _bottom_x(line.polyline, height))
+        found = sorted(found[: settings.max_lines], key=lambda line: bottom_x(line.polyline, height))
         table = np.zeros(len(fragments), np.uint8)
         for value, line in enumerate(found, start=1):
             table[line_of == line.number] = value
@@ -253,7 +253,7 @@ def _length(polyline: NDArray[np.float32]) -> float:
     return float(np.hypot(steps[:, 0], steps[:, 1]).sum())
 
 
-def _bottom_x(polyline: NDArray[np.float32], height: int) -> float:
+def bottom_x(polyline: NDArray[np.float32], height: int) -> float:
     """The x at which a line, drawn out straight from its lower part, meets the bottom of the image."""
     lower = polyline[-max(2, height // 12) :]
     (x0, y0), (x1, y1) = lower[0], lower[-1]

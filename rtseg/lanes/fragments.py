@@ -38,6 +38,25 @@ class Fragments:
         with np.errstate(invalid="ignore"):
             return self.sums / self.widths
 
+    def absorb(self, keep: int, drop: int) -> None:
+        """Add the rows of fragment `drop` to those of `keep`."""
+        self.widths[keep] += self.widths[drop]
+        self.sums[keep] += self.sums[drop]
+        np.minimum(self.left[keep], self.left[drop], out=self.left[keep])
+        np.maximum(self.right[keep], self.right[drop], out=self.right[keep])
+
+    def chosen(self, which: NDArray[np.intp]) -> Fragments:
+        """Copies of the rows of some fragments; without runs."""
+        part = Fragments(0, (self.widths.shape[1], 0), np.empty(0, np.int32))
+        part.widths, part.sums = self.widths[which], self.sums[which]
+        part.left, part.right = self.left[which], self.right[which]
+        return part
+
+    def put(self, which: NDArray[np.intp], part: Fragments) -> None:
+        """Put back the rows that :meth:`chosen` gave."""
+        self.widths[which], self.sums[which] = part.widths, part.sums
+        self.left[which], self.right[which] = part.left, part.right
+
 
 @njit(cache=True, nogil=True)
 def _areas(starts, ends, rows, components, areas, tops, bottoms):  # type: ignore[no-untyped-def]

@@ -169,10 +169,7 @@ def join_fragments(
     line = np.arange(count, dtype=np.int32)
 
     def merge(keep: int, drop: int) -> None:
-        fragments.widths[keep] += fragments.widths[drop]
-        fragments.sums[keep] += fragments.sums[drop]
-        np.minimum(fragments.left[keep], fragments.left[drop], out=fragments.left[keep])
-        np.maximum(fragments.right[keep], fragments.right[drop], out=fragments.right[keep])
+        fragments.absorb(keep, drop)
         alive[drop] = False
         line[line == drop] = keep
         tops[keep], bottoms[keep] = min(tops[keep], tops[drop]), max(bottoms[keep], bottoms[drop])

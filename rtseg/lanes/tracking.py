@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.errors import GroupingError
-from rtseg.lanes.decode import DetectedLanes
+from rtseg.lanes.decode import DetectedLanes, bottom_x
+from rtseg.lanes.motion import moved, road_motion
 from rtseg.ops.assignment import assign
 
 _MAX_ID = 255
@@ -16,7 +17,13 @@ _GRID = 32  # rows at which lines are compared
 _UNSTAMPED = 1 / 30  # seconds that pass between frames whose stamps do not say
 _BEYOND = 0.15  # weight of a row to which a line had to be drawn out
 _MATURE = 10  # frames after which a line is established
+_PATIENCE = 0.15  # seconds in which belief follows the confidence
+_NEWCOMER = 0.5  # of its confidence is believed of a line that comes up
+_SAME = 0.015  # of the width: a carried line this near to one that was seen is that one
 _DOUBT = 0.3  # how much a line's youth, and rows that only one of two lines has, count beside their distance
+
+
+_Sampled = tuple[NDArray[np.float64], NDArray[np.float64]]  # x at the rows compared, and its weight there
 
 
 @dataclass(frozen=True)
@@ -28,17 +35,40 @@ class LaneTrackerSettings:
         speed: how much further for every second that it was not seen, as a share of the width.
         memory: seconds for which a line that is not seen keeps its id.
         reset_after: seconds without a frame after which all lines are forgotten.
+        show: belief from which on a line is shown; it then is until less than half of that is left. Belief follows the
+            line's confidence, a frame without the line counting as 0.
+        carry: seconds for which a shown line that is not seen is carried on, moving as those that are.
     """
 
     distance: float = 0.06
     speed: float = 0.1
     memory: float = 0.5
     reset_after: float = 2.0
+    show: float = 0.3
+    carry: float = 0.25
 
     def __post_init__(self) -> None:
-        for name in ("distance", "speed", "memory", "reset_after"):
+        for name in ("distance", "speed", "memory", "reset_after", "show", "carry"):
             if not 0 <= getattr(self, name) < np.inf:
                 raise GroupingError(f"expected {name} of 0 or more, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class TrackedLanes:
+    """Lane lines to show, from left to right by where they meet, or would meet, the image's bottom.
+
+    Attributes:
+        ids: (n,) int32, 1..255, unlike each other.
+        numbers: (n,) int32, the value that each has in the mask of :class:`DetectedLanes`; 0 for those that were not
+            seen in this frame but are carried on.
+        confidence: (n,) float32; of carried lines what is left of the belief in them.
+        polylines: n arrays as of :class:`DetectedLanes`.
+    """
+
+    ids: NDArray[np.int32]
+    numbers: NDArray[np.int32]
+    confidence: NDArray[np.float32]
+    polylines: tuple[NDArray[np.float32], ...]
 
 
 @dataclass
@@ -46,8 +76,13 @@ class _Track:
     id: int
     x: NDArray[np.float64]
     weight: NDArray[np.float64]
+    polyline: NDArray[np.float32]
+    belief: float
+    shown: bool = False
     seen: int = 1
     unseen: float = 0.0
+    number: int = 0
+    confidence: float = 0.0
 
 
 class LaneTracker:
@@ -64,19 +99,22 @@ class LaneTracker:
         self._last_stamp: int | None = None
         self._size: tuple[int, ...] = ()
 
-    def update(self, detected: DetectedLanes, stamp_ns: int) -> NDArray[np.int32]:
-        """Give each line of this frame its id.
+    def update(self, detected: DetectedLanes, stamp_ns: int) -> TrackedLanes:
+        """Give the lines of this frame their ids, and say which to show.
 
         Lines are compared by their distance square to them, near rows counting most: there lines lie far apart, and far
         ahead all of them meet. The assignment is the best one-to-one. A stamp that jumps back, as when a bag starts
         over, or an image of another size resets the tracker; after a long gap lines are forgotten but ids go on.
+
+        In the first frame a line is shown if its confidence is enough; one that comes up later must be surer or last a
+        few frames. A line that is shown and then not seen goes on for some tenths of a second.
 
         Args:
             detected: the lanes of a frame.
             stamp_ns: its stamp in nanoseconds. Frames with equal stamps count as taken at 30 Hz.
 
         Returns:
-            (n,) int32 ids, 1..255, unlike each other; a freed id is not used again before the others were.
+            The lines to show; a freed id is not used again before the others were.
         """
         settings = self._settings
         height, width = detected.mask.shape
@@ -85,16 +123,45 @@ class LaneTracker:
             self.reset()
             last = stamp_ns
         elapsed = (stamp_ns - last) / 1e9 or _UNSTAMPED
+        first = self._last_stamp is None or elapsed > settings.reset_after
         if elapsed > settings.reset_after:
             self._tracks = []
         self._last_stamp, self._size = stamp_ns, (height, width)
+        gain = 1 - np.exp(-elapsed / _PATIENCE)
         for track in self._tracks:
             track.unseen += elapsed
+            track.number = 0
         # A track that was seen in the frame before this one has been unseen for one frame, however long that took.
         self._tracks = [t for t in self._tracks if t.unseen <= max(settings.memory, 1.5 * elapsed)]
 
         rows = np.linspace(0.3 * height, height - 1, _GRID)
         lines = [_sample(polyline, rows) for polyline in detected.polylines]
+        matches = self._match(lines, rows, width)
+        motion = self._motion(lines, matches, rows)
+        for i, j in enumerate(matches):
+            if j >= 0:
+                track = self._tracks[j]
+                track.seen, track.unseen = track.seen + 1, 0.0
+                sure = float(detected.confidence[i])
+                track.belief = max(track.belief + gain * (sure - track.belief), _NEWCOMER * sure)
+            else:
+                belief = float(detected.confidence[i]) * (1.0 if first else _NEWCOMER)
+                track = _Track(self._free_id(), *lines[i], detected.polylines[i], belief)
+                self._tracks.append(track)
+            track.x, track.weight, track.polyline = *lines[i], detected.polylines[i]
+            track.number, track.confidence = i + 1, float(detected.confidence[i])
+        for track in self._tracks:
+            if not track.number:
+                track.belief -= gain * track.belief
+                track.confidence = min(track.confidence, track.belief)
+                track.x = moved(track.x, rows, motion)
+                track.polyline = _inside(_moved_polyline(track.polyline, rows, motion), width)
+            track.shown = track.belief >= settings.show * (0.5 if track.shown else 1.0)
+        return self._shown(rows, height, width, elapsed)
+
+    def _match(self, lines: list[_Sampled], rows: NDArray[np.float64], width: int) -> NDArray[np.int64]:
+        """The track of each line, -1 where it is new."""
+        settings = self._settings
         cost = np.full((len(lines), len(self._tracks)), np.inf)
         for j, track in enumerate(self._tracks):
             gate = width * (settings.distance + settings.speed * track.unseen)
@@ -105,21 +172,37 @@ class LaneTracker:
                     youth = 1 - min(track.seen, _MATURE) / _MATURE
                     unshared = 1 - np.minimum(weight, track.weight).sum() / np.maximum(weight, track.weight).sum()
                     cost[i, j] = distance / gate + _DOUBT * (youth + unshared)
-        matches = assign(cost, 1 + 2 * _DOUBT)
-        ids = np.zeros(len(lines), np.int32)
-        for i, j in enumerate(matches):
-            if j >= 0:
-                track = self._tracks[j]
-                track.x, track.weight = lines[i]
-                track.seen, track.unseen = track.seen + 1, 0.0
-                ids[i] = track.id
-        for i in range(len(lines)):
-            if matches[i] >= 0:
-                continue
-            track = _Track(self._free_id(), *lines[i])
-            self._tracks.append(track)
-            ids[i] = track.id
-        return ids
+        return np.asarray(assign(cost, 1 + 2 * _DOUBT))
+
+    def _motion(
+        self, lines: list[_Sampled], matches: NDArray[np.int64], rows: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """How the lines seen both in the frame before and in this one moved."""
+        pairs = [(self._tracks[j], line) for line, j in zip(lines, matches, strict=True) if j >= 0]
+        near = (rows / rows[-1]) ** 2
+        # Where one of the two had to be drawn out it tells nothing.
+        weight = [np.where(np.minimum(t.weight, w) >= near, near, 0.0) for t, (_, w) in pairs]
+        before, after = [t.x for t, _ in pairs], [x for _, (x, _) in pairs]
+        return road_motion(*(np.array(part).reshape(-1, len(rows)) for part in (before, after, weight)), rows)
+
+    def _shown(self, rows: NDArray[np.float64], height: int, width: int, elapsed: float) -> TrackedLanes:
+        carry = max(self._settings.carry, 1.5 * elapsed) if self._settings.carry else 0.0
+        seen = [t for t in self._tracks if t.shown and t.number]
+        carried = [
+            t
+            for t in self._tracks
+            if t.shown and not t.number and t.unseen <= carry and t.seen > 1 and len(t.polyline) > 1
+        ]
+        # The same line may have come up under another id.
+        apart = _SAME * width
+        carried = [t for t in carried if all(_distance(t.x, t.weight, o.x, o.weight, rows) > apart for o in seen)]
+        shown = sorted([*seen, *carried], key=lambda track: bottom_x(track.polyline, height))
+        return TrackedLanes(
+            np.array([track.id for track in shown], np.int32),
+            np.array([track.number for track in shown], np.int32),
+            np.array([track.confidence for track in shown], np.float32),
+            tuple(track.polyline for track in shown),
+        )
 
     def _free_id(self) -> int:
         if len(self._tracks) >= _MAX_ID:  # only garbage gets here: give up the line not seen for longest
@@ -131,9 +214,26 @@ class LaneTracker:
                 return self._last_id
 
 
-def _sample(
-    polyline: NDArray[np.float32], rows: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _moved_polyline(
+    polyline: NDArray[np.float32], rows: NDArray[np.float64], motion: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    if len(polyline) < 2:
+        return polyline
+    y = polyline[:, 1].astype(np.float64)
+    smooth = np.gradient(_sample(polyline, rows)[0], rows)
+    x = polyline[:, 0] + motion[0] + motion[1] * y / rows[-1] + motion[2] * np.interp(y, rows, smooth)
+    return np.stack([x, y], axis=1).astype(np.float32)
+
+
+def _inside(polyline: NDArray[np.float32], width: int) -> NDArray[np.float32]:
+    """What of a polyline is in an image."""
+    seen = np.flatnonzero((polyline[:, 0] >= 0) & (polyline[:, 0] <= width - 1))
+    kept = polyline[seen[0] : seen[-1] + 1] if len(seen) else polyline[:0]
+    kept[:, 0] = np.clip(kept[:, 0], 0, width - 1)
+    return kept
+
+
+def _sample(polyline: NDArray[np.float32], rows: NDArray[np.float64]) -> _Sampled:
     """Give x at `rows`, drawn out straight beyond the ends, and weights that favour near rows and those in sight."""
     y, x = polyline[:, 1].astype(np.float64), polyline[:, 0].astype(np.float64)
     sampled = np.interp(rows, y, x)

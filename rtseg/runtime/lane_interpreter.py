@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -10,7 +11,14 @@ from numpy.typing import NDArray
 
 from rtseg.errors import ModelError
 from rtseg.frame import Frame
-from rtseg.lanes import DetectedLanes, LaneDecoder, LaneDecoderSettings, LaneTracker, LaneTrackerSettings
+from rtseg.lanes import (
+    DetectedLanes,
+    LaneDecoder,
+    LaneDecoderSettings,
+    LaneTracker,
+    LaneTrackerSettings,
+    TrackedLanes,
+)
 from rtseg.ops import Runs
 from rtseg.results import Lanes
 from rtseg.runtime.card import ModelCard
@@ -20,16 +28,44 @@ if TYPE_CHECKING:
     from rtseg.runtime.gpu_lanes import LaneGrouping
 
 
+def lane_settings(card: ModelCard) -> tuple[LaneDecoderSettings, LaneTrackerSettings]:
+    """What a card says under ``decoder`` and ``tracker`` of its grouping's parameters.
+
+    Raises:
+        ModelError: it does not fit.
+    """
+    parameters = card.grouping.parameters
+    try:
+        return (
+            LaneDecoderSettings(**parameters.get("decoder", {})),
+            LaneTrackerSettings(**parameters.get("tracker", {})),
+        )
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"the grouping parameters in the card of {card.name} do not fit: {error}") from error
+
+
+def shown_lanes(detected: DetectedLanes, lanes: TrackedLanes, frame: Frame, times: dict[str, float]) -> Lanes:
+    """The result of a frame: ids in the mask; lines that are carried on have no pixel there, for none was seen."""
+    table = np.zeros(256, dtype=np.uint8)
+    table[lanes.numbers] = lanes.ids
+    table[0] = 0
+    return Lanes(
+        mask=cv2.LUT(detected.mask, table).astype(np.uint8, copy=False),
+        ids=lanes.ids,
+        confidence=lanes.confidence,
+        polylines=lanes.polylines,
+        stamp=frame.stamp,
+        frame_id=frame.frame_id,
+        times=times,
+    )
+
+
 class LaneInterpreter:
     """Decodes colours into lane lines and gives them ids that last."""
 
     def __init__(self, card: ModelCard) -> None:
-        parameters = card.grouping.parameters
-        try:
-            self._decoder = LaneDecoder(LaneDecoderSettings(**parameters.get("decoder", {})))
-            self._tracker = LaneTracker(LaneTrackerSettings(**parameters.get("tracker", {})))
-        except (TypeError, ValueError) as error:
-            raise ModelError(f"the grouping parameters in the card of {card.name} do not fit: {error}") from error
+        decoding, tracking = lane_settings(card)
+        self._decoder, self._tracker = LaneDecoder(decoding), LaneTracker(tracking)
         self._output = card.outputs[0]
         self._map_size = card.input.height // self._output.stride, card.input.width // self._output.stride
 
@@ -56,19 +92,8 @@ class LaneInterpreter:
 
     def _track(self, detected: DetectedLanes, frame: Frame, clock: StageClock) -> Lanes:
         with clock.stage("track"):
-            ids = self._tracker.update(detected, frame.stamp)
-            table = np.zeros(256, dtype=np.uint8)
-            table[1 : len(ids) + 1] = ids
-            mask = cv2.LUT(detected.mask, table).astype(np.uint8, copy=False)
-        return Lanes(
-            mask=mask,
-            ids=ids,
-            confidence=detected.confidence,
-            polylines=detected.polylines,
-            stamp=frame.stamp,
-            frame_id=frame.frame_id,
-            times=clock.times,
-        )
+            lanes = shown_lanes(detected, self._tracker.update(detected, frame.stamp), frame, {})
+        return replace(lanes, times=clock.times)
 
     def reset(self) -> None:
         self._tracker.reset()

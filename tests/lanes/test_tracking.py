@@ -2,15 +2,22 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtseg.errors import GroupingError
 from rtseg.lanes import DetectedLanes, LaneDecoder, LaneTracker, LaneTrackerSettings
+from rtseg.lanes.motion import moved, road_motion
+from rtseg.render import Drive
 from tests.lanes.lane_logits import SIZE, lane_logits, line
 
 SECOND = 10**9
 FRAME = SECOND // 30
+
+
+def unsure(*confidence: float) -> DetectedLanes:
+    found = seen(*(330 + 300 * i for i in range(len(confidence))))
+    return DetectedLanes(found.mask, np.array(confidence, np.float32), found.polylines)
 
 
 def seen(*bottoms: float, size: tuple[int, int] = SIZE, top: float = 300, end: float = 719) -> DetectedLanes:
@@ -22,7 +29,7 @@ def test_ids_stay_with_lines_that_move() -> None:
     tracker = LaneTracker()
     for i in range(60):
         shift = 4 * i
-        assert tracker.update(seen(-300 + shift, 330 + shift, 900 + shift), i * FRAME).tolist() == [1, 2, 3]
+        assert tracker.update(seen(-300 + shift, 330 + shift, 900 + shift), i * FRAME).ids.tolist() == [1, 2, 3]
 
 
 @given(st.permutations(range(4)))
@@ -30,7 +37,9 @@ def test_ids_do_not_depend_on_the_order_of_detection(order: list[int]) -> None:
     tracker = LaneTracker()
     bottoms = [-300, 330, 900, 1500]
     tracker.update(seen(*bottoms), 0)
-    assert tracker.update(seen(*(bottoms[i] + 5 for i in order)), FRAME).tolist() == [i + 1 for i in order]
+    lanes = tracker.update(seen(*(bottoms[i] + 5 for i in order)), FRAME)
+    assert lanes.ids.tolist() == [1, 2, 3, 4], "they come from left to right"
+    assert [order[number - 1] for number in lanes.numbers] == [0, 1, 2, 3]
 
 
 def test_a_lane_change_shifts_no_ids() -> None:
@@ -41,27 +50,27 @@ def test_a_lane_change_shifts_no_ids() -> None:
     ):  # the lines sweep to the right by a lane's width in three seconds; a new one comes from the left
         shift = 7 * i
         bottoms = [330 + shift, 930 + shift] if i < 50 else [-270 + shift, 330 + shift, 930 + shift]
-        ids.append(tracker.update(seen(*bottoms), i * FRAME).tolist())
+        ids.append(tracker.update(seen(*bottoms), i * FRAME).ids.tolist())
     assert ids[0] == [1, 2]
     assert ids[-1] == [3, 1, 2]
 
 
 def test_a_line_survives_a_short_gap_and_not_a_long_one() -> None:
-    tracker = LaneTracker()
+    tracker = LaneTracker(LaneTrackerSettings(carry=0.0))
     both, one = seen(330, 900), seen(900)
     tracker.update(both, 0)
     for i in range(1, 12):
-        assert tracker.update(one, i * FRAME).tolist() == [2]
-    assert tracker.update(both, 12 * FRAME).tolist() == [1, 2]
+        assert tracker.update(one, i * FRAME).ids.tolist() == [2]
+    assert tracker.update(both, 12 * FRAME).ids.tolist() == [1, 2]
     for i in range(13, 40):
         tracker.update(one, i * FRAME)
-    assert tracker.update(both, 40 * FRAME).tolist() == [3, 2]
+    assert tracker.update(both, 40 * FRAME).ids.tolist() == [3, 2]
 
 
 def test_a_new_line_gets_a_new_id() -> None:
     tracker = LaneTracker()
-    assert tracker.update(seen(330, 900), 0).tolist() == [1, 2]
-    assert tracker.update(seen(330, 600, 900), FRAME).tolist() == [1, 3, 2]
+    assert tracker.update(seen(330, 900), 0).ids.tolist() == [1, 2]
+    assert tracker.update(seen(330, 600, 900), FRAME).ids.tolist() == [1, 3, 2]
 
 
 def test_lines_that_come_close_far_ahead_keep_their_ids() -> None:
@@ -70,7 +79,7 @@ def test_lines_that_come_close_far_ahead_keep_their_ids() -> None:
         # One is seen whole, of the other only a changing far part, where the two lie within 30 pixels.
         whole, part = line(330).astype(np.float32), line(480, end=400 + 10 * (i % 3)).astype(np.float32)
         found = DetectedLanes(np.zeros(SIZE, np.uint8), np.ones(2, np.float32), (whole, part))
-        assert tracker.update(found, i * FRAME).tolist() == [1, 2]
+        assert tracker.update(found, i * FRAME).ids.tolist() == [1, 2]
 
 
 def test_lines_that_cross_far_ahead_keep_their_ids() -> None:
@@ -78,14 +87,14 @@ def test_lines_that_cross_far_ahead_keep_their_ids() -> None:
     for i in range(30):
         a, b = line(330, far=600 + 3 * i).astype(np.float32), line(900, far=680 - 3 * i).astype(np.float32)
         found = DetectedLanes(np.zeros(SIZE, np.uint8), np.ones(2, np.float32), (a, b))
-        assert tracker.update(found, i * FRAME).tolist() == [1, 2]
+        assert tracker.update(found, i * FRAME).ids.tolist() == [1, 2]
 
 
 def test_a_line_seen_in_part_is_the_same_line() -> None:
     tracker = LaneTracker()
     tracker.update(seen(330, 900), 0)
-    assert tracker.update(seen(330, 900, end=420), FRAME).tolist() == [1, 2]
-    assert tracker.update(seen(330, 900, top=500), 2 * FRAME).tolist() == [1, 2]
+    assert tracker.update(seen(330, 900, end=420), FRAME).ids.tolist() == [1, 2]
+    assert tracker.update(seen(330, 900, top=500), 2 * FRAME).ids.tolist() == [1, 2]
 
 
 def test_a_stray_fragment_takes_no_line_over() -> None:
@@ -95,53 +104,53 @@ def test_a_stray_fragment_takes_no_line_over() -> None:
     stray = line(1000, top=690).astype(np.float32)
     found = seen(330, 900)
     both = DetectedLanes(found.mask, np.ones(3, np.float32), (*found.polylines, stray))
-    assert tracker.update(both, 12 * FRAME).tolist() == [1, 2, 3]
-    assert tracker.update(seen(330, 960), 13 * FRAME).tolist() == [1, 2]
+    assert tracker.update(both, 12 * FRAME).ids.tolist() == [1, 2, 3]
+    assert tracker.update(seen(330, 960), 13 * FRAME).ids.tolist() == [1, 2]
 
 
 def test_a_stamp_that_jumps_back_resets() -> None:
     tracker = LaneTracker()
     tracker.update(seen(330, 900), 5 * SECOND)
     tracker.update(seen(900), 5 * SECOND + FRAME)
-    assert tracker.update(seen(900), SECOND).tolist() == [1]
+    assert tracker.update(seen(900), SECOND).ids.tolist() == [1]
 
 
 def test_after_a_long_gap_lines_are_new_but_ids_go_on() -> None:
     tracker = LaneTracker()
     tracker.update(seen(330, 900), 0)
-    assert tracker.update(seen(330, 900), 10 * SECOND).tolist() == [3, 4]
+    assert tracker.update(seen(330, 900), 10 * SECOND).ids.tolist() == [3, 4]
 
 
 def test_slow_recordings_keep_ids() -> None:
     tracker = LaneTracker()
     tracker.update(seen(330, 900), 0)
-    assert tracker.update(seen(340, 910), SECOND).tolist() == [1, 2]
+    assert tracker.update(seen(340, 910), SECOND).ids.tolist() == [1, 2]
 
 
 def test_frames_without_stamps_keep_and_forget_lines() -> None:
-    tracker = LaneTracker()
+    tracker = LaneTracker(LaneTrackerSettings(carry=0.0))
     tracker.update(seen(330, 900), 0)
     for _ in range(5):
-        assert tracker.update(seen(900), 0).tolist() == [2]
-    assert tracker.update(seen(330, 900), 0).tolist() == [1, 2]
+        assert tracker.update(seen(900), 0).ids.tolist() == [2]
+    assert tracker.update(seen(330, 900), 0).ids.tolist() == [1, 2]
     for _ in range(40):
         tracker.update(seen(900), 0)
-    assert tracker.update(seen(330, 900), 0).tolist() == [3, 2]
+    assert tracker.update(seen(330, 900), 0).ids.tolist() == [3, 2]
 
 
 def test_another_image_size_and_reset_start_over() -> None:
     tracker = LaneTracker()
     tracker.update(seen(330, 900), 0)
-    assert tracker.update(seen(600, size=(1080, 1920)), FRAME).tolist() == [1]
+    assert tracker.update(seen(600, size=(1080, 1920)), FRAME).ids.tolist() == [1]
     tracker.reset()
-    assert tracker.update(seen(900, 330), 2 * FRAME).tolist() == [1, 2]
+    assert tracker.update(seen(330, 900), 2 * FRAME).ids.tolist() == [1, 2]
 
 
 def test_ids_are_reused_late_and_never_twice_at_once() -> None:
-    tracker = LaneTracker(LaneTrackerSettings(memory=0.0))
+    tracker = LaneTracker(LaneTrackerSettings(memory=0.0, carry=0.0))
     given_ids = []
     for i in range(400):  # a keeper, and a line that is elsewhere in every frame
-        ids = tracker.update(seen(330, 900 if i % 2 else 1500), i * FRAME)
+        ids = tracker.update(seen(330, 900 if i % 2 else 1500), i * FRAME).ids
         assert ids[0] == 1
         given_ids.append(int(ids[1]))
     assert set(given_ids) == set(range(2, 256))
@@ -150,9 +159,9 @@ def test_ids_are_reused_late_and_never_twice_at_once() -> None:
 
 def test_no_lines_and_many_lines() -> None:
     tracker = LaneTracker()
-    assert tracker.update(seen(), 0).shape == (0,)
+    assert tracker.update(seen(), 0).ids.shape == (0,)
     for i in range(1, 4):
-        ids = tracker.update(seen(*np.arange(200) * 400.0 + i * 200), i * FRAME)
+        ids = tracker.update(seen(*np.arange(200) * 400.0 + i * 200), i * FRAME).ids
         assert len(set(ids.tolist())) == 200
         assert ids.min() >= 1
         assert ids.max() <= 255
@@ -163,7 +172,93 @@ def test_decoded_lines_keep_their_ids_through_noise() -> None:
     for i in range(20):
         logits = lane_logits([line(-300 + 3 * i), line(330 + 3 * i), line(900 + 3 * i)])
         logits += np.random.default_rng(i).normal(0, 0.4, logits.shape).astype(np.float32)
-        assert tracker.update(decode(logits, SIZE), i * FRAME).tolist() == [1, 2, 3]
+        assert tracker.update(decode(logits, SIZE), i * FRAME).ids.tolist() == [1, 2, 3]
+
+
+def test_of_a_single_picture_the_sure_lines_are_shown() -> None:
+    found = unsure(0.9, 0.2, 0.4)
+    lanes = LaneTracker().update(found, 0)
+    assert lanes.numbers.tolist() == [1, 3]
+    np.testing.assert_array_equal(lanes.confidence, found.confidence[[0, 2]])
+    assert [line is found.polylines[i] for line, i in zip(lanes.polylines, (0, 2), strict=True)] == [True, True]
+
+
+def test_a_line_that_lights_up_for_one_frame_is_not_shown_and_one_that_lasts_is() -> None:
+    tracker = LaneTracker()
+    shown = [tracker.update(unsure(0.9, 0.5) if i in (3, 10, 17) else unsure(0.9), i * FRAME) for i in range(20)]
+    assert all(lanes.ids.tolist() == [1] for lanes in shown)
+    shown = [tracker.update(unsure(0.9, 0.5), i * FRAME) for i in range(20, 30)]
+    assert len(shown[0].ids) == 1
+    assert len(shown[-1].ids) == 2
+
+
+def test_what_is_shown_needs_less_to_stay() -> None:
+    tracker = LaneTracker()
+    tracker.update(unsure(0.5), 0)
+    lengths = [len(tracker.update(unsure(0.2), i * FRAME).ids) for i in range(1, 60)]
+    assert all(lengths), "0.2 is more than half of what it takes to be shown"
+    lengths = [len(tracker.update(unsure(0.1), i * FRAME).ids) for i in range(60, 120)]
+    assert not lengths[-1], "and 0.1 is less"
+
+
+def test_a_line_is_carried_for_some_tenths_of_a_second_and_not_seen_meanwhile() -> None:
+    tracker = LaneTracker()
+    for i in range(10):
+        tracker.update(seen(330, 900), i * FRAME)
+    carried = [tracker.update(seen(900), i * FRAME) for i in range(10, 25)]
+    counts = [len(lanes.ids) for lanes in carried]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[4] == 2
+    assert counts[8] == 1, "0.3 s later it is gone"
+    before = 1.0
+    for lanes in carried[:5]:
+        assert lanes.ids.tolist() == [1, 2]
+        assert lanes.numbers.tolist() == [0, 1]
+        assert lanes.confidence[0] < before
+        before = lanes.confidence[0]
+    assert tracker.update(seen(), 25 * FRAME).numbers.tolist() == [0]
+
+
+def test_a_carried_line_follows_its_line() -> None:
+    roads = list(Drive(5, 1.2, 25.0, (90, 160)))
+    hidden, gone = roads[10].ids[1], range(12, 18)
+    errors, still = [], []
+    tracker = LaneTracker()
+    for k, road in enumerate(roads):
+        lines = {i: line for i, line in zip(road.ids, road.lanes, strict=True) if len(line) > 5}
+        if k < gone[0]:
+            last = lines[hidden]
+        truth = lines[hidden]
+        shown = [line for i, line in lines.items() if i != hidden or k not in gone]
+        found = DetectedLanes(road.mask, np.ones(len(shown), np.float32), tuple(shown))
+        lanes = tracker.update(found, road.stamp)
+        if k in gone:
+            (carried,) = (line for line, number in zip(lanes.polylines, lanes.numbers, strict=True) if not number)
+            rows = np.linspace(truth[0, 1] + 2, truth[-1, 1], 20)
+            x, kept, true = (np.interp(rows, line[:, 1], line[:, 0]) for line in (carried, last, truth))
+            errors.append(np.abs(x - true).mean())
+            still.append(np.abs(kept - true).mean())
+    assert len(errors) == len(gone)
+    assert max(errors) < 0.01 * 160
+    assert np.mean(errors) < 0.8 * np.mean(still), "it moves with the road"
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=20)
+def test_turn_drift_and_pitch_are_found_and_applied(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows = np.linspace(200, 719, 32)
+    before = np.stack(
+        [line(bottom, bend)[:, 0][:: 80 // 32][:32] for bottom, bend in ((-300, 40), (330, 0), (1500, -30))]
+    )
+    motion = np.array([rng.uniform(-20, 20), rng.uniform(-20, 20), rng.uniform(-3, 3)])
+    after = moved(before, rows, motion)
+    weight = np.broadcast_to((rows / rows[-1]) ** 2, before.shape)
+    found = moved(before, rows, road_motion(before, after, weight, rows))
+    assert np.abs(found - after).mean() < 0.1 * np.abs(after - before).mean() + 0.1
+    still = road_motion(before, before, weight, rows)
+    np.testing.assert_allclose(still, 0, atol=1e-9)
+    assert not road_motion(before[:0], before[:0], weight[:0], rows).any()
 
 
 def test_refuses_settings_that_make_no_sense() -> None:

@@ -1,0 +1,44 @@
+"""How a picture of the road moves from one frame to the next, told by the lines that are in both."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+_STIFFNESS = 0.02  # of the prior that nothing moves, beside the weight of a whole line
+
+
+def road_motion(
+    before: NDArray[np.float64], after: NDArray[np.float64], weight: NDArray[np.float64], rows: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Fit the motion that turns, sideways drift and pitching of the camera give to all lines alike.
+
+    To first order a turn moves every row by as much, a drift to the side moves near rows more than far ones, and
+    pitching moves a line along the rows, which shifts its x by its slope.
+
+    Args:
+        before: (n, m) x of n lines at m rows, pixels.
+        after: (n, m) the same in the next frame.
+        weight: (n, m) how much each counts; 0 where it is not known.
+        rows: (m,) y in pixels, increasing.
+
+    Returns:
+        (3,) coefficients for :func:`moved`; zeros without lines.
+    """
+    if not len(before):
+        return np.zeros(3)
+    terms = _terms(before, rows)
+    weighted = terms * weight[..., None]
+    normal = np.einsum("nmi,nmj->ij", weighted, terms)
+    prior = _STIFFNESS * max(float(weight.sum()) / len(before), 1e-9) * np.diag([0.05, 0.05, 1.0])
+    return np.asarray(np.linalg.solve(normal + prior, np.einsum("nmi,nm->i", weighted, after - before)))
+
+
+def moved(x: NDArray[np.float64], rows: NDArray[np.float64], motion: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Move lines, x (..., m) at rows (m,), by what :func:`road_motion` gave."""
+    return np.asarray(x + _terms(x, rows) @ motion)
+
+
+def _terms(x: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    slope = np.gradient(x, rows, axis=-1) if len(rows) > 1 else np.zeros_like(x)
+    return np.stack([np.ones_like(x), np.broadcast_to(rows / max(float(rows[-1]), 1.0), x.shape), slope], axis=-1)
