@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rtseg.evaluation.culane import match_lanes
 from rtseg.evaluation.lanes import LanePipeline
+from rtseg.evaluation.temporal import carried_lanes
 from rtseg.frame import Frame
 from rtseg.render import Drive, RenderedRoad
 from rtseg.results import Lanes
@@ -43,6 +44,7 @@ class DriveScore:
         flickers: frames in which a line in sight was lost that was found before and up to 5 frames later.
         jitter: sum over `jitters` of how far, in pixels, a lane moved against its line from one frame to the next.
         jitters: how many such steps.
+        carried: lanes given that have no pixel in the mask: they were not seen but carried on.
     """
 
     frames: int = 0
@@ -54,6 +56,7 @@ class DriveScore:
     flickers: int = 0
     jitter: float = 0.0
     jitters: int = 0
+    carried: int = 0
 
     def __add__(self, other: DriveScore) -> DriveScore:
         return DriveScore(*(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True)))
@@ -104,7 +107,16 @@ class DriveLog:
         self._error = errors
         wrong = int((matches < 0).sum())
         self.score += DriveScore(
-            1, len(visible), len(found), wrong, int(wrong > 0), int(switches), 0, sum(steps), len(steps)
+            1,
+            len(visible),
+            len(found),
+            wrong,
+            int(wrong > 0),
+            int(switches),
+            0,
+            sum(steps),
+            len(steps),
+            carried_lanes(lanes),
         )
         self.score = replace(self.score, flickers=len(self._flickered))
 

@@ -11,15 +11,22 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
+from rtseg.evaluation.lane_budget import drive_budget, lane_budget
+from rtseg.evaluation.lane_confidence import FIRST_SEED as CALIBRATION_SEED
 from rtseg.evaluation.lane_drives import FIRST_SEED, DriveScore, rendered_drives, score_drives
-from rtseg.evaluation.lanes import LaneEvaluation, evaluate_lanes
+from rtseg.evaluation.lanes import LaneEvaluation, evaluate_lanes, rendered_samples, tusimple_samples
 from rtseg.evaluation.pages import markdown_table, save_pictures, save_plot, write_page
 from rtseg.evaluation.plots import plot_bars
 from rtseg.evaluation.reliability import plot_precision_recall, plot_reliability
 from rtseg.evaluation.temporal import TemporalLog, TemporalScore
+from rtseg.frame import Frame
 from rtseg.media import open_frames
+from rtseg.media.tusimple import read_labels
 from rtseg.results import Lanes
 from rtseg.runtime import Pipeline, load
+from rtseg.runtime.lane_interpreter import LaneInterpreter, lane_settings
 
 _TILES = 6
 
@@ -64,11 +71,29 @@ _INTRODUCTION = (
     "by more than half. Rendered frames are of seeds that no training draws; every weather, worn paint, cities and "
     "mountain roads are among them."
 )
+_CONFIDENCE = (
+    "Lanes in ten bins of confidence, and the share of each that is right; on the dotted line the two agree. The error "
+    "is the mean distance from it, weighted by lanes: with a dozen lanes it says little. The calibration in the card "
+    f"was fitted on other frames, tusimple_train and rendered seeds from {CALIBRATION_SEED} on, by "
+    "`python -m rtseg.evaluation.lane_confidence --model lanes-lite --data ../shared/data/lanes/tusimple_train`, which "
+    "does the same for any other lane model. Lines that claim less than {} are not shown in a single picture."
+)
+_BUDGET = (
+    "Truth in the place of one stage after the other. First the network's maps, read ever better: the fit gives the "
+    "true x in the rows of a line; fragments are joined that lie on one true line; pixels of the network's lines get "
+    "the colour of the true line they lie on; what matches no line is left out. What is then missing, the network did "
+    "not see. Then our stages on true input: maps of a network that knows the truth, at its resolution; the same "
+    "strokes painted at the picture's size."
+)
+_BUDGET_OVER_TIME = (
+    "The same over time, on the drives below: with tracking and, each frame taken as the first, without; carried is "
+    "the share of lanes that were not found in their frame but carried on from those before."
+)
 _DRIVES = (
     "The same roads in six conditions, ten frames a second, against their truth. A switch is a line that goes on under "
     "another id while in sight; a flicker is a frame in which a line is lost that was found before and within five "
     "frames after; jitter is how far a lane moves against its line from one frame to the next; a wrong lane matches no "
-    "line."
+    "line. Carried lanes have no pixel in the mask; they end after a quarter of a second."
 )
 _VIDEOS = (
     "Real highways without truth, so what is counted is steadiness: switches where a line goes on at its place under "
@@ -110,15 +135,23 @@ def _model_part(
         save_plot(out / "figures" / f"{name}_{kind}.svg", svg)
     parts += ["### Conditions", _conditions_table(conditions)]
     parts.append(f"![F1 by condition](figures/{name}_conditions.svg)")
-    error = ", ".join(f"{one.reliability.expected_error:.3f} on {one.label}" for one in every)
     parts += [
         "### Does the confidence mean anything?",
-        f"Lanes in ten bins of confidence, and the share of each that is right; on the dotted line the two agree. "
-        f"Mean distance from it, weighted by lanes: {error}.",
+        _CONFIDENCE.format(lane_settings(pipeline.card)[1].show),
+        _reliability_table(pipeline, data, rendered),
         f"![Share of right lanes against confidence](figures/{name}_reliability.svg)",
         f"![Precision against recall](figures/{name}_precision.svg)",
     ]
-    roads = rendered_drives(range(FIRST_SEED, FIRST_SEED + drives), seconds)
+    seeds = range(FIRST_SEED, FIRST_SEED + drives)
+    roads = rendered_drives(seeds, seconds)
+    parts += ["### Which stage loses what", _BUDGET]
+    for label, samples in [
+        *((folder.resolve().name, tusimple_samples(read_labels(folder))) for folder in data),
+        (painted.label, rendered_samples(rendered)),
+    ]:
+        _tell(f"budget of {label}")
+        parts.append(_frames_table(list(lane_budget(pipeline, samples).values()), label))
+    parts += [_BUDGET_OVER_TIME, _drives_table(drive_budget(pipeline, rendered_drives(seeds, seconds)), "maps", False)]
     parts += ["### Drives with truth", _DRIVES, _drives_table(score_drives(pipeline, roads, _tell))]
     if videos is not None:
         parts += ["### Videos without truth", _VIDEOS, _videos_table(pipeline, videos, video_frames)]
@@ -135,8 +168,43 @@ def _percent(*values: float) -> list[str]:
     return [f"{100 * value:.1f}" for value in values]
 
 
-def _frames_table(sets: Sequence[LaneEvaluation]) -> str:
-    header = ("set", "frames", "accuracy %", "FP %", "FN %", "F1 %", "precision %", "recall %")
+def _reliability_table(pipeline: Pipeline, data: Sequence[Path], rendered: int) -> str:
+    """What all lines claim, also those too doubtful to be shown, without the card's calibration and with it."""
+    card = pipeline.card
+    decoder = {**card.grouping.parameters.get("decoder", {}), "min_confidence": 0.0}
+    found: list[list[LaneEvaluation]] = []
+    for calibration in (None, decoder.get("calibration")):
+        parameters = {"decoder": {**decoder, "calibration": calibration}, "tracker": {"show": 0.0}}
+        grouping = card.grouping.model_copy(update={"parameters": parameters})
+        reading = _Reinterpreted(pipeline, LaneInterpreter(card.model_copy(update={"grouping": grouping})))
+        sets = [evaluate_lanes(reading, "tusimple", folder, progress=False) for folder in data]
+        found.append([*sets, evaluate_lanes(reading, "rendered", frames=rendered, progress=False)])
+    rows = []
+    for before, after in zip(*found, strict=True):
+        one = before.reliability
+        rows.append(
+            [before.label, str(one.right.size), *_percent(float(np.mean(one.right)) if one.right.size else 0.0)]
+        )
+        rows[-1] += [f"{each.reliability.expected_error:.3f}" for each in (before, after)]
+    return markdown_table(("set", "lines", "right %", "error before", "error calibrated"), rows)
+
+
+class _Reinterpreted:
+    """A pipeline whose maps another interpreter reads."""
+
+    def __init__(self, pipeline: Pipeline, interpreter: LaneInterpreter) -> None:
+        self._pipeline, self._interpreter = pipeline, interpreter
+
+    def __call__(self, frame: Frame) -> Lanes:
+        maps, clock = self._pipeline.head_maps(frame)
+        return self._interpreter(maps, frame, clock)
+
+    def reset(self) -> None:
+        self._interpreter.reset()
+
+
+def _frames_table(sets: Sequence[LaneEvaluation], title: str = "set") -> str:
+    header = (title, "frames", "accuracy %", "FP %", "FN %", "F1 %", "precision %", "recall %")
     return markdown_table(header, [[one.label, str(len(one.images)), *_scores(one)] for one in sets])
 
 
@@ -167,17 +235,17 @@ def _conditions_plot(conditions: dict[str, dict[str, LaneEvaluation]]) -> str:
     return plot_bars(bars, "", "per cent", [value for value, _ in shown])
 
 
-def _drives_table(scores: dict[str, DriveScore]) -> str:
-    header = ("condition", "frames", "recall %", "wrong lanes a frame", "frames with one %", "switches", "flicker %",
-              "jitter px")  # fmt: skip
-    rows = []
-    for name, one in [*scores.items(), ("all", sum(scores.values(), start=DriveScore()))]:
+def _drives_table(scores: dict[str, DriveScore], title: str = "condition", together: bool = True) -> str:
+    header = (title, "frames", "recall %", "wrong lanes a frame", "frames with one %", "switches", "flicker %",
+              "jitter px", "carried %")  # fmt: skip
+    rows, every = [], [("all", sum(scores.values(), start=DriveScore()))] if together else []
+    for name, one in [*scores.items(), *every]:
         shares = _percent(one.wrong_frames / max(one.frames, 1), one.flickers / max(one.frames, 1))
         wrong = f"{one.wrong / max(one.frames, 1):.2f}"
         recall = f"{100 * one.recall:.1f}"
-        rows.append(
-            [name, str(one.frames), recall, wrong, shares[0], str(one.switches), shares[1], f"{one.mean_jitter:.2f}"]
-        )
+        carried = f"{100 * one.carried / max(one.found + one.wrong, 1):.1f}"
+        rows.append([name, str(one.frames), recall, wrong, shares[0], str(one.switches), shares[1],
+                     f"{one.mean_jitter:.2f}", carried])  # fmt: skip
     return markdown_table(header, rows)
 
 
@@ -187,10 +255,10 @@ def _videos_table(pipeline: Pipeline, folder: Path, most: int | None) -> str:
         _tell(path.name)
         one = video_score(pipeline, path, most)
         lanes = f"{one.lanes / max(one.frames, 1):.2f}"
-        rows.append(
-            [path.stem, str(one.frames), lanes, str(one.id_switches), *_percent(one.flicker), f"{one.jitter:.2f}"]
-        )
-    return markdown_table(("video", "frames", "lanes a frame", "switches", "flicker %", "jitter px"), rows)
+        carried = f"{100 * one.carried / max(one.lanes, 1):.1f}"
+        rows.append([path.stem, str(one.frames), lanes, str(one.id_switches), *_percent(one.flicker),
+                     f"{one.jitter:.2f}", carried])  # fmt: skip
+    return markdown_table(("video", "frames", "lanes a frame", "switches", "flicker %", "jitter px", "carried %"), rows)
 
 
 def video_score(pipeline: Pipeline, path: Path, most: int | None = None) -> TemporalScore:

@@ -27,6 +27,7 @@ class TemporalScore:
         flicker_frames: frames in which a line was missing that was there before and after (up to 5 frames).
         jitter: median over lanes and frames of how far, in pixels, a line lies from the middle of its places in the
             frames before and after; steady motion does not count.
+        carried: how many of the lanes were not seen in their frame but carried on from those before.
     """
 
     frames: int
@@ -34,11 +35,17 @@ class TemporalScore:
     id_switches: int
     flicker_frames: int
     jitter: float
+    carried: int = 0
 
     @property
     def flicker(self) -> float:
         """Share of frames that flicker."""
         return self.flicker_frames / self.frames if self.frames else 0.0
+
+
+def carried_lanes(lanes: Lanes) -> int:
+    """How many lanes have no pixel in the mask: the tracker carried them on, for they were not seen."""
+    return int(np.count_nonzero(~np.isin(lanes.ids, np.flatnonzero(np.bincount(lanes.mask.ravel(), minlength=256)))))
 
 
 class TemporalLog:
@@ -48,6 +55,7 @@ class TemporalLog:
         self._frames = 0
         self._lanes = 0
         self._switches = 0
+        self._carried = 0
         self._flickers: set[int] = set()
         self._jitter: list[float] = []
         # id -> (frame, x at the rows) of where each lane was last seen
@@ -80,11 +88,12 @@ class TemporalLog:
         self._recent.append(current)
         self._frames += 1
         self._lanes += len(current)
+        self._carried += carried_lanes(lanes)
 
     def score(self) -> TemporalScore:
         """The estimates so far."""
         jitter = float(np.median(self._jitter)) if self._jitter else 0.0
-        return TemporalScore(self._frames, self._lanes, self._switches, len(self._flickers), jitter)
+        return TemporalScore(self._frames, self._lanes, self._switches, len(self._flickers), jitter, self._carried)
 
     def _count_switches(
         self, current: dict[int, NDArray[np.float64]], remembered: dict[int, NDArray[np.float64]], near: float

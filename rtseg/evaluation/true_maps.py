@@ -14,10 +14,14 @@ from rtseg.grouping.cascade import FOUR_NEIGHBOURS
 from rtseg.media.instance_labels import IGNORED_CLASS, InstanceTruth
 from rtseg.ops import region_statistics
 from rtseg.runtime.card import ModelCard, ModelOutput
+from rtseg.training.targets import draw_ids, nearest_lanes
 
 HeadMaps = dict[str, NDArray[np.float32]]
 _OUTPUTS = {"semantic": ("semantic",), "affinity": ("affinity", "embedding", "colors", "centers")}
 _LOGIT = 10.0  # certain enough for every softmax
+_NEAR_STROKE, _FAR_STROKE = 4.0, 2.5  # input pixels, as lane networks are trained (rtseg.training.config)
+_FINE = 2  # painted pixels a pixel of the input, for shares of cells
+_LINE_BIAS = 1.0
 _REACH = 256.0  # input pixels within which colours differ (L2C, section V-B)
 
 
@@ -64,6 +68,40 @@ def true_maps(card: ModelCard, truth: InstanceTruth, heads: Sequence[str], class
             f"{', '.join(output.name for output in card.outputs)}"
         )
     return made
+
+
+def true_lane_maps(card: ModelCard, lines: Sequence[NDArray[np.float32]], size: tuple[int, int]) -> HeadMaps:
+    """Make the output of a lane network that knows the lines, at the resolution that it has.
+
+    The share of each cell that a line's stroke covers is the probability that a perfect network would give for its
+    colour; lines thinner than a cell must still win over the background, so the logits are a nat higher.
+
+    Args:
+        card: of the network.
+        lines: polylines (k, 2) of (x, y) in pixels; those nearest to the camera get a colour each.
+        size: (H, W) of the picture they are in.
+
+    Returns:
+        The output by name, (1, C, h, w) float32.
+    """
+    output, (rows, columns) = card.outputs[0], (card.input.height, card.input.width)
+    height, width = rows // output.stride, columns // output.stride
+    fine = true_lane_colours(card, lines, size, (_FINE * rows, _FINE * columns))
+    cells = fine.reshape(height, _FINE * output.stride, width, _FINE * output.stride)
+    share = np.stack([(cells == colour).mean(axis=(1, 3)) for colour in range(1, output.channels)])
+    certain = np.clip(share, 1e-4, 1 - 1e-4)
+    logits = np.concatenate([np.zeros((1, height, width)), np.log(certain / (1 - certain)) + _LINE_BIAS])
+    return {output.name: np.ascontiguousarray(logits, dtype=np.float32)[None]}
+
+
+def true_lane_colours(
+    card: ModelCard, lines: Sequence[NDArray[np.float32]], size: tuple[int, int], target: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """Paint the lines of a picture of `size` with strokes as networks learn them, a colour each, at (H, W) `target`."""
+    chosen, _ = nearest_lanes([line for line in lines if len(line) > 1], size, card.outputs[0].channels - 1)
+    scale = target[1] / card.input.width
+    factors = target[1] / size[1], target[0] / size[0]
+    return draw_ids(chosen, target, _NEAR_STROKE * scale, _FAR_STROKE * scale, factors)
 
 
 def _sampled(labels: NDArray[np.integer], size: tuple[int, int]) -> NDArray[np.int32]:

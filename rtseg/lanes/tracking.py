@@ -182,8 +182,9 @@ class LaneTracker:
         near = (rows / rows[-1]) ** 2
         # Where one of the two had to be drawn out it tells nothing.
         weight = [np.where(np.minimum(t.weight, w) >= near, near, 0.0) for t, (_, w) in pairs]
-        before, after = [t.x for t, _ in pairs], [x for _, (x, _) in pairs]
-        return road_motion(*(np.array(part).reshape(-1, len(rows)) for part in (before, after, weight)), rows)
+        parts = [t.x for t, _ in pairs], [x for _, (x, _) in pairs], weight
+        before, after, weights = (np.array(part).reshape(-1, len(rows)) for part in parts)
+        return road_motion(before, after, weights, rows)
 
     def _shown(self, rows: NDArray[np.float64], height: int, width: int, elapsed: float) -> TrackedLanes:
         carry = max(self._settings.carry, 1.5 * elapsed) if self._settings.carry else 0.0
