@@ -125,8 +125,7 @@ def lanes(
 
     settings = TeacherSettings(every=every, confidence=confidence)
     with _progress() as progress, open_frames(source, topic) as frames:
-        teacher, mirrored = load(model), load(model)
-        summary = label_lanes(frames, teacher, mirrored, out, settings, lambda done, of: progress("frames", done, of))
+        summary = label_lanes(frames, load(model), out, settings, lambda done, of: progress("frames", done, of))
     for reason, number in (summary.left_out + summary.ignored).most_common():
         console.print(f"{number} {reason}", highlight=False)
     console.print(

@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from itertools import count
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,12 @@ from numpy.typing import NDArray
 
 from rtseg.errors import MediaError, WeakSupervisionError
 from rtseg.frame import Frame
+from rtseg.lanes import DetectedLanes, LaneDecoder, LaneTracker
 from rtseg.media import FrameSource
 from rtseg.media.images import write_image
 from rtseg.results import Lanes
 from rtseg.runtime import Pipeline
+from rtseg.runtime.lane_interpreter import lane_settings, shown_lanes
 
 LABELS = "labels.json"
 SHEET = "sheet.jpg"
@@ -73,8 +74,7 @@ class TeacherSummary:
 
 def label_lanes(
     source: FrameSource,
-    teacher: Pipeline,
-    mirrored: Pipeline,
+    pipeline: Pipeline,
     out: Path,
     settings: TeacherSettings | None = None,
     advance: Callable[[int, int], None] | None = None,
@@ -83,8 +83,7 @@ def label_lanes(
 
     Args:
         source: frames in the order in which they were taken.
-        teacher: a lane pipeline that follows lines through the frames.
-        mirrored: the same model again, for mirror images.
+        pipeline: of a lane model.
         out: folder to write; it must not hold labels.
         settings: which lines are trusted.
         advance: told after each frame how many were read, and of how many (0 where that is not known).
@@ -97,17 +96,16 @@ def label_lanes(
         MediaError: a file cannot be written.
     """
     settings = settings or TeacherSettings()
-    if teacher.card.task != "lanes":
-        raise WeakSupervisionError(f"expected a lane model as teacher, got {teacher.card.name} for {teacher.card.task}")
+    card = pipeline.card
+    if card.task != "lanes":
+        raise WeakSupervisionError(f"expected a lane model as teacher, got {card.name} for {card.task}")
     if (out / LABELS).exists():
         raise WeakSupervisionError(f"expected a folder without labels, {out} holds {LABELS}; name another")
-    summary = TeacherSummary()
+    teacher, summary = _Teacher(pipeline), TeacherSummary()
     around: deque[tuple[Frame, Lanes]] = deque(maxlen=2 * settings.window + 1)
     next_label, labels, shown = settings.window, [], []
-    for index, frame in zip(count(), source, strict=False):
-        lanes = teacher(frame)
-        assert isinstance(lanes, Lanes)
-        around.append((frame, lanes))
+    for index, frame in enumerate(source):
+        around.append((frame, teacher.follow(frame)))
         summary.frames += 1
         if advance:
             advance(summary.frames, source.count or 0)
@@ -116,7 +114,7 @@ def label_lanes(
             continue
         next_label = middle + settings.every
         frame, lanes = around[settings.window]
-        doubts = _doubts(frame, [entry for _, entry in around], mirrored, settings)
+        doubts = _doubts(frame, [entry for _, entry in around], teacher, settings)
         summary.ignored.update(doubt for doubt in doubts if doubt)
         if not len(lanes) or all(doubts):
             summary.left_out["no line that is trusted"] += 1
@@ -131,7 +129,7 @@ def label_lanes(
             shown = shown[::2]
     if not labels:
         raise WeakSupervisionError(
-            f"expected lines of {source.name} that {teacher.card.name} is sure of, in its mirror image and in "
+            f"expected lines of {source.name} that {card.name} is sure of, in its mirror image and in "
             f"{2 * settings.window + 1} frames on end, found none in {summary.frames} frames; is it a drive?"
         )
     summary.left_out.update({f"could not be read: {why}": number for why, number in source.skipped.items()})
@@ -142,14 +140,33 @@ def label_lanes(
     return summary
 
 
-def _doubts(frame: Frame, around: list[Lanes], mirrored: Pipeline, settings: TeacherSettings) -> list[str]:
+class _Teacher:
+    """The model without what a driver is spared: every line that is found in a frame, none that is only carried on."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._output = pipeline.card.outputs[0].name
+        decoding, tracking = lane_settings(pipeline.card)
+        self._decoder = LaneDecoder(decoding)
+        self._tracker = LaneTracker(replace(tracking, show=0.0, carry=0.0))
+
+    def find(self, frame: Frame) -> DetectedLanes:
+        maps, _ = self._pipeline.head_maps(frame)
+        return self._decoder(maps[self._output][0], frame.size)
+
+    def follow(self, frame: Frame) -> Lanes:
+        detected = self.find(frame)
+        return shown_lanes(detected, self._tracker.update(detected, frame.stamp), frame, {})
+
+
+def _doubts(frame: Frame, around: list[Lanes], teacher: _Teacher, settings: TeacherSettings) -> list[str]:
     """Why each line of the middle frame is not trusted, "" where it is."""
     height, width = frame.image.shape[:2]
     rows = np.linspace(0, height - 1, _ROWS)
     lanes, first, last = around[settings.window], around[0], around[-1]
-    mirrored.reset()
-    twins = mirrored(Frame(np.ascontiguousarray(frame.image[:, ::-1])))
-    assert isinstance(twins, Lanes)
+    found = teacher.find(Frame(np.ascontiguousarray(frame.image[:, ::-1])))
+    numbers = np.arange(1, 1 + len(found.polylines), dtype=np.int32)
+    twins = Lanes(found.mask, numbers, found.confidence, found.polylines)
     x = lanes.sample(rows)
     twin_x = width - 1 - twins.sample(rows)
     step, limit = rows[1] - rows[0], settings.distance * width

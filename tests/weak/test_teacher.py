@@ -40,19 +40,18 @@ def drive() -> Drive:
 
 
 @pytest.fixture
-def models() -> Iterator[tuple[Pipeline, Pipeline]]:
-    pair = rtseg.load("lanes-lite", threads=1), rtseg.load("lanes-lite", threads=1)
-    yield pair
-    for pipeline in pair:
-        pipeline.close()
+def model() -> Iterator[Pipeline]:
+    pipeline = rtseg.load("lanes-lite", threads=1)
+    yield pipeline
+    pipeline.close()
 
 
-def test_trusted_lines_are_lines_of_the_road(drive: Drive, models: tuple[Pipeline, Pipeline], tmp_path: Path) -> None:
+def test_trusted_lines_are_lines_of_the_road(drive: Drive, model: Pipeline, tmp_path: Path) -> None:
     roads = list(drive)
     told: list[tuple[int, int]] = []
     settings = TeacherSettings(every=3, window=2)
     source = Pictures([road.image for road in roads])
-    summary = label_lanes(source, *models, tmp_path, settings, lambda done, of: told.append((done, of)))
+    summary = label_lanes(source, model, tmp_path, settings, lambda done, of: told.append((done, of)))
     labels = read_labels(tmp_path)
     assert summary.frames == len(roads) == len(told)
     assert told[-1] == (len(roads), len(roads))
@@ -70,45 +69,41 @@ def test_trusted_lines_are_lines_of_the_road(drive: Drive, models: tuple[Pipelin
     assert len(np.unique(ids.numpy())) >= 3
 
 
-def test_pictures_that_have_nothing_to_do_with_each_other_are_not_trusted(
-    models: tuple[Pipeline, Pipeline], tmp_path: Path
-) -> None:
+def test_pictures_that_have_nothing_to_do_with_each_other_are_not_trusted(model: Pipeline, tmp_path: Path) -> None:
     images = [next(iter(Drive(seed, seconds=0.1, fps=10, size=SIZE))).image for seed in range(6)]
     shifted = [np.roll(image, 60 * (i % 3), axis=1) for i, image in enumerate(images)]
     with pytest.raises(WeakSupervisionError, match="found none in 6 frames"):
-        label_lanes(Pictures(shifted), *models, tmp_path, TeacherSettings(every=1, window=2))
+        label_lanes(Pictures(shifted), model, tmp_path, TeacherSettings(every=1, window=2))
     assert not (tmp_path / "labels.json").exists()
 
 
-def test_what_the_teacher_is_not_sure_of_is_ignored(
-    drive: Drive, models: tuple[Pipeline, Pipeline], tmp_path: Path
-) -> None:
+def test_what_the_teacher_is_not_sure_of_is_ignored(drive: Drive, model: Pipeline, tmp_path: Path) -> None:
     images = [next(iter(drive)).image] * 5
-    found = models[0](images[0]).confidence
+    found = model(images[0]).confidence
     between = float(np.sort(found)[:2].mean())
     settings = TeacherSettings(every=1, window=1, confidence=between)
-    summary = label_lanes(Pictures(images), *models, tmp_path, settings)
+    summary = label_lanes(Pictures(images), model, tmp_path, settings)
     assert summary.ignored["not sure"] == 3
     assert all(len(label.ignored) >= 1 and len(label.lanes) < len(found) for label in read_labels(tmp_path))
 
 
-def test_too_few_frames_black_ones_and_none(models: tuple[Pipeline, Pipeline], tmp_path: Path) -> None:
+def test_too_few_frames_black_ones_and_none(model: Pipeline, tmp_path: Path) -> None:
     black = np.zeros((*SIZE, 3), np.uint8)
     for images in ([], [black], [black] * 9):
         with pytest.raises(WeakSupervisionError, match="is it a drive"):
-            label_lanes(Pictures(images), *models, tmp_path)
+            label_lanes(Pictures(images), model, tmp_path)
 
 
-def test_bad_settings_and_folders_are_refused(models: tuple[Pipeline, Pipeline], tmp_path: Path) -> None:
+def test_bad_settings_and_folders_are_refused(model: Pipeline, tmp_path: Path) -> None:
     for wrong in ({"every": 0}, {"window": 0}, {"distance": -0.1}, {"confidence": float("nan")}):
         with pytest.raises(WeakSupervisionError, match=next(iter(wrong))):
             TeacherSettings(**wrong)  # type: ignore[arg-type]
     (tmp_path / "labels.json").touch()
     with pytest.raises(WeakSupervisionError, match="holds labels"):
-        label_lanes(Pictures([]), *models, tmp_path)
+        label_lanes(Pictures([]), model, tmp_path)
     other = rtseg.load("instances-lite", threads=1)
     with pytest.raises(WeakSupervisionError, match="lane model"):
-        label_lanes(Pictures([]), other, models[1], tmp_path)
+        label_lanes(Pictures([]), other, tmp_path)
     other.close()
 
 
