@@ -73,7 +73,9 @@ _INTRODUCTION = (
 )
 _CONFIDENCE = (
     "Lanes in ten bins of confidence, and the share of each that is right; on the dotted line the two agree. The error "
-    "is the mean distance from it, weighted by lanes: with a dozen lanes it says little. The calibration in the card "
+    "is the mean distance from it, weighted by lanes; what it would be by chance (5th to 95th percentile), were the "
+    "confidence honest, says what that means of so few. The Brier score is the mean square of what the confidence "
+    "lacks of 1 for right lines and of 0 for wrong ones. The calibration in the card "
     f"was fitted on other frames, tusimple_train and rendered seeds from {CALIBRATION_SEED} on, by "
     "`python -m rtseg.evaluation.lane_confidence --model lanes-lite --data ../shared/data/lanes/tusimple_train`, which "
     "does the same for any other lane model. Lines that claim less than {} are not shown in a single picture."
@@ -185,8 +187,12 @@ def _reliability_table(pipeline: Pipeline, data: Sequence[Path], rendered: int) 
         rows.append(
             [before.label, str(one.right.size), *_percent(float(np.mean(one.right)) if one.right.size else 0.0)]
         )
-        rows[-1] += [f"{each.reliability.expected_error:.3f}" for each in (before, after)]
-    return markdown_table(("set", "lines", "right %", "error before", "error calibrated"), rows)
+        for each in (before.reliability, after.reliability):
+            rows[-1] += [f"{each.expected_error:.3f}", f"{each.brier:.3f}"]
+        rows[-1].append("{:.3f} to {:.3f}".format(*after.reliability.honest_error()))
+    header = ("set", "lines", "right %", "error before", "Brier before", "error calibrated", "Brier calibrated",
+              "error by chance")  # fmt: skip
+    return markdown_table(header, rows)
 
 
 class _Reinterpreted:

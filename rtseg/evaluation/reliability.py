@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,23 @@ class Reliability:
         mean, share, counts = self.bins()
         known = counts > 0
         return float(np.average(np.abs(mean - share)[known], weights=counts[known])) if known.any() else float("nan")
+
+    @property
+    def brier(self) -> float:
+        """Mean square of confidence minus right (1) or wrong (0); small is sure and right. NaN without detections."""
+        return float(np.mean((self.confidence - self.right) ** 2)) if self.right.size else float("nan")
+
+    def honest_error(self, draws: int = 300) -> tuple[float, float]:
+        """What `expected_error` would be by chance, were the confidence honest: its 5th and 95th percentile.
+
+        Of few detections the share that is right differs from the confidence even where that is the true probability.
+        """
+        rng = np.random.default_rng(0)
+        drawn = [
+            replace(self, right=rng.random(self.right.size) < self.confidence).expected_error for _ in range(draws)
+        ]
+        low, high = np.percentile(drawn, [5, 95]) if self.right.size else (float("nan"), float("nan"))
+        return float(low), float(high)
 
     def precision_recall(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Recall and precision of what is at least as confident as each detection, from the most confident on."""

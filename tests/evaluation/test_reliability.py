@@ -17,6 +17,22 @@ def test_honest_confidence_has_no_error():
     assert boastful.expected_error == pytest.approx(2 / 3 - 1 / 2, abs=0.01)
 
 
+def test_chance_explains_an_honest_confidence_and_no_boastful_one():
+    rng = np.random.default_rng(3)
+    confidence = rng.random(400)
+    inside = 0
+    for _ in range(20):
+        honest = Reliability(confidence, rng.random(confidence.size) < confidence, confidence.size)
+        low, high = honest.honest_error(100)
+        inside += low <= honest.expected_error <= high
+    assert inside >= 14
+    boastful = Reliability(np.sqrt(confidence), honest.right, confidence.size)
+    assert boastful.expected_error > boastful.honest_error(100)[1]
+    assert boastful.brier > honest.brier
+    few = Reliability(confidence[:12], honest.right[:12], 12)
+    assert few.honest_error()[1] > high, "of few lines nothing can be said"
+
+
 def test_bins():
     one = Reliability(np.array([0.0, 0.05, 0.95, 1.0]), np.array([False, True, True, True]), 5)
     mean, share, counts = one.bins()
@@ -36,7 +52,7 @@ def test_precision_falls_as_mistakes_come_in():
 
 def test_nothing_found():
     none = Reliability(np.zeros(0), np.zeros(0, np.bool_), 3)
-    assert np.isnan(none.expected_error)
+    assert np.isnan([none.expected_error, none.brier, *none.honest_error()]).all()
     assert len(none.precision_recall()[0]) == 0
     assert plot_reliability({}) == ""
     for plot in (plot_reliability, plot_precision_recall):
