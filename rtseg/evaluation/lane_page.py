@@ -139,7 +139,7 @@ def _model_part(
     parts.append(f"![F1 by condition](figures/{name}_conditions.svg)")
     parts += [
         "### Does the confidence mean anything?",
-        _CONFIDENCE.format(lane_settings(pipeline.card)[1].show),
+        _CONFIDENCE.format(0.5 * lane_settings(pipeline.card)[1].show),
         _reliability_table(pipeline, data, rendered),
         f"![Share of right lanes against confidence](figures/{name}_reliability.svg)",
         f"![Precision against recall](figures/{name}_precision.svg)",

@@ -18,6 +18,7 @@ _UNSTAMPED = 1 / 30  # seconds that pass between frames whose stamps do not say
 _BEYOND = 0.15  # weight of a row to which a line had to be drawn out
 _MATURE = 10  # frames after which a line is established
 _PATIENCE = 0.25  # seconds in which belief follows the confidence
+_STAYING = 0.5  # of the belief that it takes to be shown is enough to stay
 _NEWCOMER = 0.5  # of its confidence is believed of a line that comes up
 _SAME = 0.015  # of the width: a carried line this near to one that was seen is that one
 _DOUBT = 0.3  # how much a line's youth, and rows that only one of two lines has, count beside their distance
@@ -35,8 +36,9 @@ class LaneTrackerSettings:
         speed: how much further for every second that it was not seen, as a share of the width.
         memory: seconds for which a line that is not seen keeps its id.
         reset_after: seconds without a frame after which all lines are forgotten.
-        show: belief from which on a line is shown; it then is until less than half of that is left. Belief follows the
-            line's confidence, a frame without the line counting as 0.
+        show: belief from which on a line is shown; it then is until less than half of that is left, and half is enough
+            in the first frame, when nothing speaks against it. Belief follows the line's confidence, a frame without
+            the line counting as 0.
         carry: seconds for which a shown line that is not seen is carried on, moving as those that are.
     """
 
@@ -106,8 +108,8 @@ class LaneTracker:
         ahead all of them meet. The assignment is the best one-to-one. A stamp that jumps back, as when a bag starts
         over, or an image of another size resets the tracker; after a long gap lines are forgotten but ids go on.
 
-        In the first frame a line is shown if its confidence is enough; one that comes up later must be surer or last a
-        few frames. A line that is shown and then not seen goes on for some tenths of a second.
+        In the first frame a line is shown if its confidence is enough; one that comes up later must be surer or last
+        for some frames. A line that is shown and then not seen goes on for some tenths of a second.
 
         Args:
             detected: the lanes of a frame.
@@ -156,7 +158,7 @@ class LaneTracker:
                 track.confidence = min(track.confidence, track.belief)
                 track.x = moved(track.x, rows, motion)
                 track.polyline = _inside(_moved_polyline(track.polyline, rows, motion), width)
-            track.shown = track.belief >= settings.show * (0.5 if track.shown else 1.0)
+            track.shown = track.belief >= settings.show * (_STAYING if track.shown or first else 1.0)
         return self._shown(rows, height, width, elapsed)
 
     def _match(self, lines: list[_Sampled], rows: NDArray[np.float64], width: int) -> NDArray[np.int64]:

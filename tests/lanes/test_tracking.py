@@ -176,7 +176,7 @@ def test_decoded_lines_keep_their_ids_through_noise() -> None:
 
 
 def test_of_a_single_picture_the_sure_lines_are_shown() -> None:
-    found = unsure(0.9, 0.2, 0.4)
+    found = unsure(0.9, 0.1, 0.2)
     lanes = LaneTracker().update(found, 0)
     assert lanes.numbers.tolist() == [1, 3]
     np.testing.assert_array_equal(lanes.confidence, found.confidence[[0, 2]])

@@ -30,7 +30,7 @@ def interpret(interpreter: LaneInterpreter, logits: np.ndarray, i: int):
 
 
 def test_doubtful_lines_are_in_neither_mask_nor_lines(tmp_path):
-    interpreter = LaneInterpreter(card(tmp_path, tracker={"show": 0.6}))
+    interpreter = LaneInterpreter(card(tmp_path, tracker={"show": 1.2}))
     logits = lane_logits([line(-300, end=330), line(330), line(900)])
     lanes = interpret(interpreter, logits, 0)
     assert len(lanes) == 2
