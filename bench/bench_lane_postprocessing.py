@@ -97,8 +97,8 @@ def test_track(benchmark: BenchmarkFixture) -> None:
     tracker, found = LaneTracker(), LaneDecoder()(logits(), SIZE)
     tracker.update(found, 0)
     benchmark.group = "4 lanes"
-    ids = benchmark.pedantic(tracker.update, (found, 1), **ROUNDS)
-    assert ids.tolist() == [1, 2, 3, 4]
+    lanes = benchmark.pedantic(tracker.update, (found, 1), **ROUNDS)
+    assert lanes.ids.tolist() == [1, 2, 3, 4]
 
 
 def test_preprocess_decode_and_track(benchmark: BenchmarkFixture) -> None:
