@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -62,6 +62,20 @@ def lane_budget(pipeline: Pipeline, samples: Iterable[LaneSample]) -> dict[str, 
                 kept = np.flatnonzero(rows[name][-1].right)
                 rows[STAGES[4]].append(score_lanes(sample, _only(lanes, kept)))
     return {name: LaneEvaluation("budget", tuple(images), name) for name, images in rows.items()}
+
+
+def losses(budget: Mapping[str, LaneEvaluation]) -> dict[str, float]:
+    """What each stage costs in points of F1, from what :func:`lane_budget` gave; below 0 where truth made it worse."""
+    f1 = [100 * budget[name].culane.f1 for name in STAGES]
+    steps = {
+        "where lines are put": f1[1] - f1[0],
+        "joining": f1[2] - f1[1],
+        "colours and components": f1[3] - f1[2],
+        "lines made up": f1[4] - f1[3],
+        "lines not seen": 100 - f1[4],
+    }
+    steps["decoding true maps"] = 100 - f1[5]
+    return steps
 
 
 def drive_budget(pipeline: Pipeline, drives: Iterable[tuple[str, Drive]]) -> dict[str, DriveScore]:

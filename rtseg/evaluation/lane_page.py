@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rtseg.evaluation.lane_budget import drive_budget, lane_budget
+from rtseg.evaluation.lane_budget import drive_budget, lane_budget, losses
 from rtseg.evaluation.lane_confidence import FIRST_SEED as CALIBRATION_SEED
 from rtseg.evaluation.lane_drives import FIRST_SEED, DriveScore, rendered_drives, score_drives
 from rtseg.evaluation.lanes import LaneEvaluation, evaluate_lanes, rendered_samples, tusimple_samples
@@ -29,6 +29,7 @@ from rtseg.runtime import Pipeline, load
 from rtseg.runtime.lane_interpreter import LaneInterpreter, lane_settings
 
 _TILES = 6
+_OURS = "decoding true maps"
 
 
 def write_lane_page(
@@ -152,7 +153,14 @@ def _model_part(
         (painted.label, rendered_samples(rendered)),
     ]:
         _tell(f"budget of {label}")
-        parts.append(_frames_table(list(lane_budget(pipeline, samples).values()), label))
+        budget = lane_budget(pipeline, samples)
+        costs = losses(budget)
+        parts.append(_frames_table(list(budget.values()), label))
+        parts.append(
+            f"In points of F1: {', '.join(f'{cost:.1f} {stage}' for stage, cost in costs.items() if stage != _OURS)}. "
+            f"Given true maps the decoder itself loses {costs[_OURS]:.1f}: the rest of what is lost where lines are "
+            "put comes from the network."
+        )
     parts += [_BUDGET_OVER_TIME, _drives_table(drive_budget(pipeline, rendered_drives(seeds, seconds)), "maps", False)]
     parts += ["### Drives with truth", _DRIVES, _drives_table(score_drives(pipeline, roads, _tell))]
     if videos is not None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rtseg.errors import ConfigError
-from rtseg.evaluation.lane_budget import STAGES, TRACKING, drive_budget, lane_budget, line_owners
+from rtseg.evaluation.lane_budget import STAGES, TRACKING, drive_budget, lane_budget, line_owners, losses
 from rtseg.evaluation.lane_confidence import calibrate_confidence, write_calibration
 from rtseg.evaluation.lanes import LaneSample, rendered_samples
 from rtseg.evaluation.true_maps import true_lane_maps
@@ -74,6 +74,10 @@ def test_what_was_spoilt_is_what_truth_mends(card, samples):
     assert made_up["true colours, joining and fit"].culane.false_positives >= len(samples) - 1
     assert made_up["and nothing made up"].culane.false_positives == 0
     assert made_up["true maps, all else ours"].culane.f1 > 0.9
+    costs = losses(made_up)
+    assert max(costs, key=costs.get) == "lines made up"
+    spent = sum(cost for stage, cost in costs.items() if stage != "decoding true maps")
+    assert spent == pytest.approx(100 - 100 * made_up["as it is"].culane.f1)
 
     def shifted(maps: np.ndarray) -> np.ndarray:
         return np.roll(maps, 1, axis=3)
