@@ -56,7 +56,7 @@ def pictures(tmp_path: Path) -> Path:
 
 def test_help_names_every_command() -> None:
     command = [sys.executable, "-m", "rtseg.cli", "--help"]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert answer.returncode == 0
     commands = ["demo", "run", "replay", "evaluate", "bench", "train", "export", "calibrate", "doctor", "compile"]
     assert [name for name in commands if name not in answer.stdout] == []

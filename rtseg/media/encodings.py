@@ -70,7 +70,7 @@ def decode_image(
     """Turn the fields of a ``sensor_msgs/Image`` into a BGR picture; arguments and errors as :func:`raw_image`.
 
     Returns:
-        (H, W, 3) uint8 BGR, C-contiguous. For ``bgr8`` without padding it is a view of `data`, read-only if `data` is.
+        (H, W, 3) uint8 BGR, C-contiguous. For ``bgr8`` without padding it is a read-only view of `data`.
     """
     return raw_image(encoding, height, width, step, data, is_bigendian).convert()
 
@@ -90,7 +90,7 @@ def raw_image(
         is_bigendian: byte order of 16-bit channels.
 
     Returns:
-        A view of `data`.
+        A read-only view of `data`, which it keeps alive.
 
     Raises:
         ImageError: less than 2x2 pixels, truncated data, a step that does not fit, or an unknown encoding.
@@ -110,6 +110,7 @@ def raw_image(
             "correct step, width or encoding in the driver"
         )
     pixels = _as_bytes(data)
+    pixels.flags.writeable = False  # the bytes are the message's, whoever draws on the picture
     if not step * (height - 1) + row <= pixels.size <= step * height:
         raise ImageError(
             f"expected {step * height} bytes for {width}x{height} {encoding} with step {step}, got {pixels.size}; "

@@ -136,7 +136,7 @@ class ResultBag:
 
     def _fit_camera(self, camera: Camera, frame: Frame) -> None:
         """Calibrations are kept for one image size; frames may come in another."""
-        height, width = frame.image.shape[:2]
+        height, width = frame.size
         if self._ground is None or (camera.width, camera.height) != (width, height):
             from rtseg.lanes import GroundPlane
 

@@ -94,7 +94,22 @@ def test_bgr8_is_not_copied() -> None:
     data = array("B", picture().tobytes())
     decoded = decode_image("bgr8", 24, 32, 96, data)
     assert np.shares_memory(decoded, np.frombuffer(data, np.uint8))
-    assert not decode_image("bgr8", 24, 32, 96, bytes(data)).flags.writeable
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, lambda data: array("B", data), np.frombuffer])
+@pytest.mark.parametrize("padding", [0, 5])
+def test_what_was_borrowed_cannot_be_written_to_and_lives_on(kind: Callable, padding: int) -> None:
+    rows = np.pad(picture().reshape(24, 96), ((0, 0), (0, padding)))
+    data = kind(bytearray(rows.tobytes())) if kind is not np.frombuffer else rows.reshape(-1).copy()
+    frame = Frame(raw_image("bgr8", 24, 32, 96 + padding, data))
+    assert isinstance(frame.pixels, RawImage)
+    assert not frame.pixels.rows.flags.writeable
+    assert frame.image.flags.writeable == bool(padding), "a copy is the caller's"
+    if isinstance(data, (bytearray, array)):
+        with pytest.raises(BufferError):
+            data.extend(b"more")  # would move the bytes
+    del data
+    assert np.array_equal(frame.image, picture())
 
 
 def test_last_rows_padding_may_be_missing() -> None:

@@ -19,7 +19,7 @@ def check(library: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         pytest.skip("libtsan is not installed beside g++")
     environment = os.environ | {"LD_PRELOAD": runtime.stdout.strip(), "PYTHONPATH": str(REPOSITORY)}
     command = [sys.executable, str(SHIM / "race_check.py"), str(library), *arguments]
-    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=900)
     if "FATAL: ThreadSanitizer" in finished.stderr:  # address space layouts that it does not know
         pytest.skip(f"ThreadSanitizer does not run here: {finished.stderr.splitlines()[0]}")
     return finished

@@ -44,10 +44,11 @@ def build(folder: Path, sources: Path = module.FOLDER, find_races: bool = False)
         objects.append(folder / f"{path.stem}-{digest[:16]}.o")
         extra = [] if not find_races else ["-fsanitize=thread"] if path == unit else ["-DSHIM_TSAN"]
         command = ["g++", *FLAGS, *extra, f"-I{SHIM}", f"-I{module.FOLDER}", "-c", str(path), "-o", str(objects[-1])]
-        subprocess.run(command, check=True)
+        subprocess.run(command, check=True, timeout=900)
     partial = library.with_suffix(".partial")
     link = ["-fsanitize=thread"] if find_races else []
-    subprocess.run(["g++", "-shared", "-pthread", *link, *map(str, objects), "-o", str(partial)], check=True)
+    command = ["g++", "-shared", "-pthread", *link, *map(str, objects), "-o", str(partial)]
+    subprocess.run(command, check=True, timeout=900)
     partial.rename(library)
     return library
 
