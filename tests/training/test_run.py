@@ -62,7 +62,9 @@ def road(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["lanes-lite", "lanes-lite-2", "lanes-lite-3", "lanes-lite-4", "lanes-lite-5", "lanes-r18"])
+@pytest.mark.parametrize(
+    "name", ["lanes-lite", "lanes-lite-2", "lanes-lite-3", "lanes-lite-4", "lanes-lite-finetune", "lanes-r18"]
+)
 def test_bundled_configurations_validate(name: str) -> None:
     config = load_config(name)
     assert config.name == name
