@@ -19,7 +19,7 @@ class RawImage:
     Attributes:
         encoding: as in sensor_msgs/Image, none of its aliases.
         width: columns.
-        rows: (H, bytes a row) uint8, without padding at their ends.
+        rows: (H, bytes a row) uint8, without padding at their ends; a view keeps alive what it was borrowed from.
         convert: gives (H, W, 3) uint8 BGR.
 
     Raises:

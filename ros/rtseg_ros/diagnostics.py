@@ -21,6 +21,7 @@ class NodeHealth:
         topic: the image topic subscribed to, or empty.
         publishers: how many publishers of that topic the node sees.
         foreign_types: message types on that topic which are not the node's.
+        subscribed_topics: the node's own that somebody subscribes to; for the others nothing is computed.
         qos_conflicts: incompatible QoS met so far, one sentence each.
         hints: further things the user should know, one sentence each.
         facts: fixed key-value pairs (model, backend...).
@@ -33,6 +34,7 @@ class NodeHealth:
     topic: str = ""
     publishers: int = 0
     foreign_types: Sequence[str] = ()
+    subscribed_topics: Sequence[str] = ()
     qos_conflicts: Sequence[str] = ()
     hints: Sequence[str] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -48,6 +50,7 @@ def describe(name: str, health: NodeHealth, statistics: Snapshot, silence_warnin
         **health.facts,
         "topic": health.topic,
         "publishers": str(health.publishers),
+        "subscribed_topics": ", ".join(health.subscribed_topics),
         "received": str(statistics.received),
         "processed": str(statistics.processed),
         "dropped": str(sum(statistics.dropped.values())),

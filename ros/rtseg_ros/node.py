@@ -18,7 +18,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 import rtseg
-from rtseg.errors import ModelError, RtsegError
+from rtseg.errors import ImageError, ModelError, RtsegError
 from rtseg.frame import Frame
 from rtseg.runtime import Pipeline
 from rtseg_ros import lifecycle, parameters
@@ -80,8 +80,8 @@ class Task(Protocol):
 class FrameNode(LifecycleNode):
     """A lifecycle node that runs pipelines on the newest frame of a camera topic.
 
-    The executor's thread receives messages and answers services; a worker thread decodes, runs the pipelines one after
-    the other and publishes what each found as soon as it is there.
+    The executor's thread receives messages and answers services; a worker thread makes frames of them, runs the
+    pipelines one after the other and publishes what each found as soon as it is there.
 
     Args:
         name: of the node.
@@ -270,17 +270,16 @@ class FrameNode(LifecycleNode):
         while (item := mailbox.get()) is not None:
             message, received_at = item
             del item
-            reason = "invalid"
             try:
-                frame = to_frame(message)
-                reason = "failed"
-                self._process(message, frame, received_at)
+                self._process(message, to_frame(message), received_at)
+            except ImageError as error:  # found now, or later, when a raw picture is first converted
+                self._drop("invalid", _sentence(error))
             except RtsegError as error:
-                self._drop(reason, _sentence(error))
+                self._drop("failed", _sentence(error))
             except Exception as error:
                 if not rclpy.ok():
                     return
-                self._drop(reason, f"{type(error).__name__}: {_sentence(error)}")
+                self._drop("failed", f"{type(error).__name__}: {_sentence(error)}")
 
     def _process(self, message: CameraMessage, frame: Frame, received_at: float) -> None:
         if self._last_stamp is not None and frame.stamp < self._last_stamp:
@@ -382,6 +381,7 @@ class FrameNode(LifecycleNode):
             topic=self.resolve_topic_name(TOPICS[self._transport][0]),
             publishers=publishers,
             foreign_types=foreign,
+            subscribed_topics=[each.topic_name for each in self._outputs if each.get_subscription_count()],
             qos_conflicts=list(self._qos_conflicts.values()),
             hints=list(self.hints.values()),
             facts=self._facts(),
@@ -397,6 +397,8 @@ class FrameNode(LifecycleNode):
         return facts
 
     def _report(self) -> None:
+        report = DiagnosticArray()
+        report.header.stamp = self.get_clock().now().to_msg()  # what is told is no older than this
         health, figures = self._health(), self.statistics.snapshot()
         silent = self._state == "active" and figures.silent_for > self.parameters.silence_warning
         if silent and not self._was_silent:
@@ -409,8 +411,7 @@ class FrameNode(LifecycleNode):
                 self.get_logger().warning(f"fell back to {pipeline.backend['backend']}: {reason}")
             self._fallbacks_told[pipeline.card.name] = len(pipeline.fallbacks)
         status = describe(f"{self.get_name()}: camera to masks", health, figures, self.parameters.silence_warning)
-        report = DiagnosticArray(status=[status])
-        report.header.stamp = self.get_clock().now().to_msg()
+        report.status = [status]
         self._diagnostics.publish(report)
 
 

@@ -15,7 +15,9 @@ from pathlib import Path
 from queue import Full, Queue
 from types import FrameType
 
+import numpy as np
 import rclpy
+from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -39,14 +41,14 @@ class Stopped(Exception):
 
 
 class ReadAhead:
-    """Decodes in a thread, up to `depth` frames ahead, so that a slow frame does not disturb the rate.
+    """Decodes and converts in a thread, up to `depth` frames ahead, so that a slow frame does not disturb the rate.
 
-    Iterating raises what reading raised, when its place in the order comes.
+    Iterating gives (H, W, 3) uint8 BGR images, and raises what reading raised when its place in the order comes.
     """
 
     def __init__(self, frames: Iterable[Frame], depth: int) -> None:
         self._frames = frames
-        self._queue: Queue[Frame | Exception | None] = Queue(maxsize=depth)
+        self._queue: Queue[NDArray[np.uint8] | Exception | None] = Queue(maxsize=depth)
         self._closed = threading.Event()
         self._reader = threading.Thread(target=self._fill, name="read-ahead", daemon=True)
         self._reader.start()
@@ -61,7 +63,7 @@ class ReadAhead:
         self._closed.set()
         self._reader.join()
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         while (item := self._queue.get()) is not None:
             if isinstance(item, Exception):
                 raise item
@@ -70,13 +72,13 @@ class ReadAhead:
     def _fill(self) -> None:
         try:
             for frame in self._frames:
-                if not self._put(frame):
+                if not self._put(frame.image):
                     return
             self._put(None)
         except Exception as error:
             self._put(error)
 
-    def _put(self, item: Frame | Exception | None) -> bool:
+    def _put(self, item: NDArray[np.uint8] | Exception | None) -> bool:
         while not self._closed.is_set():
             with suppress(Full):
                 self._queue.put(item, timeout=0.1)
@@ -110,14 +112,14 @@ class Player:
             time.sleep(0.02)
         return True
 
-    def play(self, frames: Iterable[Frame], rate: float, seconds: float | None) -> None:
-        """Publish `frames` at `rate` hertz for at most `seconds`."""
+    def play(self, images: Iterable[NDArray[np.uint8]], rate: float, seconds: float | None) -> None:
+        """Publish BGR `images` at `rate` hertz for at most `seconds`."""
         start = time.perf_counter()
-        for index, frame in enumerate(frames):
+        for index, image in enumerate(images):
             due = index / rate
             if seconds is not None and due >= seconds:
                 break
-            message = to_image(frame.image, "bgr8", Header(frame_id=self._frame_id))
+            message = to_image(image, "bgr8", Header(frame_id=self._frame_id))
             wait = start + due - time.perf_counter()
             if wait > 0:
                 time.sleep(wait)

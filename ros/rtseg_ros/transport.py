@@ -7,6 +7,8 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
+from rtseg.errors import RtsegError
+
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 """Humble and Jazzy read the first, Kilted and later the second."""
 
@@ -17,7 +19,7 @@ def large_frames_profile() -> Path:
     """Path of the profile: in a colcon workspace's share folder, in an installed wheel, or in the repository.
 
     Raises:
-        FileNotFoundError: if it is in none of them.
+        RtsegError: if it is in none of them.
     """
     package = Path(__file__).resolve().parent
     # <prefix>/lib/pythonX.Y/site-packages/rtseg_ros -> <prefix>/share/rtseg/config
@@ -25,16 +27,14 @@ def large_frames_profile() -> Path:
     for folder in [package / "config", package.parent / "config", *shares]:
         if (folder / PROFILE_NAME).is_file():
             return folder / PROFILE_NAME
-    raise FileNotFoundError(f"{PROFILE_NAME} is not installed beside {package}; reinstall rtseg")
+    raise RtsegError(f"expected {PROFILE_NAME} beside {package}, got none; reinstall rtseg")
 
 
 def with_large_frames(environment: Mapping[str, str]) -> dict[str, str]:
     """Copy an environment and name the profile in it, unless it names one of its own."""
-    result = dict(environment)
-    profile = str(large_frames_profile())
-    if not any(result.get(variable) for variable in PROFILE_VARIABLES):
-        result.update(dict.fromkeys(PROFILE_VARIABLES, profile))
-    return result
+    if profile_is_set(environment):
+        return dict(environment)
+    return {**environment, **dict.fromkeys(PROFILE_VARIABLES, str(large_frames_profile()))}
 
 
 def profile_is_set(environment: Mapping[str, str]) -> bool:
@@ -46,7 +46,7 @@ def free_domain() -> int:
     """A ROS_DOMAIN_ID that no participant on this machine uses, so that processes started with it meet nobody else.
 
     Raises:
-        OSError: if there is none.
+        RtsegError: if there is none.
     """
     # DDS listens for discovery on port 7400 + 250 * domain; above 101 the ports reach into Linux' ephemeral range.
     candidates = list(range(1, 102))
@@ -58,7 +58,7 @@ def free_domain() -> int:
             except OSError:
                 continue
             return domain
-    raise OSError("every ROS domain from 1 to 101 is in use on this machine")
+    raise RtsegError("expected a free ROS domain of 1 to 101 on this machine, got none; end what runs in one")
 
 
 def private_environment(environment: Mapping[str, str]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -20,10 +21,11 @@ from rtseg.demo.tasks import INSTANCES, LANES, DemoTask
 from rtseg.errors import RtsegError
 from rtseg.media import open_frames
 
-STARTING_SECONDS = 90.0
-STALL_SECONDS = 30.0
-ENDING_SECONDS = 15.0
-SETTLE_SECONDS = 1.0
+STARTING_SECONDS = 180.0
+STALL_SECONDS = 60.0
+ENDING_SECONDS = 60.0
+SETTLE_SECONDS = 3.0
+"""How long no mask must have come, after the last frame was sent, for those that are missing to be lost."""
 REMAPPINGS = ("-r", "image:=/camera/image_raw", "-r", "camera_info:=/camera/camera_info")
 
 
@@ -146,8 +148,11 @@ def run_live(
         with progress(console) as bar:
             driven = bar.add_task("driving", total=total)
             last, moved = 0, time.monotonic()
-            while not player.ended():
+            played: dict[str, Any] | None = None
+            while played is None or (last < len(played["stamps"]) and time.monotonic() - moved < SETTLE_SECONDS):
                 _check(running)
+                if played is None and player.ended():
+                    played, moved = json.loads(log.read_text()), time.monotonic()
                 masks = _lines(recording / "masks.jsonl") // len(task.masks)
                 if masks > last:
                     last, moved = masks, time.monotonic()
@@ -156,11 +161,8 @@ def run_live(
                     logs = "\n".join(process.tail() for process in (*running, player))
                     raise RtsegError(f"no mask came for {STALL_SECONDS:.0f} s:\n{logs}")
                 time.sleep(0.1)
-            time.sleep(SETTLE_SECONDS)
-            bar.update(driven, completed=_lines(recording / "masks.jsonl") // len(task.masks))
         for process in running:
             process.stop()
-    played = json.loads(log.read_text())
     diagnostics = json.loads((recording / "diagnostics.json").read_text())
     return LiveRun(recording, played["stamps"], played["rate"], played["late"], diagnostics)
 

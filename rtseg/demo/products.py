@@ -80,7 +80,7 @@ def write_products(
             bar.track(matched, total=len(live.stamps), description="drawing")
         ):
             if video is None:
-                video = VideoWriter(out / "overlay.mp4", live.rate, frame.image.shape[:2])
+                video = VideoWriter(out / "overlay.mp4", live.rate, frame.size)
             if not found:
                 video.write(draw_lanes(frame.image, _nothing(frame), "no mask"))
                 continue
@@ -153,7 +153,7 @@ def _counted(count: int, noun: str) -> str:
 
 
 def _nothing(frame: Frame) -> Lanes:
-    return lanes_from_mask(np.zeros(frame.image.shape[:2], dtype=np.uint8), frame.stamp)
+    return lanes_from_mask(np.zeros(frame.size, dtype=np.uint8), frame.stamp)
 
 
 def _report(

@@ -21,6 +21,7 @@ rclpy = pytest.importorskip("rclpy", reason="rclpy is not installed (pip install
 
 from rtseg_ros.transport import private_environment  # noqa: E402
 
+import rtseg  # noqa: E402
 from tests.ros.harness import Peer, Process  # noqa: E402
 from tests.threshold_network import write_threshold_model  # noqa: E402
 
@@ -52,6 +53,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         capture_output=True,
         text=True,
         check=False,
+        timeout=600,
     )
     assert built.returncode == 0, built.stdout + built.stderr
     return folder
@@ -59,8 +61,14 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a lane model that answers to colours."""
-    return write_threshold_model(tmp_path_factory.mktemp("model") / "thresholds")
+    """Folder of a lane model that answers to colours.
+
+    It is compiled here, so that the processes of the tests find it in Numba's cache: two that fill it at a time may
+    spoil it for each other.
+    """
+    folder = write_threshold_model(tmp_path_factory.mktemp("model") / "thresholds")
+    rtseg.load(folder).warm_up()
+    return folder
 
 
 _namespaces = (f"/test{number}" for number in itertools.count())
@@ -90,4 +98,4 @@ def start_node(dds: dict[str, str], workspace: Path, model: Path, tmp_path: Path
     yield start
     for peer in peers:
         peer.close()
-        peer.process.kill()
+        peer.process.end()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import signal
 import subprocess
 import time
@@ -17,8 +19,9 @@ from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rtseg_ros.messages import stamp_of, to_image
+from rtseg_ros.messages import nanoseconds, stamp_of, to_image
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
@@ -29,9 +32,11 @@ TRANSITIONS = {
     "cleanup": Transition.TRANSITION_CLEANUP,
     "shutdown": Transition.TRANSITION_ACTIVE_SHUTDOWN,
 }
-STARTING = 90.0
-ANSWERING = 3.0
-PROMPT = 20.0
+PATIENCE = 120.0
+"""Seconds until a test gives up: a busy machine may take many times what an idle one does."""
+ANSWERING = 5.0
+LOST = 20.0
+"""Seconds without an effect after which a frame is taken for lost, as best effort allows, and sent again."""
 
 
 def qos(depth: int = 50, reliable: bool = True, latched: bool = False) -> QoSProfile:
@@ -57,16 +62,22 @@ class Process:
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and give the exit code."""
         self.child.send_signal(number)
-        return self.child.wait(timeout=PROMPT)
+        return self.child.wait(timeout=PATIENCE)
 
-    def resident_bytes(self) -> int:
-        pages = int(Path(f"/proc/{self.child.pid}/statm").read_text().split()[1])
-        return pages * 4096
+    def private_bytes(self) -> int:
+        """Resident memory that is shared with no other process, as frames under way are."""
+        _, resident, shared, *_ = map(int, Path(f"/proc/{self.child.pid}/statm").read_text().split())
+        return (resident - shared) * os.sysconf("SC_PAGE_SIZE")
 
-    def kill(self) -> None:
+    def end(self) -> None:
+        """See to it that it is over, in good order if it can: who is killed leaves his shared memory behind."""
         if self.child.poll() is None:
-            self.child.kill()
-            self.child.wait()
+            self.child.terminate()
+            try:
+                self.child.wait(timeout=PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.child.kill()
+                self.child.wait()
 
 
 class Peer:
@@ -81,6 +92,8 @@ class Peer:
         self._executor.add_node(self.node)
         self.received: dict[str, list[Any]] = {}
         self.health: dict[str, Any] = {}
+        self._health_since = 0
+        self._listened_to: set[str] = set()
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._take_diagnostics, 10)
         self.images = self.node.create_publisher(Image, "image", qos(10))
         self._clients = {
@@ -102,49 +115,61 @@ class Peer:
         messages = self.received.setdefault(topic, [])
         name = topic.removeprefix("/") if topic.startswith("/") else f"{self.name}/{topic}"
         self.node.create_subscription(message_type, name, messages.append, profile or qos())
+        self._listened_to.add(self.node.resolve_topic_name(name))
         return messages
 
-    def spin_until(self, done: Callable[[], Any], seconds: float = PROMPT, what: str = "") -> Any:
+    def spin_until(self, done: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
         """Handle messages until `done` gives something true, and give that; fail when it takes too long."""
         end = time.monotonic() + seconds
         while not (value := done()):
             assert self.process.child.poll() is None, f"the node has ended:\n{self.process.output()}"
-            assert time.monotonic() < end, f"{what or 'nothing'} after {seconds} s:\n{self.process.output()}"
+            assert time.monotonic() < end, f"{what} after {seconds} s; health {self.health}:\n{self.process.output()}"
             self._executor.spin_once(timeout_sec=0.05)
         return value
+
+    def insist(
+        self, act: Callable[[], object], done: Callable[[], Any], every: float, what: str, seconds: float = PATIENCE
+    ) -> Any:
+        """Act, and act again every so many seconds, until `done` gives something true."""
+        acted = -math.inf
+
+        def step() -> Any:
+            nonlocal acted
+            if time.monotonic() - acted >= every:
+                act()
+                acted = time.monotonic()
+            return done()
+
+        return self.spin_until(step, what, seconds)
 
     def spin_for(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self._executor.spin_once(timeout_sec=0.02)
 
-    def _call(self, kind: Any, request: Any) -> Any:
+    def _call(self, kind: Any, request: Any, every: float = ANSWERING) -> Any:
         """Ask until an answer comes.
 
         A server gives up an answer when it has not discovered the reader of answers in time, which happens on a busy
         machine although the client sees the service as ready; DDS promises no more, so a client has to ask again.
         """
         client = self._clients[kind]
-        self.spin_until(client.service_is_ready, STARTING, "no service")
-        end = time.monotonic() + STARTING
-        answers = []
-        while time.monotonic() < end:
-            answers.append(client.call_async(request))
-            patience = time.monotonic() + ANSWERING
-            while time.monotonic() < patience:
-                self.spin_for(0.05)
-                for answer in answers:
-                    if answer.done():
-                        return answer.result()
-            assert self.process.child.poll() is None, f"the node has ended:\n{self.process.output()}"
-        raise AssertionError(f"no answer after {STARTING} s:\n{self.process.output()}")
+        self.spin_until(client.service_is_ready, "no service")
+        answers: list[Any] = []
+        return self.insist(
+            lambda: answers.append(client.call_async(request)),
+            lambda: next((answer for answer in answers if answer.done()), None),
+            every,
+            "no answer",
+        ).result()
 
     def change_state(self, transition: str) -> bool:
         """Ask for a transition; whether it was made."""
         # A transition is not to be asked for twice. Discovery comes in the order of creation: a server that could
         # answer the later client knows the earlier one.
         self.state()
-        return self._call(ChangeState, ChangeState.Request(transition=Transition(id=TRANSITIONS[transition]))).success
+        request = ChangeState.Request(transition=Transition(id=TRANSITIONS[transition]))
+        return self._call(ChangeState, request, every=math.inf).success
 
     def set_parameter(self, name: str, value: object) -> None:
         request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
@@ -158,18 +183,35 @@ class Peer:
         return self._call(GetState, GetState.Request()).current_state.label
 
     def wait_for_state(self, label: str) -> None:
-        self.spin_until(lambda: self.state() == label, STARTING, f"state is not {label}")
+        self.spin_until(lambda: self.state() == label, f"state is not {label}")
 
-    def wait_until_listening(self) -> None:
-        """Wait until the node is active and its subscriptions and ours are matched."""
+    def wait_until_listening(self, publisher: Publisher | None = None) -> None:
+        """Wait until the node is active, takes what `publisher` sends (`images` unless another is given), and knows who
+        listens to it.
+
+        Each side discovers the other for itself: a publisher that has found the node's subscription may not have been
+        found by it, and then its messages are lost. So the node is asked too.
+        """
+        source = publisher or self.images
         self.wait_for_state("active")
-        self.spin_until(self.images.get_subscription_count, what="the node does not listen")
-        self.spin_for(0.3)
+        self.spin_until(source.get_subscription_count, "the node does not listen")
+        self.wait_for_health(
+            lambda h: (
+                (h["state"], h["topic"]) == ("active", source.topic_name)
+                and int(h["publishers"]) > 0
+                and self._listened_to <= set(h["subscribed_topics"].split(", "))
+            ),
+            "the node does not see publisher and subscribers",
+        )
 
-    def wait_for_health(self, condition: Callable[[dict[str, Any]], bool], what: str, seconds: float = PROMPT) -> dict:
-        return self.spin_until(lambda: self.health if self.health and condition(self.health) else None, seconds, what)
+    def wait_for_health(self, condition: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
+        """Wait for diagnostics that fulfil a condition; those written before this call do not count."""
+        self.health, self._health_since = {}, time.time_ns()
+        return self.spin_until(lambda: self.health if self.health and condition(self.health) else None, what)
 
     def _take_diagnostics(self, message: DiagnosticArray) -> None:
+        if nanoseconds(message.header.stamp) < self._health_since:
+            return
         for status in message.status:
             if status.name == f"{self.name}: camera to masks":
                 values = {entry.key: entry.value for entry in status.values}
@@ -180,12 +222,18 @@ class Peer:
         self.images.publish(to_image(image, encoding, header(stamp)))
 
     def exchange(self, image: np.ndarray, stamp: int, masks: list[Any], encoding: str = "bgr8") -> Image:
-        """Publish one frame and wait for the mask with its stamp."""
-        self.publish(image, stamp, encoding)
-        wanted = stamp_of(stamp)
-        return self.spin_until(
-            lambda: next((mask for mask in masks if mask.header.stamp == wanted), None), what=f"no mask for {stamp}"
+        """Publish one frame and wait for the mask with its stamp; a frame that was lost on its way is sent again."""
+        return self.insist(
+            lambda: self.publish(image, stamp, encoding),
+            lambda: self.with_stamp(stamp, masks),
+            LOST,
+            f"no mask for {stamp}",
         )
+
+    def with_stamp(self, stamp: int, messages: list[Any]) -> Any:
+        """The first message of a stamp, None while there is none."""
+        wanted = stamp_of(stamp)
+        return next((message for message in messages if message.header.stamp == wanted), None)
 
 
 def header(stamp: int, frame_id: str = "camera") -> Header:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from rtseg.camera import Camera, Mount
 from rtseg.frame import Frame
 from rtseg.lanes import GroundPlane
 from rtseg.media.overlay import draw_lanes
-from tests.ros.harness import Peer, header, mask_of, qos
+from tests.ros.harness import LOST, Peer, header, mask_of, qos
 from tests.threshold_network import two_lane_road
 
 pytestmark = pytest.mark.ros
@@ -81,12 +82,9 @@ def test_compressed_frames_are_found_and_equal_the_offline_pipeline(start_node: 
     peer.node.destroy_publisher(peer.images)
     publisher = peer.node.create_publisher(CompressedImage, "image/compressed", qos(5))
     masks = peer.listen(Image, "lane_mask")
-    peer.wait_for_state("active")
-    peer.spin_until(publisher.get_subscription_count, what="the node does not move to image/compressed")
-    peer.spin_for(0.3)
+    peer.wait_until_listening(publisher)
     message = messages.to_jpeg(two_lane_road(), 95, header(SECOND))
-    publisher.publish(message)
-    peer.spin_until(lambda: masks, what="no mask")
+    peer.insist(lambda: publisher.publish(message), lambda: masks, LOST, "no mask")
     expected = rtseg.load(model)(messages.to_frame(message))
     assert len(expected) == 2
     np.testing.assert_array_equal(mask_of(masks[0]), expected.mask)
@@ -102,8 +100,7 @@ def test_lines_and_points_on_the_ground(start_node: StartNode, model: Path, tmp_
     clouds = peer.listen(PointCloud2, "lane_points")
     peer.wait_until_listening()
     image = two_lane_road()
-    peer.publish(image, SECOND)
-    peer.spin_until(lambda: markers and clouds, what="no ground topics")
+    peer.insist(lambda: peer.publish(image, SECOND), lambda: markers and clouds, LOST, "no ground topics")
 
     lanes = rtseg.load(model)(Frame(image, SECOND))
     projected = [GroundPlane(camera).project(line) for line in lanes.polylines]
@@ -126,20 +123,24 @@ def test_lines_and_points_on_the_ground(start_node: StartNode, model: Path, tmp_
 
 
 def test_camera_info_serves_where_no_calibration_file_is_given(start_node: StartNode) -> None:
-    peer = start_node(mount_height=1.4, mount_pitch=1.0)
+    peer = start_node(mount_height=1.4, mount_pitch=1.0, silence_warning=3600.0)
     clouds = peer.listen(PointCloud2, "lane_points")
     infos = peer.node.create_publisher(CameraInfo, "camera_info", qos(1))
     peer.wait_until_listening()
-    peer.publish(two_lane_road(), SECOND)
-    health = peer.wait_for_health(lambda h: "wait for" in h["message"], "no hint")
-    assert "camera_info" in health["message"]
+    peer.insist(
+        lambda: peer.publish(two_lane_road(), SECOND), lambda: "wait for" in peer.health["message"], LOST, "no hint"
+    )
+    assert "camera_info" in peer.health["message"]
     assert not clouds
     info = CameraInfo(width=256, height=144, distortion_model="plumb_bob", d=[0.0] * 5)
     info.k = [200.0, 0.0, 128.0, 0.0, 200.0, 30.0, 0.0, 0.0, 1.0]
-    infos.publish(info)
-    peer.spin_for(0.5)
-    peer.publish(two_lane_road(), 2 * SECOND)
-    peer.spin_until(lambda: clouds, what="no points")
+    stamps = itertools.count(2)
+
+    def send_both() -> None:
+        infos.publish(info)
+        peer.publish(two_lane_road(), next(stamps) * SECOND)
+
+    peer.insist(send_both, lambda: clouds, every=1.0, what="no points")
     assert clouds[0].width > 10
 
 
@@ -149,8 +150,7 @@ def test_overlays(start_node: StartNode, model: Path) -> None:
     jpeg = peer.listen(CompressedImage, "overlay/compressed")
     peer.wait_until_listening()
     image = two_lane_road()
-    peer.publish(image, SECOND)
-    peer.spin_until(lambda: raw and jpeg, what="no overlay")
+    peer.insist(lambda: peer.publish(image, SECOND), lambda: raw and jpeg, LOST, "no overlay")
     drawn = draw_lanes(image, rtseg.load(model)(Frame(image, SECOND)))
     expected = cv2.resize(drawn, (128, 72), interpolation=cv2.INTER_AREA)
     assert raw[0].encoding == "bgr8"
@@ -165,7 +165,7 @@ def test_late_subscribers_learn_what_the_mask_means(start_node: StartNode) -> No
     peer = start_node()
     peer.wait_until_listening()
     told = peer.listen(messages.LABEL_INFO_TYPE, "label_info", qos(1, latched=True))
-    peer.spin_until(lambda: told, what="no label info")
+    peer.spin_until(lambda: told, "no label info")
     if messages.LABEL_INFO_TYPE is String:
         classes = json.loads(told[0].data)["class_map"]
         names = {entry["class_id"]: entry["class_name"] for entry in classes}
@@ -182,9 +182,9 @@ def test_the_newest_frame_wins_and_every_frame_is_accounted_for(start_node: Star
     peer.wait_until_listening()
     burst = 40
     image = two_lane_road(720, 1280)
-    for number in range(burst):
-        peer.publish(image, (number + 1) * SECOND)
-    peer.spin_until(lambda: masks and masks[-1].header.stamp.sec == burst, what="the newest frame has no mask")
+    for number in range(1, burst):
+        peer.publish(image, number * SECOND)
+    peer.exchange(image, burst * SECOND, masks)
     stamps = [mask.header.stamp.sec for mask in masks]
     assert stamps == sorted(set(stamps))
     health = peer.wait_for_health(lambda h: int(h["processed"]) == len(masks), "masks and count differ")

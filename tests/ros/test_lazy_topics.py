@@ -26,7 +26,7 @@ from rtseg.camera import Camera
 from rtseg.errors import GroupingError
 from rtseg.runtime.instance_interpreter import InstanceInterpreter
 from tests.instance_networks import write_instance_model
-from tests.ros.harness import PROMPT, STARTING
+from tests.ros.harness import PATIENCE
 from tests.threshold_network import two_lane_road
 
 pytestmark = pytest.mark.ros
@@ -44,10 +44,10 @@ class Bench:
         self.images = self.peer.create_publisher(Image, "image", 1)
         self.node.set_parameters([Parameter(name, value=value) for name, value in values.items()])
         assert lifecycle.start(self.node)
-        self.until(self.images.get_subscription_count, STARTING)
+        self.until(self.images.get_subscription_count)
 
-    def until(self, done: Callable[[], Any], seconds: float = PROMPT) -> None:
-        end = time.monotonic() + seconds
+    def until(self, done: Callable[[], Any]) -> None:
+        end = time.monotonic() + PATIENCE
         while not done():
             assert time.monotonic() < end
             self.executor.spin_once(timeout_sec=0.05)
@@ -187,11 +187,11 @@ def test_what_one_task_cannot_do_does_not_keep_the_other_from_it(
             raise GroupingError("injected: expected finite maps")
 
         monkeypatch.setattr(InstanceInterpreter, "__call__", fail)
-        masks.clear()
         before = bench.node.statistics.snapshot()
-        bench.images.publish(messages.to_image(two_lane_road(), "bgr8", Header()))
+        later = Header(stamp=messages.stamp_of(1))
+        bench.images.publish(messages.to_image(two_lane_road(), "bgr8", later))
         bench.until(lambda: bench.node.statistics.snapshot().dropped["failed"] > before.dropped["failed"])
-        bench.until(lambda: masks)
+        bench.until(lambda: any(mask.header == later for mask in masks))
         after = bench.node.statistics.snapshot()
         assert after.processed == before.processed
         assert "injected" in after.last_fault

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 from collections.abc import Callable
 from dataclasses import fields
@@ -11,7 +12,7 @@ import pytest
 from rtseg_ros.parameters import LaneParameters
 from sensor_msgs.msg import Image
 
-from tests.ros.harness import STARTING, Peer
+from tests.ros.harness import Peer
 from tests.threshold_network import two_lane_road
 
 pytestmark = pytest.mark.ros
@@ -32,15 +33,12 @@ def test_it_goes_through_its_states_and_serves_frames_in_the_active_one(start_no
         peer.wait_until_listening()
         # Stamps start again in the second round: no rewind, since activation begins a new stream.
         peer.exchange(two_lane_road(), (round_ * 10 + 1) * SECOND, masks)
-        health = peer.wait_for_health(
-            # What was told last may still be of the round before.
-            lambda h: h["state"] == "active" and h["processed"] == "1",
-            "the count does not start anew",
-        )
+        health = peer.wait_for_health(lambda h: h["processed"] == "1", "the count does not start anew")
+        assert health["state"] == "active"
         assert health["stamps_backwards"] == "0"
         assert peer.change_state("deactivate")
         assert peer.state() == "inactive"
-        peer.spin_until(lambda: peer.images.get_subscription_count() == 0, what="still subscribed")
+        peer.spin_until(lambda: peer.images.get_subscription_count() == 0, "still subscribed")
         peer.publish(two_lane_road(), (round_ * 10 + 2) * SECOND)
         peer.spin_for(0.3)
         assert masks[-1].header.stamp.sec == round_ * 10 + 1
@@ -51,12 +49,11 @@ def test_it_goes_through_its_states_and_serves_frames_in_the_active_one(start_no
 
 def test_a_transition_that_does_not_fit_the_state_is_refused(start_node: StartNode) -> None:
     peer = start_node()
-    peer.wait_until_listening()
     masks = peer.listen(Image, "lane_mask")
+    peer.wait_until_listening()
     assert not peer.change_state("configure")
     assert not peer.change_state("cleanup")
     assert peer.state() == "active"
-    peer.spin_for(0.3)
     peer.exchange(two_lane_road(), SECOND, masks)
 
 
@@ -84,7 +81,7 @@ BAD_PARAMETERS = [
 def test_bad_parameters_fail_the_transition_and_are_named_until_mended(start_node: StartNode, model: Path) -> None:
     first, value, told = BAD_PARAMETERS[0]
     peer = start_node(**{first: value})
-    health = peer.wait_for_health(lambda h: h["level"] == ERROR, "no error told", STARTING)
+    health = peer.wait_for_health(lambda h: h["level"] == ERROR, "no error told")
     assert told in health["message"]
     assert peer.state() == "unconfigured"
     assert not peer.change_state("activate")
@@ -113,10 +110,10 @@ def test_signals_end_it_with_code_0_in_the_midst_of_a_stream(start_node: StartNo
     masks = peer.listen(Image, "lane_mask")
     peer.wait_until_listening()
     image = two_lane_road(720, 1280)
-    for stamp in range(1, 11):
-        peer.publish(image, stamp * SECOND)
-        peer.spin_for(0.01)
+    stamps = itertools.count(1)
+    peer.insist(lambda: peer.publish(image, next(stamps) * SECOND), lambda: masks, every=0.01, what="no mask")
+    for _ in range(5):
+        peer.publish(image, next(stamps) * SECOND)
     assert peer.process.stop(number) == 0
-    assert masks
-    assert "Traceback" not in peer.process.output()
-    assert "Error" not in peer.process.output()
+    own = [line for line in peer.process.output().splitlines() if "[RTPS_" not in line]  # Fast DDS has its own troubles
+    assert not [line for line in own if "Traceback" in line or "Error" in line]
