@@ -87,7 +87,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
             process.stop()
     finally:
         for process in processes:
-            process.kill()
+            process.end()
     # The last of a frame's masks to arrive is the one that counts.
     return _summary(json.loads(log.read_text()), Recording(recording), samples, task.masks[-1])
 

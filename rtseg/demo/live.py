@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from rtseg.media import open_frames
 STARTING_SECONDS = 180.0
 STALL_SECONDS = 60.0
 ENDING_SECONDS = 60.0
+GRACE_SECONDS = 10.0
 SETTLE_SECONDS = 3.0
 """How long no mask must have come, after the last frame was sent, for those that are missing to be lost."""
 REMAPPINGS = ("-r", "image:=/camera/image_raw", "-r", "camera_info:=/camera/camera_info")
@@ -93,10 +94,13 @@ class Process:
             raise RtsegError(f"the {self.name} does not end when asked to:\n{self.tail()}") from None
         self.ended()
 
-    def kill(self) -> None:
-        """Make sure that it is gone."""
+    def end(self) -> None:
+        """Make sure that it is gone, in good order if it can: Fast DDS leaves the shared memory of who is killed."""
         if self._child.poll() is None:
-            self._child.kill()
+            self._child.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self._child.wait(timeout=GRACE_SECONDS)
+        self._child.kill()
         self._child.wait()
 
 
@@ -131,7 +135,7 @@ def run_live(
 
         def start(name: str, *arguments: str) -> Process:
             process = Process(name, arguments, environment, folder)
-            stack.callback(process.kill)
+            stack.callback(process.end)
             return process
 
         recorder = start(
