@@ -6,6 +6,7 @@ import functools
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -21,9 +22,9 @@ CENTER_UNIT = 16.0
 class PyramidPooling(nn.Module):
     """Means over 1x1, 2x2, 3x3 and 6x6 cells of a map, upsampled bilinearly and added to it, without layers between.
 
-    This is PSPNet's module with the sum that L2C section V-B puts in place of projection and concatenation. Pooling and
-    upsampling are linear along each axis, so each scale is a product of two small matrices with the map, which exports
-    to ONNX for any size.
+    This is PSPNet's module with the sum that L2C section V-B puts in place of projection and concatenation. Cells need
+    not divide the map, which ONNX's pooling cannot do; products and sums can, and matrix products not everywhere:
+    TensorRT for RTX has none in float32 for Turing.
     """
 
     scales = (1, 2, 3, 6)
@@ -33,23 +34,21 @@ class PyramidPooling(nn.Module):
         height, width = int(x.shape[2]), int(x.shape[3])
         total = x
         for scale in self.scales:
-            rows, columns = (torch.from_numpy(_pool_and_upsample(size, scale)).to(x) for size in (height, width))
-            total = total + rows @ x @ columns.T
+            rows, columns = (torch.from_numpy(_cell_means(size, scale)).to(x) for size in (height, width))
+            means = (x.unsqueeze(2) * rows[:, :, None]).sum(3)
+            means = (means.unsqueeze(3) * columns).sum(4)
+            total = total + F.interpolate(means, (height, width), mode="bilinear", align_corners=False)
         return total
 
 
 @functools.cache
-def _pool_and_upsample(size: int, cells: int) -> NDArray[np.float32]:
-    """Matrix (size, size) that averages a line of pixels over cells and interpolates back (half-pixel centres)."""
-    pool = np.zeros((cells, size))
+def _cell_means(size: int, cells: int) -> NDArray[np.float32]:
+    """Matrix (cells, size) that averages a line of pixels over cells."""
+    pool = np.zeros((cells, size), np.float32)
     for cell in range(cells):
         first, end = cell * size // cells, -(-(cell + 1) * size // cells)
         pool[cell, first:end] = 1.0 / (end - first)
-    place = np.clip((np.arange(size) + 0.5) * cells / size - 0.5, 0.0, cells - 1.0)
-    low = np.minimum(place.astype(np.int64), max(0, cells - 2))
-    share = (place - low)[:, None]
-    high = np.minimum(low + 1, cells - 1)
-    return ((1.0 - share) * pool[low] + share * pool[high]).astype(np.float32)
+    return pool
 
 
 class L2CInstances(InstanceNetwork):
