@@ -163,17 +163,17 @@ class LaneTracker:
 
     def _match(self, lines: list[_Sampled], rows: NDArray[np.float64], width: int) -> NDArray[np.int64]:
         """The track of each line, -1 where it is new."""
-        settings = self._settings
-        cost = np.full((len(lines), len(self._tracks)), np.inf)
-        for j, track in enumerate(self._tracks):
-            gate = width * (settings.distance + settings.speed * track.unseen)
-            for i, (x, weight) in enumerate(lines):
-                distance = _distance(x, weight, track.x, track.weight, rows)
-                if distance <= gate:
-                    # A stray fragment of one frame must not take over a line that has been there for long.
-                    youth = 1 - min(track.seen, _MATURE) / _MATURE
-                    unshared = 1 - np.minimum(weight, track.weight).sum() / np.maximum(weight, track.weight).sum()
-                    cost[i, j] = distance / gate + _DOUBT * (youth + unshared)
+        settings, tracks = self._settings, self._tracks
+        if not lines or not tracks:
+            return np.full(len(lines), -1)
+        x, weight = (np.array(part)[:, None] for part in zip(*lines, strict=True))
+        track_x, track_weight = np.array([t.x for t in tracks]), np.array([t.weight for t in tracks])
+        gate = np.maximum(width * (settings.distance + settings.speed * np.array([t.unseen for t in tracks])), 1e-9)
+        distance = _distance(x, weight, track_x, track_weight, rows)
+        # A stray fragment of one frame must not take over a line that has been there for long.
+        youth = 1 - np.minimum([t.seen for t in tracks], _MATURE) / _MATURE
+        unshared = 1 - np.minimum(weight, track_weight).sum(-1) / np.maximum(weight, track_weight).sum(-1)
+        cost = np.where(distance <= gate, distance / gate + _DOUBT * (youth + unshared), np.inf)
         return np.asarray(assign(cost, 1 + 2 * _DOUBT))
 
     def _motion(
@@ -255,7 +255,8 @@ def _distance(
     b: NDArray[np.float64],
     b_weight: NDArray[np.float64],
     rows: NDArray[np.float64],
-) -> float:
-    slope = 0.5 * np.gradient(a + b, rows)
+) -> NDArray[np.float64]:
+    """Mean distance of lines (..., m) across them, at m rows."""
+    slope = 0.5 * np.gradient(a + b, rows, axis=-1)
     weight = a_weight * b_weight
-    return float((weight * np.abs(a - b) / np.sqrt(1 + slope * slope)).sum() / weight.sum())
+    return np.asarray((weight * np.abs(a - b) / np.sqrt(1 + slope * slope)).sum(-1) / weight.sum(-1))
