@@ -152,12 +152,15 @@ class LaneTracker:
                 self._tracks.append(track)
             track.x, track.weight, track.polyline = *lines[i], detected.polylines[i]
             track.number, track.confidence = i + 1, float(detected.confidence[i])
-        for track in self._tracks:
-            if not track.number:
-                track.belief -= gain * track.belief
-                track.confidence = min(track.confidence, track.belief)
-                track.x = moved(track.x, rows, motion)
+        unseen = [track for track in self._tracks if not track.number]
+        carried = moved(np.array([track.x for track in unseen]), rows, motion) if unseen else ()
+        for track, x in zip(unseen, carried, strict=True):
+            track.belief -= gain * track.belief
+            track.confidence = min(track.confidence, track.belief)
+            track.x = x
+            if track.shown:
                 track.polyline = _inside(_moved_polyline(track.polyline, rows, motion), width)
+        for track in self._tracks:
             track.shown = track.belief >= settings.show * (_STAYING if track.shown or first else 1.0)
         return self._shown(rows, height, width, elapsed)
 
@@ -197,8 +200,12 @@ class LaneTracker:
             if t.shown and not t.number and t.unseen <= carry and t.seen > 1 and len(t.polyline) > 1
         ]
         # The same line may have come up under another id.
-        apart = _SAME * width
-        carried = [t for t in carried if all(_distance(t.x, t.weight, o.x, o.weight, rows) > apart for o in seen)]
+        if carried and seen:
+            ours, others = (
+                (np.array([t.x for t in tracks]), np.array([t.weight for t in tracks])) for tracks in (carried, seen)
+            )
+            apart = _distance(ours[0][:, None], ours[1][:, None], *others, rows).min(1) > _SAME * width
+            carried = [track for track, kept in zip(carried, apart, strict=True) if kept]
         shown = sorted([*seen, *carried], key=lambda track: bottom_x(track.polyline, height))
         return TrackedLanes(
             np.array([track.id for track in shown], np.int32),
