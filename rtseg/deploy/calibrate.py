@@ -22,7 +22,8 @@ from rtseg.deploy.quantise import Calibration, calibrate_ranges, network_inputs
 from rtseg.deploy.recipe import FileResult, Recipe, Results, Settings, Source
 from rtseg.errors import ModelError
 from rtseg.runtime import find_model, load
-from rtseg.runtime.card import ModelCard, ModelFile, Score, sha256_of, verified_model_file
+from rtseg.runtime.card import ModelCard, ModelFile, Score, sha256_of
+from rtseg.runtime.models import float_network
 
 RECIPES = Path("calibration/int8")
 MOST_FLOAT_LAYERS = 8
@@ -115,7 +116,7 @@ def calibrate_int8(
         ModelError: the model has no fp32 network, or int8 loses more than its card allows; nothing is written then.
     """
     found = find_model(model)
-    card, source = found.card, _float_network(found.path.parent, found.card)
+    card, source = found.card, float_network(found)
     settings = settings or Settings()
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".calibrate-", dir=out.parent) as temporary:
@@ -174,13 +175,6 @@ def _known(layers: Sequence[str], calibration: Calibration) -> list[str]:
         if layer not in calibration.layers:
             raise ModelError(f"expected layers of the network to leave in float, it has no {layer!r}; see its report")
     return list(layers)
-
-
-def _float_network(folder: Path, card: ModelCard) -> Path:
-    for entry in card.files:
-        if entry.precision == "fp32":
-            return verified_model_file(folder, entry)
-    raise ModelError(f"the card of {card.name} names no fp32 network to quantise; export the model again")
 
 
 def _measure(task: TaskMetric, card: ModelCard, stage: Path, file: str) -> Measured:

@@ -15,7 +15,7 @@ from rtseg.evaluation.tusimple import PIXEL_THRESHOLD
 from rtseg.frame import Frame
 from rtseg.lanes import DetectedLanes, LaneDecoder, LaneDecoderSettings, LaneTracker, LaneTrackerSettings
 from rtseg.lanes.fragments import Fragments
-from rtseg.ops import label_components, label_runs, upsample_argmax
+from rtseg.ops import label_components, upsample_argmax
 from rtseg.render import Drive
 from rtseg.results import Lanes
 from rtseg.runtime import Pipeline
@@ -104,7 +104,7 @@ def drive_budget(pipeline: Pipeline, drives: Iterable[tuple[str, Drive]]) -> dic
                     if not tracked:
                         trackers[2 * k].reset()
                     shown = trackers[2 * k + tracked].update(detected, road.stamp)
-                    logs[2 * k + tracked].update(shown_lanes(detected, shown, frame, {}), road)
+                    logs[2 * k + tracked].update(shown_lanes(detected, shown, frame), road)
         total = {row: total[row] + log.score for row, log in zip(TRACKING, logs, strict=True)}
     return total
 
@@ -120,12 +120,12 @@ def _by_stage(
     yield ours(logits, size)
     yield fit(logits, size)
     yield joining(logits, size)
-    yield _of_colours(joining, _recoloured(upsample_argmax(logits, size), owners), logits)
+    yield joining.decode_colours(_recoloured(upsample_argmax(logits, size), owners), logits)
     true = true_lane_maps(card, sample.truth, size)[card.outputs[0].name][0]
     yield ours(true, size)
     painted = true_lane_colours(card, sample.truth, size, size)
-    yield _of_colours(ours, painted, true)
-    yield _of_colours(TruthfulDecoder(settings, sample.truth, owners, fits=False), painted, true)
+    yield ours.decode_colours(painted, true)
+    yield TruthfulDecoder(settings, sample.truth, owners, fits=False).decode_colours(painted, true)
 
 
 def _recoloured(colours: NDArray[np.uint8], owners: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -143,14 +143,8 @@ def _recoloured(colours: NDArray[np.uint8], owners: NDArray[np.uint8]) -> NDArra
     return np.where(colours > 0, belongs, 0).astype(np.uint8)
 
 
-def _of_colours(decode: LaneDecoder, colours: NDArray[np.uint8], logits: NDArray[np.float32]) -> DetectedLanes:
-    runs = label_runs(colours, 8)
-    rows = np.repeat(np.arange(len(runs.rows) - 1), np.diff(runs.rows))
-    return decode.decode_runs(runs, colours[rows, runs.starts], logits, (colours.shape[0], colours.shape[1]))
-
-
 def _alone(detected: DetectedLanes, sample: LaneSample, settings: LaneTrackerSettings) -> Lanes:
-    return shown_lanes(detected, LaneTracker(settings).update(detected, 0), Frame(sample.image), {})
+    return shown_lanes(detected, LaneTracker(settings).update(detected, 0), Frame(sample.image))
 
 
 def _only(lanes: Lanes, kept: NDArray[np.intp]) -> Lanes:

@@ -140,10 +140,13 @@ class LaneDecoder:
         Raises:
             GroupingError: if the logits have the wrong shape or values that are not finite.
         """
-        image = upsample_argmax(logits, size)
-        runs = label_runs(image, 8)
+        return self.decode_colours(upsample_argmax(logits, size), logits)
+
+    def decode_colours(self, colours: NDArray[np.uint8], logits: NDArray[np.float32]) -> DetectedLanes:
+        """Decode the lanes of an image whose pixels, (H, W) uint8, were coloured elsewhere; see :meth:`decode_runs`."""
+        runs = label_runs(colours, 8)
         rows = np.repeat(np.arange(len(runs.rows) - 1), np.diff(runs.rows))
-        return self.decode_runs(runs, image[rows, runs.starts], logits, size)
+        return self.decode_runs(runs, colours[rows, runs.starts], logits, (colours.shape[0], colours.shape[1]))
 
     def decode_runs(
         self, runs: Runs, colours: NDArray[np.uint8], logits: NDArray[np.float32], size: tuple[int, int]

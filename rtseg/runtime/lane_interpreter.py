@@ -44,7 +44,7 @@ def lane_settings(card: ModelCard) -> tuple[LaneDecoderSettings, LaneTrackerSett
         raise ModelError(f"the grouping parameters in the card of {card.name} do not fit: {error}") from error
 
 
-def shown_lanes(detected: DetectedLanes, lanes: TrackedLanes, frame: Frame, times: dict[str, float]) -> Lanes:
+def shown_lanes(detected: DetectedLanes, lanes: TrackedLanes, frame: Frame) -> Lanes:
     """The result of a frame: ids in the mask; lines that are carried on have no pixel there, for none was seen."""
     table = np.zeros(256, dtype=np.uint8)
     table[lanes.numbers] = lanes.ids
@@ -56,7 +56,6 @@ def shown_lanes(detected: DetectedLanes, lanes: TrackedLanes, frame: Frame, time
         polylines=lanes.polylines,
         stamp=frame.stamp,
         frame_id=frame.frame_id,
-        times=times,
     )
 
 
@@ -92,7 +91,7 @@ class LaneInterpreter:
 
     def _track(self, detected: DetectedLanes, frame: Frame, clock: StageClock) -> Lanes:
         with clock.stage("track"):
-            lanes = shown_lanes(detected, self._tracker.update(detected, frame.stamp), frame, {})
+            lanes = shown_lanes(detected, self._tracker.update(detected, frame.stamp), frame)
         return replace(lanes, times=clock.times)
 
     def reset(self) -> None:

@@ -60,3 +60,15 @@ def find_model(name_or_path: str | Path, network: str | None = None) -> Model:
     raise ModelError(
         f"expected a network of {card.name}: {', '.join(file.file for file in card.files)}, got {wanted!r}"
     )
+
+
+def float_network(model: Model) -> Path:
+    """The model's fp32 network, which others are made of, checked against the card.
+
+    Raises:
+        ModelError: if the card names none, or the file has another hash.
+    """
+    for file in model.card.files:
+        if file.precision == "fp32":
+            return verified_model_file(model.path.parent, file)
+    raise ModelError(f"the card of {model.card.name} names no fp32 network; export the model again")

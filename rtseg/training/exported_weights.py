@@ -22,8 +22,7 @@ from rtseg.errors import ModelError
 from rtseg.nets.heads import ExportedMaps, InstanceNetwork
 from rtseg.nets.l2c import L2CLanes
 from rtseg.nets.l2c_instances import CENTER_UNIT, L2CInstances
-from rtseg.runtime.card import verified_model_file
-from rtseg.runtime.models import find_model
+from rtseg.runtime.models import find_model, float_network
 
 _TOLERANCE = 1e-3  # relative to the largest value of a map
 
@@ -42,15 +41,14 @@ def load_exported(net: nn.Module, model: str, images: Iterable[Tensor], line_bia
         ModelError: there is no such model, it has no fp32 network, or that is not the network's.
     """
     found = find_model(model)
-    entry = next((file for file in found.card.files if file.precision == "fp32"), None)
-    if entry is None:
-        raise ModelError(f"the card of {model} names no fp32 network to go on from; export the model again")
-    path = verified_model_file(found.path.parent, entry)
+    path = float_network(found)
     size = (found.card.input.height, found.card.input.width)
     net.eval()
     probe = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
     norms = _norms(net, probe)
     _load_folded(path, net, norms)
+    if isinstance(net, L2CInstances):
+        _take_out_center_unit(net)
     _compare(net, path, probe)
     if isinstance(net, L2CLanes):
         net.lower_background(-line_bias)
@@ -133,15 +131,17 @@ def _module_name(node: str) -> str:
     return ".".join(parts[1:] if parts and parts[0] == "net" else parts)
 
 
+def _take_out_center_unit(net: L2CInstances) -> None:
+    """The export folds this factor into the layer before it."""
+    last = net.centers[-1]
+    assert isinstance(last, nn.Conv2d)
+    assert last.bias is not None
+    last.weight.div_(CENTER_UNIT)
+    last.bias.div_(CENTER_UNIT)
+
+
 def _compare(net: nn.Module, path: Path, probe: Tensor) -> None:
     """Make sure that the network computes what the file does."""
-    if isinstance(net, L2CInstances):
-        # The export folds this factor into the layer before it.
-        last = net.centers[-1]
-        assert isinstance(last, nn.Conv2d)
-        assert last.bias is not None
-        last.weight.div_(CENTER_UNIT)
-        last.bias.div_(CENTER_UNIT)
     whole = ExportedMaps(net) if isinstance(net, InstanceNetwork) else net
     maps = whole(probe)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

@@ -17,11 +17,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.errors import MediaError, WeakSupervisionError
+from rtseg.errors import WeakSupervisionError
 from rtseg.frame import Frame
 from rtseg.lanes import DetectedLanes, LaneDecoder, LaneTracker
 from rtseg.media import FrameSource
 from rtseg.media.images import write_image
+from rtseg.render.sheet import lay_out
 from rtseg.results import Lanes
 from rtseg.runtime import Pipeline
 from rtseg.runtime.lane_interpreter import lane_settings, shown_lanes
@@ -30,7 +31,7 @@ LABELS = "labels.json"
 SHEET = "sheet.jpg"
 _IMAGES = "images"
 _ROWS = 72  # rows of a label, as TuSimple has on 720
-_SHOWN = 12
+_SHOWN, _TILE = 12, 426  # pictures of the sheet, and their width
 _TRUSTED, _IGNORED = (90, 220, 60), (60, 60, 240)
 
 
@@ -121,7 +122,7 @@ def label_lanes(
             continue
         name = f"{_IMAGES}/frame_{middle:06d}.jpg"
         labels.append(_label(name, lanes, doubts, frame.image.shape[0]))
-        _write(out / name, frame.image)
+        write_image(out / name, frame.image)
         summary.labelled += 1
         summary.lines += doubts.count("")
         shown.append(_draw(frame.image, lanes, doubts))
@@ -134,7 +135,7 @@ def label_lanes(
         )
     summary.left_out.update({f"could not be read: {why}": number for why, number in source.skipped.items()})
     chosen = np.linspace(0, len(shown) - 1, min(len(shown), _SHOWN)).round().astype(int)
-    _write(out / SHEET, _sheet([shown[i] for i in chosen]))
+    write_image(out / SHEET, lay_out((shown[i] for i in chosen), 3, _TILE))
     # Labels come last, so that an interrupted run leaves none that look whole.
     (out / LABELS).write_text("".join(json.dumps(label) + "\n" for label in labels), encoding="utf-8")
     return summary
@@ -156,7 +157,7 @@ class _Teacher:
 
     def follow(self, frame: Frame) -> Lanes:
         detected = self.find(frame)
-        return shown_lanes(detected, self._tracker.update(detected, frame.stamp), frame, {})
+        return shown_lanes(detected, self._tracker.update(detected, frame.stamp), frame)
 
 
 def _doubts(frame: Frame, around: list[Lanes], teacher: _Teacher, settings: TeacherSettings) -> list[str]:
@@ -209,24 +210,9 @@ def _label(name: str, lanes: Lanes, doubts: list[str], height: int) -> dict[str,
 
 
 def _draw(image: NDArray[np.uint8], lanes: Lanes, doubts: list[str]) -> NDArray[np.uint8]:
-    scale = 426 / image.shape[1]
+    scale = _TILE / image.shape[1]
     canvas = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     for line, doubt in zip(lanes.polylines, doubts, strict=True):
         points = np.round(line * scale).astype(np.int32)[:, None]
         cv2.polylines(canvas, [points], False, _IGNORED if doubt else _TRUSTED, 2, cv2.LINE_AA)
     return np.asarray(canvas, np.uint8)
-
-
-def _sheet(pictures: list[NDArray[np.uint8]], columns: int = 3) -> NDArray[np.uint8]:
-    blank = np.zeros_like(pictures[0])
-    pictures = pictures + [blank] * (-len(pictures) % columns)
-    rows = [np.concatenate(pictures[i : i + columns], axis=1) for i in range(0, len(pictures), columns)]
-    return np.concatenate(rows)
-
-
-def _write(path: Path, image: NDArray[np.uint8]) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MediaError(f"expected to write to {path.parent}, got {error}; check the disk") from error
-    write_image(path, image)
