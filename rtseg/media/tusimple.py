@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ class LabelledImage:
     Attributes:
         image: path of the picture.
         name: ``raw_file`` as written.
+        clip: the clip it was taken from, where a copy's ``tusimple_raw_file`` says so; else `name`.
         lanes: (n, m) float64 x in pixels, -2 where absent.
         h_samples: (m,) float64 rows in pixels.
         ignored: (k, m) as `lanes`: lines of which it is not known whether they are lanes. TuSimple has none.
@@ -27,6 +30,7 @@ class LabelledImage:
 
     image: Path
     name: str
+    clip: str
     lanes: NDArray[np.float64]
     h_samples: NDArray[np.float64]
     ignored: NDArray[np.float64]
@@ -73,6 +77,34 @@ def read_labels(path: str | Path) -> list[LabelledImage]:
     return labelled
 
 
+def write_labels(labels: Sequence[LabelledImage], folder: Path) -> Path:
+    """Write ``labels.json`` to a folder, made if missing; the pictures stay, and are named by their path from there.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        DatasetError: the file cannot be written.
+    """
+    lines = [
+        {
+            "raw_file": os.path.relpath(label.image, folder),
+            "tusimple_raw_file": label.clip,
+            "lanes": label.lanes.tolist(),
+            "ignored": label.ignored.tolist(),
+            "h_samples": label.h_samples.tolist(),
+        }
+        for label in labels
+    ]
+    path = folder / "labels.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    except OSError as error:
+        raise DatasetError(f"expected to write labels to {path}, got {error}; check the disk") from error
+    return path
+
+
 def _parse(line: str, where: str, folder: Path) -> LabelledImage:
     try:
         label: Any = json.loads(line)
@@ -88,7 +120,8 @@ def _parse(line: str, where: str, folder: Path) -> LabelledImage:
     if not isinstance(label.get("ignored", []), list):
         raise DatasetError(f"{where}: expected a list under 'ignored', got {label['ignored']!r:.60}")
     ignored = _lines(label.get("ignored", []), rows.size, where, "ignored")
-    return LabelledImage(folder / label["raw_file"], label["raw_file"], lanes, rows, ignored)
+    name = label["raw_file"]
+    return LabelledImage(folder / name, name, str(label.get("tusimple_raw_file", name)), lanes, rows, ignored)
 
 
 def _lines(values: list[Any], rows: int, where: str, field: str) -> NDArray[np.float64]:

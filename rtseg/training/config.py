@@ -21,12 +21,17 @@ class Strict(BaseModel):
 
 
 class NetworkConfig(Strict):
-    """The network of L2C section IV."""
+    """The network of L2C section IV.
+
+    The first `frozen_stages` stages of the backbone (1 ends at stride 4) keep their weights and BatchNorm statistics,
+    which spares their backward pass, the dearest one.
+    """
 
     backbone: Literal["resnet18", "resnet18-half", "resnet34", "efficientnet-lite0"]
     channels: Positive = 32
     lanes: Annotated[int, Field(ge=1, le=254)] = 6
     pretrained: bool = False
+    frozen_stages: Annotated[int, Field(ge=0, le=4)] = 0
 
 
 class InputConfig(Strict):

@@ -9,6 +9,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from rtseg.nets.backbones import first_stages
 from rtseg.nets.l2c import L2CLanes
 from rtseg.training.averaged_module import AveragedModule
 from rtseg.training.config import TrainingConfig
@@ -31,6 +32,7 @@ class LaneModule(AveragedModule):
 
     def __init__(self, config: TrainingConfig) -> None:
         super().__init__(config, build_network(config), build_network(config, pretrained=False))
+        self.keep_frozen(first_stages(self.net.backbone, config.network.frozen_stages))
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         image, ids = batch

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rtseg.errors import DatasetError
-from rtseg.media.tusimple import read_labels
+from rtseg.media.tusimple import read_labels, write_labels
 
 GOOD = {"raw_file": "a/1.jpg", "h_samples": [10, 20, 30], "lanes": [[-2, 5, 6], [7, 8, 9], [-2, -2, -2], [-2, 3, -2]]}
 
@@ -75,3 +75,17 @@ def test_real_labels_parse(driving_data: Path) -> None:
     frames = read_labels(driving_data / "lanes" / "tusimple_train")
     assert len(frames) == 121
     assert all(3 <= len(frame.polylines()) <= 5 and frame.image.is_file() for frame in frames)
+
+
+def test_labels_that_are_written_are_read_alike(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    copied = {**GOOD, "tusimple_raw_file": "clips/1/20.jpg", "ignored": [[1, 2, -2]]}
+    frames = read_labels(write(source, GOOD, copied))
+    again = read_labels(write_labels(frames, tmp_path / "elsewhere"))
+    for before, after in zip(frames, again, strict=True):
+        assert after.image.resolve() == before.image
+        assert after.clip == before.clip
+        for name in ("lanes", "ignored", "h_samples"):
+            np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
+    assert [frame.clip for frame in frames] == ["a/1.jpg", "clips/1/20.jpg"]

@@ -63,7 +63,20 @@ def road(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "name", ["lanes-lite", "lanes-lite-2", "lanes-lite-3", "lanes-lite-4", "lanes-lite-finetune", "lanes-r18"]
+    "name",
+    [
+        "lanes-lite",
+        "lanes-lite-2",
+        "lanes-lite-3",
+        "lanes-lite-4",
+        "lanes-lite-5",
+        "lanes-lite-finetune",
+        "lanes-lite-rendered",
+        "lanes-lite-fold",
+        "lanes-r18",
+        "lanes-r18-small",
+        "lanes-r18-small-2",
+    ],
 )
 def test_bundled_configurations_validate(name: str) -> None:
     config = load_config(name)
