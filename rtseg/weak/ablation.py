@@ -1,5 +1,8 @@
 """The ablation of table 1a: tags at random, by attention, by graph partition without and with noise filtering.
 
+Beside the paper's ways, whose probabilities are the attention's, stand those that labels are made with: by the
+classifier of regions, alone and in the graph partition.
+
 The paper scores the segmentation network trained on each; here the tags themselves are compared with the truth, which
 takes seconds and shows what the network would learn from.
 """
@@ -48,30 +51,36 @@ class AblationRow:
 
 
 def ablate(inputs: TagInputs, truth: NDArray[np.integer], beta: float, retention: float) -> list[AblationRow]:
-    """Assign tags in the four ways of table 1a, and by attention with as many rejected.
+    """Assign tags in the four ways of table 1a, by attention with as many rejected, and with the classifier of regions.
 
     Args:
         inputs: of a labelling run.
         truth: (n,) true class of each instance, -1 for noise.
-        beta: weight of the attention.
+        beta: weight of the probabilities.
         retention: ratio r of the instances kept with filtering.
     """
-    allowed, p = inputs.allowed, inputs.probabilities
+    allowed = inputs.allowed
     rng = np.random.default_rng(0)
     draws = [_score("random", _random_tags(allowed, rng), truth, allowed, (56.4, 61.3)) for _ in range(_DRAWS)]
-    attention = np.where(allowed, p, -1.0)
+    attention = np.where(allowed, inputs.attention, -1.0)
     tags = attention.argmax(1).astype(np.int32)
     filtered = tags.copy()
     filtered[np.argsort(attention.max(1), kind="stable")[: len(tags) - count_kept(len(tags), retention)]] = -1
-    graph = (inputs.edges, inputs.weights, p, allowed, beta)
-    whole, kept = assign_tags(*graph, 1.0).tags, assign_tags(*graph, retention).tags
-    return [
-        _mean(draws),
-        _score("attention", tags, truth, allowed, (62.0, 62.7)),
-        _score("attention + filtering", filtered, truth, allowed, None),
-        _score("graph partition", whole, truth, allowed, (64.0, 64.9)),
-        _score("graph partition + filtering", kept, truth, allowed, (64.5, 65.6)),
+
+    def partition(probabilities: NDArray[np.float64], ratio: float) -> NDArray[np.int32]:
+        return assign_tags(inputs.edges, inputs.weights, probabilities, allowed, beta, ratio).tags
+
+    regions = np.where(allowed, inputs.probabilities, -1.0).argmax(1)
+    ways: list[tuple[str, NDArray[np.integer], tuple[float, float] | None]] = [
+        ("attention", tags, (62.0, 62.7)),
+        ("attention + filtering", filtered, None),
+        ("graph partition", partition(inputs.attention, 1.0), (64.0, 64.9)),
+        ("graph partition + filtering", partition(inputs.attention, retention), (64.5, 65.6)),
+        ("regions", regions, None),
+        ("regions, graph partition", partition(inputs.probabilities, 1.0), None),
+        ("regions, graph partition + filtering", partition(inputs.probabilities, retention), None),
     ]
+    return [_mean(draws), *(_score(name, assigned, truth, allowed, paper) for name, assigned, paper in ways)]
 
 
 def ablation_table(rows: Sequence[AblationRow]) -> Table:

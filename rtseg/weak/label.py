@@ -8,7 +8,7 @@
 | 04-attention | the attention module (section 3.1) and pictures of what it sees |
 | 05-probabilities | `probabilities.npz`, its opinion of each proposal (eq 2) |
 | 06-features | the feature extractor and `features.npz` (section 3.2) |
-| 07-tags | `tags.npz`, the similarity graph and the tags (section 4) |
+| 07-tags | `tags.npz`: what the classifier of regions thinks of each, the similarity graph and the tags (section 4) |
 | 08-labels | `instances.json` and `images` for `rtseg train --data`, `rejected.json`, sheets of both |
 """
 
@@ -37,6 +37,7 @@ from rtseg.weak.labels import write_labels
 from rtseg.weak.proposal_stage import PROPOSALS, build_proposals
 from rtseg.weak.proposals import FrameFile, ProposalSource
 from rtseg.weak.recording import store_frames, stored_frames
+from rtseg.weak.regions import RegionSettings, region_probabilities
 from rtseg.weak.stages import Stage, listing_digest, run_stage
 from rtseg.weak.tags import assign_tags, count_kept
 from rtseg.weak.witnesses import Step, build_attention, build_features, build_probabilities, load_arrays, save_arrays
@@ -54,8 +55,9 @@ class LabelSettings:
         min_area: proposals of fewer pixels are left out.
         attention: the attention module.
         features: the feature extractor.
+        regions: the classifier of regions.
         k: edges that each instance retains (section 4.1).
-        beta: weight of the attention (eq 7).
+        beta: weight of the probabilities (eq 7).
         retention: ratio r of the instances that get a tag (eq 8).
     """
 
@@ -63,6 +65,7 @@ class LabelSettings:
     min_area: int = 64
     attention: AttentionSettings = field(default_factory=AttentionSettings)
     features: FeatureSettings = field(default_factory=FeatureSettings)
+    regions: RegionSettings = field(default_factory=RegionSettings)
     k: int = 3
     beta: float = 30.0
     retention: float = 0.95
@@ -103,7 +106,8 @@ class TagInputs:
         proposals: instances of frames with a known, non-empty set of keywords.
         classes: C names.
         allowed: (n, C) bool.
-        probabilities: (n, C) float64.
+        attention: (n, C) float64 probabilities of eq 2.
+        probabilities: (n, C) float64, of the classifier of regions.
         edges: (m, 2) int32.
         weights: (m,) float64.
     """
@@ -112,6 +116,7 @@ class TagInputs:
     proposals: Proposals
     classes: tuple[str, ...]
     allowed: NDArray[np.bool_]
+    attention: NDArray[np.float64]
     probabilities: NDArray[np.float64]
     edges: NDArray[np.int32]
     weights: NDArray[np.float64]
@@ -216,6 +221,7 @@ def label(
             "keywords": matched.digest,
             "probabilities": probabilities.digest,
             "features": features.digest,
+            "regions": asdict(s.regions),
             "settings": [s.k, s.beta, s.retention],
         },
         lambda folder: _build_tags(usable, load_keywords(matched.folder), stages, s, folder),
@@ -291,6 +297,7 @@ def load_tag_inputs(stages: Mapping[str, Stage]) -> TagInputs:
         keywords.classes,
         keywords.present[usable.frames],
         load_arrays(stages["probabilities"].folder / "probabilities.npz")["probabilities"],
+        graph["probabilities"],
         graph["edges"],
         graph["weights"],
     )
@@ -324,11 +331,13 @@ def _build_tags(
     usable: Proposals, keywords: Keywords, stages: Mapping[str, Stage], settings: LabelSettings, folder: Path
 ) -> dict[str, Any]:
     features = load_arrays(stages["features"].folder / "features.npz")["features"]
-    probabilities = load_arrays(stages["probabilities"].folder / "probabilities.npz")["probabilities"]
+    attention = load_arrays(stages["probabilities"].folder / "probabilities.npz")["probabilities"]
     edges, weights = similarity_graph(features, settings.k)
     allowed = keywords.present[usable.frames]
+    shares = keywords.present[keywords.known].mean(0)
+    probabilities = region_probabilities(features, attention, allowed, shares, settings.regions)
     result = assign_tags(edges, weights, probabilities, allowed, settings.beta, settings.retention)
-    save_arrays(folder / "tags.npz", edges=edges, weights=weights, tags=result.tags)
+    save_arrays(folder / "tags.npz", probabilities=probabilities, edges=edges, weights=weights, tags=result.tags)
     counts = np.bincount(result.tags[result.tags >= 0], minlength=len(keywords.classes)).tolist()
     return {
         "instances": len(usable),

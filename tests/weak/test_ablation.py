@@ -10,6 +10,7 @@ from rtseg.weak import similarity_graph
 from rtseg.weak.ablation import HEADER, ablate, ablation_cells, ablation_table
 from rtseg.weak.annotations import Proposals
 from rtseg.weak.label import TagInputs
+from rtseg.weak.regions import region_probabilities
 from rtseg.weak.synthetic import SyntheticSettings, draw_instances
 
 
@@ -19,17 +20,21 @@ def _inputs(settings: SyntheticSettings) -> tuple[TagInputs, np.ndarray]:
     empty = Proposals((), none.reshape(0, 2), none, none.reshape(0, 4), none, none, ())
     classes = tuple(f"class {i}" for i in range(settings.classes))
     edges, weights = similarity_graph(data.features)
-    return TagInputs([], empty, classes, data.allowed, data.probabilities, edges, weights), data.truth
+    attention, allowed = data.probabilities, data.allowed
+    regions = region_probabilities(data.features, attention, allowed, allowed.mean(0))
+    return TagInputs([], empty, classes, allowed, attention, regions, edges, weights), data.truth
 
 
 def test_each_step_of_table_1a_improves() -> None:
     inputs, truth = _inputs(SyntheticSettings(instances=1500, noise_ratio=0.08))
-    random, attention, filtered, graph, both = ablate(inputs, truth, 30.0, 0.92)
+    random, attention, filtered, graph, both, regions, joined, kept = ablate(inputs, truth, 30.0, 0.92)
     assert random.objects < attention.objects < graph.objects
     assert graph.precision < both.precision
     assert filtered.precision < both.precision
     assert random.rejected == attention.rejected == graph.rejected == 0
-    assert filtered.rejected == both.rejected == 120
+    assert filtered.rejected == both.rejected == kept.rejected == 120
+    assert attention.objects < regions.objects
+    assert joined.precision < kept.precision
     assert both.noise > 60  # far more than the 8 % that chance would find
     # Of the frames with one keyword any way but rejection is right.
     single = inputs.allowed.sum(1) == 1
@@ -47,7 +52,7 @@ def test_random_is_what_chance_gives() -> None:
 def test_the_table_stands_beside_the_papers() -> None:
     inputs, truth = _inputs(SyntheticSettings(instances=60))
     rows = ablate(inputs, truth, 30.0, 0.95)
-    assert [row.paper for row in rows] == [(56.4, 61.3), (62.0, 62.7), None, (64.0, 64.9), (64.5, 65.6)]
+    assert [row.paper for row in rows] == [(56.4, 61.3), (62.0, 62.7), None, (64.0, 64.9), (64.5, 65.6), *[None] * 3]
     assert all(len(ablation_cells(row)) == len(HEADER) for row in rows)
     console = Console(width=200, record=True, quiet=True)
     console.print(ablation_table(rows))

@@ -172,10 +172,10 @@ def test_frames_alone_give_a_keyword_file_to_fill_in(shapes: Path, tmp_path: Pat
 def test_ablation_on_a_labelled_set(shapes: Path, tmp_path: Path) -> None:
     trial = TrialSettings(frames=8, crop=(64, 96), min_area=100, false_share=0.3)
     run, rows = run_ablation(shapes / "instances.json", tmp_path, "truth", trial, SETTINGS)
-    assert [row.method for row in rows][::3] == ["random", "graph partition"]
+    assert [row.method for row in rows][::3] == ["random", "graph partition", "regions, graph partition"]
     by_name = {row.method: row for row in rows}
     assert by_name["attention"].rejected == 0
-    assert by_name["graph partition + filtering"].rejected == run.stages["tags"].summary["rejected"] > 0
+    assert by_name["regions, graph partition + filtering"].rejected == run.stages["tags"].summary["rejected"] > 0
     assert by_name["graph partition"].objects >= by_name["random"].objects
     assert (tmp_path / "00-trial" / "truth.json").is_file()
 
