@@ -1,4 +1,4 @@
-"""``rtseg weak label|ablate|train|lanes``: labels for training from image keywords, or from a trained model."""
+"""``rtseg weak label|ablate|train|compare|lanes``: labels for training from image keywords, or from a trained model."""
 
 from __future__ import annotations
 
@@ -107,6 +107,29 @@ def train(
 
     card = train_from_labels(run, out, config, epochs)
     console.print(f"card: {card} (rtseg run VIDEO --model {out})", highlight=False)
+
+
+@weak_app.command()
+def compare(
+    data: Annotated[
+        Path, typer.Argument(help="Labelled set whose frames name their cities: cityscapes640, Cityscapes.")
+    ],
+    out: OutOption = Path("out/compare"),
+    config: Annotated[str, typer.Option(help="Training configuration of an instance network.")] = "gmis-lite",
+    epochs: Annotated[int | None, typer.Option(min=1, help="Of each training, not the configuration's.")] = None,
+    beta: BetaOption = 30.0,
+    retention: RetentionOption = 0.95,
+    small: SmallOption = False,
+) -> None:
+    """Train a network on keywords and on full labels of the same frames, and score both in other cities (table 4)."""
+    from rtseg.weak.compare import compare as run_comparison
+    from rtseg.weak.compare_report import REPORT, comparison_table, write_comparison
+
+    settings = replace(_settings(small), beta=beta, retention=retention)
+    with _progress() as progress:
+        scores = run_comparison(data, out, config, epochs, settings, progress)
+    console.print(comparison_table(scores))
+    console.print(f"report: {write_comparison(scores, out / REPORT)}", highlight=False)
 
 
 @weak_app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -12,8 +13,8 @@ NAMES = ("car", "person", "cargroup")
 SIDE = 128
 
 
-def write_streets(folder: Path, count: int = 4) -> Path:
-    """Write `count` pictures of bright boxes on dark noise; every second one is of the held-out city."""
+def write_streets(folder: Path, count: int = 4, cities: Sequence[str] = ("zurich", "aachen")) -> Path:
+    """Write `count` pictures of bright boxes on dark noise, of the cities in turn; aachen is held out."""
     (folder / "images").mkdir(parents=True)
     (folder / "labels").mkdir()
     (folder / "classes.json").write_text(json.dumps({"names": NAMES}))
@@ -26,7 +27,7 @@ def write_streets(folder: Path, count: int = 4) -> Path:
             image[y : y + 40, x : x + 30] = rng.integers(150, 250, 3)
             box = [(x, y), (x + 30, y), (x + 30, y + 40), (x, y + 40)]
             lines.append(" ".join([str(kind), *(f"{v / SIDE:.4f}" for point in box for v in point)]))
-        name = f"{'aachen' if i % 2 else 'zurich'}_{i:06d}_000019"
+        name = f"{cities[i % len(cities)]}_{i:06d}_000019"
         cv2.imwrite(str(folder / "images" / f"{name}.jpg"), image)
         (folder / "labels" / f"{name}.txt").write_text("\n".join(lines))
     return folder

@@ -13,7 +13,8 @@ import rtseg
 from rtseg.errors import ConfigError, WeakSupervisionError
 from rtseg.media.coco import write_coco
 from rtseg.media.instance_labels import InstanceTruth
-from rtseg.weak.train import train_from_labels
+from rtseg.training.instance_config import CITYSCAPES_THINGS
+from rtseg.weak.train import fit_config, train_from_labels
 from tests.weak.shapes import CLASSES, SIZE, draw_shapes, write_shapes
 
 CONFIG = {
@@ -66,3 +67,14 @@ def test_what_cannot_be_trained_on(tmp_path: Path, config: Path) -> None:
     write_shapes(tmp_path / "other" / "08-labels", 1)
     with pytest.raises(ConfigError, match="instance network"):
         train_from_labels(tmp_path / "other", tmp_path / "engine", "lanes-lite")
+
+
+def test_weights_of_other_classes_are_left_out(tmp_path: Path) -> None:
+    write_shapes(tmp_path, 3)
+    fitted = fit_config(tmp_path, "gmis-lite", 2)
+    assert (fitted.classes, fitted.samples_per_epoch, fitted.epochs) == (CLASSES, 3, 2)
+    assert fitted.model_dump()["loss"]["class_weights"] == ()
+    truth = InstanceTruth(np.eye(16, dtype=np.int32), np.eye(16, dtype=np.uint8), np.zeros(1, np.int32))
+    write_coco(tmp_path / "instances.json", [("a.png", truth)], CITYSCAPES_THINGS)
+    kept = fit_config(tmp_path, "gmis-lite")
+    assert len(kept.model_dump()["loss"]["class_weights"]) == 1 + len(CITYSCAPES_THINGS)
