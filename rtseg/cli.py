@@ -230,12 +230,17 @@ def train(
         str | None,
         typer.Option(help="Go on from these weights: a bundled model, a model folder, or a run's safetensors."),
     ] = None,
+    rendered: Annotated[
+        Path | None, typer.Option(help="Folder of rendered frames, which runs can share; by default in --out.")
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in --out.")] = False,
 ) -> None:
     """Train a network of lanes or instances (needs the train extra)."""
     from rtseg.training.train import train as train_network
 
-    weights = train_network(config, data=data or [], out=out, resume=resume, validation=validation or [], start=start)
+    weights = train_network(
+        config, data=data or [], out=out, resume=resume, validation=validation or [], cache=rendered, start=start
+    )
     console.print(f"weights: {weights}")
 
 

@@ -94,8 +94,10 @@ class OptimiserConfig(Strict):
 class RunConfig(Strict):
     """What every run has, whatever the model.
 
-    `start` names what to go on from: a safetensors file, a bundled model or a model folder. `batch` is divided among
-    `processes` (Lightning's DDP), each of `threads` threads (0 = torch's choice).
+    `start` names what to go on from: a safetensors file, a bundled model or a model folder. `blend` is how far the
+    weights that are kept lie from there to the trained ones (1 = all the way): a run on a few frames of one's own
+    learns those roads and unlearns others, and in between much of both is known (WiSE-FT, Wortsman et al. 2022).
+    `batch` is divided among `processes` (Lightning's DDP), each of `threads` threads (0 = torch's choice).
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -109,6 +111,7 @@ class RunConfig(Strict):
     precision: Literal["bf16", "fp32"] = "bf16"
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.998
     start: str = ""
+    blend: Annotated[float, Field(gt=0, le=1)] = 1.0
     processes: Positive = 1
     workers: Annotated[int, Field(ge=0)] = 1
     threads: Annotated[int, Field(ge=0)] = 0

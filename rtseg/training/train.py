@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ from rtseg.training.datasets import MixtureSampler
 from rtseg.training.exported_weights import load_exported
 from rtseg.training.families import FAMILIES, training_loader
 
+_BEGUN = "start.safetensors"
 _MEASURED = 16  # batches that BatchNorm's statistics are measured on when an exported model is gone on from
 
 
@@ -46,7 +48,7 @@ def train(
         data: folders of real frames. For lanes in TuSimple's format (`labels.json` beside the images), may be empty;
             for instances Cityscapes' own layout or cityscapes640.
         out: folder of the run: `config.yaml`, `command.txt`, `last.ckpt`, TensorBoard logs, and the averaged weights
-            as `model.safetensors`.
+            as `model.safetensors`; what it went on from, if from anything, as `start.safetensors`.
         resume: go on from `out/last.ckpt`.
         validation: folders of real frames that are only looked at.
         cache: folder of rendered frames; `out/rendered` by default.
@@ -57,7 +59,8 @@ def train(
         The path of the safetensors file.
 
     Raises:
-        ConfigError: if the configuration asks for data that were not given, or there is nothing to resume.
+        ConfigError: if the configuration asks for data that were not given, there is nothing to resume, or nothing to
+            blend with.
         DatasetError: if labels do not parse.
         ModelError: if there is nothing to start from, or it is another network's.
         TrainingError: if no gradient is finite any more.
@@ -84,8 +87,11 @@ def train(
     if config.threads:
         torch.set_num_threads(config.threads)
     loader = training_loader(config, samples)
+    if config.blend < 1 and not config.start:
+        raise ConfigError(f"expected something to start from where blend is below 1, got blend {config.blend} alone")
     if config.start and not resume:
         _start(module, config, loader)
+        save_weights(module.net, out / _BEGUN, config)
     held_out = DataLoader(samples.held_out, config.batch) if samples.held_out is not None else None
     trainer = lightning.Trainer(
         max_epochs=config.epochs,
@@ -123,6 +129,16 @@ def _start(module: AveragedModule, config: RunConfig, loader: DataLoader[Any]) -
         load_exported(module.net, config.start, batches, getattr(config, "line_bias", 0.0))
     module.average.load_state_dict(module.net.state_dict())
     module.train()
+
+
+@torch.no_grad()
+def _blend(net: nn.Module, start: dict[str, torch.Tensor], share: float) -> nn.Module:
+    """A network whose weights lie between those of the start and the trained ones, `share` of the way."""
+    blended = copy.deepcopy(net)
+    for name, value in blended.state_dict().items():
+        if value.is_floating_point():
+            value.lerp_(start[name].to(value.device), 1.0 - share)
+    return blended
 
 
 def save_weights(net: nn.Module, path: Path, config: RunConfig) -> None:
@@ -182,7 +198,10 @@ class _Save(Callback):
         assert isinstance(module, AveragedModule)
         trainer.save_checkpoint(self.out / "last.ckpt")
         if trainer.is_global_zero:
-            save_weights(module.average, self.out / "model.safetensors", module.config)
+            kept: nn.Module = module.average
+            if module.config.blend < 1:
+                kept = _blend(kept, read_weights(self.out / _BEGUN), module.config.blend)
+            save_weights(kept, self.out / "model.safetensors", module.config)
 
 
 class _SetEpoch(Callback):

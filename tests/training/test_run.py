@@ -71,8 +71,7 @@ def road(tmp_path: Path) -> Path:
         "lanes-lite-4",
         "lanes-lite-5",
         "lanes-lite-finetune",
-        "lanes-lite-rendered",
-        "lanes-lite-fold",
+        "lanes-r18-fold",
         "lanes-r18",
         "lanes-r18-small",
         "lanes-r18-small-2",
@@ -184,6 +183,22 @@ def test_a_run_goes_on_from_a_bundled_model(tmp_path: Path, road: Path) -> None:
     # Hardly any step was taken; BatchNorm's running statistics have seen four more pictures.
     expected = run_maps(shipped, image.numpy())["logits"]
     assert np.abs(logits - expected).mean() < 0.1 * expected.std()
+
+
+def test_blended_weights_lie_between_the_start_and_the_trained_ones(tmp_path: Path, road: Path) -> None:
+    config = TrainingConfig.model_validate({**SMALL, "epochs": 1})
+    start = train(config, [road], tmp_path / "start")
+    further = config.model_copy(update={"seed": 6})
+    trained = read_weights(train(further, [road], tmp_path / "trained", start=str(start)))
+    partly = further.model_copy(update={"blend": 0.25})
+    blended = read_weights(train(partly, [road], tmp_path / "blended", start=str(start)))
+    begun = read_weights(start)
+    assert any((trained[name] != begun[name]).any() for name in begun)
+    for name, value in blended.items():
+        expected = torch.lerp(begun[name], trained[name], 0.25) if value.is_floating_point() else trained[name]
+        torch.testing.assert_close(value, expected)
+    with pytest.raises(ConfigError, match="something to start from"):
+        train(partly, [road], tmp_path / "none")
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path, road: Path) -> None:
