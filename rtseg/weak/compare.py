@@ -34,7 +34,7 @@ from rtseg.weak.labels import IMAGES
 from rtseg.weak.proposals import Found, FrameFile, collect_proposals, open_proposals
 from rtseg.weak.recording import stored_frames
 from rtseg.weak.stages import Stage, listing_digest, run_stage
-from rtseg.weak.train import fit_config, train_model
+from rtseg.weak.train import fit_config, instance_config, train_model
 from rtseg.weak.trial import KEYWORDS, match_truth
 
 LABEL_RUN = "label"
@@ -72,6 +72,7 @@ def compare(
         DatasetError: the set cannot be read.
         ConfigError: the configuration is of no instance network.
     """
+    instance_config(config)  # before minutes of work, not after
     split = split_stage(data, out, progress)
     masks, words = split.folder / MASKS, split.folder / WORDS
     finder = train_stage(out, 2, "finder", masks, split.digest, config, epochs, "masks without classes")

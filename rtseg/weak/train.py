@@ -59,9 +59,7 @@ def fit_config(labels: Path, config: str | Path, epochs: int | None = None) -> I
     content = read_annotations(labels / LABELS)
     if not content["annotations"]:
         raise WeakSupervisionError(f"expected instances to learn from in {labels / LABELS}, got none; see its report")
-    chosen = load_config(config)
-    if not isinstance(chosen, InstanceConfig):
-        raise ConfigError(f"expected a configuration of an instance network, got {config} of {chosen.model}")
+    chosen = instance_config(config)
     fields = chosen.model_dump()
     classes = tuple(category["name"] for category in content["categories"])
     if classes != chosen.classes:
@@ -74,6 +72,18 @@ def fit_config(labels: Path, config: str | Path, epochs: int | None = None) -> I
     fitted = parse_config(fields, f"the training configuration {config} for the labels in {labels}")
     assert isinstance(fitted, InstanceConfig)
     return fitted
+
+
+def instance_config(config: str | Path) -> InstanceConfig:
+    """Read a bundled training configuration, or a file, of an instance network.
+
+    Raises:
+        ConfigError: it is of no instance network, or does not validate.
+    """
+    chosen = load_config(config)
+    if not isinstance(chosen, InstanceConfig):
+        raise ConfigError(f"expected a configuration of an instance network, got {config} of {chosen.model}")
+    return chosen
 
 
 def train_model(

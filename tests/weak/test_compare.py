@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtseg.cli import main
-from rtseg.errors import WeakSupervisionError
+from rtseg.errors import ConfigError, WeakSupervisionError
 from rtseg.media.cityscapes import THINGS
 from rtseg.media.coco import read_coco
 from rtseg.media.instance_folders import read_instances
@@ -67,6 +67,13 @@ def test_too_few_cities_are_one_sentence(cities: tuple[str, ...], told: str, tmp
     data = write_streets(tmp_path / "data", 2, cities)
     with pytest.raises(WeakSupervisionError, match=f"expected frames of a city to score on .* {told}"):
         split_stage(data, tmp_path / "out")
+
+
+def test_a_configuration_of_lanes_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    data = write_streets(tmp_path / "data", 3, CITIES)
+    with pytest.raises(ConfigError, match="instance network"):
+        compare(data, tmp_path / "out", "lanes-lite")
+    assert not (tmp_path / "out").exists()
 
 
 def test_groups_give_only_what_they_are_for(tmp_path: Path) -> None:
