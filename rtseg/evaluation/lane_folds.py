@@ -1,6 +1,6 @@
 """Cross-validation of a lane training: each real frame is scored by a network that never saw it or its neighbours.
 
-    python -m rtseg.evaluation.lane_folds lanes-r18-fold --data ../shared/data/lanes/tusimple_train --out out/folds
+    python -m rtseg.evaluation.lane_folds lanes-lite-fold --data ../shared/data/lanes/tusimple_train --out out/folds
 
 The frames are cut into blocks in the order of their clips, since those taken one after the other look alike. Each block
 is left out once: a network trains on the others, is packaged as any model, and is scored on the block.
