@@ -48,7 +48,7 @@ def train(
         data: folders of real frames. For lanes in TuSimple's format (`labels.json` beside the images), may be empty;
             for instances Cityscapes' own layout or cityscapes640.
         out: folder of the run: `config.yaml`, `command.txt`, `last.ckpt`, TensorBoard logs, and the averaged weights
-            as `model.safetensors`; what it went on from, if from anything, as `start.safetensors`.
+            as `model.safetensors`; what they are blended with, if with anything, as `start.safetensors`.
         resume: go on from `out/last.ckpt`.
         validation: folders of real frames that are only looked at.
         cache: folder of rendered frames; `out/rendered` by default.
@@ -91,7 +91,8 @@ def train(
         raise ConfigError(f"expected something to start from where blend is below 1, got blend {config.blend} alone")
     if config.start and not resume:
         _start(module, config, loader)
-        save_weights(module.net, out / _BEGUN, config)
+        if config.blend < 1:
+            save_weights(module.net, out / _BEGUN, config)
     held_out = DataLoader(samples.held_out, config.batch) if samples.held_out is not None else None
     trainer = lightning.Trainer(
         max_epochs=config.epochs,
