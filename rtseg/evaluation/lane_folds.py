@@ -19,13 +19,14 @@ import numpy as np
 from rich.console import Console
 
 from rtseg.errors import ConfigError, DatasetError
+from rtseg.evaluation.lane_page import frames_table
 from rtseg.evaluation.lanes import LaneEvaluation, evaluate_lanes
-from rtseg.evaluation.pages import markdown_table
 from rtseg.media.natural_order import natural_key
+from rtseg.media.text_files import write_text
 from rtseg.media.tusimple import LabelledImage, read_labels, write_labels
 from rtseg.runtime import load
 
-_HEADER = ("left out", "frames", "accuracy %", "FP %", "FN %", "F1 %")
+_TITLE = "left out"
 
 
 def split_folds(labels: Sequence[LabelledImage], folds: int) -> list[list[LabelledImage]]:
@@ -39,7 +40,7 @@ def split_folds(labels: Sequence[LabelledImage], folds: int) -> list[list[Labell
         raise ConfigError(f"expected 2 folds or more, got {folds}")
     if len(labels) < folds:
         raise DatasetError(f"expected at least a frame for each of {folds} folds, got {len(labels)}")
-    ordered = sorted(labels, key=lambda label: natural_key(Path(label.clip.replace("/", " "))))
+    ordered = sorted(labels, key=lambda label: natural_key(label.clip))
     edges = np.linspace(0, len(ordered), folds + 1).round().astype(int)
     return [ordered[a:b] for a, b in pairwise(edges)]
 
@@ -86,7 +87,7 @@ def cross_validate(
         scores.append(replace(one, label=f"{block[0].clip} to {block[-1].clip}"))
     images = tuple(image for one in scores for image in one.images)
     scores.append(LaneEvaluation("tusimple", images, "all frames, each left out once"))
-    (out / "folds.md").write_text(folds_table(scores) + "\n", encoding="utf-8")
+    write_text(out / "folds.md", frames_table(scores, _TITLE) + "\n")
     return scores
 
 
@@ -96,29 +97,6 @@ def _write_set(labels: Sequence[LabelledImage], folder: Path) -> None:
     images.mkdir(parents=True, exist_ok=True)
     copies = [shutil.copyfile(x.image, images / f"{i:05d}{x.image.suffix}") for i, x in enumerate(labels)]
     write_labels([replace(label, image=copy) for label, copy in zip(labels, copies, strict=True)], folder)
-
-
-def folds_table(scores: Sequence[LaneEvaluation]) -> str:
-    """The scores as a Markdown table."""
-    return markdown_table(
-        _HEADER,
-        [
-            [
-                one.label,
-                str(len(one.images)),
-                *(
-                    f"{100 * share:.1f}"
-                    for share in (
-                        one.tusimple.accuracy,
-                        one.tusimple.false_positive,
-                        one.tusimple.false_negative,
-                        one.culane.f1,
-                    )
-                ),
-            ]
-            for one in scores
-        ],
-    )
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -132,7 +110,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rendered", type=Path, help="folder of rendered frames to share with other runs")
     chosen = parser.parse_args(arguments)
     scores = cross_validate(chosen.config, chosen.data, chosen.out, chosen.folds, chosen.start, chosen.rendered)
-    Console().print(folds_table(scores), highlight=False)
+    Console().print(frames_table(scores, _TITLE), highlight=False)
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ def _model_part(
     marked = painted.where("lines", "0", "rendered, with lines", holds=False)
     bare = painted.where("lines", "0", "rendered, without lines")
     every = [*sets, marked]
-    parts = [f"## {name}", pipeline.card.summary + ".", "### Frames", _frames_table(every)]
+    parts = [f"## {name}", pipeline.card.summary + ".", "### Frames", frames_table(every)]
     if bare.images:
         wrong = sum(image.culane.false_positives > 0 for image in bare.images)
         parts.append(
@@ -155,7 +155,7 @@ def _model_part(
         _tell(f"budget of {label}")
         budget = lane_budget(pipeline, samples)
         costs = losses(budget)
-        parts.append(_frames_table(list(budget.values()), label))
+        parts.append(frames_table(list(budget.values()), label))
         parts.append(
             f"In points of F1: {', '.join(f'{cost:.1f} {stage}' for stage, cost in costs.items() if stage != _OURS)}. "
             f"Given true maps the decoder itself loses {costs[_OURS]:.1f}: the rest of what is lost where lines are "
@@ -217,7 +217,8 @@ class _Reinterpreted:
         self._interpreter.reset()
 
 
-def _frames_table(sets: Sequence[LaneEvaluation], title: str = "set") -> str:
+def frames_table(sets: Sequence[LaneEvaluation], title: str = "set") -> str:
+    """Scores of sets of frames as a Markdown table, one set a row."""
     header = (title, "frames", "accuracy %", "FP %", "FN %", "F1 %", "precision %", "recall %")
     return markdown_table(header, [[one.label, str(len(one.images)), *_scores(one)] for one in sets])
 

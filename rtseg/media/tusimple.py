@@ -13,6 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.errors import DatasetError
+from rtseg.media.text_files import write_text
+
+LABELS = "labels.json"
+"""The file that :func:`write_labels` writes."""
 
 
 @dataclass(frozen=True)
@@ -84,24 +88,16 @@ def write_labels(labels: Sequence[LabelledImage], folder: Path) -> Path:
         The file's path.
 
     Raises:
-        DatasetError: the file cannot be written.
+        MediaError: the file cannot be written.
     """
-    lines = [
-        {
-            "raw_file": os.path.relpath(label.image, folder),
-            "tusimple_raw_file": label.clip,
-            "lanes": label.lanes.tolist(),
-            "ignored": label.ignored.tolist(),
-            "h_samples": label.h_samples.tolist(),
-        }
-        for label in labels
-    ]
-    path = folder / "labels.json"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    except OSError as error:
-        raise DatasetError(f"expected to write labels to {path}, got {error}; check the disk") from error
+    lines = []
+    for label in labels:
+        name = os.path.relpath(label.image, folder)
+        origin = {"tusimple_raw_file": label.clip} if label.clip != name else {}
+        arrays = {"lanes": label.lanes, "ignored": label.ignored, "h_samples": label.h_samples}
+        lines.append({"raw_file": name, **origin, **{field: array.tolist() for field, array in arrays.items()}})
+    path = folder / LABELS
+    write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
     return path
 
 

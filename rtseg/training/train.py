@@ -70,6 +70,8 @@ def train(
         config = load_config(config)
     if start is not None:
         config = config.model_copy(update={"start": start})
+    if config.blend < 1 and not config.start:
+        raise ConfigError(f"expected something to start from where blend is below 1, got blend {config.blend} alone")
     checkpoint = out / "last.ckpt"
     if resume and not checkpoint.is_file():
         raise ConfigError(f"expected a checkpoint to resume at {checkpoint}, which is not there; leave --resume out")
@@ -87,8 +89,6 @@ def train(
     if config.threads:
         torch.set_num_threads(config.threads)
     loader = training_loader(config, samples)
-    if config.blend < 1 and not config.start:
-        raise ConfigError(f"expected something to start from where blend is below 1, got blend {config.blend} alone")
     if config.start and not resume:
         _start(module, config, loader)
         if config.blend < 1:

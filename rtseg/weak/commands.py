@@ -53,7 +53,7 @@ def label(
     from rtseg.weak.proposals import open_proposals
     from rtseg.weak.recording import TEMPLATE
 
-    settings = replace(_settings(small), every=every, min_area=min_area, beta=beta, retention=retention)
+    settings = replace(_settings(small, beta, retention), every=every, min_area=min_area)
     with _progress() as progress:
         if keywords is None:
             template = extract_frames(source, out, settings, topic, progress).folder / TEMPLATE
@@ -88,7 +88,7 @@ def ablate(
     from rtseg.weak.label_report import write_label_report
     from rtseg.weak.trial import TrialSettings
 
-    settings = replace(_settings(small), beta=beta, retention=retention)
+    settings = _settings(small, beta, retention)
     with _progress() as progress:
         run, rows = run_ablation(data, out, proposals, TrialSettings(frames=frames, crop=crop), settings, progress)
     console.print(ablation_table(rows))
@@ -125,7 +125,7 @@ def compare(
     from rtseg.weak.compare import compare as run_comparison
     from rtseg.weak.compare_report import REPORT, comparison_table, write_comparison
 
-    settings = replace(_settings(small), beta=beta, retention=retention)
+    settings = _settings(small, beta, retention)
     with _progress() as progress:
         scores = run_comparison(data, out, config, epochs, settings, progress)
     console.print(comparison_table(scores))
@@ -143,8 +143,9 @@ def lanes(
 ) -> None:
     """Label lanes with a trained model where it agrees with itself, for self-training."""
     from rtseg.media import open_frames
+    from rtseg.media.tusimple import LABELS
     from rtseg.runtime import load
-    from rtseg.weak.teacher import LABELS, SHEET, TeacherSettings, label_lanes
+    from rtseg.weak.teacher import SHEET, TeacherSettings, label_lanes
 
     settings = TeacherSettings(every=every, confidence=confidence)
     with _progress() as progress, open_frames(source, topic) as frames:
@@ -158,10 +159,10 @@ def lanes(
     )
 
 
-def _settings(small: bool) -> LabelSettings:
+def _settings(small: bool, beta: float, retention: float) -> LabelSettings:
     from rtseg.weak.label import LabelSettings, small_settings
 
-    return small_settings() if small else LabelSettings()
+    return replace(small_settings() if small else LabelSettings(), beta=beta, retention=retention)
 
 
 @contextmanager

@@ -131,7 +131,9 @@ def score_model(model: Path, data: Path) -> dict[str, Any]:
     from rtseg.evaluation.instances import evaluate_instances
     from rtseg.runtime import load
 
-    evaluation = evaluate_instances(load(model, network=FLOAT), data, progress=False)
+    pipeline = load(model, network=FLOAT)
+    evaluation = evaluate_instances(pipeline, data, progress=False)
+    pipeline.close()
     scores = evaluation.scores
     by_class = scores.cityscapes_by_class or scores.coco_by_class
     return {

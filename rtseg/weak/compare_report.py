@@ -9,6 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from rtseg.evaluation.pages import markdown_table
+from rtseg.media.text_files import write_text
 from rtseg.weak.ablation import HEADER, AblationRow, ablation_cells
 
 REPORT = "report.md"
@@ -74,7 +75,7 @@ def write_comparison(scores: Mapping[str, Any], path: Path) -> Path:
         f"{_percent(finder.get('class-agnostic AP50'))} there. Its proposals' tags, compared with the truth (%):",
         markdown_table(HEADER, tags),
     ]
-    path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    write_text(path, "\n\n".join(parts) + "\n")
     return path
 
 

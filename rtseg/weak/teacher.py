@@ -6,12 +6,10 @@ frames around. The others are written as ignored, so that a student is taught ne
 
 from __future__ import annotations
 
-import json
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -22,12 +20,12 @@ from rtseg.frame import Frame
 from rtseg.lanes import DetectedLanes, LaneDecoder, LaneTracker
 from rtseg.media import FrameSource
 from rtseg.media.images import write_image
+from rtseg.media.tusimple import LABELS, LabelledImage, write_labels
 from rtseg.render.sheet import lay_out
 from rtseg.results import Lanes
 from rtseg.runtime import Pipeline
 from rtseg.runtime.lane_interpreter import lane_settings, shown_lanes
 
-LABELS = "labels.json"
 SHEET = "sheet.jpg"
 _IMAGES = "images"
 _ROWS = 72  # rows of a label, as TuSimple has on 720
@@ -121,7 +119,7 @@ def label_lanes(
             summary.left_out["no line that is trusted"] += 1
             continue
         name = f"{_IMAGES}/frame_{middle:06d}.jpg"
-        labels.append(_label(name, lanes, doubts, frame.image.shape[0]))
+        labels.append(_label(out, name, lanes, doubts, frame.image.shape[0]))
         write_image(out / name, frame.image)
         summary.labelled += 1
         summary.lines += doubts.count("")
@@ -137,7 +135,7 @@ def label_lanes(
     chosen = np.linspace(0, len(shown) - 1, min(len(shown), _SHOWN)).round().astype(int)
     write_image(out / SHEET, lay_out((shown[i] for i in chosen), 3, _TILE))
     # Labels come last, so that an interrupted run leaves none that look whole.
-    (out / LABELS).write_text("".join(json.dumps(label) + "\n" for label in labels), encoding="utf-8")
+    write_labels(labels, out)
     return summary
 
 
@@ -197,16 +195,11 @@ def _same(line: NDArray[np.float64], other: NDArray[np.float64], step: float, li
     return float((np.abs(line - other)[shared] / np.sqrt(1 + slope * slope)).mean()) <= limit
 
 
-def _label(name: str, lanes: Lanes, doubts: list[str], height: int) -> dict[str, Any]:
-    rows = np.unique(np.linspace(0, height - 1, _ROWS).round().astype(int))
-    x = lanes.sample(rows.astype(np.float64))
-    written = [[-2 if np.isnan(value) else round(value, 1) for value in line.tolist()] for line in x]
-    return {
-        "raw_file": name,
-        "lanes": [line for line, doubt in zip(written, doubts, strict=True) if not doubt],
-        "ignored": [line for line, doubt in zip(written, doubts, strict=True) if doubt],
-        "h_samples": rows.tolist(),
-    }
+def _label(out: Path, name: str, lanes: Lanes, doubts: list[str], height: int) -> LabelledImage:
+    rows = np.unique(np.linspace(0, height - 1, _ROWS).round())
+    x = np.nan_to_num(lanes.sample(rows).round(1), nan=-2.0)
+    doubted = np.array([bool(doubt) for doubt in doubts], np.bool_)
+    return LabelledImage(out / name, name, name, x[~doubted], rows, x[doubted])
 
 
 def _draw(image: NDArray[np.uint8], lanes: Lanes, doubts: list[str]) -> NDArray[np.uint8]:
