@@ -57,6 +57,16 @@ class LossConfig(Strict):
     split: Annotated[float, Field(ge=0)] = 0.0
 
 
+class DistilConfig(Strict):
+    """A lane model to learn from beside the labels, bundled or a folder, and the weight of that loss.
+
+    The teacher has the configuration's `lanes`, and was exported with its `line_bias`.
+    """
+
+    teacher: Annotated[str, Field(min_length=1)]
+    weight: Annotated[float, Field(gt=0)] = 1.0
+
+
 class DataConfig(Strict):
     """Rendered frames by seed range [first, last), and the share of samples drawn from them; the rest are real."""
 
@@ -129,6 +139,7 @@ class TrainingConfig(RunConfig):
     network: NetworkConfig
     labels: LabelConfig = LabelConfig()
     loss: LossConfig = LossConfig()
+    distil: DistilConfig | None = None
     data: DataConfig = DataConfig()
     augment: AugmentConfig = AugmentConfig()  # type: ignore[call-arg]
     line_bias: float = 0.0

@@ -13,6 +13,7 @@ from rtseg.nets.backbones import first_stages
 from rtseg.nets.l2c import L2CLanes
 from rtseg.training.averaged_module import AveragedModule
 from rtseg.training.config import TrainingConfig
+from rtseg.training.distillation import LaneTeacher, distillation_loss
 from rtseg.training.losses import l2c_loss
 
 _COLOURS = np.array(
@@ -33,11 +34,27 @@ class LaneModule(AveragedModule):
     def __init__(self, config: TrainingConfig) -> None:
         super().__init__(config, build_network(config), build_network(config, pretrained=False))
         self.keep_frozen(first_stages(self.net.backbone, config.network.frozen_stages))
+        self._teacher: LaneTeacher | None = None
+
+    def on_fit_start(self) -> None:
+        if self.config.distil is not None:
+            self._teacher = LaneTeacher(
+                self.config.distil.teacher,
+                self.config.network.lanes,
+                self.net.mean,
+                self.net.std,
+                self.config.line_bias,
+                self.device,
+            )
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         image, ids = batch
         logits = self.net(image.contiguous(memory_format=torch.channels_last))
         losses = self._losses(logits, ids, self.draw_generator())
+        if self._teacher is not None and self.config.distil is not None:
+            taught = distillation_loss(logits, self._teacher(image))
+            losses["loss"] = losses["loss"] + self.config.distil.weight * taught
+            losses["distil"] = taught
         for name, value in losses.items():
             self.log(f"train/{name}", value.detach(), prog_bar=True)
         return losses["loss"]

@@ -15,7 +15,11 @@ from rtseg.deploy.export import run_maps
 from rtseg.errors import ConfigError, ModelError
 from rtseg.runtime.models import bundled_models_folder
 from rtseg.training.averaged_module import update_average
-from rtseg.training.config import TrainingConfig, load_config
+from rtseg.training.config import DistilConfig, TrainingConfig, load_config
+from rtseg.training.datasets import LaneDataset, load_real
+from rtseg.training.distillation import LaneTeacher, distillation_loss
+from rtseg.training.families import lane_shape
+from rtseg.training.lane_module import build_network
 from rtseg.training.train import load_network, read_weights, train
 
 SMALL = {
@@ -70,12 +74,15 @@ def road(tmp_path: Path) -> Path:
         "lanes-lite-3",
         "lanes-lite-4",
         "lanes-lite-5",
+        "lanes-lite-6",
+        "lanes-lite-7",
         "lanes-lite-finetune",
         "lanes-lite-rendered",
         "lanes-lite-fold",
         "lanes-r18",
         "lanes-r18-small",
         "lanes-r18-small-2",
+        "lanes-r18-small-3",
     ],
 )
 def test_bundled_configurations_validate(name: str) -> None:
@@ -200,6 +207,22 @@ def test_blended_weights_lie_between_the_start_and_the_trained_ones(tmp_path: Pa
         torch.testing.assert_close(value, expected)
     with pytest.raises(ConfigError, match="something to start from"):
         train(partly, [road], tmp_path / "none")
+
+
+def test_a_student_comes_closer_to_its_teacher(tmp_path: Path, road: Path) -> None:
+    network = {"backbone": "resnet18-half", "channels": 8, "lanes": 6}
+    alone = TrainingConfig.model_validate({**SMALL, "network": network, "epochs": 4, "line_bias": 1.0})
+    taught = alone.model_copy(update={"distil": DistilConfig(teacher="lanes-lite", weight=20.0)})
+    samples = LaneDataset(load_real([road]), lane_shape(alone, build_network(alone)))
+    images = torch.stack([samples[i][0] for i in range(len(samples))])
+    divergences = []
+    for name, config in (("alone", alone), ("taught", taught)):
+        net, told = load_network(train(config, [road], tmp_path / name))
+        assert told == config
+        teacher = LaneTeacher("lanes-lite", 6, net.mean, net.std, 1.0, torch.device("cpu"))
+        with torch.no_grad():
+            divergences.append(float(distillation_loss(net(images), teacher(images))))
+    assert divergences[1] < 0.9 * divergences[0]
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path, road: Path) -> None:
