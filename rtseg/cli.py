@@ -111,11 +111,11 @@ def replay(
 @app.command()
 def evaluate(
     data: Annotated[
-        Path | None, typer.Option(help="Folder of the data set: what the model's card says it finds.")
+        Path | None, typer.Option(help="Folder of the data set, or one of CULane's lists of frames.")
     ] = None,
     dataset: Annotated[
-        str, typer.Option(help="For lanes: tusimple (labels.json beside images) or rendered.")
-    ] = "tusimple",
+        Literal["labelled", "rendered"], typer.Option(help="For lanes: the pictures of --data, or rendered ones.")
+    ] = "labelled",
     frames: Annotated[int, typer.Option(min=1, help="Frames to render for --dataset rendered.")] = 200,
     cities: Annotated[
         str, typer.Option(help="For instances: held-out, all, or names with commas between.")
@@ -135,8 +135,9 @@ def evaluate(
 ) -> None:
     """Score a model with its field's own measures; writes tables, JSON and a page with the best and worst frames.
 
-    Lanes: TuSimple accuracy, FP and FN, and CULane F1. Instances: Cityscapes AP, COCO AP and AR, and PQ, on Cityscapes
-    (gtFine), cityscapes640 or COCO folders.
+    Lanes: TuSimple accuracy, FP and FN, and CULane F1, on pictures labelled as in TuSimple (label lines in *.json) or
+    CULane (*.lines.txt; of a whole CULane folder its test set, by category). Instances: Cityscapes AP, COCO AP and AR,
+    and PQ, on Cityscapes (gtFine), cityscapes640 or COCO folders.
     """
     from rtseg.evaluation.card_scores import write_scores
     from rtseg.runtime import load

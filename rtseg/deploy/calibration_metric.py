@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from rtseg.errors import DatasetError
 from rtseg.evaluation.instances import ALL, HELD_OUT, evaluate_instances
-from rtseg.evaluation.lanes import FIRST_RENDERED_SEED, evaluate_lanes
+from rtseg.evaluation.lane_samples import FIRST_RENDERED_SEED
+from rtseg.evaluation.lanes import evaluate_lanes
 from rtseg.runtime import Pipeline
 from rtseg.runtime.card import ModelCard
 
@@ -95,7 +96,7 @@ class _LaneMetric:
         return render_road(seed).image
 
     def measure(self, pipeline: Pipeline) -> Measured:
-        kind = "rendered" if self._data is None else "tusimple"
+        kind = "rendered" if self._data is None else "labelled"
         found = evaluate_lanes(pipeline, kind, self._data, frames=self._frames, progress=self._progress)
         return Measured(found.label, found.metrics())
 

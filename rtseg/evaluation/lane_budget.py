@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.evaluation.lane_drives import DriveLog, DriveScore
-from rtseg.evaluation.lanes import TUSIMPLE_WIDTH, ImageScore, LaneEvaluation, LaneSample, score_lanes
+from rtseg.evaluation.lane_samples import TUSIMPLE_WIDTH, LaneSample
+from rtseg.evaluation.lanes import ImageScore, LaneEvaluation, score_lanes
 from rtseg.evaluation.true_maps import true_lane_colours, true_lane_maps
 from rtseg.evaluation.tusimple import PIXEL_THRESHOLD
 from rtseg.frame import Frame
@@ -61,7 +62,7 @@ def lane_budget(pipeline: Pipeline, samples: Iterable[LaneSample]) -> dict[str, 
             if name == STAGES[3]:
                 kept = np.flatnonzero(rows[name][-1].right)
                 rows[STAGES[4]].append(score_lanes(sample, _only(lanes, kept)))
-    return {name: LaneEvaluation("budget", tuple(images), name) for name, images in rows.items()}
+    return {name: LaneEvaluation(tuple(images), name) for name, images in rows.items()}
 
 
 def losses(budget: Mapping[str, LaneEvaluation]) -> dict[str, float]:

@@ -16,11 +16,10 @@ import numpy as np
 
 from rtseg.errors import ConfigError
 from rtseg.evaluation.culane import match_lanes
-from rtseg.evaluation.lanes import LaneSample, rendered_samples, tusimple_samples
+from rtseg.evaluation.lane_samples import LaneSample, labelled_samples, rendered_samples
 from rtseg.frame import Frame
 from rtseg.lanes import LaneDecoder
 from rtseg.lanes.confidence import Calibration, fit_calibration
-from rtseg.media.tusimple import read_labels
 from rtseg.runtime import Pipeline, find_model, load
 from rtseg.runtime.card import Grouping
 from rtseg.runtime.lane_interpreter import lane_settings
@@ -79,7 +78,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, action="append", default=[], help="TuSimple folder; may be given often")
     parser.add_argument("--rendered", type=int, default=300, help="frames to render")
     chosen = parser.parse_args(arguments)
-    sets: list[Iterable[LaneSample]] = [tusimple_samples(read_labels(folder)) for folder in chosen.data]
+    sets: list[Iterable[LaneSample]] = [labelled_samples(folder)[0] for folder in chosen.data]
     if chosen.rendered:
         sets.append(rendered_samples(chosen.rendered, first_seed=FIRST_SEED))
     pipeline = load(chosen.model)

@@ -82,11 +82,11 @@ def cross_validate(
         train(config, [seen], folder / "run", cache=cache or out / "rendered", start=start)
         package_model(folder / "run", folder / "model", [seen])
         pipeline = load(folder / "model")
-        one = evaluate_lanes(pipeline, "tusimple", unseen, out=folder / "report")
+        one = evaluate_lanes(pipeline, "labelled", unseen, out=folder / "report")
         pipeline.close()
         scores.append(replace(one, label=f"{block[0].clip} to {block[-1].clip}"))
     images = tuple(image for one in scores for image in one.images)
-    scores.append(LaneEvaluation("tusimple", images, "all frames, each left out once"))
+    scores.append(LaneEvaluation(images, "all frames, each left out once"))
     write_text(out / "folds.md", frames_table(scores, _TITLE) + "\n")
     return scores
 

@@ -16,14 +16,14 @@ import numpy as np
 from rtseg.evaluation.lane_budget import drive_budget, lane_budget, losses
 from rtseg.evaluation.lane_confidence import FIRST_SEED as CALIBRATION_SEED
 from rtseg.evaluation.lane_drives import FIRST_SEED, DriveScore, rendered_drives, score_drives
-from rtseg.evaluation.lanes import LaneEvaluation, evaluate_lanes, rendered_samples, tusimple_samples
+from rtseg.evaluation.lane_samples import labelled_samples, rendered_samples
+from rtseg.evaluation.lanes import LaneEvaluation, evaluate_lanes
 from rtseg.evaluation.pages import markdown_table, save_pictures, save_plot, write_page
 from rtseg.evaluation.plots import plot_bars
 from rtseg.evaluation.reliability import plot_precision_recall, plot_reliability
 from rtseg.evaluation.temporal import TemporalLog, TemporalScore
 from rtseg.frame import Frame
 from rtseg.media import open_frames
-from rtseg.media.tusimple import read_labels
 from rtseg.results import Lanes
 from rtseg.runtime import Pipeline, load
 from rtseg.runtime.lane_interpreter import LaneInterpreter, lane_settings
@@ -116,7 +116,7 @@ def _model_part(
     video_frames: int | None,
 ) -> list[str]:
     name = pipeline.card.name
-    sets = [evaluate_lanes(pipeline, "tusimple", folder) for folder in data]
+    sets = [evaluate_lanes(pipeline, "labelled", folder) for folder in data]
     painted = evaluate_lanes(pipeline, "rendered", frames=rendered)
     marked = painted.where("lines", "0", "rendered, with lines", holds=False)
     bare = painted.where("lines", "0", "rendered, without lines")
@@ -149,7 +149,7 @@ def _model_part(
     roads = rendered_drives(seeds, seconds)
     parts += ["### Which stage loses what", _BUDGET]
     for label, samples in [
-        *((folder.resolve().name, tusimple_samples(read_labels(folder))) for folder in data),
+        *((folder.resolve().name, labelled_samples(folder)[0]) for folder in data),
         (painted.label, rendered_samples(rendered)),
     ]:
         _tell(f"budget of {label}")
@@ -187,7 +187,7 @@ def _reliability_table(pipeline: Pipeline, data: Sequence[Path], rendered: int) 
         parameters = {"decoder": {**decoder, "calibration": calibration}, "tracker": {"show": 0.0}}
         grouping = card.grouping.model_copy(update={"parameters": parameters})
         reading = _Reinterpreted(pipeline, LaneInterpreter(card.model_copy(update={"grouping": grouping})))
-        sets = [evaluate_lanes(reading, "tusimple", folder, progress=False) for folder in data]
+        sets = [evaluate_lanes(reading, "labelled", folder, progress=False) for folder in data]
         found.append([*sets, evaluate_lanes(reading, "rendered", frames=rendered, progress=False)])
     rows = []
     for before, after in zip(*found, strict=True):

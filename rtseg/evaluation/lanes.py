@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,24 +14,19 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from rtseg.errors import ConfigError, DatasetError, ImageError, MediaError
+from rtseg.errors import ConfigError, DatasetError, MediaError
 from rtseg.evaluation import culane, tusimple
 from rtseg.evaluation.culane import CulaneScore
 from rtseg.evaluation.gallery import Gallery
+from rtseg.evaluation.lane_samples import TUSIMPLE_WIDTH, LaneSample, labelled_samples, rendered_samples
 from rtseg.evaluation.machine import machine_facts
 from rtseg.evaluation.reliability import Reliability, plot_reliability
 from rtseg.evaluation.report import Picture, ReportData, write_report
 from rtseg.evaluation.tusimple import TusimpleScore
 from rtseg.frame import Frame
-from rtseg.media.images import read_image
 from rtseg.media.overlay import draw_lanes
-from rtseg.media.tusimple import LabelledImage, read_labels
 from rtseg.results import Lanes
 from rtseg.runtime.latency import LatencyLog
-
-TUSIMPLE_WIDTH = 1280
-FIRST_RENDERED_SEED = 900_000  # away from the seeds that training draws
-_TUSIMPLE_ROWS = np.arange(160.0, 711.0, 10.0)
 
 
 class LanePipeline(Protocol):
@@ -41,27 +35,6 @@ class LanePipeline(Protocol):
     def __call__(self, frame: Frame, /) -> Any: ...
 
     def reset(self) -> None: ...
-
-
-@dataclass(frozen=True)
-class LaneSample:
-    """One labelled picture.
-
-    Attributes:
-        name: what to call it.
-        image: (H, W, 3) uint8 BGR.
-        truth: polylines (k, 2) of (x, y) in pixels.
-        lanes: (n, m) x of the truth at each row, NaN where absent.
-        h_samples: (m,) rows at which TuSimple compares, in pixels of the picture.
-        conditions: what kind of picture it is, for tables by condition.
-    """
-
-    name: str
-    image: NDArray[np.uint8]
-    truth: tuple[NDArray[np.float32], ...]
-    lanes: NDArray[np.float64]
-    h_samples: NDArray[np.float64]
-    conditions: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -94,16 +67,14 @@ class LaneEvaluation:
     """Scores of a set.
 
     Attributes:
-        dataset: its kind.
         images: scores in the order of the set.
-        label: names the set on a model card.
+        label: names the set, on a model card too.
         worst: pictures, worst first.
         best: pictures, best first.
     """
 
-    dataset: str
     images: tuple[ImageScore, ...]
-    label: str = ""
+    label: str
     worst: tuple[Picture, ...] = ()
     best: tuple[Picture, ...] = ()
 
@@ -148,7 +119,7 @@ class LaneEvaluation:
     def where(self, condition: str, value: str, label: str, holds: bool = True) -> LaneEvaluation:
         """Scores of the pictures of which a condition holds, or does not."""
         kept = tuple(image for image in self.images if (image.conditions.get(condition) == value) == holds)
-        return LaneEvaluation(self.dataset, kept, label)
+        return LaneEvaluation(kept, label)
 
     def by_condition(self) -> dict[str, dict[str, LaneEvaluation]]:
         """Condition -> value -> scores of the pictures that have it."""
@@ -157,14 +128,14 @@ class LaneEvaluation:
             for condition, value in image.conditions.items():
                 groups.setdefault(condition, {}).setdefault(value, []).append(image)
         return {
-            condition: {value: LaneEvaluation(value, tuple(images)) for value, images in sorted(values.items())}
+            condition: {value: LaneEvaluation(tuple(images), value) for value, images in sorted(values.items())}
             for condition, values in groups.items()
             if len(values) > 1
         }
 
     def table(self) -> Table:
         """The scores as a table for the terminal."""
-        table = Table(*_HEADER[:_BRIEF], title=f"{self.dataset}: {len(self.images)} frames")
+        table = Table(*_HEADER[:_BRIEF], title=f"{self.label}: {len(self.images)} frames")
         table.add_row("all", *_cells(self)[: _BRIEF - 1])
         for condition, values in self.by_condition().items():
             table.add_section()
@@ -185,7 +156,7 @@ def _cells(scores: LaneEvaluation) -> list[str]:
 
 def evaluate_lanes(
     pipeline: LanePipeline,
-    dataset: str = "tusimple",
+    dataset: str = "labelled",
     data: str | Path | None = None,
     frames: int = 200,
     out: str | Path | None = None,
@@ -198,8 +169,8 @@ def evaluate_lanes(
 
     Args:
         pipeline: a loaded lane model.
-        dataset: ``tusimple`` (label lines ``*.json`` beside the pictures) or ``rendered``.
-        data: folder of the TuSimple set.
+        dataset: ``labelled``, or ``rendered``.
+        data: the labelled pictures, of TuSimple's or CULane's kind; see :func:`labelled_samples`.
         frames: pictures to render.
         out: folder for ``report.html``, ``scores.json`` and ``predictions.json`` (TuSimple's submission format); None
             writes nothing.
@@ -209,15 +180,13 @@ def evaluate_lanes(
         ConfigError: unknown data set, or no folder for it.
         DatasetError: the labels do not parse, or a picture is missing.
     """
-    samples: Iterable[LaneSample]
     if dataset == "rendered":
         samples, count = rendered_samples(frames), frames
-    elif dataset == "tusimple" and data is not None:
-        labels = read_labels(data)
-        samples, count = tusimple_samples(labels), len(labels)
+    elif dataset == "labelled" and data is not None:
+        samples, count = labelled_samples(data)
     else:
         raise ConfigError(
-            f"expected dataset rendered, or tusimple with its folder (--data), got {dataset!r} and {data}"
+            f"expected dataset rendered, or labelled with its folder (--data), got {dataset!r} and {data}"
         )
     latency, images = LatencyLog(), []
     gallery, best = Gallery(spread=9, worst=9, apart=1), Gallery(spread=1, worst=9, apart=1)
@@ -243,7 +212,7 @@ def evaluate_lanes(
     if not images:
         raise DatasetError(f"expected labelled pictures in {data}, got none; check the folder")
     label = f"rendered, {frames} frames" if data is None else Path(data).resolve().name
-    evaluation = LaneEvaluation(dataset, tuple(images), label, tuple(gallery.worst), tuple(best.worst))
+    evaluation = LaneEvaluation(tuple(images), label, tuple(gallery.worst), tuple(best.worst))
     if out is not None:
         _write(Path(out), evaluation, pipeline, latency, gallery)
     return evaluation
@@ -268,47 +237,6 @@ def score_lanes(sample: LaneSample, lanes: Lanes) -> ImageScore:
     )
 
 
-def tusimple_samples(labels: Sequence[LabelledImage]) -> Iterator[LaneSample]:
-    """Read the pictures of label lines; :func:`rtseg.media.tusimple.read_labels` gives those.
-
-    Raises:
-        DatasetError: a picture is missing or does not decode.
-    """
-    for label in labels:
-        try:
-            image = read_image(label.image)
-        except ImageError as error:
-            raise DatasetError(f"expected the labelled picture {label.name}: {error}") from error
-        truth = tuple(
-            np.stack([lane[lane >= 0], label.h_samples[lane >= 0]], axis=1).astype(np.float32) for lane in label.lanes
-        )
-        count = sum(len(line) > 1 for line in truth)
-        lanes = np.where(label.lanes >= 0, label.lanes, np.nan)
-        yield LaneSample(label.name, image, truth, lanes, label.h_samples, {"lanes": str(count)})
-
-
-def rendered_samples(
-    frames: int, size: tuple[int, int] = (360, 640), first_seed: int = FIRST_RENDERED_SEED
-) -> Iterator[LaneSample]:
-    """Render pictures with their truth; the same arguments give the same pictures."""
-    from rtseg.render import render_road
-
-    rows = _TUSIMPLE_ROWS * size[1] / TUSIMPLE_WIDTH
-    rows = rows[rows < size[0]]
-    for seed in range(first_seed, first_seed + frames):
-        road = render_road(seed, size=size)
-        conditions = {name: value for name, value in road.description.items() if isinstance(value, str)}
-        conditions["lines"] = str(len(road.lanes))
-        lanes = np.array([_sampled(line, rows) for line in road.lanes]).reshape(-1, rows.size)
-        yield LaneSample(f"seed {seed}", road.image, road.lanes, lanes, rows, conditions)
-
-
-def _sampled(line: NDArray[np.float32], rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    if not len(line):
-        return np.full(rows.size, np.nan)
-    return np.interp(rows, line[:, 1], line[:, 0], left=np.nan, right=np.nan)
-
-
 def _draw(sample: LaneSample, lanes: Lanes) -> NDArray[np.uint8]:
     picture = draw_lanes(sample.image, lanes, caption="white: truth")
     for line in sample.truth:
@@ -322,7 +250,7 @@ def _write(
 ) -> None:
     a, b = evaluation.tusimple, evaluation.culane
     card = getattr(pipeline, "card", None)
-    facts = [("data set", f"{evaluation.dataset}, {len(evaluation.images)} frames")]
+    facts = [("data set", f"{evaluation.label}, {len(evaluation.images)} frames")]
     facts += [("model", card.name)] if card is not None else []
     facts += [(name, str(value)) for name, value in getattr(pipeline, "backend", {}).items()]
     tables = [
@@ -331,7 +259,7 @@ def _write(
     ]
     report = ReportData(
         title=f"Lane scores{f' of {card.name}' if card is not None else ''}",
-        subtitle=f"{len(evaluation.images)} frames of {evaluation.dataset}",
+        subtitle=f"{len(evaluation.images)} frames: {evaluation.label}",
         figures=[
             ("TuSimple accuracy", f"{100 * a.accuracy:.2f} %"),
             ("false positives", f"{100 * a.false_positive:.2f} %"),
@@ -350,7 +278,7 @@ def _write(
     )
     write_report(out / "report.html", report)
     scores = {
-        "dataset": evaluation.dataset,
+        "dataset": evaluation.label,
         "frames": len(evaluation.images),
         "tusimple": asdict(a),
         "confidence_error": evaluation.reliability.expected_error,

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler
 
 from rtseg.errors import DatasetError
-from rtseg.media.tusimple import read_labels
+from rtseg.media.culane import CulaneImage, has_test_set, is_culane, read_culane
+from rtseg.media.tusimple import LabelledImage, read_labels
 from rtseg.ops import resize_image
 from rtseg.training.augment import AugmentConfig, augment_appearance, augment_geometry
 from rtseg.training.targets import clip_to_image, draw_ids, nearest_lanes
@@ -117,12 +118,17 @@ def _read_rendered(path: Path) -> LabelledFrame:
 
 
 def load_real(folders: Sequence[Path]) -> list[LabelledFrame]:
-    """Read TuSimple-format folders and check that the images are there.
+    """Read labels of TuSimple's or CULane's kind and check that the images are there.
 
     Raises:
-        DatasetError: if labels do not parse or an image is missing.
+        DatasetError: if labels do not parse, an image is missing, or a whole CULane folder is given, which means its
+            test set.
     """
-    labels = [label for folder in folders for label in read_labels(folder)]
+    labels: list[LabelledImage | CulaneImage] = []
+    for folder in folders:
+        if has_test_set(folder):
+            raise DatasetError(f"expected CULane's training list, such as {folder}/list/train_gt.txt, got all of it")
+        labels += read_culane(folder) if is_culane(folder) else read_labels(folder)
     frames = [LabelledFrame(label.image, label.polylines(), label.ignored_polylines()) for label in labels]
     for frame in frames:
         if not frame.path.is_file():

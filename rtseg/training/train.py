@@ -45,7 +45,7 @@ def train(
 
     Args:
         config: the run's configuration, its file, or the name of a bundled one; its `model` says what is trained.
-        data: folders of real frames. For lanes in TuSimple's format (`labels.json` beside the images), may be empty;
+        data: folders of real frames. For lanes of TuSimple's kind or CULane's (see `load_real`), may be empty;
             for instances Cityscapes' own layout or cityscapes640.
         out: folder of the run: `config.yaml`, `command.txt`, `last.ckpt`, TensorBoard logs, and the averaged weights
             as `model.safetensors`; what they are blended with, if with anything, as `start.safetensors`.

@@ -10,7 +10,7 @@ import pytest
 from rtseg.errors import ConfigError
 from rtseg.evaluation.lane_budget import STAGES, TRACKING, drive_budget, lane_budget, line_owners, losses
 from rtseg.evaluation.lane_confidence import calibrate_confidence, write_calibration
-from rtseg.evaluation.lanes import LaneSample, rendered_samples
+from rtseg.evaluation.lane_samples import LaneSample, rendered_samples
 from rtseg.evaluation.true_maps import true_lane_maps
 from rtseg.frame import Frame
 from rtseg.lanes import LaneDecoder

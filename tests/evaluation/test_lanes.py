@@ -12,7 +12,8 @@ from rich.console import Console
 
 from rtseg.errors import ConfigError, DatasetError
 from rtseg.evaluation.culane import CulaneScore
-from rtseg.evaluation.lanes import evaluate_lanes, rendered_samples, score_lanes
+from rtseg.evaluation.lane_samples import labelled_samples, rendered_samples
+from rtseg.evaluation.lanes import evaluate_lanes, score_lanes
 from rtseg.frame import Frame
 from rtseg.results import Lanes
 from tests.evaluation.runs import ColumnPipeline, road
@@ -32,7 +33,7 @@ def write_set(folder: Path, columns: list[dict[int, int]], truth: list[list[int]
 def test_scores_of_a_small_set(tmp_path: Path) -> None:
     data = write_set(tmp_path, [{1: 30, 2: 90}, {1: 30}, {1: 30, 2: 60}], [[30, 90], [30, 90], [30, 90]])
     pipeline = ColumnPipeline()
-    result = evaluate_lanes(pipeline, "tusimple", data, out=tmp_path / "out", progress=False)
+    result = evaluate_lanes(pipeline, "labelled", data, out=tmp_path / "out", progress=False)
     assert pipeline.resets == 3
     score = result.tusimple
     assert (score.accuracy, score.false_positive, score.false_negative) == pytest.approx((2 / 3, 1 / 6, 1 / 3))
@@ -91,7 +92,7 @@ def test_thresholds_scale_with_the_picture() -> None:
     assert score_lanes(sample, empty).culane.true_positives == 0
 
 
-@pytest.mark.parametrize(("dataset", "data"), [("tusimple", None), ("kitti", "x")])
+@pytest.mark.parametrize(("dataset", "data"), [("labelled", None), ("kitti", "x")])
 def test_unknown_sets_are_refused(dataset: str, data: str | None) -> None:
     with pytest.raises(ConfigError, match="expected dataset"):
         evaluate_lanes(ColumnPipeline(), dataset, data)
@@ -101,17 +102,48 @@ def test_missing_pictures_are_named(tmp_path: Path) -> None:
     write_set(tmp_path, [{1: 30}], [[30]])
     (tmp_path / "0.png").unlink()
     with pytest.raises(DatasetError, match=r"0\.png"):
-        evaluate_lanes(ColumnPipeline(), "tusimple", tmp_path, progress=False)
+        evaluate_lanes(ColumnPipeline(), "labelled", tmp_path, progress=False)
     (tmp_path / "labels.json").write_text("\n")
     with pytest.raises(DatasetError, match="found no label"):
-        evaluate_lanes(ColumnPipeline(), "tusimple", tmp_path, progress=False)
+        evaluate_lanes(ColumnPipeline(), "labelled", tmp_path, progress=False)
 
 
 def test_lanes_where_there_are_none_are_counted_apart(tmp_path: Path) -> None:
     data = write_set(tmp_path, [{1: 30}, {1: 30}, {}], [[30], [], []])
-    result = evaluate_lanes(ColumnPipeline(), "tusimple", data, progress=False)
+    result = evaluate_lanes(ColumnPipeline(), "labelled", data, progress=False)
     assert result.tusimple.accuracy == 1
     assert result.invented == 0.5
     assert result.metrics()["frames without lines on which lanes were found"] == 0.5
     assert result.culane == CulaneScore(1, 1, 0)
     assert np.isnan(result.where("lanes", "1", "marked").invented)
+
+
+def test_a_culane_folder_is_scored_by_category(tmp_path: Path) -> None:
+    frames = {"normal": ({1: 30, 2: 90}, [30, 90]), "curve": ({1: 30}, [60]), "cross": ({1: 30}, [])}
+    (tmp_path / "list" / "test_split").mkdir(parents=True)
+    for number, (category, (found, true)) in enumerate(frames.items()):
+        # PNG inside, since colours are ids here.
+        (tmp_path / f"{number}.jpg").write_bytes(cv2.imencode(".png", road(found))[1].tobytes())
+        lines = [" ".join(f"{x} {y}" for y in reversed(ROWS)) for x in true]
+        (tmp_path / f"{number}.lines.txt").write_text("\n".join(lines))
+        (tmp_path / "list" / "test_split" / f"test{number}_{category}.txt").write_text(f"/{number}.jpg\n")
+    result = evaluate_lanes(ColumnPipeline(), "labelled", tmp_path, progress=False)
+    assert result.label == tmp_path.name
+    scores = {category: score.culane for category, score in result.by_condition()["category"].items()}
+    assert scores == {"normal": CulaneScore(2, 0, 0), "curve": CulaneScore(0, 1, 1), "cross": CulaneScore(0, 1, 0)}
+    assert result.culane == CulaneScore(2, 2, 1)
+    assert result.invented == 1.0
+
+
+def test_labels_beyond_the_picture_are_no_points_to_find(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "0.jpg"), np.zeros((590, 1640, 3), np.uint8))
+    (tmp_path / "0.lines.txt").write_text("-100 600 100 400 120 380\n")
+    samples, count = labelled_samples(tmp_path)
+    (sample,) = samples
+    assert count == 1
+    assert sample.truth[0][-1].tolist() == [-100, 600]
+    x = sample.lanes[0][np.isfinite(sample.lanes[0])]
+    rows = sample.h_samples[np.isfinite(sample.lanes[0])]
+    assert (x >= 0).all()
+    np.testing.assert_allclose(x + rows, 500)
+    assert sample.h_samples[0] == pytest.approx(160 * 1640 / 1280)

@@ -173,3 +173,18 @@ def test_a_missing_picture_is_named(frames: Path) -> None:
     (frames / "1.png").unlink()
     with pytest.raises(DatasetError, match=r"1\.png"):
         load_real([frames])
+
+
+def test_culane_frames_are_trained_on_by_their_list(tmp_path: Path) -> None:
+    (tmp_path / "list" / "test_split").mkdir(parents=True)
+    for name in ("train", "test"):
+        cv2.imwrite(str(tmp_path / f"{name}.jpg"), np.full((59, 164, 3), 90, np.uint8))
+        (tmp_path / f"{name}.lines.txt").write_text("20 58 40 40 60 20\n140 58 120 20\n")
+    (tmp_path / "list" / "train_gt.txt").write_text("/train.jpg /mask.png 0 1 1 0\n")
+    (tmp_path / "list" / "test_split" / "test0_normal.txt").write_text("/test.jpg\n")
+    (frame,) = load_real([tmp_path / "list" / "train_gt.txt"])
+    assert frame.path.name == "train.jpg"
+    _, ids = LaneDataset([frame], SHAPE)[0]
+    assert set(np.unique(ids)) == {0, 1, 2}
+    with pytest.raises(DatasetError, match="training list"):
+        load_real([tmp_path])

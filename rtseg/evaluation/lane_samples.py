@@ -1,0 +1,123 @@
+"""Pictures with the truth about their lanes: TuSimple's and CULane's folders, and rendered roads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtseg.errors import DatasetError, ImageError
+from rtseg.media.culane import CulaneImage, is_culane, read_culane
+from rtseg.media.images import read_image
+from rtseg.media.tusimple import LabelledImage, read_labels
+
+TUSIMPLE_WIDTH = 1280
+FIRST_RENDERED_SEED = 900_000  # away from the seeds that training draws
+_TUSIMPLE_ROWS = np.arange(160.0, 711.0, 10.0)
+
+
+@dataclass(frozen=True)
+class LaneSample:
+    """One labelled picture.
+
+    Attributes:
+        name: what to call it.
+        image: (H, W, 3) uint8 BGR.
+        truth: polylines (k, 2) of (x, y) in pixels.
+        lanes: (n, m) x of the truth at each row, NaN where absent.
+        h_samples: (m,) rows at which TuSimple compares, in pixels of the picture.
+        conditions: what kind of picture it is, for tables by condition.
+    """
+
+    name: str
+    image: NDArray[np.uint8]
+    truth: tuple[NDArray[np.float32], ...]
+    lanes: NDArray[np.float64]
+    h_samples: NDArray[np.float64]
+    conditions: dict[str, str]
+
+
+def labelled_samples(data: str | Path) -> tuple[Iterator[LaneSample], int]:
+    """Pictures that a person labelled, and their number.
+
+    Args:
+        data: a folder of TuSimple's kind (label lines ``*.json``), or what `rtseg.media.culane.read_culane` reads.
+
+    Raises:
+        DatasetError: the labels do not parse; while iterating, a picture is missing or does not decode.
+    """
+    if is_culane(data):
+        frames = read_culane(data)
+        return culane_samples(frames), len(frames)
+    labels = read_labels(data)
+    return tusimple_samples(labels), len(labels)
+
+
+def tusimple_samples(labels: Sequence[LabelledImage]) -> Iterator[LaneSample]:
+    """Read the pictures of label lines; :func:`rtseg.media.tusimple.read_labels` gives those.
+
+    Raises:
+        DatasetError: a picture is missing or does not decode.
+    """
+    for label in labels:
+        image = _read(label)
+        truth = tuple(
+            np.stack([lane[lane >= 0], label.h_samples[lane >= 0]], axis=1).astype(np.float32) for lane in label.lanes
+        )
+        count = sum(len(line) > 1 for line in truth)
+        lanes = np.where(label.lanes >= 0, label.lanes, np.nan)
+        yield LaneSample(label.name, image, truth, lanes, label.h_samples, {"lanes": str(count)})
+
+
+def culane_samples(frames: Sequence[CulaneImage]) -> Iterator[LaneSample]:
+    """Read the pictures of CULane's labels. TuSimple's rows are taken for a picture of their width.
+
+    Raises:
+        DatasetError: a picture is missing or does not decode.
+    """
+    for frame in frames:
+        image = _read(frame)
+        conditions = {"category": frame.category} if frame.category else {}
+        yield _sample(frame.name, image, frame.lanes, {**conditions, "lanes": str(len(frame.lanes))})
+
+
+def _read(label: LabelledImage | CulaneImage) -> NDArray[np.uint8]:
+    try:
+        return read_image(label.image)
+    except ImageError as error:
+        raise DatasetError(f"expected the labelled picture {label.name}: {error}") from error
+
+
+def rendered_samples(
+    frames: int, size: tuple[int, int] = (360, 640), first_seed: int = FIRST_RENDERED_SEED
+) -> Iterator[LaneSample]:
+    """Render pictures with their truth; the same arguments give the same pictures."""
+    from rtseg.render import render_road
+
+    for seed in range(first_seed, first_seed + frames):
+        road = render_road(seed, size=size)
+        conditions = {name: value for name, value in road.description.items() if isinstance(value, str)}
+        conditions["lines"] = str(len(road.lanes))
+        yield _sample(f"seed {seed}", road.image, road.lanes, conditions)
+
+
+def _sample(
+    name: str, image: NDArray[np.uint8], lines: tuple[NDArray[np.float32], ...], conditions: dict[str, str]
+) -> LaneSample:
+    """The sample of a picture whose lanes are polylines."""
+    height, width = image.shape[:2]
+    rows = _TUSIMPLE_ROWS * width / TUSIMPLE_WIDTH
+    rows = rows[rows < height]
+    lanes = np.array([_sampled(line, rows) for line in lines]).reshape(-1, rows.size)
+    # Labels may go on outside of the picture, where nothing can be found.
+    lanes[(lanes < 0) | (lanes > width - 1)] = np.nan
+    return LaneSample(name, image, lines, lanes, rows, conditions)
+
+
+def _sampled(line: NDArray[np.float32], rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    if not len(line):
+        return np.full(rows.size, np.nan)
+    return np.interp(rows, line[:, 1], line[:, 0], left=np.nan, right=np.nan)
