@@ -220,7 +220,7 @@ def train(
     data: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Folders of labelled frames: TuSimple's layout for lanes, Cityscapes' or COCO for instances."
+            help="Labelled frames: TuSimple's or CULane's layout for lanes, Cityscapes' or COCO for instances."
         ),
     ] = None,
     validation: Annotated[
