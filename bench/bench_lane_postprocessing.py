@@ -14,7 +14,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from rtseg.lanes import LaneDecoder, LaneTracker
 from rtseg.ops import preprocess, resize_image, upsample_argmax
 
-SIZE, INPUT, CELLS = (720, 1280), (192, 320), (48, 80)
+SIZE, INPUT, CELLS = (720, 1280), (256, 448), (64, 112)
 MEAN, STD = (127.0, 127.0, 127.0), (128.0, 128.0, 128.0)
 ROUNDS = {"rounds": 100, "warmup_rounds": 3}
 
@@ -25,10 +25,10 @@ def frame() -> NDArray[np.uint8]:
 
 
 def logits() -> NDArray[np.float32]:
-    """Four lines as a network of stride 4 on 320x192 gives them."""
+    """Four lines as a network of stride 4 on 448x256 gives them."""
     drawn = np.zeros(INPUT, np.uint8)
-    for colour, bottom in enumerate((-75, 82, 225, 375), start=1):
-        cv2.line(drawn, (160, 80), (bottom, 191), colour, 3)
+    for colour, bottom in enumerate((-105, 115, 315, 525), start=1):
+        cv2.line(drawn, (224, 107), (bottom, 255), colour, 4)
     share = [cv2.resize((drawn == c).astype(np.float32), CELLS[::-1], interpolation=cv2.INTER_AREA) for c in range(7)]
     noise = np.random.default_rng(0).normal(0, 0.2, (7, *CELLS))
     maps = np.where(np.stack(share) > 0, 10 * (np.stack(share) - 0.25), -6) + noise

@@ -20,7 +20,8 @@ from rtseg.training.exported_weights import load_exported
 from rtseg.training.families import FAMILIES
 
 CONFIGS = {
-    "lanes-lite": "lanes-lite-4",
+    "lanes-lite": "lanes-lite-7",
+    "lanes-r18": "lanes-r18-small-3",
     "instances-lite": "daffnet-lite",
     "l2c-instances-lite": "l2c-instances-lite",
     "gmis-lite": "gmis-lite",

@@ -174,7 +174,7 @@ def test_average_forgets_the_start_and_then_moves_slowly() -> None:
 
 
 def test_a_run_goes_on_from_a_bundled_model(tmp_path: Path, road: Path) -> None:
-    config = load_config("lanes-lite-4")
+    config = load_config("lanes-lite-7")
     short = {"epochs": 1, "samples_per_epoch": 4, "batch": 2, "precision": "fp32", "ema": 0.0, "workers": 0}
     nothing_rendered = config.data.model_copy(update={"rendered_share": 0.0})
     slow = config.optimiser.model_copy(update={"rate": 1e-9})
@@ -185,7 +185,7 @@ def test_a_run_goes_on_from_a_bundled_model(tmp_path: Path, road: Path) -> None:
     assert told.start == "lanes-lite"
     network.lower_background(config.line_bias)
     shipped = bundled_models_folder() / "lanes-lite" / "model-fp32.onnx"
-    image = torch.randn(1, 3, 192, 320, generator=torch.Generator().manual_seed(0))
+    image = torch.randn(1, 3, config.input.height, config.input.width, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         logits = network(image).numpy()
     # Hardly any step was taken; BatchNorm's running statistics have seen four more pictures.
