@@ -367,7 +367,7 @@ def calibrate_int8_command(
     frames: Annotated[int | None, typer.Option(min=1, help="Most frames to draw from each --data.")] = None,
     evaluate: Annotated[
         Path | None,
-        typer.Option(help="Labelled frames for the metric: TuSimple's layout, or instances; rendered by default."),
+        typer.Option(help="Labelled frames for the metric, as for evaluate; rendered by default."),
     ] = None,
     recipes: Annotated[Path, typer.Option(help="Folder for the recipe and the report.")] = Path("calibration/int8"),
 ) -> None:

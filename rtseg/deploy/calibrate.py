@@ -103,7 +103,7 @@ def calibrate_int8(
         data: bags, videos, pictures or folders to draw calibration frames from.
         out: model folder to write: card, fp32 network and both int8 forms; may be the folder of `model`.
         settings: frames, seeds and method; a recipe's to do a calibration again.
-        evaluation: labelled frames on which the metric is measured: TuSimple's layout for lanes, any folder that
+        evaluation: labelled frames on which the metric is measured: TuSimple's or CULane's for lanes, any folder that
             :func:`rtseg.media.instance_folders.read_instances` reads for instances, of which the held-out cities are
             taken; rendered frames by default.
         recipes: folder for ``<model>.yaml`` and ``<model>.html``.

@@ -83,7 +83,7 @@ def gated_metric(card: ModelCard, gates: tuple[str, ...], measured: Measured) ->
 
 
 class _LaneMetric:
-    """TuSimple's and CULane's scores, on a TuSimple folder or rendered roads."""
+    """TuSimple's and CULane's scores, on labelled pictures or rendered roads."""
 
     gates: tuple[str, ...] = ("accuracy", "culane F1")
 

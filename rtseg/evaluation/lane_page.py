@@ -47,7 +47,7 @@ def write_lane_page(
     Args:
         out: folder of the page; figures go to ``figures`` in it.
         models: bundled models or folders.
-        data: TuSimple folders; only numbers of them come onto the page.
+        data: TuSimple or CULane folders; only numbers of them come onto the page.
         videos: folder of videos without truth.
         rendered: frames to render.
         drives: roads that are driven, in each condition.
@@ -298,7 +298,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", action="append", help="bundled model or folder; may be given several times")
-    parser.add_argument("--data", type=Path, action="append", default=[], help="TuSimple folder; likewise")
+    parser.add_argument("--data", type=Path, action="append", default=[], help="TuSimple or CULane folder; likewise")
     parser.add_argument("--videos", type=Path, help="folder of videos")
     parser.add_argument("--rendered", type=int, default=200, help="frames to render")
     parser.add_argument("--drives", type=int, default=2, help="roads to drive in each condition")

@@ -95,7 +95,7 @@ def _listed(file: Path, category: str) -> list[CulaneImage]:
     names = [line.split()[0].lstrip("/") for line in lines if line.strip()]
     if not names:
         return []
-    root = next((folder for folder in file.parents if (folder / names[0]).is_file()), None)
+    root = next((folder for folder in file.resolve().parents if (folder / names[0]).is_file()), None)
     if root is None:
         raise DatasetError(f"expected {names[0]}, the first frame of {file}, in a folder above the list; it is in none")
     return [_read(root / name, root, category) for name in names]
