@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Fit and enter."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="lanes-lite", help="bundled model or folder")
-    parser.add_argument("--data", type=Path, action="append", default=[], help="TuSimple or CULane folder, may be repeated")
+    parser.add_argument("--data", type=Path, action="append", default=[], help="TuSimple or CULane folders")
     parser.add_argument("--rendered", type=int, default=300, help="frames to render")
     chosen = parser.parse_args(arguments)
     sets: list[Iterable[LaneSample]] = [labelled_samples(folder)[0] for folder in chosen.data]
