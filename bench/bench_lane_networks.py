@@ -7,7 +7,6 @@ bundled lane models at their own sizes.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from rtseg.deploy.export import export_onnx
 from rtseg.runtime.backends import create_backend
-from rtseg.runtime.card import ModelCard, ModelFile
+from rtseg.runtime.card import ModelCard, ModelFile, sha256_of
 from rtseg.runtime.models import bundled_models, find_model
 from rtseg.training.config import load_config
 from rtseg.training.lane_module import build_network
@@ -35,7 +34,7 @@ def paper(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelCard, Path]:
     card = find_model("lanes-lite").card
     file = ModelFile(
         file=path.name,
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        sha256=sha256_of(path),
         precision="fp32",
         backends=("onnxruntime", "openvino", "torch"),
     )

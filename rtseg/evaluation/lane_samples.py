@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.errors import DatasetError, ImageError
-from rtseg.media.culane import CulaneImage, is_culane, read_culane
+from rtseg.media.culane import CulaneImage
 from rtseg.media.images import read_image
-from rtseg.media.tusimple import LabelledImage, read_labels
+from rtseg.media.lane_labels import read_lane_labels
+from rtseg.media.tusimple import LabelledImage
 
 TUSIMPLE_WIDTH = 1280
 FIRST_RENDERED_SEED = 900_000  # away from the seeds that training draws
@@ -44,51 +45,29 @@ def labelled_samples(data: str | Path) -> tuple[Iterator[LaneSample], int]:
     """Pictures that a person labelled, and their number.
 
     Args:
-        data: a folder of TuSimple's kind (label lines ``*.json``), or what `rtseg.media.culane.read_culane` reads.
+        data: what `rtseg.media.lane_labels.read_lane_labels` reads.
 
     Raises:
         DatasetError: the labels do not parse; while iterating, a picture is missing or does not decode.
     """
-    if is_culane(data):
-        frames = read_culane(data)
-        return culane_samples(frames), len(frames)
-    labels = read_labels(data)
-    return tusimple_samples(labels), len(labels)
+    labels = read_lane_labels(data)
+    return _labelled(labels), len(labels)
 
 
-def tusimple_samples(labels: Sequence[LabelledImage]) -> Iterator[LaneSample]:
-    """Read the pictures of label lines; :func:`rtseg.media.tusimple.read_labels` gives those.
-
-    Raises:
-        DatasetError: a picture is missing or does not decode.
-    """
+def _labelled(labels: Sequence[LabelledImage | CulaneImage]) -> Iterator[LaneSample]:
     for label in labels:
-        image = _read(label)
-        truth = tuple(
-            np.stack([lane[lane >= 0], label.h_samples[lane >= 0]], axis=1).astype(np.float32) for lane in label.lanes
-        )
-        count = sum(len(line) > 1 for line in truth)
-        lanes = np.where(label.lanes >= 0, label.lanes, np.nan)
-        yield LaneSample(label.name, image, truth, lanes, label.h_samples, {"lanes": str(count)})
-
-
-def culane_samples(frames: Sequence[CulaneImage]) -> Iterator[LaneSample]:
-    """Read the pictures of CULane's labels. TuSimple's rows are taken for a picture of their width.
-
-    Raises:
-        DatasetError: a picture is missing or does not decode.
-    """
-    for frame in frames:
-        image = _read(frame)
-        conditions = {"category": frame.category} if frame.category else {}
-        yield _sample(frame.name, image, frame.lanes, {**conditions, "lanes": str(len(frame.lanes))})
-
-
-def _read(label: LabelledImage | CulaneImage) -> NDArray[np.uint8]:
-    try:
-        return read_image(label.image)
-    except ImageError as error:
-        raise DatasetError(f"expected the labelled picture {label.name}: {error}") from error
+        try:
+            image = read_image(label.image)
+        except ImageError as error:
+            raise DatasetError(f"expected the labelled picture {label.name}: {error}") from error
+        truth = label.polylines()
+        count = {"lanes": str(len(truth))}
+        if isinstance(label, CulaneImage):
+            category = {"category": label.category} if label.category else {}
+            yield _sample(label.name, image, truth, {**category, **count})
+        else:
+            lanes = np.where(label.lanes >= 0, label.lanes, np.nan)
+            yield LaneSample(label.name, image, truth, lanes, label.h_samples, count)
 
 
 def rendered_samples(
@@ -107,7 +86,7 @@ def rendered_samples(
 def _sample(
     name: str, image: NDArray[np.uint8], lines: tuple[NDArray[np.float32], ...], conditions: dict[str, str]
 ) -> LaneSample:
-    """The sample of a picture whose lanes are polylines."""
+    """The sample of a picture whose lanes are polylines; TuSimple's rows are taken for a picture of their width."""
     height, width = image.shape[:2]
     rows = _TUSIMPLE_ROWS * width / TUSIMPLE_WIDTH
     rows = rows[rows < height]

@@ -50,14 +50,12 @@ def is_culane(path: str | Path) -> bool:
     path = Path(path)
     if path.is_file():
         return path.suffix == ".txt"
-    if has_test_set(path) or next(path.glob("*.json"), None) is not None:
-        return has_test_set(path)
-    return next(path.rglob(f"*{_SUFFIX}"), None) is not None
+    return has_test_set(path) or (not any(path.glob("*.json")) and any(path.rglob(f"*{_SUFFIX}")))
 
 
 def has_test_set(path: str | Path) -> bool:
     """Whether a folder is a whole CULane folder, which means its test set."""
-    return next((Path(path) / _SPLITS).glob("*.txt"), None) is not None
+    return any((Path(path) / _SPLITS).glob("*.txt"))
 
 
 def read_culane(path: str | Path) -> list[CulaneImage]:

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler
 
 from rtseg.errors import DatasetError
-from rtseg.media.culane import CulaneImage, has_test_set, is_culane, read_culane
-from rtseg.media.tusimple import LabelledImage, read_labels
+from rtseg.media.culane import CulaneImage, has_test_set
+from rtseg.media.lane_labels import read_lane_labels
+from rtseg.media.tusimple import LabelledImage
 from rtseg.ops import resize_image
 from rtseg.training.augment import AugmentConfig, augment_appearance, augment_geometry
 from rtseg.training.targets import clip_to_image, draw_ids, nearest_lanes
@@ -128,7 +129,7 @@ def load_real(folders: Sequence[Path]) -> list[LabelledFrame]:
     for folder in folders:
         if has_test_set(folder):
             raise DatasetError(f"expected CULane's training list, such as {folder}/list/train_gt.txt, got all of it")
-        labels += read_culane(folder) if is_culane(folder) else read_labels(folder)
+        labels += read_lane_labels(folder)
     frames = [LabelledFrame(label.image, label.polylines(), label.ignored_polylines()) for label in labels]
     for frame in frames:
         if not frame.path.is_file():
