@@ -18,11 +18,12 @@ demo: $(RUNTIME)
 test: $(DEVELOPMENT)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-## Style and types.
+## Style, types, and which part may import which.
 lint: $(DEVELOPMENT)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	PYTHONPATH=.:ros $(BIN)/lint-imports
 
 ## Speed, beside peers in the same run.
 bench: $(DEVELOPMENT)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from rtseg.evaluation.affinity_scenes import GRID_OFFSETS, label_affinities, street_scene
+from rtseg.lab.data.affinity_scenes import GRID_OFFSETS, label_affinities, street_scene
 from rtseg.ops.cuda import (
     AffinityUnionPlan,
     ColouringPlan,
@@ -221,7 +221,7 @@ def test_affinity_union(
     benchmark: BenchmarkFixture, cupy: Any, bandwidth: float, size: tuple[int, int], level: str
 ) -> None:
     """Aims: 1 ms at 256x512, 3 ms at 1024x2048."""
-    from rtseg.evaluation.affinity_scenes import NOISE_LEVELS
+    from rtseg.lab.data.affinity_scenes import NOISE_LEVELS
 
     affinity = cupy.asarray(label_affinities(street_scene(0, size).labels, GRID_OFFSETS, NOISE_LEVELS[level]))
     labels = cupy.empty(size, "int32")

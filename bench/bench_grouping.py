@@ -17,7 +17,6 @@ import cv2
 import numpy as np
 import pytest
 
-from rtseg.evaluation.affinity_scenes import GRID_OFFSETS, NOISE_LEVELS, label_affinities, street_scene
 from rtseg.grouping import (
     GMIS_OFFSETS,
     CascadeLevel,
@@ -28,6 +27,7 @@ from rtseg.grouping import (
     graph_merge,
 )
 from rtseg.grouping.cascade import FOUR_NEIGHBOURS
+from rtseg.lab.data.affinity_scenes import GRID_OFFSETS, NOISE_LEVELS, label_affinities, street_scene
 from rtseg.ops.adjacency import quantize_affinity
 
 SIZES = ((256, 512), (512, 1024), (1024, 2048))

@@ -16,7 +16,8 @@ import pytest
 
 from rtseg.frame import Frame
 from rtseg.instances import upsample_labels
-from rtseg.runtime import LatencyLog, Pipeline, load
+from rtseg.loading import load
+from rtseg.runtime import LatencyLog, Pipeline
 from tests.instance_networks import FAMILIES, paint, write_instance_model
 
 NETWORK = (320, 640)

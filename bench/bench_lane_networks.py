@@ -14,12 +14,12 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from rtseg.deploy.export import export_onnx
+from rtseg.lab.deploy.export import export_onnx
+from rtseg.lab.training.config import load_config
+from rtseg.lab.training.lanes.module import build_network
 from rtseg.runtime.backends import create_backend
 from rtseg.runtime.card import ModelCard, ModelFile, sha256_of
 from rtseg.runtime.models import bundled_models, find_model
-from rtseg.training.config import load_config
-from rtseg.training.lane_module import build_network
 
 SIZE, PAPER = (288, 512), "paper's network, 512x288, fp32"
 THREADS = 2

@@ -23,9 +23,9 @@ import pytest
 from numpy.typing import NDArray
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from rtseg.weak import assign_tags, count_kept, similarity_graph
-from rtseg.weak.synthetic import SyntheticInstances, SyntheticSettings, draw_instances
-from rtseg.weak.tags import TagMethod
+from rtseg.lab.weak import assign_tags, count_kept, similarity_graph
+from rtseg.lab.weak.tags.assignment import TagMethod
+from rtseg.lab.weak.tags.synthetic import SyntheticInstances, SyntheticSettings, draw_instances
 
 BATCH = 400
 RETENTION = 0.95

@@ -20,12 +20,11 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
+from rtseg_ros.demo.drive import render_drive
+from rtseg_ros.demo.live import REMAPPINGS, Process
+from rtseg_ros.demo.tasks import TASKS
 from rtseg_ros.recorder import Recording
 from rtseg_ros.transport import private_environment
-
-from rtseg.demo.drive import render_drive
-from rtseg.demo.live import REMAPPINGS, Process
-from rtseg.demo.tasks import TASKS
 
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 

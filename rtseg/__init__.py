@@ -14,7 +14,8 @@ from rtseg.frame import Frame
 from rtseg.results import Instances, Lanes
 
 if TYPE_CHECKING:
-    from rtseg.runtime import Pipeline, load
+    from rtseg.loading import load
+    from rtseg.runtime import Pipeline
 
 __version__ = "0.1.0"
 __all__ = ["Frame", "Instances", "Lanes", "Pipeline", "RtsegError", "load"]
@@ -22,8 +23,12 @@ __all__ = ["Frame", "Instances", "Lanes", "Pipeline", "RtsegError", "load"]
 
 def __getattr__(name: str) -> Any:
     # The runtime pulls in Numba and ONNX Runtime, which the torch side and the renderer do without.
-    if name in ("load", "Pipeline"):
-        import rtseg.runtime
+    if name == "load":
+        from rtseg.loading import load
 
-        return getattr(rtseg.runtime, name)
+        return load
+    if name == "Pipeline":
+        from rtseg.runtime import Pipeline
+
+        return Pipeline
     raise AttributeError(f"module 'rtseg' has no attribute {name!r}")

@@ -17,9 +17,9 @@ from visualization_msgs.msg import MarkerArray
 from rtseg.camera import Camera, Mount
 from rtseg.errors import CalibrationError
 from rtseg.frame import Frame
+from rtseg.lab.replay.result_bag import MAX_DISTANCE
 from rtseg.lanes import GroundPlane
 from rtseg.media.overlay import color_of, draw_lanes
-from rtseg.media.result_bag import MAX_DISTANCE
 from rtseg.results import Lanes
 from rtseg.runtime import Pipeline
 from rtseg_ros import lifecycle, messages

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from rtseg.instances.switches import IdentityLog
 from rtseg.instances.tracking import InstanceTracker, InstanceTrackerSettings
 from rtseg.instances.upsampling import upsample_labels
 
-__all__ = ["IdentityLog", "InstanceTracker", "InstanceTrackerSettings", "upsample_labels"]
+__all__ = ["InstanceTracker", "InstanceTrackerSettings", "upsample_labels"]

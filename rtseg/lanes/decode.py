@@ -190,7 +190,7 @@ class LaneDecoder:
             np.array([line.measures for line in found], np.float32).reshape(-1, 2),
         )
 
-    # The two steps that an error budget puts truth in the place of (rtseg.evaluation.lane_budget).
+    # The two steps that an error budget puts truth in the place of (rtseg.lab.studies.lane_budget).
 
     def _join(self, fragments: Fragments, colours: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.int32]:
         """Arguments and result as :func:`rtseg.lanes.joining.join_fragments`."""

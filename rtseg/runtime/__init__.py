@@ -5,6 +5,6 @@ from __future__ import annotations
 from rtseg.runtime.card import ModelCard
 from rtseg.runtime.latency import LatencyLog, StageLatency
 from rtseg.runtime.models import bundled_models, find_model
-from rtseg.runtime.pipeline import Pipeline, load
+from rtseg.runtime.pipeline import Pipeline
 
-__all__ = ["LatencyLog", "ModelCard", "Pipeline", "StageLatency", "bundled_models", "find_model", "load"]
+__all__ = ["LatencyLog", "ModelCard", "Pipeline", "StageLatency", "bundled_models", "find_model"]

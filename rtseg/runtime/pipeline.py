@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +16,12 @@ from rtseg.frame import Frame
 from rtseg.results import Instances, Lanes
 from rtseg.runtime.card import ModelCard
 from rtseg.runtime.latency import StageClock
-from rtseg.runtime.models import find_model
 from rtseg.runtime.paths import Finish, FramePath, HeadMaps, Interpreter
-from rtseg.runtime.selection import Selection, select
+from rtseg.runtime.selection import Selection
 
 logger = logging.getLogger("rtseg")
 
-__all__ = ["HeadMaps", "Interpreter", "Pipeline", "load"]
+__all__ = ["HeadMaps", "Interpreter", "Pipeline"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,7 @@ class Pipeline:
     threads at once.
 
     A backend or device that fails is left for the next best, for good, and the frame in flight is computed again there:
-    none is lost. See :mod:`rtseg.runtime.gpu_device` for what is tried again after which fault.
+    none is lost. See :mod:`rtseg.runtime.gpu.device` for what is tried again after which fault.
 
     Args:
         card: the model's card.
@@ -191,48 +188,3 @@ class Pipeline:
 
 def _as_frame(image: NDArray[np.uint8] | Frame) -> Frame:
     return image if isinstance(image, Frame) else Frame(image)
-
-
-def load(
-    name_or_path: str | Path,
-    device: str = "auto",
-    backend: str = "auto",
-    threads: int | None = None,
-    network: str | None = None,
-) -> Pipeline:
-    """Load a model and what turns its outputs into lanes or instances.
-
-    Args:
-        name_or_path: a bundled model's name, or the folder of one's own (``card.yaml`` beside the network).
-        device: ``auto`` (a CUDA device if there is one, else the CPU), ``cpu``, ``cuda`` (the first), ``cuda:N``, or
-            ``dla`` (TensorRT on a Jetson's accelerator, what that cannot do on the GPU). With the last three loading
-            fails where no backend opens on the device; a later fault moves on to the next best all the same.
-        backend: ``auto``, or ``tensorrt``, ``torch``, ``onnxruntime`` or ``openvino``; with ``auto`` a failing backend
-            is left for the next best.
-        threads: threads of the network on a CPU; all cores by default.
-        network: file name of one of the card's networks; the best for the backend by default. For TensorRT an int8
-            network gives an int8 engine, any other an fp16 engine.
-
-    Raises:
-        ModelError: if the model cannot be found, or its card or file does not fit.
-        BackendError: if the device or backend is not to be had.
-    """
-    model = find_model(name_or_path, network)
-    interpreter = interpreter_for(model.card)
-    selection = select(model, interpreter, device, backend, threads or os.cpu_count() or 1, network)
-    return Pipeline(model.card, interpreter, selection)
-
-
-def interpreter_for(card: ModelCard) -> Interpreter:
-    """Make what turns a model's head maps into results.
-
-    Raises:
-        ModelError: if the card's grouping does not fit.
-    """
-    if card.grouping.method == "lanes":
-        from rtseg.runtime.lane_interpreter import LaneInterpreter
-
-        return LaneInterpreter(card)
-    from rtseg.runtime.instance_interpreter import InstanceInterpreter
-
-    return InstanceInterpreter(card)

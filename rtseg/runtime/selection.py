@@ -9,7 +9,7 @@ from pathlib import Path
 from rtseg.errors import BackendError
 from rtseg.runtime.backends import available_backends, check_backend, create_backend, create_device_backend
 from rtseg.runtime.card import verified_model_file
-from rtseg.runtime.gpu_device import DLA, CudaDevice, Device, device_driver_present, device_faults, parse_device
+from rtseg.runtime.gpu.device import DLA, CudaDevice, Device, device_driver_present, device_faults, parse_device
 from rtseg.runtime.models import Model
 from rtseg.runtime.paths import FramePath, HostPath, Interpreter
 
@@ -112,7 +112,7 @@ def open_device_path(
         BackendError: if it cannot be opened or run.
         ModelError: if the card names no network for it.
     """
-    from rtseg.runtime.gpu_path import DevicePath
+    from rtseg.runtime.gpu.path import DevicePath
 
     path = network_for(model, name, on_device=True, network=network)
     with device_faults(f"opening {name}"), device.use(device.stream()):

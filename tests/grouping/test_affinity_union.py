@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtseg.errors import GroupingError
-from rtseg.evaluation.affinity_scenes import GRID_OFFSETS, label_affinities, street_scene
 from rtseg.grouping import affinity_union, gaec
+from rtseg.lab.data.affinity_scenes import GRID_OFFSETS, label_affinities, street_scene
 from rtseg.ops import region_adjacency, union_affinities
 from tests.grouping.affinity_reference import contract_greedily
 

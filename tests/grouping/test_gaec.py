@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtseg.errors import GroupingError
-from rtseg.evaluation.affinity_scenes import GRID_OFFSETS, NOISE_LEVELS, Corruption, label_affinities, street_scene
 from rtseg.grouping import gaec
+from rtseg.lab.data.affinity_scenes import GRID_OFFSETS, NOISE_LEVELS, Corruption, label_affinities, street_scene
 from tests.grouping.affinity_reference import gaec as reference_gaec
 
 module = import_module("rtseg.grouping.gaec")

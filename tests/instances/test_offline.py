@@ -8,9 +8,10 @@ import numpy as np
 from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory
 
-from rtseg.evaluation.replay import replay, run_overlays
-from rtseg.media import VideoWriter, open_frames
-from rtseg.runtime import load
+from rtseg.lab.replay.replay import replay, run_overlays
+from rtseg.lab.replay.video_writer import VideoWriter
+from rtseg.loading import load
+from rtseg.media import open_frames
 from tests.instance_networks import paint, write_instance_model
 
 FRAMES = 12

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtseg.errors import GroupingError
-from rtseg.instances import IdentityLog, InstanceTracker, InstanceTrackerSettings
+from rtseg.instances import InstanceTracker, InstanceTrackerSettings
 from rtseg.instances.masks import MaskStore
 from rtseg.instances.tracking import MAX_ID
+from rtseg.lab.scores.instances.switches import IdentityLog
 from rtseg.ops import region_statistics
 
 FRAME = 33_333_333

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtseg.errors import GroupingError
+from rtseg.lab.render import Drive
 from rtseg.lanes import DetectedLanes, LaneDecoder, LaneTracker, LaneTrackerSettings
 from rtseg.lanes.motion import moved, road_motion
-from rtseg.render import Drive
 from tests.lanes.lane_logits import SIZE, lane_logits, line
 
 SECOND = 10**9

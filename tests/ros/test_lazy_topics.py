@@ -24,7 +24,7 @@ from visualization_msgs.msg import MarkerArray
 
 from rtseg.camera import Camera
 from rtseg.errors import GroupingError
-from rtseg.runtime.instance_interpreter import InstanceInterpreter
+from rtseg.instances.interpreter import InstanceInterpreter
 from tests.instance_networks import write_instance_model
 from tests.ros.harness import PATIENCE
 from tests.threshold_network import two_lane_road

@@ -7,7 +7,7 @@ import pytest
 import rtseg
 from rtseg.errors import BackendError, ImageError, ModelError
 from rtseg.frame import Frame
-from rtseg.runtime import load
+from rtseg.loading import load
 from rtseg.runtime.backends import available_backends, create_backend
 from rtseg.runtime.card import ModelCard, sha256_of
 from rtseg.runtime.models import find_model

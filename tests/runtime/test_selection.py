@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-import rtseg.runtime.gpu_device as gpu_device
+import rtseg.runtime.gpu.device as gpu_device
 import rtseg.runtime.selection as selection
 from rtseg.errors import BackendError, ModelError
-from rtseg.runtime import bundled_models, load
+from rtseg.lanes.interpreter import LaneInterpreter
+from rtseg.loading import load
+from rtseg.runtime import bundled_models
 from rtseg.runtime.backends import available_backends, check_backend
-from rtseg.runtime.gpu_device import parse_device
-from rtseg.runtime.lane_interpreter import LaneInterpreter
+from rtseg.runtime.gpu.device import parse_device
 from rtseg.runtime.models import Model, find_model
 from rtseg.runtime.selection import network_for, select
 from tests.conftest import _gpu_missing

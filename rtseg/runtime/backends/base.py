@@ -14,7 +14,7 @@ from rtseg.errors import BackendError
 from rtseg.runtime.card import ModelCard
 
 if TYPE_CHECKING:
-    from rtseg.runtime.gpu_device import Device
+    from rtseg.runtime.gpu.device import Device
 
 # Name of the backend, the module it lives in, the libraries of which it needs one.
 _BACKENDS = {
@@ -135,7 +135,7 @@ def create_backend(name: str, model: Path, card: ModelCard, threads: int) -> Bac
     check_backend(name, "cpu")
     backend: Backend = importlib.import_module(_BACKENDS[name][0]).open_backend(model, card, threads)
     if card.grouping.parameters.get("flip") is True:
-        from rtseg.runtime.backends.flip import FlipBackend
+        from rtseg.instances.flip import FlipBackend
 
         return FlipBackend(backend, card)
     return backend

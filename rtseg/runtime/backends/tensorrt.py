@@ -9,7 +9,7 @@ from typing import Any
 from rtseg.errors import BackendError, ModelError
 from rtseg.runtime.backends.signature import check_signature
 from rtseg.runtime.card import ModelCard, Precision
-from rtseg.runtime.gpu_device import Device, device_faults
+from rtseg.runtime.gpu.device import Device, device_faults
 from rtseg.runtime.models import Model
 from rtseg.runtime.tensorrt import TensorRT, compile_model, find_tensorrt
 from rtseg.runtime.tensorrt.build import DLA_CORE, error_logger

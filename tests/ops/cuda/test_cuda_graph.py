@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from rtseg import ops
-from rtseg.evaluation.affinity_scenes import GRID_OFFSETS, label_affinities, street_scene
 from rtseg.grouping.gaec import gaec
+from rtseg.lab.data.affinity_scenes import GRID_OFFSETS, label_affinities, street_scene
 from rtseg.ops.cuda import (
     AffinityUnionPlan,
     ColouringPlan,

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from rtseg.errors import GroupingError
-from rtseg.evaluation.affinity_scenes import NOISE_LEVELS, label_affinities, street_scene
 from rtseg.grouping.affinity_union import affinity_union
 from rtseg.grouping.gaec import gaec
+from rtseg.lab.data.affinity_scenes import NOISE_LEVELS, label_affinities, street_scene
 from rtseg.ops.cuda import AffinityUnionPlan, UnionPlan, check_status, status
 
 GRID = ((0, 1), (1, 0))

@@ -14,7 +14,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from rtseg.errors import ModelError
-from rtseg.runtime import bundled_models, find_model, load
+from rtseg.loading import load
+from rtseg.runtime import bundled_models, find_model
 from rtseg.runtime.backends import create_backend
 from rtseg.runtime.backends.onnx_torch import OnnxNetwork
 from rtseg.runtime.selection import network_for

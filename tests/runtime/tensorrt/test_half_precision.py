@@ -9,8 +9,8 @@ import onnx
 import onnxruntime
 import pytest
 
+from rtseg.lab.render import render_road
 from rtseg.ops import preprocess
-from rtseg.render import render_road
 from rtseg.runtime import find_model
 from rtseg.runtime.card import ModelFile
 from rtseg.runtime.models import Model

@@ -1,0 +1,207 @@
+"""From a recorded run to the overlay video, the result bag and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from rtseg.camera import Camera
+from rtseg.errors import RtsegError
+from rtseg.frame import Frame
+from rtseg.lab.replay.result_bag import ResultBag
+from rtseg.lab.replay.video_writer import VideoWriter
+from rtseg.lab.report.plots import Series
+from rtseg.lab.report.report import Picture, ReportData, write_report
+from rtseg.media import draw_lanes, open_frames
+from rtseg.results import Instances, Lanes
+from rtseg.runtime import LatencyLog, find_model
+from rtseg_ros.demo.live import LiveRun
+from rtseg_ros.demo.progress import progress
+from rtseg_ros.demo.tasks import LANES, DemoTask, draw_results, lanes_from_mask, results_from_masks
+
+PICTURES = 12
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The figures of a run.
+
+    Attributes:
+        sent: frames that left the player.
+        received: frames all of whose masks reached the recorder.
+        lost_where: how many of the frames without a mask the node itself dropped, and why.
+        latency_p50: milliseconds from a frame's stamp to its mask's arrival.
+        latency_p99: the same, 99th percentile.
+        fps: masks a second.
+        found: mean over those frames, by what is found: lanes, objects.
+    """
+
+    title: str
+    sent: int
+    received: int
+    lost_where: str
+    latency_p50: float
+    latency_p99: float
+    fps: float
+    found: dict[str, float]
+
+    @property
+    def lost(self) -> int:
+        """Frames without a mask."""
+        return self.sent - self.received
+
+
+def write_products(
+    source: Path,
+    live: LiveRun,
+    out: Path,
+    title: str,
+    models: Mapping[str, str],
+    camera: Camera | None,
+    console: Console,
+    task: DemoTask = LANES,
+) -> Summary:
+    """Draw every mask over its frame, and write video, bag and report.
+
+    Raises:
+        RtsegError: if no mask was recorded, or a file cannot be written.
+    """
+    latency, pictures = LatencyLog(), []
+    counts: dict[str, list[int]] = {}
+    classes = find_model(models[list(models)[-1]]).card.classes
+    every = max(1, len(live.stamps) // PICTURES)
+    video: VideoWriter | None = None
+    with ResultBag(out / "result.mcap", camera) as bag, progress(console) as bar:
+        matched = _matched(source, live, task)
+        for number, (frame, found, milliseconds) in enumerate(
+            bar.track(matched, total=len(live.stamps), description="drawing")
+        ):
+            if video is None:
+                video = VideoWriter(out / "overlay.mp4", live.rate, frame.size)
+            if not found:
+                video.write(draw_lanes(frame.image, _nothing(frame), "no mask"))
+                continue
+            latency.record({"stamp to mask": milliseconds})
+            for noun, result in found.items():
+                counts.setdefault(noun, []).append(len(result))
+            caption = "   ".join([f"{milliseconds:.1f} ms", *(_counted(len(r), noun) for noun, r in found.items())])
+            overlay = draw_results(frame, found, classes, caption)
+            video.write(overlay)
+            results = tuple(found.values())
+            bag.write(frame, results if len(results) > 1 else results[0], overlay)
+            if number % every == every // 2:
+                seconds = (frame.stamp - live.stamps[0]) / 1e9
+                pictures.append(Picture.of(f"{seconds:.1f} s, {caption}", overlay))
+        if video is None:
+            raise RtsegError(f"expected frames in {source}, got none")
+        video.close()
+    if not counts:
+        raise RtsegError(f"the {task.node} node gave no mask for {len(live.stamps)} frames; see {out / 'overlay.mp4'}")
+    times = latency.values("stamp to mask")
+    p50, p99 = np.percentile(times, [50, 99])
+    span = (live.stamps[-1] - live.stamps[0]) / 1e9
+    dropped = {
+        name.removeprefix("dropped_"): int(count)
+        for name, count in live.diagnostics.items()
+        if name.startswith("dropped_") and int(count)
+    }
+    summary = Summary(
+        title=title,
+        sent=len(live.stamps),
+        received=len(times),
+        lost_where=", ".join(f"{count} {reason} in the node" for reason, count in dropped.items()) or "on the way",
+        latency_p50=float(p50),
+        latency_p99=float(p99),
+        fps=len(times) / (span + 1 / live.rate),
+        found={noun: float(np.mean(values)) for noun, values in counts.items()},
+    )
+    write_report(out / "report.html", _report(summary, live, latency, counts, pictures, models, task))
+    return summary
+
+
+def _matched(
+    source: Path, live: LiveRun, task: DemoTask
+) -> Iterator[tuple[Frame, dict[str, Lanes | Instances], float]]:
+    """The frames that were sent, each with what its masks say and how long the last of them took."""
+    from rtseg_ros.recorder import Recording
+
+    recording = Recording(live.recording)
+    entries: dict[int, dict[str, Any]] = {}
+    for entry in recording.entries:
+        entries.setdefault(entry.stamp, {})[entry.topic] = entry
+    try:
+        with open_frames(source) as frames:
+            # No strict zip: a recording may be played in part.
+            for stamp, frame in zip(live.stamps, frames, strict=False):
+                frame = replace(frame, stamp=stamp, frame_id="camera")
+                of_frame = entries.get(stamp, {})
+                if set(of_frame) != set(task.masks):
+                    yield frame, {}, float("nan")
+                else:
+                    masks = {topic: recording.mask(entry) for topic, entry in of_frame.items()}
+                    spent = max(entry.latency_ms for entry in of_frame.values())
+                    yield frame, results_from_masks(masks, stamp), spent
+    finally:
+        recording.close()
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun.removesuffix('s') if count == 1 else noun}"
+
+
+def _nothing(frame: Frame) -> Lanes:
+    return lanes_from_mask(np.zeros(frame.size, dtype=np.uint8), frame.stamp)
+
+
+def _report(
+    summary: Summary,
+    live: LiveRun,
+    latency: LatencyLog,
+    counts: Mapping[str, list[int]],
+    pictures: list[Picture],
+    models: Mapping[str, str],
+    task: DemoTask,
+) -> ReportData:
+    values = latency.values("stamp to mask")
+    seconds = np.arange(len(values)) / live.rate
+    told = live.diagnostics
+    stages = [name.removesuffix("_p50_ms") for name in told if name.startswith("stage_") and name.endswith("_p50_ms")]
+    rows = [[stage.removeprefix("stage_"), told[f"{stage}_p50_ms"], told[f"{stage}_p99_ms"]] for stage in stages]
+    notes = []
+    if summary.lost:
+        notes.append(f"{summary.lost} of {summary.sent} frames have no mask: {summary.lost_where}.")
+    if live.late:
+        notes.append(f"The player sent {live.late} frames more than half a period late: this machine was too busy.")
+    if told.get("level", "0") != "0":
+        notes.append(f"The node's last diagnostics: {told['message']}.")
+    return ReportData(
+        title=f"{task.title} live over ROS 2",
+        subtitle=summary.title,
+        figures=[
+            ("frames sent", str(summary.sent)),
+            ("masks received", str(summary.received)),
+            ("lost", str(summary.lost)),
+            ("stamp to mask, p50", f"{summary.latency_p50:.1f} ms"),
+            ("stamp to mask, p99", f"{summary.latency_p99:.1f} ms"),
+            ("masks a second", f"{summary.fps:.1f}"),
+            *((f"{noun} a frame", f"{mean:.2f}") for noun, mean in summary.found.items()),
+        ],
+        facts=[
+            *((name.replace("_", " "), model) for name, model in models.items()),
+            ("backend", f"{told.get('backend', '')}, {told.get('threads', '?')} threads"),
+            ("camera", f"{live.rate:.0f} Hz, raw images over DDS"),
+        ],
+        latency=latency,
+        series=[
+            Series("stamp to mask", "ms", seconds, values),
+            *(Series(noun, "", seconds, np.asarray(values, dtype=np.float64)) for noun, values in counts.items()),
+        ],
+        tables=[("Stages in the node, last ten seconds", ("stage", "p50 ms", "p99 ms"), rows)] if rows else (),
+        gallery=pictures,
+        notes=notes,
+    )

@@ -1,0 +1,94 @@
+"""The whole system live: a player, a node and a recorder, each in its own process, over DDS on this machine."""
+
+from __future__ import annotations
+
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from rtseg.camera import Camera
+from rtseg.errors import RtsegError
+from rtseg.runtime import find_model
+from rtseg_ros.demo.drive import render_drive
+from rtseg_ros.demo.live import LiveRun, run_live
+from rtseg_ros.demo.products import Summary, write_products
+from rtseg_ros.demo.tasks import LANES, TASKS
+
+__all__ = ["run_demo"]
+
+SEED = 11
+FPS = 30.0
+
+
+def run_demo(
+    input: Path | None = None,
+    out: Path = Path("out/demo"),
+    model: str | None = None,
+    seconds: float = 15.0,
+    camera: Path | None = None,
+    task: str = "lanes",
+    instances_model: str | None = None,
+) -> Summary:
+    """Drive a node with a recording, or a rendered road or street, and write what came of it.
+
+    Writes ``overlay.mp4``, ``result.mcap`` and ``report.html`` into `out`, and prints a table.
+
+    Args:
+        input: bag, video or pictures; None renders a drive of `seconds`.
+        out: folder for the products.
+        model: bundled model, or folder of one's own; by default lanes-lite or instances-lite, as the task asks for.
+        seconds: length of the rendered drive; a recording is played whole.
+        camera: calibration of `input`'s camera, for points on the ground.
+        task: lanes, instances or both (one node, each frame received once).
+        instances_model: of both, besides `model` for the lanes.
+
+    Raises:
+        RtsegError: rclpy is not installed, there is no such task or model, the input cannot be read, or one of the
+            processes ended or hung; the message holds the end of its log.
+    """
+    console = Console()
+    if find_spec("rclpy") is None or find_spec("rtseg_ros") is None:
+        raise RtsegError("expected rclpy for the live demo, but it is not installed; pip install 'rtseg[ros]'")
+    if task not in TASKS:
+        raise RtsegError(f"expected a task of {', '.join(TASKS)}, got {task!r}")
+    chosen = TASKS[task]
+    names = list(chosen.models)
+    models = {**chosen.models, **({names[0]: model} if model else {})}
+    if instances_model:
+        models[names[-1]] = instances_model
+    for name in models.values():
+        find_model(name)
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="rtseg-demo-") as name:
+        folder = Path(name)
+        if input is None:
+            source, camera = render_drive(folder, SEED, seconds, FPS, console, street=chosen is not LANES)
+            title = f"rendered drive, {seconds:.0f} s"
+        else:
+            source, title = input, input.name
+        live = run_live(source, folder, models, camera, console, chosen)
+        calibration = Camera.load(camera) if camera else None
+        summary = write_products(source, live, out, title, models, calibration, console, chosen)
+    _print_table(console, summary, live, out)
+    return summary
+
+
+def _print_table(console: Console, summary: Summary, live: LiveRun, out: Path) -> None:
+    table = Table(title=summary.title, show_header=False)
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    late = f" ({live.late} sent late)" if live.late else ""
+    table.add_row("frames sent", f"{summary.sent} at {live.rate:.0f} Hz{late}")
+    table.add_row("masks received", str(summary.received))
+    table.add_row("lost", f"{summary.lost} ({summary.lost_where})" if summary.lost else "0")
+    table.add_row("stamp to mask, p50 / p99", f"{summary.latency_p50:.1f} / {summary.latency_p99:.1f} ms")
+    table.add_row("masks a second", f"{summary.fps:.1f}")
+    for noun, mean in summary.found.items():
+        table.add_row(f"{noun} a frame", f"{mean:.2f}")
+    table.add_row("backend", live.diagnostics.get("backend", ""))
+    console.print(table)
+    for product in ("overlay.mp4", "result.mcap", "report.html"):
+        console.print(f"wrote {out / product}")

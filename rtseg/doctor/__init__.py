@@ -1,0 +1,1 @@
+"""What this machine has, which backend each model would use, and why not a faster one."""

@@ -1,0 +1,153 @@
+"""What this machine has, how each model would run on it, and why not faster."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from rich.markup import escape
+from rich.table import Table
+
+from rtseg.doctor.findings import Finding, look_around
+from rtseg.errors import RtsegError
+from rtseg.loading import load
+from rtseg.runtime.backends import preferred_backends
+from rtseg.runtime.gpu.device import DLA
+from rtseg.runtime.models import bundled_models, find_model
+
+
+@dataclass(frozen=True)
+class PassedOver:
+    """A faster way that a model does not take, and why."""
+
+    backend: str
+    device: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """How a model would run.
+
+    Attributes:
+        model: its name.
+        backend: that would be used; None where none works.
+        device: that it would be used on.
+        facts: of that backend.
+        passed_over: faster ways, best first.
+        fault: why what was asked for cannot work, else None.
+    """
+
+    model: str
+    backend: str | None
+    device: str | None
+    facts: dict[str, str]
+    passed_over: tuple[PassedOver, ...]
+    fault: str | None = None
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What was found, and how each model would run."""
+
+    findings: tuple[Finding, ...]
+    models: tuple[Outlook, ...]
+
+    @property
+    def faults(self) -> list[str]:
+        """Why something that was asked for cannot work, one sentence each."""
+        named = [
+            *((finding.what, finding.fault) for finding in self.findings),
+            *((m.model, m.fault) for m in self.models),
+        ]
+        return [f"{name}: {fault}" for name, fault in named if fault]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether everything that was asked for works."""
+        return not self.faults
+
+    def tables(self) -> list[Table]:
+        """What was found, and how each model would run, for the terminal."""
+        found = Table("", "found", title="rtseg doctor")
+        for finding in self.findings:
+            text = escape(finding.fault or finding.found)
+            found.add_row(finding.what, f"[red]fault[/red] {text}" if finding.fault else text)
+        models = Table("model", "would use", "why not faster")
+        for model in self.models:
+            used = escape(f"{model.facts.get('backend')} on {model.device}") if model.backend else "[red]fault[/red]"
+            reasons = [f"{ways}: {reason}" for ways, reason in _by_reason(model.passed_over)]
+            why = model.fault or "\n".join(reasons) or "this is the fastest"
+            models.add_row(escape(model.model), used, escape(why))
+        return [found, models]
+
+    def json(self) -> str:
+        """Everything, for a program."""
+        content = {
+            "healthy": self.healthy,
+            "faults": self.faults,
+            "findings": [asdict(finding) for finding in self.findings],
+            "models": [asdict(model) for model in self.models],
+        }
+        return json.dumps(content, indent=1)
+
+
+def examine(models: Sequence[str] = (), device: str = "auto", backend: str = "auto") -> Examination:
+    """Look at the machine, then run each model on a blank image in the fastest way that works.
+
+    Where there is a card and TensorRT, engines that are not in the cache are compiled, as they would be at first use.
+
+    Args:
+        models: names or folders; every bundled model by default.
+        device: ``auto``, or what has to work: ``cpu``, ``cuda``, ``cuda:N`` or ``dla``.
+        backend: ``auto``, or what has to work.
+    """
+    findings = look_around()
+    names = models or bundled_models()
+    return Examination(tuple(findings), tuple(_outlook(str(name), device, backend) for name in names))
+
+
+def _outlook(name: str, device: str, backend: str) -> Outlook:
+    try:
+        model = find_model(name)
+    except RtsegError as error:
+        return Outlook(name, None, None, {}, (), str(error))
+    passed: list[PassedOver] = []
+    for way in _ways(device, backend):
+        try:
+            pipeline = load(name, device=way[1], backend=way[0])
+            try:
+                pipeline.warm_up()
+                facts = pipeline.backend
+            finally:
+                pipeline.close()
+        except RtsegError as error:
+            passed.append(PassedOver(*way, str(error)))
+            continue
+        # What loading left behind is in `fallbacks`: the backend that was asked for may not be the one that ran.
+        if pipeline.fallbacks:
+            passed.append(PassedOver(*way, "; ".join(pipeline.fallbacks)))
+            continue
+        return Outlook(model.card.name, way[0], way[1], facts, tuple(passed))
+    reasons = "; ".join(f"{names}: {reason}" for names, reason in _by_reason(passed))
+    return Outlook(model.card.name, None, None, {}, tuple(passed), reasons or "no backend was asked for that exists")
+
+
+def _ways(device: str, backend: str) -> list[tuple[str, str]]:
+    """(backend, device) in the order in which loading a model tries them."""
+    places = ["cuda", "cpu"] if device == "auto" else [device]
+    names = {"cpu": preferred_backends("cpu"), DLA: ("tensorrt",)}
+    ways = [(name, place) for place in places for name in names.get(place, preferred_backends("cuda"))]
+    if backend == "auto":
+        return ways
+    # One that is not preferred anywhere, or that nobody knows, is tried all the same: the answer says what is wrong.
+    return [way for way in ways if way[0] == backend] or [(backend, places[-1])]
+
+
+def _by_reason(passed: Sequence[PassedOver]) -> list[tuple[str, str]]:
+    """Ways with the same reason together, in order."""
+    reasons: dict[str, list[str]] = {}
+    for way in passed:
+        reasons.setdefault(way.reason, []).append(f"{way.backend} on {way.device}")
+    return [(", ".join(ways), reason) for reason, ways in reasons.items()]

@@ -1,1 +1,0 @@
-"""Scores of lanes and instances, replay of bags, and the report."""

@@ -1,0 +1,1 @@
+"""The desk: data, training, scores, replay and bench. Nothing that runs in a vehicle imports it."""

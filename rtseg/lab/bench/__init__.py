@@ -1,0 +1,1 @@
+"""Time a model on a machine, beside peers and a floor."""

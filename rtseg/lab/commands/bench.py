@@ -1,0 +1,56 @@
+"""``rtseg bench``: frames a second on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from rtseg.options import BackendOption, DeviceOption, ModelOption, NetworkOption, ThreadsOption, console
+
+bench_app = typer.Typer(help="Time a model on this machine, or compare results.")
+
+
+@bench_app.callback(invoke_without_command=True)
+def bench(
+    context: typer.Context,
+    model: ModelOption = "lanes-lite",
+    width: Annotated[int, typer.Option(min=16)] = 1280,
+    height: Annotated[int, typer.Option(min=16)] = 720,
+    frames: Annotated[int, typer.Option(min=10, help="Frames to time after the warm-up.")] = 300,
+    encoding: Annotated[Literal["bgr8", "jpeg"], typer.Option(help="Of the messages that frames arrive in.")] = "bgr8",
+    compare: Annotated[bool, typer.Option("--compare", help="Time plain peers too, and measure the floor.")] = False,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the figures here, beside other runs of this machine.")
+    ] = None,
+    device: DeviceOption = "auto",
+    backend: BackendOption = "auto",
+    threads: ThreadsOption = None,
+    network: NetworkOption = None,
+) -> None:
+    """Time a model on this machine: frames a second, latency by stage, memory and power."""
+    if context.invoked_subcommand:
+        return
+    from rtseg.lab.bench.run import BenchSettings, bench_model
+
+    result = bench_model(
+        model, BenchSettings((height, width), frames, encoding, compare, device, backend, threads, network)
+    )
+    console.print(result.runs[0].table())
+    for remark in result.runs[0].remarks():
+        console.print(remark, highlight=False)
+    if json_file:
+        result.write(json_file)
+
+
+@bench_app.command("compare")
+def bench_compare(
+    files: Annotated[list[Path], typer.Argument(help="Results files; the first is what others are held against.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.")] = Path("out/bench.html"),
+) -> None:
+    """Compare results files on one page."""
+    from rtseg.lab.bench.page import write_comparison
+    from rtseg.lab.bench.result import BenchFile
+
+    console.print(f"wrote {write_comparison([(path.stem, BenchFile.load(path)) for path in files], out)}")

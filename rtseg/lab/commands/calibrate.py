@@ -1,0 +1,67 @@
+"""``rtseg calibrate``: cameras from chessboards, int8 networks from frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rtseg.options import console
+
+calibrate_app = typer.Typer(help="Calibrate cameras and int8 networks.", no_args_is_help=True)
+
+
+@calibrate_app.command("camera")
+def calibrate_camera(
+    images: Annotated[Path, typer.Argument(help="Folder of chessboard pictures.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Camera YAML to write.")] = Path("camera.yaml"),
+    columns: Annotated[int, typer.Option(min=3, help="Inner corners along the board.")] = 9,
+    rows: Annotated[int, typer.Option(min=3, help="Inner corners across the board.")] = 6,
+    square: Annotated[float, typer.Option(min=1e-4, help="Side of a square in metres.")] = 0.025,
+) -> None:
+    """Calibrate a camera from chessboard pictures."""
+    from rtseg.lab.chessboard import calibrate_chessboard
+    from rtseg.media import open_frames
+
+    with open_frames(images) as frames:
+        result = calibrate_chessboard([frame.image for frame in frames], board=(columns, rows), square=square)
+    result.camera.save(out)
+    for index, reason in result.rejected.items():
+        console.print(f"picture {index + 1} left out: {reason}")
+    console.print(f"{len(result.used)} boards, reprojection error {result.rms:.2f} px rms")
+    console.print(f"wrote {out}; say in rtseg_extrinsics how the camera is mounted")
+
+
+@calibrate_app.command("int8")
+def calibrate_int8_command(
+    model: Annotated[str, typer.Argument(help="Bundled model or folder with card.yaml.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Model folder to write.")],
+    data: Annotated[list[Path] | None, typer.Option(help="Bags, videos or folders of frames.")] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="Do a calibration again, such as calibration/int8/lanes-lite.yaml.")
+    ] = None,
+    rendered: Annotated[int | None, typer.Option(min=0, help="Frames to render, beside --data.")] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="Most frames to draw from each --data.")] = None,
+    evaluate: Annotated[
+        Path | None,
+        typer.Option(help="Labelled frames for the metric, as for evaluate; rendered by default."),
+    ] = None,
+    recipes: Annotated[Path, typer.Option(help="Folder for the recipe and the report.")] = Path("calibration/int8"),
+) -> None:
+    """Quantise a model; it is written only if it keeps its metric (extras: train, for instances also scores)."""
+    from rtseg.lab.deploy.calibrate import calibrate_int8
+    from rtseg.lab.deploy.recipe import Recipe, Settings
+
+    before = Recipe.load(recipe) if recipe else None
+    asked = {name: value for name, value in (("rendered", rendered), ("frames", frames)) if value is not None}
+    settings = (before.settings if before else Settings()).model_copy(update=asked)
+    result = calibrate_int8(model, data or [], out, settings, evaluation=evaluate, recipes=recipes, progress=True)
+    for file, value in result.values.items():
+        console.print(f"{file}: {result.metric} {100 * value:.2f} % on {result.dataset}")
+    console.print(f"layers left in float: {', '.join(result.in_float) or 'none'}")
+    if before:
+        same = before.same_files({file.file: file.sha256 for file in result.card.files})
+        if same is not None:
+            console.print("the recipe's files, bit for bit" if same else "other files than the recipe's")
+    console.print(f"wrote {out}; report: {recipes / result.card.name}.html", highlight=False)

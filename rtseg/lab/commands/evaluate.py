@@ -1,0 +1,74 @@
+"""``rtseg evaluate``: scores by the benchmarks' own rules."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from rtseg.errors import ConfigError
+from rtseg.options import BackendOption, DeviceOption, ModelOption, NetworkOption, OutOption, ThreadsOption, console
+
+app = typer.Typer()
+
+
+@app.command()
+def evaluate(
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the data set, or one of CULane's lists of frames.")
+    ] = None,
+    dataset: Annotated[
+        Literal["labelled", "rendered"], typer.Option(help="For lanes: the pictures of --data, or rendered ones.")
+    ] = "labelled",
+    frames: Annotated[int, typer.Option(min=1, help="Frames to render for --dataset rendered.")] = 200,
+    cities: Annotated[
+        str, typer.Option(help="For instances: held-out, all, or names with commas between.")
+    ] = "held-out",
+    limit: Annotated[int | None, typer.Option(min=1, help="For instances: frames at most, evenly from all.")] = None,
+    oracle: Annotated[
+        list[str] | None, typer.Option(help="For instances: also score with true semantic, affinity or ranking.")
+    ] = None,
+    ablation: Annotated[bool, typer.Option(help="For instances: also score the paper's ablation.")] = False,
+    write_card: Annotated[bool, typer.Option(help="Enter the scores into the model's card.")] = False,
+    out: OutOption = Path("out/evaluate"),
+    model: ModelOption = "lanes-lite",
+    device: DeviceOption = "auto",
+    backend: BackendOption = "auto",
+    threads: ThreadsOption = None,
+    network: NetworkOption = None,
+) -> None:
+    """Score a model with its field's own measures; writes tables, JSON and a page with the best and worst frames.
+
+    Lanes: TuSimple accuracy, FP and FN, and CULane F1, on pictures labelled as in TuSimple (label lines in *.json) or
+    CULane (*.lines.txt; of a whole CULane folder its test set, by category). Instances: Cityscapes AP, COCO AP and AR,
+    and PQ, on Cityscapes (gtFine), cityscapes640 or COCO folders.
+    """
+    from rtseg.lab.scores.card import write_scores
+    from rtseg.loading import load
+
+    pipeline = load(model, device=device, backend=backend, threads=threads, network=network)
+    if pipeline.card.task == "instances":
+        from rtseg.lab.scores.instances.evaluate import evaluate_instances
+        from rtseg.lab.scores.instances.report import terminal_tables
+
+        if data is None:
+            raise ConfigError("expected the folder of labelled frames to score instances on; give it with --data")
+        found = evaluate_instances(
+            pipeline, data, cities=cities, limit=limit, oracles=oracle or (), ablation=ablation, out=out
+        )
+        for table in terminal_tables(found):
+            console.print(table)
+        name, metrics = found.dataset, found.metrics()
+    else:
+        from rtseg.lab.scores.lanes.evaluate import evaluate_lanes
+
+        result = evaluate_lanes(pipeline, dataset, data, frames=frames, out=out)
+        console.print(result.table())
+        name, metrics = result.label, result.metrics()
+    console.print(f"report: {out / 'report.html'}")
+    if write_card:
+        arguments = " ".join(shlex.quote(argument) for argument in sys.argv[1:] if argument != "--write-card")
+        console.print(f"card: {write_scores(model, name, metrics, f'rtseg {arguments}', network)}")

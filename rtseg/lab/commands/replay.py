@@ -1,0 +1,58 @@
+"""``rtseg run`` and ``rtseg replay``: recordings through the pipeline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rtseg.options import BackendOption, DeviceOption, ModelOption, OutOption, ThreadsOption, TopicOption, console
+
+app = typer.Typer()
+
+
+@app.command()
+def run(
+    source: Annotated[str, typer.Argument(help="Video, bag, image, folder of images, or a camera's index.")],
+    out: OutOption = Path("out/run"),
+    model: ModelOption = "lanes-lite",
+    device: DeviceOption = "auto",
+    backend: BackendOption = "auto",
+    threads: ThreadsOption = None,
+) -> None:
+    """Write overlays of a video, pictures or a live camera."""
+    from rtseg.lab.replay.replay import run_overlays
+    from rtseg.loading import load
+    from rtseg.media import open_frames
+
+    with open_frames(source) as frames:
+        written = run_overlays(frames, load(model, device=device, backend=backend, threads=threads), out)
+    console.print(f"wrote {written}")
+
+
+@app.command()
+def replay(
+    bag: Annotated[Path, typer.Argument(help="ROS 1 or ROS 2 bag, or a video.")],
+    out: OutOption = Path("out/replay"),
+    model: ModelOption = "lanes-lite",
+    topic: TopicOption = None,
+    realtime: Annotated[
+        bool, typer.Option(help="Keep the recorded rate and drop stale frames as the node does.")
+    ] = False,
+    camera: Annotated[Path | None, typer.Option(help="Camera YAML, where the bag has no camera_info.")] = None,
+    device: DeviceOption = "auto",
+    backend: BackendOption = "auto",
+    threads: ThreadsOption = None,
+) -> None:
+    """Run a recorded bag through the pipeline; writes a result bag, an overlay video and a report."""
+    from rtseg.camera import Camera
+    from rtseg.lab.replay.replay import replay as replay_source
+    from rtseg.loading import load
+    from rtseg.media import open_frames
+
+    pipeline = load(model, device=device, backend=backend, threads=threads)
+    with open_frames(bag, topic=topic) as frames:
+        result = replay_source(frames, pipeline, out, realtime=realtime, camera=Camera.load(camera) if camera else None)
+    console.print(result.table())
+    console.print(f"report: {result.report}")

@@ -1,0 +1,1 @@
+"""Labelled data sets as they are published, and the arrays that are made of them."""

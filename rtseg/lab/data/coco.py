@@ -1,0 +1,278 @@
+"""COCO's JSON format of instance masks, read and written with pycocotools' run lengths."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtseg.errors import DatasetError
+from rtseg.lab.data.cityscapes import read_picture
+from rtseg.lab.data.instance_labels import InstanceFrame, InstanceTruth, truth_from_codes
+
+MAX_INSTANCES = 65_000  # numbers that a map of uint16 has room for
+
+
+@dataclass(frozen=True)
+class CocoMask:
+    """One annotation: `segmentation` as in the file (polygons or run lengths), index of its class, crowd or not."""
+
+    segmentation: Any
+    class_id: int
+    crowd: bool
+
+
+@dataclass(frozen=True)
+class CocoFrame(InstanceFrame):
+    """A picture of a COCO file.
+
+    Attributes:
+        path: the picture.
+        name: its ``file_name``.
+        size: (height, width) that the file gives it.
+        masks: its annotations, in the file's order.
+        classes: names of the things.
+        place: empty, COCO knows none.
+    """
+
+    path: Path
+    name: str
+    size: tuple[int, int]
+    masks: tuple[CocoMask, ...]
+    classes: tuple[str, ...]
+    place: str = ""
+
+    def image(self) -> NDArray[np.uint8]:
+        image = read_picture(self.path)
+        if image.shape[:2] != self.size:
+            height, width = self.size
+            raise DatasetError(f"expected {self.path} to be {width}x{height}, it is {image.shape[1]}x{image.shape[0]}")
+        return image
+
+    def truth(self) -> InstanceTruth:
+        """Paint the masks: crowds first, then the others from the largest to the smallest, each over those before.
+
+        Instances are numbered in the file's order; those without a pixel left have no number.
+        """
+        if len(self.masks) > MAX_INSTANCES:
+            raise DatasetError(f"{self.name}: expected at most {MAX_INSTANCES} masks, got {len(self.masks)}")
+        painted = [(decode_segmentation(mask.segmentation, self.size, self.name), mask) for mask in self.masks]
+        areas = [np.count_nonzero(mask) for mask, _ in painted]
+        codes = np.zeros(self.size, np.uint16)
+        for i in sorted(range(len(painted)), key=lambda i: (not painted[i][1].crowd, -areas[i])):
+            codes[painted[i][0]] = i + 1
+        return truth_from_codes(codes, self._meaning)
+
+    def _meaning(self, code: int) -> tuple[int, bool]:
+        if code == 0:
+            return 0, False
+        mask = self.masks[code - 1]
+        return 1 + mask.class_id, not mask.crowd
+
+
+def decode_segmentation(segmentation: Any, size: tuple[int, int], where: str) -> NDArray[np.bool_]:
+    """Decode COCO's ``segmentation``: a list of polygons ``[x, y, x, y, ...]``, or run lengths, packed or as a list.
+
+    What lies outside the picture is clipped; polygons of fewer than three points have no area and give nothing.
+
+    Args:
+        segmentation: as JSON has it.
+        size: (height, width) of the picture.
+        where: named in errors.
+
+    Returns:
+        (H, W) bool.
+
+    Raises:
+        DatasetError: if it is none of these, or run lengths do not add up to the picture.
+    """
+    from pycocotools import mask as coco
+
+    height, width = size
+    if isinstance(segmentation, dict):
+        runs = _check_runs(segmentation, size, where)
+        return np.asarray(coco.decode(runs), bool)
+    if not isinstance(segmentation, list):
+        raise DatasetError(f"{where}: expected polygons or run lengths, got {type(segmentation).__name__}")
+    polygons = []
+    for polygon in segmentation:
+        try:
+            points = np.asarray(polygon, np.float64)
+        except (TypeError, ValueError) as error:
+            raise DatasetError(f"{where}: expected polygons of numbers: {error}") from error
+        if points.ndim != 1 or len(points) % 2 or not np.isfinite(points).all():
+            raise DatasetError(f"{where}: expected polygons as flat lists x, y, x, y, ... of finite numbers")
+        if len(points) >= 6:
+            # pycocotools walks along every edge pixel by pixel: far outside is as good as outside.
+            limits = np.tile([width, height], len(points) // 2)
+            polygons.append(np.clip(points, -4.0 * limits, 5.0 * limits).tolist())
+    if not polygons:
+        return np.zeros(size, bool)
+    return np.asarray(coco.decode(coco.merge(coco.frPyObjects(polygons, height, width))), bool)
+
+
+def _check_runs(segmentation: dict[str, Any], size: tuple[int, int], where: str) -> dict[str, Any]:
+    """Packed run lengths that add up to the picture; pycocotools itself would read or write beyond it."""
+    counts = segmentation.get("counts")
+    if list(segmentation.get("size", ())) != list(size):
+        raise DatasetError(f"{where}: expected run lengths of size {list(size)}, got {segmentation.get('size')}")
+    if isinstance(counts, str | bytes):
+        lengths = unpack_counts(counts.encode("ascii", "replace") if isinstance(counts, str) else counts, where)
+    elif isinstance(counts, list) and all(isinstance(run, int) for run in counts):
+        lengths = counts
+    else:
+        raise DatasetError(f"{where}: expected run lengths as text or as a list of whole numbers")
+    if any(run < 0 for run in lengths) or sum(lengths) != size[0] * size[1]:
+        raise DatasetError(f"{where}: expected run lengths that add up to {size[0] * size[1]}, got {sum(lengths)}")
+    from pycocotools import mask as coco
+
+    if isinstance(counts, list):
+        return coco.frPyObjects({"counts": counts, "size": list(size)}, *size)
+    return {"counts": counts, "size": list(size)}
+
+
+def unpack_counts(packed: bytes, where: str) -> list[int]:
+    """Run lengths out of COCO's text: 5 bits a character, the sixth says that more follow, and from the third run on
+    the number is the difference to the run before the last.
+
+    Raises:
+        DatasetError: if a character is none of the 64, or the last number breaks off.
+    """
+    runs: list[int] = []
+    value = shift = 0
+    for character in packed:
+        bits = character - 48
+        if not 0 <= bits < 64 or shift > 60:
+            raise DatasetError(f"{where}: expected run lengths in COCO's text form, got the byte {character}")
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            if bits & 16:
+                value -= 1 << shift
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    if shift:
+        raise DatasetError(f"{where}: expected run lengths in COCO's text form, the last number breaks off")
+    return runs
+
+
+def read_coco(
+    path: Path | str, classes: Sequence[str] | None = None, images: Path | str | None = None
+) -> list[CocoFrame]:
+    """List the pictures of a COCO file, in the file's order, those without annotations too.
+
+    Args:
+        path: JSON file with ``images``, ``annotations`` and ``categories``.
+        classes: names of the things to read; annotations of other categories are left out. All categories, by
+            their ids, if None.
+        images: folder of the pictures; by default ``images`` beside the file, or the folder that
+            ``annotations/instances_<split>.json`` belongs to, or the file's own folder.
+
+    Raises:
+        DatasetError: if the file is no COCO file, refers to pictures or categories it does not list, has no picture
+            or none of `classes`.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        categories = {int(row["id"]): str(row["name"]) for row in content["categories"]}
+        pictures = {int(row["id"]): row for row in content["images"]}
+        sizes = {key: (int(row["height"]), int(row["width"])) for key, row in pictures.items()}
+        names = {key: str(row["file_name"]) for key, row in pictures.items()}
+        rows = [
+            (int(row["image_id"]), int(row["category_id"]), row["segmentation"], bool(row.get("iscrowd", 0)))
+            for row in content["annotations"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DatasetError(
+            f"expected a COCO file with images, annotations and categories at {path}: {error!r}"
+        ) from error
+    things = tuple(categories[key] for key in sorted(categories)) if classes is None else tuple(classes)
+    if not pictures or not set(things) & set(categories.values()):
+        raise DatasetError(
+            f"expected pictures and categories of {', '.join(things[:8]) or 'things'} in {path}, got {len(pictures)} "
+            f"pictures and {', '.join(list(categories.values())[:8]) or 'no categories'}"
+        )
+    if min(min(size) for size in sizes.values()) < 2:
+        raise DatasetError(f"expected pictures of at least 2x2 pixels in {path}")
+    masks: dict[int, list[CocoMask]] = {key: [] for key in pictures}
+    for picture, category, segmentation, crowd in rows:
+        if picture not in masks or category not in categories:
+            raise DatasetError(f"{path}: an annotation has image_id {picture} and category_id {category}, not listed")
+        if categories[category] in things:
+            masks[picture].append(CocoMask(segmentation, things.index(categories[category]), crowd))
+    folder = Path(images) if images is not None else _image_folder(path)
+    return [CocoFrame(folder / names[key], names[key], sizes[key], tuple(masks[key]), things) for key in pictures]
+
+
+def _image_folder(path: Path) -> Path:
+    split = re.fullmatch(r"instances_(\w+)", path.stem)
+    candidates = [path.parent / "images"]
+    if split:
+        candidates += [path.parent.parent / split[1], path.parent.parent / "images" / split[1]]
+    return next((folder for folder in candidates if folder.is_dir()), path.parent)
+
+
+def write_coco(path: Path | str, frames: Iterable[tuple[str, InstanceTruth]], classes: Sequence[str]) -> int:
+    """Write instance masks as a COCO file, run lengths packed, ids from 1 on.
+
+    A class without instances (a group) becomes one crowd annotation. What is unknown even by class (255) cannot be
+    said in COCO and becomes background.
+
+    Args:
+        path: JSON file to write, replaced as a whole.
+        frames: (file name of the picture, its labels).
+        classes: names of the things, category 1 + i for class i.
+
+    Returns:
+        Number of annotations.
+
+    Raises:
+        DatasetError: if labels and classes do not fit, or the file cannot be written.
+    """
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for name, truth in frames:
+        height, width = truth.instances.shape
+        images.append({"id": len(images) + 1, "file_name": name, "height": height, "width": width})
+        if truth.semantic.shape != (height, width) or (truth.class_ids >= len(classes)).any():
+            raise DatasetError(f"{name}: expected maps of one size and class ids below {len(classes)}")
+        for number, class_id in enumerate(truth.class_ids.tolist(), 1):
+            mask = truth.instances == number
+            if mask.any():
+                annotations.append(_annotation(mask, len(annotations) + 1, len(images), class_id, 0))
+        grouped = (truth.instances < 0) & (truth.semantic > 0) & (truth.semantic <= len(classes))
+        for value in np.unique(truth.semantic[grouped]).tolist():
+            mask = grouped & (truth.semantic == value)
+            annotations.append(_annotation(mask, len(annotations) + 1, len(images), value - 1, 1))
+    categories = [{"id": i, "name": name, "supercategory": "thing"} for i, name in enumerate(classes, 1)]
+    path = Path(path)
+    partial = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+        partial.replace(path)
+    except OSError as error:
+        raise DatasetError(f"could not write {path}: {error}") from error
+    return len(annotations)
+
+
+def _annotation(mask: NDArray[np.bool_], number: int, image: int, class_id: int, crowd: int) -> dict[str, Any]:
+    from pycocotools import mask as coco
+
+    runs = coco.encode(np.asfortranarray(mask, np.uint8))
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": 1 + class_id,
+        "segmentation": {"size": list(mask.shape), "counts": runs["counts"].decode("ascii")},
+        "area": int(coco.area(runs)),
+        "bbox": [float(value) for value in coco.toBbox(runs)],
+        "iscrowd": crowd,
+    }

@@ -1,0 +1,103 @@
+"""DaffNet: semantic, affinity and embedding maps on four levels of a feature pyramid (Deep Affinity Net, section 3)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from rtseg.lab.nets.backbones import BackboneName, build_backbone
+from rtseg.lab.nets.fpn import DeconvolutionPyramid, NarrowPyramid, prediction_head
+from rtseg.lab.nets.heads import InstanceNetwork, OutputMap
+
+STRIDES = (4, 8, 16, 32)
+
+
+class DaffNet(InstanceNetwork):
+    """Network of sections 3.2, 3.4 and 4.2, or a small one of the same outputs.
+
+    Args:
+        classes: number of object classes; channel 0 of the semantic maps is background.
+        backbone: name of the backbone.
+        pyramid: "deconvolution" is the paper's, with leaky ReLU; "narrow" is cheap, with ReLU, which int8 kernels fuse.
+        channels: of the pyramid's outputs.
+        head_channels: of the heads' inner layers.
+        head_layers: 3x3 layers of a head; 2 in the paper.
+        embedding: k, dimensions of the grouping embedding.
+        dilation: of a ResNet's last stage; 4 in the paper.
+        pretrained: start from ImageNet weights.
+        weights: file of a ResNet's ImageNet weights.
+
+    Maps at each stride s of 4, 8, 16 and 32: `semantic_s{s}` (B, 1 + classes, h, w) logits; `affinity_s{s}`
+    (B, 4, h, w) logits to the right, lower, left and upper neighbour, the same from both sides; `embedding_s{s}`
+    (B, k, h, w).
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        backbone: BackboneName = "efficientnet-lite0",
+        pyramid: Literal["narrow", "deconvolution"] = "narrow",
+        channels: int = 64,
+        head_channels: int = 32,
+        head_layers: int = 1,
+        embedding: int = 16,
+        dilation: int = 1,
+        pretrained: bool = False,
+        weights: str = "",
+    ) -> None:
+        super().__init__()
+        self.backbone = build_backbone(backbone, pretrained, weights, dilation)
+        counts = self.backbone.channels
+        leaky = pyramid == "deconvolution"
+        self.pyramid = DeconvolutionPyramid(counts, channels) if leaky else NarrowPyramid(counts, channels)
+
+        def heads(outputs: int, bias: float = 0.0) -> nn.ModuleList:
+            return nn.ModuleList(
+                prediction_head(channels, head_channels, outputs, head_layers, leaky, bias) for _ in STRIDES
+            )
+
+        self.semantic = heads(1 + classes)
+        # Most neighbours belong together, so that most affinities should start near one.
+        self.affinity = heads(4, bias=2.0)
+        self.embedding = heads(embedding)
+        self.maps = tuple(
+            OutputMap(f"{kind}_s{stride}", count, stride)
+            for stride in STRIDES
+            for kind, count in (("semantic", 1 + classes), ("affinity", 4), ("embedding", embedding))
+        )
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """Map (B, 3, H, W) normalised RGB, sides multiples of 32, to the maps by name."""
+        maps = {}
+        for i, (stride, x) in enumerate(zip(STRIDES, self.pyramid(self.backbone(image)), strict=True)):
+            maps[f"semantic_s{stride}"] = self.semantic[i](x)
+            maps[f"affinity_s{stride}"] = symmetric(self.affinity[i](x))
+            maps[f"embedding_s{stride}"] = self.embedding[i](x)
+        return maps
+
+
+def symmetric(affinity: Tensor) -> Tensor:
+    """Give both sides of each pair of neighbours the mean of their two logits (section 3.4).
+
+    Args:
+        affinity: (B, 4, h, w) logits to the right, lower, left and upper neighbour.
+
+    Returns:
+        (B, 4, h, w): ``right[y, x] == left[y, x + 1]`` and ``lower[y, x] == upper[y + 1, x]``. Logits are averaged
+        where the paper says affinities, so that a pair on which the two sides disagree still has a gradient. What
+        would lead out of the image stays as it is.
+    """
+    right, lower, left, upper = affinity.unbind(1)
+    across = 0.5 * (right[..., :-1] + left[..., 1:])
+    along = 0.5 * (lower[..., :-1, :] + upper[..., 1:, :])
+    return torch.stack(
+        [
+            torch.cat([across, right[..., -1:]], -1),
+            torch.cat([along, lower[..., -1:, :]], -2),
+            torch.cat([left[..., :1], across], -1),
+            torch.cat([upper[..., :1, :], along], -2),
+        ],
+        1,
+    )

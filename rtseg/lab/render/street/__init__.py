@@ -1,0 +1,1 @@
+"""The procedural street with cars, people and bicycles."""

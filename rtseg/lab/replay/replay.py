@@ -1,0 +1,228 @@
+"""Run a recording through the pipeline: result bag, overlay video, report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from rtseg.errors import MediaError
+from rtseg.frame import Frame
+from rtseg.lab.replay.result_bag import ResultBag
+from rtseg.lab.replay.run import STAMP_TO_RESULT, ReplayPipeline, Run, certainty
+from rtseg.lab.replay.video_writer import VideoWriter
+from rtseg.lab.report.report import ReportData, write_report
+from rtseg.lab.scores.lanes.temporal import TemporalScore
+from rtseg.media.frame_source import FrameSource
+from rtseg.media.images import ImageSource, write_image
+from rtseg.media.overlay import draw_instances, draw_lanes
+from rtseg.results import Instances, Lanes
+from rtseg.runtime.latency import StageLatency
+
+if TYPE_CHECKING:
+    from rtseg.camera import Camera
+
+VIDEO_FPS = 30.0  # of an overlay whose source tells no rate
+
+
+@dataclass(frozen=True)
+class ReplayResult:
+    """What a replay gave.
+
+    Attributes:
+        name: of the recording.
+        frames: processed.
+        dropped: left out because a newer one was waiting, as the node does (``realtime`` only).
+        skipped: that could not be decoded or processed, by reason.
+        jumps: times the stamps went backwards; each resets the tracker.
+        fps: frames a second that the pipeline alone would sustain, one after the other.
+        latency: percentiles by stage, milliseconds; with ``realtime``, ``stamp to result`` includes the wait.
+        temporal: steadiness of the lanes, None for instances.
+        bag, video, report: files written.
+    """
+
+    name: str
+    frames: int
+    dropped: int
+    skipped: dict[str, int]
+    jumps: int
+    fps: float
+    latency: tuple[StageLatency, ...]
+    temporal: TemporalScore | None
+    bag: Path
+    video: Path
+    report: Path
+
+    def table(self) -> Table:
+        """The figures as a table for the terminal."""
+        lost = sum(self.skipped.values())
+        title = f"{self.name}: {self.frames} frames, {self.dropped} dropped, {lost} skipped, {self.fps:.0f} FPS"
+        table = Table("stage", "p50 ms", "p90 ms", "p99 ms", "max ms", title=title)
+        for row in self.latency:
+            table.add_row(row.stage, *(f"{value:.2f}" for value in (row.p50, row.p90, row.p99, row.max)))
+        return table
+
+
+def replay(
+    source: FrameSource,
+    pipeline: ReplayPipeline,
+    out: str | Path,
+    realtime: bool = False,
+    progress: bool = True,
+    camera: Camera | None = None,
+) -> ReplayResult:
+    """Run every frame of `source` through `pipeline`; write ``result.mcap``, ``overlay.mp4`` and ``report.html``.
+
+    Args:
+        source: recording to replay.
+        pipeline: a loaded model; its tracked ids are reset first, and wherever the stamps go backwards.
+        out: folder for the files.
+        realtime: drop frames as the node would at the recorded rate: while one frame is processed the newest of those
+            that arrive waits, and stale ones are dropped. The clock is simulated from stamps and measured processing
+            times, so that the replay itself need not wait.
+        progress: show a bar.
+        camera: calibration for ground points; the recording's own by default.
+
+    Raises:
+        MediaError: nothing could be read, or a file not be written.
+        BackendError: every backend failed.
+    """
+    out = Path(out)
+    run = Run(source, pipeline, realtime)
+    camera = camera or source.camera
+    with ExitStack() as stack:
+        bag = stack.enter_context(ResultBag(out / "result.mcap", camera))
+        video: VideoWriter | None = None
+        dropped = 0
+        for frame, result in _shown(run, progress):
+            picture = _draw(frame, result, run.classes)
+            if video is None:
+                last, size = picture, picture.shape[:2]
+                video = stack.enter_context(VideoWriter(out / "overlay.mp4", source.fps or VIDEO_FPS, size))
+            shown = _fitted(picture, size)
+            for _ in range(run.dropped - dropped):  # while frames are dropped, the last result is what there is
+                video.write(last)
+            video.write(shown)
+            last, dropped = shown, run.dropped
+            bag.write(frame, result, picture)
+            run.gallery.add(run.processed - 1, run.caption(result), picture, 1.0 - certainty(result))
+        if video is None:
+            raise _nothing(run)
+    report = write_report(out / "report.html", _report(run, camera))
+    return ReplayResult(
+        name=source.name,
+        frames=run.processed,
+        dropped=run.dropped,
+        skipped=run.skipped,
+        jumps=run.jumps,
+        fps=run.fps,
+        latency=tuple(run.latency.summary()),
+        temporal=run.temporal.score() if run.temporal else None,
+        bag=out / "result.mcap",
+        video=out / "overlay.mp4",
+        report=report,
+    )
+
+
+def run_overlays(source: FrameSource, pipeline: ReplayPipeline, out: str | Path, progress: bool = True) -> Path:
+    """Draw results over every frame: a video, or a picture for each where the source is pictures.
+
+    Returns:
+        The video, or the folder of pictures.
+
+    Raises:
+        MediaError: nothing could be read, or a file not be written.
+    """
+    out = Path(out)
+    run = Run(source, pipeline)
+    written = out if isinstance(source, ImageSource) else out / "overlay.mp4"
+    with ExitStack() as stack:
+        video: VideoWriter | None = None
+        for frame, result in _shown(run, progress):
+            picture = _draw(frame, result, run.classes)
+            if isinstance(source, ImageSource):
+                write_image(out / f"{source.path_at(frame.stamp).stem}.jpg", picture)
+                continue
+            if video is None:
+                size = picture.shape[:2]
+                video = stack.enter_context(VideoWriter(written, source.fps or VIDEO_FPS, size))
+            video.write(_fitted(picture, size))
+        if not run.processed:
+            raise _nothing(run)
+    return written
+
+
+def _shown(run: Run, progress: bool) -> Iterator[tuple[Frame, Lanes | Instances]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not progress) as bar:
+        task = bar.add_task(run.source.name, total=run.source.count)
+        for item in run:
+            yield item
+            bar.update(task, completed=run.read)
+
+
+def _draw(frame: Frame, result: Lanes | Instances, classes: tuple[str, ...]) -> NDArray[np.uint8]:
+    if isinstance(result, Lanes):
+        return draw_lanes(frame.image, result)
+    return draw_instances(frame.image, result, classes)
+
+
+def _fitted(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A video has one size; where the source changes its own, later pictures are scaled to the first."""
+    if picture.shape[:2] == size:
+        return picture
+    return np.asarray(cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def _nothing(run: Run) -> MediaError:
+    reasons = "; ".join(run.skipped) or "it is empty"
+    return MediaError(f"expected frames in {run.source.name}, got none that could be processed ({reasons}); check it")
+
+
+def _report(run: Run, camera: Camera | None) -> ReportData:
+    lost = sum(run.skipped.values())
+    end_to_end = run.latency.values(STAMP_TO_RESULT if run.realtime else "total")
+    p50, p99 = np.percentile(end_to_end, [50, 99])
+    figures = [
+        ("frames processed", str(run.processed)),
+        ("frames a second", f"{run.fps:.0f}"),
+        ("latency, median", f"{p50:.1f} ms"),
+        ("latency, 99th percentile", f"{p99:.1f} ms"),
+        ("dropped", str(run.dropped)),
+        ("skipped", str(lost)),
+    ]
+    tables = []
+    if run.temporal:
+        score = run.temporal.score()
+        header = ("lanes a frame", "id switches", "flickering frames", "flicker", "jitter")
+        per_frame = score.lanes / score.frames if score.frames else 0.0
+        row = (
+            f"{per_frame:.2f}",
+            str(score.id_switches),
+            str(score.flicker_frames),
+            f"{100 * score.flicker:.2f} %",
+            f"{score.jitter:.2f} px",
+        )
+        tables.append(("Steadiness, estimated without truth", header, [row]))
+    return ReportData(
+        title=f"Replay of {run.source.name}",
+        subtitle=f"{run.seconds:.1f} s of recording, {run.read} frames read"
+        + (", at the recorded rate" if run.realtime else ", every frame"),
+        figures=figures,
+        facts=run.facts(camera),
+        latency=run.latency,
+        series=run.series(),
+        tables=tables,
+        gallery=run.gallery.spread,
+        worst=run.gallery.worst,
+        notes=run.notes(),
+    )

@@ -1,0 +1,1 @@
+"""Pages, plots and galleries that the desk writes."""

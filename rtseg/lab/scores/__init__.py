@@ -1,0 +1,1 @@
+"""Scores by the benchmarks' own rules."""

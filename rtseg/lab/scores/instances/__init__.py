@@ -1,0 +1,1 @@
+"""Instances by Cityscapes', COCO's and the panoptic rules."""

@@ -1,0 +1,182 @@
+"""Score an instance pipeline on labelled frames: as it is, with true head maps, and as the papers vary it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from rtseg.errors import ConfigError, DatasetError
+from rtseg.frame import Frame
+from rtseg.instances.interpreter import InstanceInterpreter
+from rtseg.lab.data.cityscapes import GtFineFrame
+from rtseg.lab.data.instance_folders import HOLDOUT_CITIES, instance_frames
+from rtseg.lab.data.instance_labels import InstanceFrame, InstanceTruth
+from rtseg.lab.scores.instances.distances import instance_distances
+from rtseg.lab.scores.instances.overlaps import Overlaps, ScoredTruth, overlaps
+from rtseg.lab.scores.instances.scores import InstanceScores, score_instances
+from rtseg.lab.scores.instances.sheet import InstanceSheet
+from rtseg.lab.scores.instances.variants import AS_IT_IS, Variant, ablation_variants, oracle_variants
+from rtseg.lab.scores.true_maps import HeadMaps, true_maps
+from rtseg.results import Instances
+from rtseg.runtime import Pipeline
+from rtseg.runtime.card import ModelCard
+from rtseg.runtime.latency import LatencyLog, StageClock
+
+HELD_OUT = "held-out"
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class InstanceEvaluation:
+    """Scores of a model on a set.
+
+    Attributes:
+        dataset: the set, its cities and the number of frames.
+        size: (H, W) of the frames; None where they differ.
+        frames: how many.
+        scores: of the model as it is.
+        oracles: rows with true maps.
+        ablation: rows of the paper's ablation; None where one network cannot tell.
+    """
+
+    dataset: str
+    size: tuple[int, int] | None
+    frames: int
+    scores: InstanceScores
+    oracles: tuple[tuple[Variant, InstanceScores], ...] = ()
+    ablation: tuple[tuple[Variant, InstanceScores | None], ...] = ()
+
+    def metrics(self) -> dict[str, float]:
+        """What a model card says, by metric."""
+        ap, ap50 = self.scores.ap
+        named = {"AP": ap, "AP50": ap50} if self.scores.coco else {}
+        named |= {"PQ": self.scores.panoptic}
+        named |= {"class-agnostic AP": self.scores.agnostic.ap, "class-agnostic AP50": self.scores.agnostic.ap50}
+        named |= {f"AP, {variant.name}": scores.ap[0] for variant, scores in self.oracles}
+        return {name: value for name, value in named.items() if not math.isnan(value)}
+
+
+def evaluate_instances(
+    pipeline: Pipeline,
+    data: str | Path,
+    cities: str = HELD_OUT,
+    limit: int | None = None,
+    oracles: Sequence[str] = (),
+    ablation: bool = False,
+    out: str | Path | None = None,
+    progress: bool = True,
+) -> InstanceEvaluation:
+    """Score `pipeline` on labelled frames, each by itself: tracked ids are reset before it.
+
+    Args:
+        pipeline: a loaded instance model.
+        data: a folder that :func:`rtseg.lab.data.instance_folders.read_instances` reads.
+        cities: ``held-out`` for those that training leaves out (frames without a place count as held out), ``all``, or
+            names separated by commas.
+        limit: frames to take at most, evenly from all.
+        oracles: out of ``semantic``, ``affinity`` and ``ranking``: also score with those outputs replaced by the truth.
+        ablation: also score the variants of the paper's ablation.
+        out: folder for ``report.html`` and ``scores.json``; None writes nothing.
+        progress: show a bar.
+
+    Raises:
+        ConfigError: no instance model, an unknown oracle, or a scoring tool that is not installed.
+        DatasetError: the labels do not parse, or no frame is left.
+    """
+    card = pipeline.card
+    if card.task != "instances":
+        raise ConfigError(f"expected an instance model, got {card.name} for {card.task}; choose another with --model")
+    frames = chosen_frames(data, cities, limit)
+    classes = frames[0].classes
+    main = _Reading(AS_IT_IS, card)
+    with_truth = [_Reading(variant, card) for variant in oracle_variants(oracles)]
+    variants = ablation_variants(card) if ablation else []
+    varied = {variant.name: _Reading(variant, card) for variant in variants if variant.change}
+    latency, sheet = LatencyLog(), InstanceSheet(card.classes)
+    for frame in track(frames, Path(data).name, console=Console(stderr=True), disable=not progress):
+        truth = frame.truth()
+        scored = scored_truth(frame, truth)
+        image = frame.image()
+        maps, clock = pipeline.head_maps(image)
+        found = main.read(image, maps, frame, truth, scored, clock)
+        latency.record(found.times)
+        sheet.add(image, found, scored, main.frames[-1])
+        for other in (*with_truth, *varied.values()):
+            other.read(image, maps, frame, truth, scored)
+    sizes = {frame.size for frame in main.frames}
+    evaluation = InstanceEvaluation(
+        dataset=", ".join(
+            [Path(data).resolve().name, *([f"{cities} cities"] if frames[0].place else []), f"{len(frames)} frames"]
+        ),
+        size=sizes.pop() if len(sizes) == 1 else None,
+        frames=len(frames),
+        scores=score_instances(main.frames, classes, card.classes),
+        oracles=tuple((each.variant, score_instances(each.frames, classes, card.classes)) for each in with_truth),
+        ablation=tuple(
+            (v, score_instances(varied[v.name].frames, classes, card.classes) if v.name in varied else None)
+            for v in variants
+        ),
+    )
+    if out is not None:
+        from rtseg.lab.scores.instances.report import write_instance_report
+
+        write_instance_report(Path(out), evaluation, pipeline, latency, sheet)
+    return evaluation
+
+
+def chosen_frames(data: str | Path, cities: str = HELD_OUT, limit: int | None = None) -> list[InstanceFrame]:
+    """List the frames to score; see :func:`evaluate_instances`."""
+    frames = instance_frames([data])
+    if cities != ALL:
+        wanted = HOLDOUT_CITIES if cities == HELD_OUT else tuple(city.strip() for city in cities.split(","))
+        kept = [frame for frame in frames if frame.place in wanted or (cities == HELD_OUT and not frame.place)]
+        if not kept:
+            places = ", ".join(sorted({frame.place for frame in frames}))
+            raise DatasetError(f"expected frames of {', '.join(wanted)} in {data}, got {places}; choose with --cities")
+        frames = kept
+    if limit is not None and limit < len(frames):
+        frames = [frames[i] for i in np.linspace(0, len(frames) - 1, limit).round().astype(int)]
+    return frames
+
+
+def scored_truth(frame: InstanceFrame, truth: InstanceTruth) -> ScoredTruth:
+    """What scores compare with: for Cityscapes with all that the benchmark ignores, and with distances if there are."""
+    ids = getattr(frame, "instance_ids", None)
+    distances = instance_distances(frame, truth) if isinstance(frame, GtFineFrame) else None
+    return ScoredTruth.of(truth, ids() if ids else None, distances)
+
+
+class _Reading:
+    """One way of reading the network's outputs, and what it found in every frame."""
+
+    def __init__(self, variant: Variant, card: ModelCard) -> None:
+        self.variant = variant
+        self.frames: list[Overlaps] = []
+        self._heads = [name for name in variant.oracles if name != "ranking"]
+        self._card = variant.change(card) if variant.change else card
+        self._interpreter = InstanceInterpreter(self._card)
+
+    def read(
+        self,
+        image: NDArray[np.uint8],
+        maps: HeadMaps,
+        frame: InstanceFrame,
+        truth: InstanceTruth,
+        scored: ScoredTruth,
+        clock: StageClock | None = None,
+    ) -> Instances:
+        if self._heads:
+            maps = {**maps, **true_maps(self._card, truth, self._heads, frame.classes)}
+        self._interpreter.reset()
+        found = self._interpreter(maps, Frame(image), clock or StageClock())
+        target = np.array([frame.classes.index(c) if c in frame.classes else -1 for c in self._card.classes])
+        one = overlaps(frame.name, scored, found.labels, target[found.class_ids], found.scores, len(frame.classes))
+        self.frames.append(one.ranked_by_truth() if "ranking" in self.variant.oracles else one)
+        return found

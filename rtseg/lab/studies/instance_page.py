@@ -1,0 +1,103 @@
+"""docs/instances.md: what the instance models score, with true maps, and in the papers' ablations.
+
+python -m rtseg.lab.studies.instance_page --model instances-lite --data ../shared/data/instances/cityscapes640
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from rtseg.lab.report.pages import markdown_table, write_page
+from rtseg.lab.scores.instances.evaluate import HELD_OUT, InstanceEvaluation, evaluate_instances
+from rtseg.lab.scores.instances.report import instance_tables, notes
+from rtseg.lab.scores.instances.variants import ORACLES, ablates
+from rtseg.loading import load
+from rtseg.runtime.card import ModelCard
+
+_INTRODUCTION = (
+    "All figures in per cent. AP is that of Cityscapes' own script: over IoU .5 to .95, averaged over classes; regions "
+    "of several objects drawn as one, and all that the benchmark calls void, do not count. COCO AP and AR are "
+    "pycocotools', on the same masks. PQ is panoptic quality of things, over all that is found, whatever its score. "
+    "Cities are held out whole: no training frame is of them."
+)
+_TRUE_MAPS = (
+    "The network's outputs are replaced by what a perfect network would give at its resolution, so that the rest shows "
+    "what grouping costs. *Semantic*: class maps. *Affinity*: affinities and embeddings, or colours and centres. "
+    "*Ranking*: scores by IoU with the truth."
+)
+_ABLATION = (
+    "The same network read in other ways, beside what the paper has on Cityscapes' val set with all data at full "
+    "resolution."
+)
+_ONE_MODEL = (
+    "`rtseg evaluate --model NAME --data FOLDER` writes the same tables of one model with its best and worst frames."
+)
+_PAPERS = {"l2c": ("L2C", 16.0), "daffnet": ("DaffNet", 32.4), "gmis": ("GMIS", 34.1)}
+"""AP on Cityscapes val: table III of L2C, table 4 of DaffNet, table 3 of GMIS."""
+
+
+def write_instance_page(
+    out: Path, models: Sequence[str], data: Path, cities: str = HELD_OUT, limit: int | None = None
+) -> Path:
+    """Score models, with true maps and in their ablations, and write the page.
+
+    Args:
+        out: folder of the page.
+        models: bundled models or folders.
+        data: see :func:`rtseg.lab.scores.instances.evaluate.evaluate_instances`, as are `cities` and `limit`.
+
+    Returns:
+        The page's path.
+    """
+    scored: list[tuple[ModelCard, InstanceEvaluation]] = []
+    for name in models:
+        pipeline = load(name)
+        has_maps = pipeline.card.grouping.method != "solo"
+        found = evaluate_instances(
+            pipeline,
+            data,
+            cities=cities,
+            limit=limit,
+            oracles=ORACLES if has_maps else ("ranking",),
+            ablation=ablates(pipeline.card),
+        )
+        scored.append((pipeline.card, found))
+        pipeline.close()
+    parts = ["# Instance models: what they score", _INTRODUCTION, _overview(scored)]
+    for card, found in scored:
+        parts += [f"## {card.name}", f"{card.summary}. {' '.join(notes(found))}"]
+        for title, header, rows in instance_tables(found):
+            parts.append(f"### {title}")
+            if said := {"With true maps": _TRUE_MAPS, "Ablation": _ABLATION}.get(title):
+                parts.append(said)
+            parts.append(markdown_table(header, rows))
+    out.mkdir(parents=True, exist_ok=True)
+    return write_page(out / "instances.md", "rtseg.lab.studies.instance_page", parts, _ONE_MODEL)
+
+
+def _overview(scored: Sequence[tuple[ModelCard, InstanceEvaluation]]) -> str:
+    rows = []
+    for card, found in scored:
+        ap, ap50 = found.scores.ap
+        shares = [f"{100 * share:.1f}" for share in (ap, ap50, found.scores.panoptic, found.scores.agnostic.ap)]
+        paper = "{}: {}".format(*_PAPERS[card.family]) if card.family in _PAPERS else "-"
+        rows.append([card.name, f"{card.input.width}x{card.input.height}", *shares, paper])
+    return markdown_table(("model", "input", "AP", "AP50", "PQ", "one class AP", "the paper's AP"), rows)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", action="append", required=True, help="bundled model or folder; repeat for more")
+    parser.add_argument("--data", type=Path, required=True, help="folder of labelled frames")
+    parser.add_argument("--cities", default=HELD_OUT, help="held-out, all, or names with commas between")
+    parser.add_argument("--limit", type=int, help="frames at most, evenly from all")
+    parser.add_argument("--out", type=Path, default=Path("docs"))
+    chosen = parser.parse_args(arguments)
+    print(write_instance_page(chosen.out, chosen.model, chosen.data, chosen.cities, chosen.limit))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""Training configurations: YAML files validated by pydantic; what all runs share, and those of lane networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from rtseg.errors import ConfigError
+from rtseg.lab.training.augment import AugmentConfig
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Strict(BaseModel):
+    """Base of the parts of a configuration: nothing unknown, nothing changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NetworkConfig(Strict):
+    """The network of L2C section IV.
+
+    The first `frozen_stages` stages of the backbone (1 ends at stride 4) keep their weights and BatchNorm statistics,
+    which spares their backward pass, the dearest one.
+    """
+
+    backbone: Literal["resnet18", "resnet18-half", "resnet34", "efficientnet-lite0"]
+    channels: Positive = 32
+    lanes: Annotated[int, Field(ge=1, le=254)] = 6
+    pretrained: bool = False
+    frozen_stages: Annotated[int, Field(ge=0, le=4)] = 0
+
+
+class InputConfig(Strict):
+    """Input size in pixels, both multiples of 32."""
+
+    width: Annotated[int, Field(gt=0, multiple_of=32)]
+    height: Annotated[int, Field(gt=0, multiple_of=32)]
+
+
+class LabelConfig(Strict):
+    """How lines are drawn: the mask's stride, and widths in input pixels at the bottom and at the horizon."""
+
+    stride: Literal[1, 2, 4] = 1
+    near_width: Annotated[float, Field(gt=0)] = 4.0
+    far_width: Annotated[float, Field(gt=0)] = 2.5
+
+
+class LossConfig(Strict):
+    """Margin of the hinge (eq 3), pixels drawn from a line, and the weight of the term against split lines."""
+
+    margin: Annotated[float, Field(gt=0)] = 2.0
+    samples: Positive = 100
+    split: Annotated[float, Field(ge=0)] = 0.0
+
+
+class DistilConfig(Strict):
+    """A lane model to learn from beside the labels, bundled or a folder, and the weight of that loss.
+
+    The teacher has the configuration's `lanes`, and was exported with its `line_bias`.
+    """
+
+    teacher: Annotated[str, Field(min_length=1)]
+    weight: Annotated[float, Field(gt=0)] = 1.0
+
+
+class DataConfig(Strict):
+    """Rendered frames by seed range [first, last), and the share of samples drawn from them; the rest are real."""
+
+    rendered_seeds: tuple[int, int] = (0, 0)
+    rendered_size: tuple[Positive, Positive] = (360, 640)
+    rendered_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _share_needs_frames(self) -> DataConfig:
+        if self.rendered_share > 0 and self.rendered_seeds[1] <= self.rendered_seeds[0]:
+            raise ValueError("rendered_share above 0 needs rendered_seeds: [first, last) that are not empty")
+        return self
+
+
+class OptimiserConfig(Strict):
+    """AdamW or SGD with momentum 0.9, and how the rate falls after a linear warm-up.
+
+    `backbone_rate` multiplies the rate of the backbone, for pretrained ones. ``schedule: cosine`` goes from `rate` to
+    0; ``step`` falls by `step_factor` every `step_epochs` epochs; ``poly`` stays for `hold_steps` steps after the
+    warm-up and then falls to 0 by the power 0.9 (DaffNet, section 4.3).
+    """
+
+    name: Literal["adamw", "sgd"] = "adamw"
+    rate: Annotated[float, Field(gt=0)] = 1e-3
+    backbone_rate: Annotated[float, Field(gt=0)] = 1.0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.02
+    schedule: Literal["cosine", "step", "poly"] = "cosine"
+    warmup_steps: Annotated[int, Field(ge=0)] = 100
+    hold_steps: Annotated[int, Field(ge=0)] = 0
+    step_epochs: Positive = 20
+    step_factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    clip_norm: Annotated[float, Field(gt=0)] = 5.0
+
+
+class RunConfig(Strict):
+    """What every run has, whatever the model.
+
+    `start` names what to go on from: a safetensors file, a bundled model or a model folder. `blend` is how far the
+    weights that are kept lie from there to the trained ones (1 = all the way): a run on a few frames of one's own
+    learns those roads and unlearns others, and in between much of both is known (WiSE-FT, Wortsman et al. 2022).
+    `batch` is divided among `processes` (Lightning's DDP), each of `threads` threads (0 = torch's choice).
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    model: str
+    seed: Annotated[int, Field(ge=0)] = 0
+    input: InputConfig
+    optimiser: OptimiserConfig = OptimiserConfig()
+    epochs: Positive
+    samples_per_epoch: Positive
+    batch: Positive = 16
+    precision: Literal["bf16", "fp32"] = "bf16"
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.998
+    start: str = ""
+    blend: Annotated[float, Field(gt=0, le=1)] = 1.0
+    processes: Positive = 1
+    workers: Annotated[int, Field(ge=0)] = 1
+    threads: Annotated[int, Field(ge=0)] = 0
+
+
+class TrainingConfig(RunConfig):
+    """Everything that, with the data, makes a run of a lane network; read with `load_config`.
+
+    `line_bias` is how far, in nats, the export lowers the background's logit: a line wins where its probability is
+    above ``1 / (1 + exp(line_bias))``. Line pixels are few and their position is never sure to the pixel, so that at
+    even odds thin or worn lines break up.
+    """
+
+    model: Literal["lanes"] = "lanes"
+    network: NetworkConfig
+    labels: LabelConfig = LabelConfig()
+    loss: LossConfig = LossConfig()
+    distil: DistilConfig | None = None
+    data: DataConfig = DataConfig()
+    augment: AugmentConfig = AugmentConfig()  # type: ignore[call-arg]
+    line_bias: float = 0.0
+
+
+def load_config(path: Path | str) -> RunConfig:
+    """Read and validate a training configuration; a bare name means one of the bundled ones.
+
+    Its `model` (lanes by default) says what kind of configuration it is.
+
+    Raises:
+        ConfigError: if there is no such file, it is no YAML, or a field is wrong; the message names the field.
+    """
+    file = Path(path)
+    if not file.is_file():
+        bundled = Path(__file__).parent / "configs" / f"{path}.yaml"
+        if not bundled.is_file():
+            names = ", ".join(sorted(config.stem for config in bundled.parent.glob("*.yaml")))
+            raise ConfigError(f"expected a training configuration file or one of {names}, got {str(path)!r}")
+        file = bundled
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"expected a YAML training configuration in {file}: {error}") from error
+    return parse_config(content, f"the training configuration {file}")
+
+
+def parse_config(content: object, source: str) -> RunConfig:
+    """Validate the content of a configuration; `source` names it in errors.
+
+    Raises:
+        ConfigError: if its model is unknown or a field is wrong; the message names the field.
+    """
+    from rtseg.lab.training.families import FAMILIES
+
+    model = content.get("model", "lanes") if isinstance(content, dict) else "lanes"
+    if model not in FAMILIES:
+        raise ConfigError(f"{source} does not validate: model: expected one of {', '.join(FAMILIES)}, got {model!r}")
+    try:
+        return FAMILIES[model].config.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the configuration"
+        raise ConfigError(f"{source} does not validate: {field}: {first['msg']}") from error

@@ -1,0 +1,171 @@
+"""What `rtseg train` can train: for each model its configuration, its Lightning module and its data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from rtseg.errors import ConfigError
+from rtseg.lab.training.averaged_module import AveragedModule
+from rtseg.lab.training.config import RunConfig, TrainingConfig
+from rtseg.lab.training.exemplar.config import ExemplarConfig
+from rtseg.lab.training.exemplar.data import MaskDataset, mask_files
+from rtseg.lab.training.exemplar.module import ExemplarModule, build_solo_network
+from rtseg.lab.training.instances.config import DaffNetConfig, GMISConfig, InstanceConfig, L2CInstancesConfig
+from rtseg.lab.training.instances.datasets import InstanceDataset, InstanceShape, by_repeat_factor, instance_frames
+from rtseg.lab.training.instances.module import InstanceModule, build_instance_network
+from rtseg.lab.training.lanes.datasets import LaneDataset, MixtureSampler, SampleShape, load_real, render_cache
+from rtseg.lab.training.lanes.module import LaneModule, build_network
+
+
+@dataclass(frozen=True)
+class RunData:
+    """Samples of a run.
+
+    Attributes:
+        training: the samples that are drawn from.
+        sampler: draws (index, draw) of them, anew every epoch.
+        held_out: samples that are only looked at, if there are any.
+    """
+
+    training: Dataset[Any]
+    sampler: MixtureSampler
+    held_out: Dataset[Any] | None
+
+
+@dataclass(frozen=True)
+class Family:
+    """How one kind of model is trained.
+
+    Attributes:
+        config: its configuration.
+        build: makes the network of a configuration; the second argument overrides whether it starts pretrained.
+        module: makes the Lightning module.
+        data: opens the samples, given configuration, network, folders of labelled frames, folders that are only looked
+            at, and a folder for rendered frames; raises ConfigError where folders are missing.
+    """
+
+    config: type[RunConfig]
+    build: Callable[[Any, bool | None], nn.Module]
+    module: Callable[[Any], AveragedModule]
+    data: Callable[[Any, Any, Sequence[Path], Sequence[Path], Path], RunData]
+
+
+def lane_shape(config: TrainingConfig, net: Any) -> SampleShape:
+    """The samples that a lane configuration asks for, normalised as its backbone wants."""
+    labels = config.labels
+    return SampleShape(
+        size=(config.input.height, config.input.width),
+        mean=net.mean,
+        std=net.std,
+        lanes=config.network.lanes,
+        label_stride=labels.stride,
+        near_width=labels.near_width,
+        far_width=labels.far_width,
+    )
+
+
+def _lane_data(
+    config: TrainingConfig, net: Any, data: Sequence[Path], validation: Sequence[Path], cache: Path
+) -> RunData:
+    share = config.data.rendered_share
+    if share < 1 and not data:
+        raise ConfigError("expected folders of real frames, since rendered_share is below 1; give --data FOLDER")
+    parts = []
+    if share > 0:
+        seeds = range(*config.data.rendered_seeds)
+        parts.append((render_cache(cache, seeds, config.data.rendered_size), share))
+    if share < 1:
+        parts.append((load_real(data), 1.0 - share))
+    shape = lane_shape(config, net)
+    dataset = LaneDataset([frame for part, _ in parts for frame in part], shape, config.augment, config.seed)
+    weights = [weight for _, weight in parts]
+    sampler = MixtureSampler([len(part) for part, _ in parts], weights, config.samples_per_epoch, config.seed)
+    held_out = LaneDataset(load_real(validation), shape) if validation else None
+    return RunData(dataset, sampler, held_out)
+
+
+def _instance_data(
+    config: InstanceConfig, net: Any, data: Sequence[Path], validation: Sequence[Path], cache: Path
+) -> RunData:
+    if not data:
+        raise ConfigError("expected folders of labelled street frames; give --data FOLDER")
+    view = (config.input.height, config.input.width)
+    crop = config.crop or config.input
+    holdout = config.data.holdout
+    frames = instance_frames(data, "train", holdout, config.classes)
+    if frames[0].classes != config.classes:
+        raise ConfigError(
+            f"expected data of the classes {', '.join(config.classes)}, in this order, "
+            f"got {', '.join(frames[0].classes)}"
+        )
+    shape = InstanceShape((crop.height, crop.width), net.mean, net.std, view)
+    parts = {1.0: frames}
+    if config.data.repeat:
+        parts = by_repeat_factor(frames, config.data.repeat)
+    dataset = InstanceDataset([frame for part in parts.values() for frame in part], shape, config.augment, config.seed)
+    sizes = [len(part) for part in parts.values()]
+    weights = [factor * size for factor, size in zip(parts, sizes, strict=True)]
+    sampler = MixtureSampler(sizes, weights, config.samples_per_epoch, config.seed)
+    held_out = None
+    if validation:
+        whole = InstanceShape(view, net.mean, net.std)
+        held_out = InstanceDataset(instance_frames(validation, "holdout", holdout, config.classes), whole)
+    return RunData(dataset, sampler, held_out)
+
+
+def _mask_data(
+    config: ExemplarConfig, net: Any, data: Sequence[Path], validation: Sequence[Path], cache: Path
+) -> RunData:
+    if not data:
+        raise ConfigError("expected folders of masks; make them with rtseg weak exemplar and give --data FOLDER")
+    view = (config.input.height, config.input.width)
+    crop = config.crop or config.input
+    files = mask_files(data)
+    dataset = MaskDataset(
+        files,
+        (crop.height, crop.width),
+        view,
+        net.mean,
+        net.std,
+        config.masks,
+        config.network.embedding,
+        config.augment,
+        config.least_score,
+        config.seed,
+    )
+    sampler = MixtureSampler([len(files)], [1.0], config.samples_per_epoch, config.seed)
+    return RunData(dataset, sampler, None)
+
+
+FAMILIES: dict[str, Family] = {
+    "lanes": Family(TrainingConfig, build_network, LaneModule, _lane_data),
+    "l2c-instances": Family(L2CInstancesConfig, build_instance_network, InstanceModule, _instance_data),
+    "gmis": Family(GMISConfig, build_instance_network, InstanceModule, _instance_data),
+    "daffnet": Family(DaffNetConfig, build_instance_network, InstanceModule, _instance_data),
+    "exemplar-solo": Family(ExemplarConfig, build_solo_network, ExemplarModule, _mask_data),
+}
+"""By the name that a configuration gives as its `model`."""
+
+
+def training_loader(config: RunConfig, data: RunData) -> DataLoader[Any]:
+    """Batches for one of the run's processes."""
+    return DataLoader(
+        data.training,
+        batch_size=max(1, config.batch // config.processes),
+        sampler=data.sampler,
+        num_workers=config.workers,
+        worker_init_fn=_single_threaded,
+    )
+
+
+def _single_threaded(_: int) -> None:
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)

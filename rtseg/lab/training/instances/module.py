@@ -1,0 +1,111 @@
+"""The Lightning module of the instance networks: losses of each paper, validation, pictures for TensorBoard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+
+from rtseg.lab.nets.backbones import first_stages
+from rtseg.lab.nets.daffnet import DaffNet
+from rtseg.lab.nets.gmis import GMIS
+from rtseg.lab.nets.heads import InstanceNetwork
+from rtseg.lab.nets.l2c_instances import L2CInstances
+from rtseg.lab.training.averaged_module import AveragedModule
+from rtseg.lab.training.instances.config import InstanceConfig
+from rtseg.lab.training.instances.daffnet_losses import daffnet_losses
+from rtseg.lab.training.instances.gmis_losses import gmis_losses
+from rtseg.lab.training.instances.l2c_losses import l2c_instance_losses
+from rtseg.lab.training.instances.labels import IGNORED_CLASS, at_stride
+from rtseg.lab.training.instances.pictures import draw_prediction
+
+Batch = dict[str, Tensor]
+
+_PICTURES = 4
+_NETWORKS: dict[str, Callable[..., InstanceNetwork]] = {"daffnet": DaffNet, "gmis": GMIS, "l2c-instances": L2CInstances}
+_LOSSES: dict[str, Callable[..., dict[str, Tensor]]] = {
+    "daffnet": daffnet_losses,
+    "gmis": gmis_losses,
+    "l2c-instances": l2c_instance_losses,
+}
+
+
+def build_instance_network(config: InstanceConfig, pretrained: bool | None = None) -> InstanceNetwork:
+    """Make the network a configuration names; `pretrained` overrides whether ImageNet weights are loaded."""
+    settings = config.network.model_dump(exclude={"frozen_stages"})
+    if pretrained is not None:
+        settings["pretrained"] = pretrained
+    return _NETWORKS[config.model](len(config.classes), **settings)
+
+
+class InstanceModule(AveragedModule):
+    """An instance network with its paper's losses.
+
+    Args:
+        config: the run's configuration.
+    """
+
+    config: InstanceConfig
+    net: InstanceNetwork
+    average: InstanceNetwork
+    seen: Tensor
+
+    def __init__(self, config: InstanceConfig) -> None:
+        super().__init__(config, build_instance_network(config), build_instance_network(config, pretrained=False))
+        self._loss = _LOSSES[config.model]
+        stages = config.network.frozen_stages
+        self.keep_frozen([part for backbone in self.net.backbones for part in first_stages(backbone, stages)])
+        self.register_buffer("seen", torch.zeros(2, 1 + len(config.classes)), persistent=False)
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        maps = self.net(batch["image"].contiguous(memory_format=torch.channels_last))
+        losses = self._losses(maps, batch, self.draw_generator())
+        for name, value in losses.items():
+            self.log(f"train/{name}", value.detach(), prog_bar=name == "loss")
+        return losses["loss"]
+
+    def _losses(self, maps: Batch, batch: Batch, generator: torch.Generator) -> Batch:
+        with torch.autocast(batch["image"].device.type, enabled=False):
+            plain = {name: value.float() for name, value in maps.items()}
+            return self._loss(plain, batch, self.config.loss, generator)  # type: ignore[attr-defined]
+
+    def on_validation_epoch_start(self) -> None:
+        self.seen.zero_()
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        maps = self.average(batch["image"].contiguous(memory_format=torch.channels_last))
+        losses = self._losses(maps, batch, torch.Generator().manual_seed(index))
+        for name, value in losses.items():
+            self.log(f"val/{name}", value, batch_size=len(batch["image"]), sync_dist=True)
+        finest = next(entry for entry in self.net.maps if entry.name.startswith("semantic"))
+        self._count(maps[finest.name].argmax(1), at_stride(batch["semantic"], finest.stride))
+        if index == 0 and isinstance(self.logger, TensorBoardLogger):
+            pictures = [
+                draw_prediction(
+                    batch["image"][i].cpu().numpy() * np.reshape(self.net.std, (3, 1, 1))
+                    + np.reshape(self.net.mean, (3, 1, 1)),
+                    {name: value[i].float().cpu().numpy() for name, value in maps.items()},
+                    batch["instances"][i].cpu().numpy(),
+                )
+                for i in range(min(len(batch["image"]), _PICTURES))
+            ]
+            self.logger.experiment.add_images(
+                "val/prediction_and_truth", np.stack(pictures), self.global_step, dataformats="NHWC"
+            )
+
+    def _count(self, found: Tensor, truth: Tensor) -> None:
+        """Add to the intersections and unions of each class, background first."""
+        known = truth != IGNORED_CLASS
+        for c in range(self.seen.shape[1]):
+            a, b = (found == c) & known, truth == c
+            self.seen[0, c] += (a & b).sum()
+            self.seen[1, c] += (a | b).sum()
+
+    def on_validation_epoch_end(self) -> None:
+        seen = self.trainer.strategy.reduce(self.seen, reduce_op="sum")
+        shares = seen[0, 1:] / seen[1, 1:].clamp(min=1)
+        present = seen[1, 1:] > 0
+        self.log("val/semantic_iou", shares[present].mean() if bool(present.any()) else shares.sum(), prog_bar=True)

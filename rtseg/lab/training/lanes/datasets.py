@@ -1,0 +1,253 @@
+"""Training samples: rendered frames cached on disk, real labelled frames, and the mixture of the two."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset, Sampler
+
+from rtseg.errors import DatasetError
+from rtseg.lab.data.culane import CulaneImage, has_test_set
+from rtseg.lab.data.lane_labels import read_lane_labels
+from rtseg.lab.data.lane_targets import clip_to_image, draw_ids, nearest_lanes
+from rtseg.lab.data.tusimple import LabelledImage
+from rtseg.lab.training.augment import AugmentConfig, augment_appearance, augment_geometry
+from rtseg.ops import resize_image
+
+_QUALITY = 93
+
+
+@dataclass(frozen=True)
+class LabelledFrame:
+    """One image file and its lane lines.
+
+    Attributes:
+        path: image file.
+        lanes: polylines (k, 2) float32 of (x, y) in the image's pixels, from top to bottom.
+        ignored: lines that may be lanes or not: nothing is taught where they are.
+    """
+
+    path: Path
+    lanes: tuple[NDArray[np.float32], ...]
+    ignored: tuple[NDArray[np.float32], ...] = ()
+
+
+@dataclass(frozen=True)
+class SampleShape:
+    """What a training sample looks like.
+
+    Attributes:
+        size: (height, width) of the network's input.
+        mean: of the RGB input, 0..255.
+        std: of the RGB input, 0..255.
+        lanes: n, the greatest number of line ids; further lines are marked as ignored.
+        label_stride: the id mask is drawn at size / label_stride.
+        near_width: width of a drawn line at the bottom row, input pixels.
+        far_width: width of a drawn line at the horizon, input pixels.
+    """
+
+    size: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    lanes: int = 6
+    label_stride: int = 1
+    near_width: float = 4.0
+    far_width: float = 2.5
+
+
+def render_cache(
+    folder: Path, seeds: range, size: tuple[int, int] = (360, 640), workers: int = 2
+) -> list[LabelledFrame]:
+    """Render the frames of a seed range into a folder, once: ``SEED.jpg`` and ``SEED.json``; what is there is kept.
+
+    Args:
+        folder: made if missing.
+        seeds: one frame each, `rtseg.lab.render.render_road(seed, size)`.
+        size: (height, width) of the frames.
+        workers: processes.
+
+    Returns:
+        The frames in the order of the seeds.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [seed for seed in seeds if not (folder / f"{seed:07d}.json").is_file()]
+    if missing:
+        from rich.progress import track
+
+        jobs = [(seed, str(folder), size) for seed in missing]
+        with multiprocessing.get_context("spawn").Pool(workers) as pool:
+            done = pool.imap_unordered(_render_one, jobs, chunksize=8)
+            for _ in track(done, total=len(jobs), description="rendering"):
+                pass
+    return [_read_rendered(folder / f"{seed:07d}.json") for seed in seeds]
+
+
+def _render_one(job: tuple[int, str, tuple[int, int]]) -> None:
+    from rtseg.lab.render import render_road
+
+    cv2.setNumThreads(1)
+    seed, folder, size = job
+    road = render_road(seed, size=size)
+    stem = Path(folder) / f"{seed:07d}"
+    if not cv2.imwrite(str(stem.with_suffix(".jpg")), road.image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]):
+        raise DatasetError(f"could not write {stem}.jpg; is the disk full?")
+    content = json.dumps([np.round(np.asarray(lane, np.float64), 2).tolist() for lane in road.lanes])
+    # The labels come last and at once, so that an interrupted rendering leaves no half frame that looks whole.
+    partial = stem.with_suffix(f".{os.getpid()}")
+    partial.write_text(content, encoding="utf-8")
+    partial.replace(stem.with_suffix(".json"))
+
+
+def _read_rendered(path: Path) -> LabelledFrame:
+    try:
+        lanes = json.loads(path.read_text(encoding="utf-8"))
+        lines = tuple(np.asarray(lane, np.float32).reshape(-1, 2) for lane in lanes)
+    except (OSError, ValueError, TypeError) as error:
+        raise DatasetError(
+            f"expected the polylines of a rendered frame in {path}: {error}; delete the cache"
+        ) from error
+    return LabelledFrame(path.with_suffix(".jpg"), tuple(line for line in lines if len(line) >= 2))
+
+
+def load_real(folders: Sequence[Path]) -> list[LabelledFrame]:
+    """Read labels of TuSimple's or CULane's kind and check that the images are there.
+
+    Raises:
+        DatasetError: if labels do not parse, an image is missing, or a whole CULane folder is given, which means its
+            test set.
+    """
+    labels: list[LabelledImage | CulaneImage] = []
+    for folder in folders:
+        if has_test_set(folder):
+            raise DatasetError(f"expected CULane's training list, such as {folder}/list/train_gt.txt, got all of it")
+        labels += read_lane_labels(folder)
+    frames = [LabelledFrame(label.image, label.polylines(), label.ignored_polylines()) for label in labels]
+    for frame in frames:
+        if not frame.path.is_file():
+            raise DatasetError(f"expected the labelled image {frame.path}, which is not there")
+    return frames
+
+
+class LaneDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """Augmented samples, the same for the same (seed, epoch, position) whatever the number of workers.
+
+    Items are `image` (3, H, W) float32 normalised RGB and `ids` (H / s, W / s) uint8: 0 background, 1..n lines, 255
+    ignored. The picture goes through the runtime's own resize.
+
+    Args:
+        frames: labelled frames.
+        shape: what a sample looks like.
+        augment: strengths, or None for the plain frames.
+        seed: of all random choices.
+        work_size: (height, width) at which geometry is augmented, twice the input's or so.
+    """
+
+    def __init__(
+        self,
+        frames: Sequence[LabelledFrame],
+        shape: SampleShape,
+        augment: AugmentConfig | None = None,
+        seed: int = 0,
+        work_size: tuple[int, int] = (360, 640),
+    ) -> None:
+        self.frames = list(frames)
+        self.shape = shape
+        self.augment = augment
+        self.seed = seed
+        self.work_size = work_size
+        self._mean = np.asarray(shape.mean, np.float32)[:, None, None]
+        self._scale = 1.0 / np.asarray(shape.std, np.float32)[:, None, None]
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+        index, draw = key if isinstance(key, tuple) else (key, 0)
+        image, lanes = self._read(self.frames[index])
+        if self.augment is not None:
+            rng = np.random.default_rng((self.seed, draw, index))
+            image, lanes = augment_geometry(image, lanes, self.augment, rng)
+            small = resize_image(image, self.shape.size)
+            small = augment_appearance(small, self.augment, rng)
+        else:
+            small = resize_image(image, self.shape.size)
+        known = len(self.frames[index].lanes)
+        ids = self._target(lanes[:known], lanes[known:], (image.shape[0], image.shape[1]))
+        planes = np.ascontiguousarray(small[:, :, ::-1].transpose(2, 0, 1), dtype=np.float32)
+        planes -= self._mean
+        planes *= self._scale
+        return torch.from_numpy(planes), torch.from_numpy(ids)
+
+    def _read(self, frame: LabelledFrame) -> tuple[NDArray[np.uint8], list[NDArray[np.float32]]]:
+        image = cv2.imread(str(frame.path), cv2.IMREAD_COLOR)
+        if image is None:
+            raise DatasetError(f"expected a readable image at {frame.path}")
+        lanes = [np.asarray(lane, np.float32) for lane in (*frame.lanes, *frame.ignored)]
+        if self.augment is not None and image.shape[0] >= 1.5 * self.work_size[0]:
+            factor = np.array([self.work_size[1] / image.shape[1], self.work_size[0] / image.shape[0]], np.float32)
+            image = resize_image(np.asarray(image, np.uint8), self.work_size)
+            lanes = [(lane + 0.5) * factor - 0.5 for lane in lanes]
+        return np.asarray(image, dtype=np.uint8), lanes
+
+    def _target(
+        self, lanes: Sequence[NDArray[np.float32]], ignored: Sequence[NDArray[np.float32]], size: tuple[int, int]
+    ) -> NDArray[np.uint8]:
+        shape, stride = self.shape, self.shape.label_stride
+        target_size = (shape.size[0] // stride, shape.size[1] // stride)
+        scale = (target_size[1] / size[1], target_size[0] / size[0])
+        visible = [part for lane in lanes if (part := clip_to_image(lane, size)) is not None]
+        chosen, others = nearest_lanes(visible, size, shape.lanes)
+        others += [part for lane in ignored if (part := clip_to_image(lane, size)) is not None]
+        widths = (shape.near_width / stride, shape.far_width / stride)
+        ids = draw_ids(chosen, target_size, *widths, scale)
+        if others:
+            ids[(draw_ids(others, target_size, *widths, scale) > 0) & (ids == 0)] = 255
+        return ids
+
+
+class MixtureSampler(Sampler[tuple[int, int]]):
+    """Draws a fixed share of samples from each part of a data set, anew every epoch, reproducibly.
+
+    Yields (index, draw) with a `draw` number that differs each time, so that the augmentation does too.
+
+    Args:
+        sizes: number of frames in each part, parts laid one behind the other.
+        weights: share of each part in an epoch.
+        samples: samples an epoch.
+        seed: of the draws.
+    """
+
+    def __init__(self, sizes: Sequence[int], weights: Sequence[float], samples: int, seed: int = 0) -> None:
+        if len(sizes) != len(weights) or not sizes or min(sizes) < 1 or min(weights) < 0 or sum(weights) <= 0:
+            raise DatasetError(
+                f"expected parts with frames and weights of which one is above 0, got {sizes}, {weights}"
+            )
+        self.sizes, self.samples, self.seed, self.epoch = list(sizes), samples, seed, 0
+        self.shares = np.asarray(weights, np.float64) / sum(weights)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose draws come next."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.samples
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        rng = np.random.default_rng((self.seed, self.epoch))
+        offsets = np.concatenate([[0], np.cumsum(self.sizes)])
+        parts = rng.choice(len(self.sizes), self.samples, p=self.shares)
+        # Within a part frames come in shuffled passes, so that none is drawn twice before all were once.
+        queues: list[list[int]] = [[] for _ in self.sizes]
+        for position, part in enumerate(parts):
+            if not queues[part]:
+                queues[part] = rng.permutation(self.sizes[part]).tolist()
+            yield int(offsets[part] + queues[part].pop()), self.epoch * self.samples + position

@@ -1,0 +1,227 @@
+"""Training runs: data, Lightning's trainer, checkpoints and weights on disk."""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import lightning
+import torch
+import yaml
+from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+from torch.utils.data import DataLoader
+
+from rtseg.errors import ConfigError, ModelError
+from rtseg.lab.training.averaged_module import AveragedModule
+from rtseg.lab.training.config import RunConfig, load_config, parse_config
+from rtseg.lab.training.exported_weights import load_exported
+from rtseg.lab.training.families import FAMILIES, training_loader
+from rtseg.lab.training.lanes.datasets import MixtureSampler
+
+_BEGUN = "start.safetensors"
+_MEASURED = 16  # batches that BatchNorm's statistics are measured on when an exported model is gone on from
+
+
+def train(
+    config: RunConfig | str | Path,
+    data: Sequence[Path],
+    out: Path,
+    resume: bool = False,
+    validation: Sequence[Path] = (),
+    cache: Path | None = None,
+    start: str | None = None,
+) -> Path:
+    """Train a network.
+
+    Args:
+        config: the run's configuration, its file, or the name of a bundled one; its `model` says what is trained.
+        data: folders of real frames. For lanes of TuSimple's kind or CULane's (see `load_real`), may be empty;
+            for instances Cityscapes' own layout or cityscapes640.
+        out: folder of the run: `config.yaml`, `command.txt`, `last.ckpt`, TensorBoard logs, and the averaged weights
+            as `model.safetensors`; what they are blended with, if with anything, as `start.safetensors`.
+        resume: go on from `out/last.ckpt`.
+        validation: folders of real frames that are only looked at.
+        cache: folder of rendered frames; `out/rendered` by default.
+        start: what to go on from instead of the configuration's: a safetensors file of a run, a bundled model, or a
+            model folder.
+
+    Returns:
+        The path of the safetensors file.
+
+    Raises:
+        ConfigError: if the configuration asks for data that were not given, there is nothing to resume, or nothing to
+            blend with.
+        DatasetError: if labels do not parse.
+        ModelError: if there is nothing to start from, or it is another network's.
+        TrainingError: if no gradient is finite any more.
+    """
+    named = config.name if isinstance(config, RunConfig) else str(config)
+    if not isinstance(config, RunConfig):
+        config = load_config(config)
+    if start is not None:
+        config = config.model_copy(update={"start": start})
+    if config.blend < 1 and not config.start:
+        raise ConfigError(f"expected something to start from where blend is below 1, got blend {config.blend} alone")
+    checkpoint = out / "last.ckpt"
+    if resume and not checkpoint.is_file():
+        raise ConfigError(f"expected a checkpoint to resume at {checkpoint}, which is not there; leave --resume out")
+    # OpenCV's threads do not survive the fork of loader processes, which then wait for them for ever.
+    cv2.setNumThreads(1)
+    family = FAMILIES[config.model]
+    lightning.seed_everything(config.seed, verbose=False)
+    module = family.module(config)
+    samples = family.data(config, module.net, data, validation, cache or out / "rendered")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+    folders = "".join(f" --data {folder}" for folder in data)
+    started = f" --start {start}" if start is not None else ""
+    (out / "command.txt").write_text(f"rtseg train {named}{started}{folders} --out {out}\n", encoding="utf-8")
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    loader = training_loader(config, samples)
+    if config.start and not resume:
+        _start(module, config, loader)
+        if config.blend < 1:
+            save_weights(module.net, out / _BEGUN, config)
+    held_out = DataLoader(samples.held_out, config.batch) if samples.held_out is not None else None
+    trainer = lightning.Trainer(
+        max_epochs=config.epochs,
+        precision="bf16-mixed" if config.precision == "bf16" else "32-true",
+        devices=config.processes if config.processes > 1 else "auto",
+        accelerator="cpu" if config.processes > 1 else "auto",
+        strategy="ddp" if config.processes > 1 else "auto",
+        gradient_clip_val=config.optimiser.clip_norm,
+        logger=TensorBoardLogger(str(out), name="", version="logs"),
+        log_every_n_steps=10,
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        enable_progress_bar=sys.stdout.isatty(),
+        callbacks=[
+            _Save(out),
+            _SetEpoch(samples.sampler),
+            RichProgressBar() if sys.stdout.isatty() else _PlainProgress(),
+        ],
+    )
+    trainer.fit(module, loader, held_out, ckpt_path=checkpoint if resume else None, weights_only=True)
+    return out / "model.safetensors"
+
+
+def _start(module: AveragedModule, config: RunConfig, loader: DataLoader[Any]) -> None:
+    """Load the weights to go on from: a run's, or those of an exported model."""
+    if Path(config.start).suffix == ".safetensors":
+        weights = read_weights(Path(config.start))
+        try:
+            module.net.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ModelError(f"the weights in {config.start} are not of this network: {error}") from error
+    else:
+        batches = (batch["image"] if isinstance(batch, dict) else batch[0] for batch in islice(loader, _MEASURED))
+        load_exported(module.net, config.start, batches, getattr(config, "line_bias", 0.0))
+    module.average.load_state_dict(module.net.state_dict())
+    module.train()
+
+
+@torch.no_grad()
+def _blend(net: nn.Module, start: dict[str, torch.Tensor], share: float) -> nn.Module:
+    """A network whose weights lie between those of the start and the trained ones, `share` of the way."""
+    blended = copy.deepcopy(net)
+    for name, value in blended.state_dict().items():
+        if value.is_floating_point():
+            value.lerp_(start[name].to(value.device), 1.0 - share)
+    return blended
+
+
+def save_weights(net: nn.Module, path: Path, config: RunConfig) -> None:
+    """Write a network's weights as safetensors, with the configuration in the metadata, at once or not at all."""
+    partial = path.with_suffix(".partial")
+    tensors = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
+    save_file(tensors, partial, metadata={"config": config.model_dump_json()})
+    partial.replace(path)
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Read the tensors of a safetensors file.
+
+    Raises:
+        ModelError: if it is missing or broken.
+    """
+    return _open_weights(path)[0]
+
+
+def load_network(path: Path) -> tuple[Any, Any]:
+    """Rebuild a trained network, in evaluation mode, from a safetensors file that `train` wrote.
+
+    Returns:
+        The network and its configuration, of the kind that the configuration's `model` names in `FAMILIES`.
+
+    Raises:
+        ModelError: if the file is missing or broken, names no configuration, or its weights do not fit.
+        ConfigError: if that configuration does not validate.
+    """
+    tensors, metadata = _open_weights(path)
+    if "config" not in metadata:
+        raise ModelError(f"expected the training configuration in the metadata of {path}, found none; train it again")
+    config = parse_config(json.loads(metadata["config"]), f"the configuration in {path}")
+    net = FAMILIES[config.model].build(config, False)
+    try:
+        net.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ModelError(f"the weights in {path} do not fit the network they name: {error}") from error
+    return net.eval(), config
+
+
+def _open_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"expected a safetensors file of trained weights at {path}: {error}") from error
+
+
+class _Save(Callback):
+    """Writes the checkpoint to resume from, and the averaged weights as safetensors, after each epoch."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        assert isinstance(module, AveragedModule)
+        trainer.save_checkpoint(self.out / "last.ckpt")
+        if trainer.is_global_zero:
+            kept: nn.Module = module.average
+            if module.config.blend < 1:
+                kept = _blend(kept, read_weights(self.out / _BEGUN), module.config.blend)
+            save_weights(kept, self.out / "model.safetensors", module.config)
+
+
+class _SetEpoch(Callback):
+    """Tells the sampler the epoch, also after resuming."""
+
+    def __init__(self, sampler: MixtureSampler) -> None:
+        self.sampler = sampler
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        self.sampler.set_epoch(trainer.current_epoch)
+
+
+class _PlainProgress(Callback):
+    """A line of text now and then, where no terminal can show a bar."""
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.is_global_zero and trainer.global_step % 20 == 0:
+            loss = float(trainer.callback_metrics.get("train/loss", torch.nan))
+            total = trainer.num_training_batches
+            print(f"epoch {trainer.current_epoch} batch {batch_idx + 1}/{total} loss {loss:.3f}", flush=True)

@@ -1,0 +1,1 @@
+"""What keyword labels are worth beside full ones."""

@@ -1,0 +1,1 @@
+"""Instance masks from no labels at all."""

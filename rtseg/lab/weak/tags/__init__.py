@@ -1,0 +1,1 @@
+"""Tags of instances by an integer quadratic program."""

@@ -1,0 +1,59 @@
+"""Load a model: the one place that knows every part."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from rtseg.runtime.card import ModelCard
+from rtseg.runtime.models import find_model
+from rtseg.runtime.paths import Interpreter
+from rtseg.runtime.pipeline import Pipeline
+from rtseg.runtime.selection import select
+
+__all__ = ["interpreter_for", "load"]
+
+
+def load(
+    name_or_path: str | Path,
+    device: str = "auto",
+    backend: str = "auto",
+    threads: int | None = None,
+    network: str | None = None,
+) -> Pipeline:
+    """Load a model and what turns its outputs into lanes or instances.
+
+    Args:
+        name_or_path: a bundled model's name, or the folder of one's own (``card.yaml`` beside the network).
+        device: ``auto`` (a CUDA device if there is one, else the CPU), ``cpu``, ``cuda`` (the first), ``cuda:N``, or
+            ``dla`` (TensorRT on a Jetson's accelerator, what that cannot do on the GPU). With the last three loading
+            fails where no backend opens on the device; a later fault moves on to the next best all the same.
+        backend: ``auto``, or ``tensorrt``, ``torch``, ``onnxruntime`` or ``openvino``; with ``auto`` a failing backend
+            is left for the next best.
+        threads: threads of the network on a CPU; all cores by default.
+        network: file name of one of the card's networks; the best for the backend by default. For TensorRT an int8
+            network gives an int8 engine, any other an fp16 engine.
+
+    Raises:
+        ModelError: if the model cannot be found, or its card or file does not fit.
+        BackendError: if the device or backend is not to be had.
+    """
+    model = find_model(name_or_path, network)
+    interpreter = interpreter_for(model.card)
+    selection = select(model, interpreter, device, backend, threads or os.cpu_count() or 1, network)
+    return Pipeline(model.card, interpreter, selection)
+
+
+def interpreter_for(card: ModelCard) -> Interpreter:
+    """Make what turns a model's head maps into results.
+
+    Raises:
+        ModelError: if the card's grouping does not fit.
+    """
+    if card.grouping.method == "lanes":
+        from rtseg.lanes.interpreter import LaneInterpreter
+
+        return LaneInterpreter(card)
+    from rtseg.instances.interpreter import InstanceInterpreter
+
+    return InstanceInterpreter(card)

@@ -1,0 +1,249 @@
+"""The bench: what it measures, what it says where it cannot, and how files are kept and compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from rtseg.errors import BackendError, DatasetError
+from rtseg.lab.bench.floor import least_bytes, network_cost
+from rtseg.lab.bench.page import write_comparison
+from rtseg.lab.bench.peers import onnxruntime_peer
+from rtseg.lab.bench.result import BenchFile, Run
+from rtseg.lab.bench.run import BenchSettings, bench_model, make_message
+from rtseg.lab.bench.sensors import PowerMeter, resident_memory
+from rtseg.loading import load
+from rtseg.runtime import find_model
+from tests.threshold_network import two_lane_road, write_threshold_model
+
+SIZE = (144, 256)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_threshold_model(tmp_path_factory.mktemp("thresholds"))
+
+
+@pytest.fixture(scope="module")
+def compared(model: Path) -> BenchFile:
+    return bench_model(model, BenchSettings(SIZE, frames=12, compare=True, backend="onnxruntime", threads=1))
+
+
+def test_stages_add_up_to_the_whole(compared: BenchFile) -> None:
+    run = compared.runs[0]
+    assert {stage.count for stage in run.stages} == {12}
+    for row in (*run.stages, run.decode_to_publish, run.host_to_host):
+        assert 0 <= row.p50 <= row.p90 <= row.p99 <= row.max
+    rounding = 0.01
+    assert sum(stage.mean for stage in run.stages) <= run.decode_to_publish.mean + rounding
+    assert run.host_to_host.mean < run.decode_to_publish.mean
+    assert run.device_to_device is None
+    assert run.sequential_fps <= 1e3 / run.decode_to_publish.mean * 1.01
+
+
+def test_what_cannot_be_measured_says_why(compared: BenchFile) -> None:
+    run = compared.runs[0]
+    assert run.device_memory.value is None
+    assert "CPU" in run.device_memory.reason
+    assert (run.power.value is None) == bool(run.power.reason)
+    assert run.resident.value is not None
+    assert run.resident.value > 20
+
+
+def test_peers_and_floor_are_of_the_same_run(compared: BenchFile) -> None:
+    run = compared.runs[0]
+    ran = [peer for peer in run.peers if peer.total is not None]
+    assert ran[0].name.startswith("ONNX Runtime")
+    for peer in ran:
+        assert peer.total is not None
+        assert peer.infer is not None
+        assert peer.total.count == 12
+        assert peer.times_slower == pytest.approx(peer.total.p50 / run.host_to_host.p50, abs=0.01)
+    assert all(peer.reason for peer in run.peers if peer.total is None)
+    floor = run.floor
+    assert floor is not None
+    assert floor.macs == 8 * 16 * 3 * 7
+    assert floor.compute_ms is not None
+    assert floor.copy_ms is not None
+    assert floor.giga_ops is not None
+    assert floor.giga_ops > 0.1
+
+
+def test_a_plain_peer_finds_the_same_lanes(model: Path) -> None:
+    image = two_lane_road(*SIZE)
+    found = find_model(model)
+    mask = onnxruntime_peer("plain", found.card, found.path, 1, "CPUExecutionProvider")(image)
+    ours = load(model)(image).mask
+    either = (mask > 0) | (ours > 0)
+    assert either.sum() > 1000
+    assert ((mask > 0) == (ours > 0))[either].mean() > 0.9
+
+
+def test_a_provider_that_is_missing_is_told(model: Path) -> None:
+    found = find_model(model)
+    with pytest.raises(BackendError, match="AbacusProvider"):
+        onnxruntime_peer("plain", found.card, found.path, 1, "AbacusProvider")
+
+
+def test_operations_are_counted_by_hand(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    shapes = {"grouped": (8, 2, 3, 3), "up": (8, 4, 2, 2), "table": (10, 5)}
+    weights = [numpy_helper.from_array(rng.random(shape, np.float32), name) for name, shape in shapes.items()]
+    nodes = [
+        helper.make_node("Conv", ["image", "grouped"], ["a"], group=4, strides=[2, 2], pads=[1] * 4),
+        helper.make_node("ConvTranspose", ["a", "up"], ["b"], strides=[2, 2]),
+        helper.make_node("MatMul", ["b", "table"], ["c"]),
+    ]
+    given = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 8, 6, 10])
+    graph = helper.make_graph(nodes, "g", [given], [helper.make_tensor_value_info("c", 1, [1, 4, 6, 5])], weights)
+    network = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    onnx.checker.check_model(network, full_check=True)
+    onnx.save(network, tmp_path / "net.onnx")
+    cost = network_cost(tmp_path / "net.onnx")
+    convolution = 8 * 3 * 5 * (2 * 3 * 3)  # each of 8 x 3 x 5 outputs reads 2 channels of 3 x 3
+    transposed = 8 * 3 * 5 * (4 * 2 * 2)  # each of 8 x 3 x 5 inputs writes 4 channels of 2 x 2
+    product = 4 * 6 * 5 * 10
+    assert cost.macs == convolution + transposed + product
+    assert cost.weight_bytes == 4 * sum(int(np.prod(shape)) for shape in shapes.values())
+
+
+def test_both_forms_of_a_network_count_the_same_operations() -> None:
+    found = find_model("lanes-lite")
+    costs = [network_cost(found.path.parent / entry.file) for entry in found.card.files]
+    assert len({cost.macs for cost in costs}) == 1
+    # int8 weights are a quarter of the size, scales and biases aside.
+    assert costs[0].weight_bytes < 0.4 * costs[1].weight_bytes
+
+
+def test_the_least_bytes_are_those_of_frame_tensors_weights_and_mask(model: Path) -> None:
+    found = find_model(model)
+    cost = network_cost(found.path)
+    frame, tensor, outputs, mask = 144 * 256 * 3, 64 * 32 * 3 * 4, 16 * 8 * 7 * 4, 144 * 256
+    assert least_bytes(found.card, cost, SIZE) == frame + 2 * tensor + cost.weight_bytes + 2 * outputs + mask
+
+
+def test_results_are_kept_read_again_and_merged(compared: BenchFile, tmp_path: Path) -> None:
+    path = tmp_path / "results" / "this.json"
+    compared.write(path)
+    assert BenchFile.load(path) == compared
+    other = compared.runs[0].model_copy(update={"network": "other.onnx"})
+    compared.model_copy(update={"runs": (other,)}).write(path)
+    assert [run.network for run in BenchFile.load(path).runs] == ["model.onnx", "other.onnx"]
+    compared.write(path)
+    assert [run.network for run in BenchFile.load(path).runs] == ["other.onnx", "model.onnx"]
+    # Figures of another commit are not comparable and go.
+    compared.model_copy(update={"commit": "0000000"}).write(path)
+    assert [run.network for run in BenchFile.load(path).runs] == ["model.onnx"]
+
+
+def test_a_file_of_another_layout_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "old.json").write_text('{"version": 1, "runs": []}')
+    with pytest.raises(DatasetError, match=r"no bench results of this version: hardware|version"):
+        BenchFile.load(tmp_path / "old.json")
+    with pytest.raises(DatasetError, match="expected bench results"):
+        BenchFile.load(tmp_path / "missing.json")
+
+
+def slower(run: Run, factor: float) -> Run:
+    def scaled(row):  # type: ignore[no-untyped-def]
+        values = {name: factor * getattr(row, name) for name in ("mean", "p50", "p90", "p99", "max")}
+        return row.model_copy(update=values)
+
+    return run.model_copy(
+        update={
+            "stages": tuple(map(scaled, run.stages)),
+            "host_to_host": scaled(run.host_to_host),
+            "decode_to_publish": scaled(run.decode_to_publish),
+        }
+    )
+
+
+def test_the_page_gives_ratios_and_needs_nothing_else(compared: BenchFile, tmp_path: Path) -> None:
+    twice = compared.model_copy(update={"hardware": "half <as> fast", "runs": (slower(compared.runs[0], 2.0),)})
+    page = write_comparison([("fast", compared), ("slow", twice)], tmp_path / "page.html").read_text()
+    assert "<td>host to host</td><td>2.00</td>" in page
+    assert "half &lt;as&gt; fast" in page
+    assert "Medians over those of fast" in page
+    assert page.count("<svg") == 2
+    for reference in ("http://", "https://", "<script", "<link"):
+        assert reference not in page.replace("http://www.w3.org", "")
+    with pytest.raises(DatasetError, match="at least one run"):
+        write_comparison([], tmp_path / "page.html")
+
+
+@pytest.mark.parametrize(("encoding", "most"), [("bgr8", 0.0), ("jpeg", 3.0)])
+def test_messages_become_the_frames_they_were_made_of(encoding: str, most: float) -> None:
+    image = two_lane_road(*SIZE)
+    frame = make_message(image, encoding)()
+    assert np.abs(frame.image.astype(float) - image).mean() <= most
+
+
+def test_jpeg_frames_can_be_measured(model: Path) -> None:
+    settings = BenchSettings(SIZE, frames=10, encoding="jpeg", backend="onnxruntime", threads=1)
+    run = bench_model(model, settings).runs[0]
+    assert (run.encoding, run.peers, run.floor) == ("jpeg", (), None)
+
+
+def sysfs_rail(sysfs: Path, number: int, name: str, millivolts: int, milliamperes: int) -> None:
+    folder = sysfs / "bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon1"
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, value in (("in{}_label", name), ("in{}_input", millivolts), ("curr{}_input", milliamperes)):
+        (folder / file.format(number)).write_text(f"{value}\n")
+
+
+def test_a_jetson_is_read_at_its_input_rail(tmp_path: Path) -> None:
+    sysfs_rail(tmp_path, 2, "VDD_CPU_GPU_CV", 5000, 900)
+    sysfs_rail(tmp_path, 1, "VDD_IN", 5000, 2400)
+    meter = PowerMeter(on_device=False, sysfs=tmp_path)
+    with meter:
+        pass
+    assert meter.power().value == pytest.approx(12.0)
+    assert "VDD_IN" in meter.power().how
+
+
+def test_rapl_is_energy_over_time(tmp_path: Path) -> None:
+    counters = [tmp_path / f"class/powercap/intel-rapl:{i}/energy_uj" for i in range(2)]
+    for counter in counters:
+        counter.parent.mkdir(parents=True)
+        counter.write_text("1000000\n")
+    meter = PowerMeter(on_device=False, sysfs=tmp_path)
+    with meter:
+        counters[1].write_text("4000000\n")
+    power = meter.power()
+    assert power.value is not None
+    assert power.value > 0
+    assert "RAPL" in power.how
+    with meter:
+        counters[0].write_text("0\n")
+        counters[1].write_text("0\n")
+    assert "wrapped" in meter.power().reason
+
+
+def test_without_sensors_the_reasons_are_given(tmp_path: Path) -> None:
+    sysfs_rail(tmp_path, 1, "VDD_SOC", 5000, 100)
+    with PowerMeter(on_device=True, sysfs=tmp_path) as meter:
+        pass
+    power = meter.power()
+    if power.value is None:  # else this machine has a card, whose counter was read
+        assert "nvidia" in power.reason.lower()
+        assert "VDD_SOC" in power.reason
+
+
+def test_resident_memory_follows_what_is_held() -> None:
+    before = resident_memory().value
+    held = np.ones(8 << 20)
+    after = resident_memory().value
+    assert before is not None
+    assert after is not None
+    assert after - before > 0.5 * held.nbytes / 2**20
+
+
+def test_the_shipped_results_can_be_read() -> None:
+    results = Path(__file__).resolve().parents[3] / "bench" / "results"
+    file = BenchFile.load(results / "cpu-2-cores.json")
+    assert {run.precision for run in file.runs} == {"int8", "fp32"}
+    assert any(run.floor is not None and run.peers for run in file.runs)

@@ -1,0 +1,233 @@
+"""Training runs: configurations, a short run to its files, resuming."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from rtseg.errors import ConfigError, ModelError
+from rtseg.lab.deploy.export import run_maps
+from rtseg.lab.training.averaged_module import update_average
+from rtseg.lab.training.config import DistilConfig, TrainingConfig, load_config
+from rtseg.lab.training.families import lane_shape
+from rtseg.lab.training.lanes.datasets import LaneDataset, load_real
+from rtseg.lab.training.lanes.distillation import LaneTeacher, distillation_loss
+from rtseg.lab.training.lanes.module import build_network
+from rtseg.lab.training.train import load_network, read_weights, train
+from rtseg.runtime.models import bundled_models_folder
+
+SMALL = {
+    "name": "small",
+    "seed": 5,
+    "network": {"backbone": "resnet18-half", "channels": 8, "lanes": 4},
+    "input": {"width": 96, "height": 64},
+    "labels": {"stride": 2},
+    "loss": {"samples": 20},
+    "optimiser": {"name": "sgd", "rate": 0.01, "schedule": "step", "warmup_steps": 2},
+    "epochs": 2,
+    "samples_per_epoch": 8,
+    "batch": 4,
+    "precision": "fp32",
+    "ema": 0.5,
+    "workers": 0,
+    "threads": 1,
+}
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> None:
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+
+
+@pytest.fixture
+def road(tmp_path: Path) -> Path:
+    folder = tmp_path / "road"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    lines = []
+    rows = list(range(80, 180, 10))
+    for i in range(4):
+        image = rng.integers(60, 100, (180, 320, 3), dtype=np.uint8)
+        lanes = []
+        for bottom in (40, 130, 240):
+            columns = [int(160 + (bottom + 10 * i - 160) * (row - 60) / 120) for row in rows]
+            lanes.append(columns)
+            points = np.array([columns, rows]).T
+            cv2.polylines(image, [points], False, (240, 240, 240), 4)
+        cv2.imwrite(str(folder / f"{i}.png"), image)
+        lines.append(json.dumps({"raw_file": f"{i}.png", "h_samples": rows, "lanes": lanes}))
+    (folder / "labels.json").write_text("\n".join(lines))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lanes-lite",
+        "lanes-lite-2",
+        "lanes-lite-3",
+        "lanes-lite-4",
+        "lanes-lite-5",
+        "lanes-lite-6",
+        "lanes-lite-7",
+        "lanes-lite-finetune",
+        "lanes-lite-rendered",
+        "lanes-lite-fold",
+        "lanes-r18",
+        "lanes-r18-small",
+        "lanes-r18-small-2",
+        "lanes-r18-small-3",
+    ],
+)
+def test_bundled_configurations_validate(name: str) -> None:
+    config = load_config(name)
+    assert config.name == name
+    assert config.network.lanes + 1 == 7
+    assert config.loss.margin == 2.0
+    assert config.loss.samples == 100
+
+
+def test_the_papers_schedule() -> None:
+    optimiser = load_config("lanes-r18").optimiser
+    assert (optimiser.name, optimiser.rate, optimiser.step_epochs, optimiser.step_factor) == ("sgd", 0.01, 20, 0.1)
+    assert load_config("lanes-r18").epochs == 50
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{broken: [", "YAML"),
+        ("name: x", "input"),
+        (json.dumps({**SMALL, "input": {"width": 100, "height": 64}}), r"input\.width"),
+        (json.dumps({**SMALL, "sped": 1}), "sped"),
+        (json.dumps({**SMALL, "data": {"rendered_share": 0.5}}), "rendered_seeds"),
+        ("- 1", "valid dictionary"),
+    ],
+)
+def test_bad_configurations_are_named(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=told):
+        load_config(path)
+
+
+def test_unknown_configurations_are_answered_with_the_known() -> None:
+    with pytest.raises(ConfigError, match=r"lanes-lite, .*lanes-r18"):
+        load_config("lanes-huge")
+
+
+def test_a_run_leaves_weights_that_load_and_an_interrupted_one_ends_the_same(tmp_path: Path, road: Path) -> None:
+    config = TrainingConfig.model_validate(SMALL)
+    whole = train(config, [road], tmp_path / "whole", validation=[road])
+    network, found = load_network(whole)
+    assert found == config
+    assert not network.training
+    assert network(torch.zeros(1, 3, 64, 96)).shape == (1, 5, 16, 24)
+    assert {"config.yaml", "command.txt", "last.ckpt", "logs", "model.safetensors"} <= {
+        path.name for path in (tmp_path / "whole").iterdir()
+    }
+    assert load_config(tmp_path / "whole" / "config.yaml") == config
+
+    train(config.model_copy(update={"epochs": 1}), [road], tmp_path / "broken")
+    half = read_weights(tmp_path / "broken" / "model.safetensors")
+    resumed = read_weights(train(config, [road], tmp_path / "broken", resume=True))
+    expected = read_weights(whole)
+    assert any(not torch.equal(half[name], expected[name]) for name in expected)
+    for name, value in expected.items():
+        torch.testing.assert_close(resumed[name], value, rtol=1e-5, atol=1e-6, msg=name)
+
+
+def test_rendered_and_real_frames_mix(tmp_path: Path, road: Path) -> None:
+    data = {"rendered_seeds": [3, 5], "rendered_size": [90, 160], "rendered_share": 0.5}
+    config = TrainingConfig.model_validate({**SMALL, "data": data, "epochs": 1})
+    train(config, [road], tmp_path / "run", cache=tmp_path / "cache")
+    assert sorted(path.name for path in (tmp_path / "cache").glob("*.jpg")) == ["0000003.jpg", "0000004.jpg"]
+
+
+def test_what_is_missing_is_said(tmp_path: Path) -> None:
+    config = TrainingConfig.model_validate(SMALL)
+    with pytest.raises(ConfigError, match="--data"):
+        train(config, [], tmp_path / "run")
+    with pytest.raises(ConfigError, match="resume"):
+        train(config, [tmp_path], tmp_path / "run", resume=True)
+    with pytest.raises(ModelError, match="safetensors"):
+        read_weights(tmp_path / "none.safetensors")
+    (tmp_path / "broken.safetensors").write_bytes(b"no weights")
+    with pytest.raises(ModelError, match="safetensors"):
+        read_weights(tmp_path / "broken.safetensors")
+
+
+def test_average_forgets_the_start_and_then_moves_slowly() -> None:
+    average, net = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)
+    start = average.weight.detach().clone()
+    update_average(average, net, 0.99, step=0)
+    torch.testing.assert_close(average.weight, 0.1 * start + 0.9 * net.weight)
+    before = average.weight.detach().clone()
+    update_average(average, net, 0.99, step=100_000)
+    torch.testing.assert_close(average.weight, 0.99 * before + 0.01 * net.weight)
+
+
+def test_a_run_goes_on_from_a_bundled_model(tmp_path: Path, road: Path) -> None:
+    config = load_config("lanes-lite-7")
+    short = {"epochs": 1, "samples_per_epoch": 4, "batch": 2, "precision": "fp32", "ema": 0.0, "workers": 0}
+    nothing_rendered = config.data.model_copy(update={"rendered_share": 0.0})
+    slow = config.optimiser.model_copy(update={"rate": 1e-9})
+    config = config.model_copy(update={**short, "data": nothing_rendered, "optimiser": slow})
+    weights = train(config, [road], tmp_path / "run", start="lanes-lite")
+    assert "--start lanes-lite" in (tmp_path / "run" / "command.txt").read_text()
+    network, told = load_network(weights)
+    assert told.start == "lanes-lite"
+    network.lower_background(config.line_bias)
+    shipped = bundled_models_folder() / "lanes-lite" / "model-fp32.onnx"
+    image = torch.randn(1, 3, config.input.height, config.input.width, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        logits = network(image).numpy()
+    # Hardly any step was taken; BatchNorm's running statistics have seen four more pictures.
+    expected = run_maps(shipped, image.numpy())["logits"]
+    assert np.abs(logits - expected).mean() < 0.1 * expected.std()
+
+
+def test_blended_weights_lie_between_the_start_and_the_trained_ones(tmp_path: Path, road: Path) -> None:
+    config = TrainingConfig.model_validate({**SMALL, "epochs": 1})
+    start = train(config, [road], tmp_path / "start")
+    further = config.model_copy(update={"seed": 6})
+    trained = read_weights(train(further, [road], tmp_path / "trained", start=str(start)))
+    partly = further.model_copy(update={"blend": 0.25})
+    blended = read_weights(train(partly, [road], tmp_path / "blended", start=str(start)))
+    begun = read_weights(start)
+    assert any((trained[name] != begun[name]).any() for name in begun)
+    for name, value in blended.items():
+        expected = torch.lerp(begun[name], trained[name], 0.25) if value.is_floating_point() else trained[name]
+        torch.testing.assert_close(value, expected)
+    with pytest.raises(ConfigError, match="something to start from"):
+        train(partly, [road], tmp_path / "none")
+
+
+def test_a_student_comes_closer_to_its_teacher(tmp_path: Path, road: Path) -> None:
+    network = {"backbone": "resnet18-half", "channels": 8, "lanes": 6}
+    alone = TrainingConfig.model_validate({**SMALL, "network": network, "epochs": 4, "line_bias": 1.0})
+    taught = alone.model_copy(update={"distil": DistilConfig(teacher="lanes-lite", weight=20.0)})
+    samples = LaneDataset(load_real([road]), lane_shape(alone, build_network(alone)))
+    images = torch.stack([samples[i][0] for i in range(len(samples))])
+    divergences = []
+    for name, config in (("alone", alone), ("taught", taught)):
+        net, told = load_network(train(config, [road], tmp_path / name))
+        assert told == config
+        teacher = LaneTeacher("lanes-lite", 6, net.mean, net.std, 1.0, torch.device("cpu"))
+        with torch.no_grad():
+            divergences.append(float(distillation_loss(net(images), teacher(images))))
+    assert divergences[1] < 0.9 * divergences[0]
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path, road: Path) -> None:
+    config = TrainingConfig.model_validate({**SMALL, "epochs": 1})
+    weights = train(config, [road], tmp_path / "run")
+    other = config.model_copy(update={"network": config.network.model_copy(update={"channels": 16})})
+    with pytest.raises(ModelError, match="not of this network"):
+        train(other, [road], tmp_path / "other", start=str(weights))
