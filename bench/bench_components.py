@@ -23,8 +23,8 @@ SHAPE = (1024, 2048)
 def lanes() -> NDArray[np.uint8]:
     """Six lane lines: 98 % background."""
     image = np.zeros(SHAPE, np.uint8)
-    for colour, bottom in enumerate((-700, 100, 700, 1350, 2000, 2700), start=1):
-        cv2.line(image, (1024, 420), (bottom, 1023), colour, 14)
+    for color, bottom in enumerate((-700, 100, 700, 1350, 2000, 2700), start=1):
+        cv2.line(image, (1024, 420), (bottom, 1023), color, 14)
     return image
 
 

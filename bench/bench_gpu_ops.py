@@ -18,7 +18,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from rtseg.lab.data.affinity_scenes import GRID_OFFSETS, label_affinities, street_scene
 from rtseg.ops.cuda import (
     AffinityUnionPlan,
-    ColouringPlan,
+    ColoringPlan,
     ComponentsPlan,
     MeansPlan,
     PreprocessPlan,
@@ -30,7 +30,7 @@ from rtseg.ops.cuda import (
 SIZE = (1024, 2048)
 PIXELS = SIZE[0] * SIZE[1]
 COARSE = (SIZE[0] // 4, SIZE[1] // 4)
-CHANNELS = 9  # eight colours and the background
+CHANNELS = 9  # eight colors and the background
 REGIONS = 1 << 16
 
 
@@ -104,29 +104,29 @@ def measure(
 
 
 def street_maps(cupy: Any) -> Any:
-    """Logits whose winners are the street's regions, coloured at random."""
+    """Logits whose winners are the street's regions, colored at random."""
     rng = np.random.default_rng(0)
     scene = street_scene(0, COARSE)
-    colours = rng.integers(0, CHANNELS, len(scene.classes) + 1)[scene.labels]
-    maps = rng.normal(size=(CHANNELS, *COARSE)) + 4.0 * (np.arange(CHANNELS)[:, None, None] == colours)
+    colors = rng.integers(0, CHANNELS, len(scene.classes) + 1)[scene.labels]
+    maps = rng.normal(size=(CHANNELS, *COARSE)) + 4.0 * (np.arange(CHANNELS)[:, None, None] == colors)
     return cupy.asarray(maps.astype(np.float32))
 
 
-def coloured(cupy: Any) -> Any:
+def colored(cupy: Any) -> Any:
     maps = street_maps(cupy)
-    colours = cupy.empty(SIZE, "uint8")
-    ColouringPlan(maps.shape, SIZE).run(maps, colours)
-    return colours
+    colors = cupy.empty(SIZE, "uint8")
+    ColoringPlan(maps.shape, SIZE).run(maps, colors)
+    return colors
 
 
-def test_colouring(benchmark: BenchmarkFixture, cupy: Any, bandwidth: float) -> None:
+def test_coloring(benchmark: BenchmarkFixture, cupy: Any, bandwidth: float) -> None:
     maps, out = street_maps(cupy), cupy.empty(SIZE, "uint8")
-    plan = ColouringPlan(maps.shape, SIZE)
+    plan = ColoringPlan(maps.shape, SIZE)
     measure(benchmark, cupy, bandwidth, lambda: plan.run(maps, out), maps.nbytes + out.nbytes)
     check_status(plan.status)
 
 
-def test_colouring_with_cupy(benchmark: BenchmarkFixture, cupy: Any, bandwidth: float) -> None:
+def test_coloring_with_cupy(benchmark: BenchmarkFixture, cupy: Any, bandwidth: float) -> None:
     from cupyx.scipy import ndimage
 
     maps = street_maps(cupy)
@@ -139,29 +139,29 @@ def test_colouring_with_cupy(benchmark: BenchmarkFixture, cupy: Any, bandwidth: 
 
 
 def test_components(benchmark: BenchmarkFixture, cupy: Any, bandwidth: float) -> None:
-    colours, out = coloured(cupy), cupy.empty(SIZE, "int32")
+    colors, out = colored(cupy), cupy.empty(SIZE, "int32")
     plan = ComponentsPlan(SIZE)
-    measure(benchmark, cupy, bandwidth, lambda: plan.run(colours, out), colours.nbytes + out.nbytes)
+    measure(benchmark, cupy, bandwidth, lambda: plan.run(colors, out), colors.nbytes + out.nbytes)
     benchmark.extra_info["components"] = int(plan.count[0])
 
 
 def test_components_with_cupy(benchmark: BenchmarkFixture, cupy: Any, bandwidth: float) -> None:
-    """cupyx labels binary images only: one pass a colour."""
+    """cupyx labels binary images only: one pass a color."""
     from cupyx.scipy import ndimage
 
-    colours = coloured(cupy)
+    colors = colored(cupy)
     corners = cupy.ones((3, 3), "int32")
 
     def work() -> None:
-        for colour in range(1, CHANNELS):
-            ndimage.label(colours == colour, corners)
+        for color in range(1, CHANNELS):
+            ndimage.label(colors == color, corners)
 
     measure(benchmark, cupy, bandwidth, work, 5 * PIXELS, capture=False)
 
 
 def test_statistics(benchmark: BenchmarkFixture, cupy: Any, bandwidth: float) -> None:
     components = cupy.empty(SIZE, "int32")
-    ComponentsPlan(SIZE).run(coloured(cupy), components)
+    ComponentsPlan(SIZE).run(colored(cupy), components)
     plan = StatisticsPlan(SIZE, REGIONS)
     measure(benchmark, cupy, bandwidth, lambda: plan.run(components), components.nbytes)
     check_status(plan.status)
@@ -169,7 +169,7 @@ def test_statistics(benchmark: BenchmarkFixture, cupy: Any, bandwidth: float) ->
 
 def test_areas_alone_with_cupy(benchmark: BenchmarkFixture, cupy: Any, bandwidth: float) -> None:
     components = cupy.empty(SIZE, "int32")
-    ComponentsPlan(SIZE).run(coloured(cupy), components)
+    ComponentsPlan(SIZE).run(colored(cupy), components)
     measure(
         benchmark,
         cupy,
@@ -182,28 +182,28 @@ def test_areas_alone_with_cupy(benchmark: BenchmarkFixture, cupy: Any, bandwidth
 
 def test_means_of_two_channels(benchmark: BenchmarkFixture, cupy: Any, bandwidth: float) -> None:
     components = cupy.empty(SIZE, "int32")
-    ComponentsPlan(SIZE).run(coloured(cupy), components)
+    ComponentsPlan(SIZE).run(colored(cupy), components)
     maps = cupy.zeros((2, *SIZE), "float32")
     plan = MeansPlan(maps.shape, REGIONS)
     measure(benchmark, cupy, bandwidth, lambda: plan.run(components, maps), components.nbytes + maps.nbytes)
 
 
-def test_colouring_components_and_statistics(benchmark: BenchmarkFixture, cupy: Any, bandwidth: float) -> None:
+def test_coloring_components_and_statistics(benchmark: BenchmarkFixture, cupy: Any, bandwidth: float) -> None:
     """Aim: 0.3 ms."""
     maps = street_maps(cupy)
-    colours, components = cupy.empty(SIZE, "uint8"), cupy.empty(SIZE, "int32")
-    colouring, labelling, statistics = (
-        ColouringPlan(maps.shape, SIZE),
+    colors, components = cupy.empty(SIZE, "uint8"), cupy.empty(SIZE, "int32")
+    coloring, labelling, statistics = (
+        ColoringPlan(maps.shape, SIZE),
         ComponentsPlan(SIZE),
         StatisticsPlan(SIZE, REGIONS),
     )
 
     def work() -> None:
-        colouring.run(maps, colours)
-        labelling.run(colours, components)
+        coloring.run(maps, colors)
+        labelling.run(colors, components)
         statistics.run(components)
 
-    measure(benchmark, cupy, bandwidth, work, maps.nbytes + 2 * colours.nbytes + 2 * components.nbytes)
+    measure(benchmark, cupy, bandwidth, work, maps.nbytes + 2 * colors.nbytes + 2 * components.nbytes)
 
 
 @pytest.mark.parametrize("encoding", ["bgr8", "yuv422"])

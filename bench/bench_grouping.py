@@ -26,7 +26,7 @@ from rtseg.grouping import (
     gaec,
     graph_merge,
 )
-from rtseg.grouping.cascade import FOUR_NEIGHBOURS
+from rtseg.grouping.cascade import FOUR_NEIGHBORS
 from rtseg.lab.data.affinity_scenes import GRID_OFFSETS, NOISE_LEVELS, label_affinities, street_scene
 from rtseg.ops.adjacency import quantize_affinity
 
@@ -44,7 +44,7 @@ def scene(size, noise, seed=3):
 
 
 def gasp_mean(affinity):
-    """bioimage-cpp's GASP with mean linkage on the 4-neighbour grid; building the graph counts, as it does for us."""
+    """bioimage-cpp's GASP with mean linkage on the 4-neighbor grid; building the graph counts, as it does for us."""
     from bioimage_cpp import graph
 
     grid = graph.grid_graph(affinity.shape[1:])
@@ -142,7 +142,7 @@ def cascade_levels(size=FRAME, noise="medium", embedding=32, classes=9, seed=3):
     levels = []
     for stride in (32, 16, 8, 4):
         coarse = np.ascontiguousarray(objects[stride // 2 :: stride, stride // 2 :: stride])
-        affinity = label_affinities(coarse, FOUR_NEIGHBOURS, NOISE_LEVELS[noise], seed=stride)
+        affinity = label_affinities(coarse, FOUR_NEIGHBORS, NOISE_LEVELS[noise], seed=stride)
         logits = np.eye(classes, dtype=np.float32)[kinds[coarse]].transpose(2, 0, 1) * 4
         logits = np.exp(logits + rng.standard_normal(logits.shape, dtype=np.float32) * 0.5)
         vectors = (

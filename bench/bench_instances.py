@@ -1,7 +1,7 @@
 """Head maps to tracked instances, by stage, for each grouping method: a 1280x640 frame with 20 objects.
 
 `python -m bench.bench_instances` prints the table; under pytest-benchmark each method is one benchmark, beside OpenCV's
-nearest-neighbour enlargement of the labels as the floor of what describing them costs.
+nearest-neighbor enlargement of the labels as the floor of what describing them costs.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ def frame() -> NDArray[np.uint8]:
 def logits() -> NDArray[np.float32]:
     """Four lines as a network of stride 4 on 448x256 gives them."""
     drawn = np.zeros(INPUT, np.uint8)
-    for colour, bottom in enumerate((-105, 115, 315, 525), start=1):
-        cv2.line(drawn, (224, 107), (bottom, 255), colour, 4)
+    for color, bottom in enumerate((-105, 115, 315, 525), start=1):
+        cv2.line(drawn, (224, 107), (bottom, 255), color, 4)
     share = [cv2.resize((drawn == c).astype(np.float32), CELLS[::-1], interpolation=cv2.INTER_AREA) for c in range(7)]
     noise = np.random.default_rng(0).normal(0, 0.2, (7, *CELLS))
     maps = np.where(np.stack(share) > 0, 10 * (np.stack(share) - 0.25), -6) + noise
@@ -38,8 +38,8 @@ def logits() -> NDArray[np.float32]:
 
 def opencv_preprocess(image: NDArray[np.uint8], interpolation: int) -> NDArray[np.float32]:
     small = cv2.resize(image, INPUT[::-1], interpolation=interpolation)[..., ::-1]
-    normalised = (small.astype(np.float32) - np.float32(MEAN)) / np.float32(STD)
-    return np.ascontiguousarray(normalised.transpose(2, 0, 1))[None]
+    normalized = (small.astype(np.float32) - np.float32(MEAN)) / np.float32(STD)
+    return np.ascontiguousarray(normalized.transpose(2, 0, 1))[None]
 
 
 def test_preprocess(benchmark: BenchmarkFixture) -> None:
@@ -67,12 +67,12 @@ def test_resize_by_opencv_area(benchmark: BenchmarkFixture) -> None:
     benchmark.pedantic(cv2.resize, (frame(), INPUT[::-1]), {"interpolation": cv2.INTER_AREA}, **ROUNDS)
 
 
-def test_colouring(benchmark: BenchmarkFixture) -> None:
+def test_coloring(benchmark: BenchmarkFixture) -> None:
     benchmark.group = "3 upsample and argmax"
     benchmark.pedantic(upsample_argmax, (logits(), SIZE), **ROUNDS)
 
 
-def test_colouring_by_opencv_and_numpy(benchmark: BenchmarkFixture) -> None:
+def test_coloring_by_opencv_and_numpy(benchmark: BenchmarkFixture) -> None:
     def resize_then_running_maximum(maps: NDArray[np.float32]) -> NDArray[np.uint8]:  # np.argmax takes 20 times longer
         best = cv2.resize(maps[0], SIZE[::-1], interpolation=cv2.INTER_LINEAR)
         winner = np.zeros(SIZE, np.uint8)

@@ -1,7 +1,7 @@
-"""Instance networks small enough to reason about: their outputs are functions of the image's colours.
+"""Instance networks small enough to reason about: their outputs are functions of the image's colors.
 
 Objects are painted with `paint`: red for class 0 ("person"), green for class 1 ("car"), and in blue a level 0, 1 or 2
-that tells neighbouring objects apart, as a trained network's colours or affinities would.
+that tells neighboring objects apart, as a trained network's colors or affinities would.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from rtseg.grouping import GMIS_OFFSETS
-from rtseg.grouping.cascade import FOUR_NEIGHBOURS
+from rtseg.grouping.cascade import FOUR_NEIGHBORS
 from rtseg.runtime.card import ModelCard, sha256_of
 
 WIDTH, HEIGHT = 128, 64
@@ -120,7 +120,7 @@ def _family(graph: _Graph, family: str, width: int, height: int, shared_centers:
                 graph.linear(pooled, [[0, 0, 0], [0, 0, 0]], [0, 0], "centers")
             graph.outputs.append(("centers", 2, stride))
         else:
-            offsets = GMIS_OFFSETS if family == "gmis" else FOUR_NEIGHBOURS
+            offsets = GMIS_OFFSETS if family == "gmis" else FOUR_NEIGHBORS
             _affinity(graph, pooled, offsets, size, f"affinity{ending}")
             graph.outputs.append((f"affinity{ending}", len(offsets), stride))
         if family == "daffnet":
@@ -158,7 +158,7 @@ def write_instance_model(
         "name": "blocks",
         "family": family,
         "task": "instances",
-        "summary": "Blocks of colour.",
+        "summary": "Blocks of color.",
         "licence": "Apache-2.0",
         "model": {"file": "model.onnx", "sha256": sha256_of(folder / "model.onnx"), "precision": "fp32"},
         "input": {"width": width, "height": height, "order": "rgb", "mean": [0, 0, 0], "std": [255, 255, 255]},

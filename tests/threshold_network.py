@@ -1,4 +1,4 @@
-"""A lane network small enough to reason about: colour thresholds instead of training."""
+"""A lane network small enough to reason about: color thresholds instead of training."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def threshold_card() -> dict[str, Any]:
         "name": "thresholds",
         "family": "l2c",
         "task": "lanes",
-        "summary": "Colour thresholds.",
+        "summary": "Color thresholds.",
         "licence": "Apache-2.0",
         "model": {"file": "model.onnx", "sha256": "0" * 64, "precision": "fp32"},
         "input": {"width": WIDTH, "height": HEIGHT, "order": "rgb", "mean": [0, 0, 0], "std": [255, 255, 255]},
@@ -35,8 +35,8 @@ def write_threshold_network(path: Path, channels: int = CHANNELS) -> None:
     """Background 0.5; channel 1 answers to red, channel 2 to green, channel 3 to blue; stride 4 by average pooling."""
     weight = np.full((channels, 3, 1, 1), -1.0, dtype=np.float32)
     weight[0] = 0.0
-    for colour in range(3):
-        weight[colour + 1, colour] = 2.0
+    for color in range(3):
+        weight[color + 1, color] = 2.0
     bias = np.zeros(channels, dtype=np.float32)
     bias[0] = 0.5
     bias[4:] = -9.0

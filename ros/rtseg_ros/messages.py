@@ -90,7 +90,7 @@ def to_markers(
     Args:
         lanes: the lanes of one frame.
         ground: n arrays (k, 3), metres in the frame of `header`, without NaN.
-        colors: n colours (red, green, blue), 0..1.
+        colors: n colors (red, green, blue), 0..1.
         header: the frame's stamp with the vehicle's coordinate frame.
     """
     markers = [Marker(header=header, ns="lanes", action=Marker.DELETEALL)]

@@ -57,7 +57,7 @@ class Camera:
     Attributes:
         width: image width.
         height: image height.
-        K: (3, 3) float64, ``[[fx, 0, cx], [0, fy, cy], [0, 0, 1]]``; pixel centres are whole numbers.
+        K: (3, 3) float64, ``[[fx, 0, cx], [0, fy, cy], [0, 0, 1]]``; pixel centers are whole numbers.
         distortion: (5,) float64 plumb-bob coefficients k1, k2, p1, p2, k3.
         mount: where the camera sits on the vehicle.
         name: name of the camera.
@@ -107,7 +107,7 @@ class Camera:
         matrix = self.K.copy()
         matrix[0, 0] *= sx
         matrix[1, 1] *= sy
-        # Pixel (0, 0) is the centre of the first pixel: its corner (-0.5, -0.5) is what stays in place.
+        # Pixel (0, 0) is the center of the first pixel: its corner (-0.5, -0.5) is what stays in place.
         matrix[0, 2] = (matrix[0, 2] + 0.5) * sx - 0.5
         matrix[1, 2] = (matrix[1, 2] + 0.5) * sy - 0.5
         return replace(self, width=width, height=height, K=matrix)

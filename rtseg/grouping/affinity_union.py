@@ -1,7 +1,7 @@
 """Union-find super-pixels, then reciprocal-best merging of their region graph: grouping at camera rate.
 
 Pixels joined by affinities of at least a high threshold are united without asking further; that leaves a region graph
-of some per cent of the pixels. There every region joins its best neighbour when the choice is mutual and the mean
+of some per cent of the pixels. There every region joins its best neighbor when the choice is mutual and the mean
 affinity reaches the threshold, until nothing moves. By the theorem in `rtseg.grouping.gaec` the rounds end in the one
 partition that greedy contraction of that graph ends in, which is how the CPU computes it.
 """

@@ -1,4 +1,4 @@
-"""GAS: unlabelled pixels follow their strongest labelled neighbour (DaffNet, appendix A, algorithm 4)."""
+"""GAS: unlabelled pixels follow their strongest labelled neighbor (DaffNet, appendix A, algorithm 4)."""
 
 from __future__ import annotations
 

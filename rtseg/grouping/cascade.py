@@ -17,8 +17,8 @@ from rtseg.grouping.grouped import GroupedInstances, channel_means, renumber
 from rtseg.grouping.position_aware import pa_gaec, segment_affinity
 from rtseg.ops.adjacency import collect_edges, grid_edges, quantize_affinity, quantize_threshold
 
-FOUR_NEIGHBOURS = ((0, 1), (1, 0), (0, -1), (-1, 0))
-"""Order of a level's affinity channels: right, lower, left, upper neighbour; two channels are the first two."""
+FOUR_NEIGHBORS = ((0, 1), (1, 0), (0, -1), (-1, 0))
+"""Order of a level's affinity channels: right, lower, left, upper neighbor; two channels are the first two."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class CascadeLevel:
     """The heads' maps at one stride.
 
     Attributes:
-        affinity: (4 or 2, h, w) floats in [0, 1] to the right, lower, left and upper neighbour (the first two suffice).
+        affinity: (4 or 2, h, w) floats in [0, 1] to the right, lower, left and upper neighbor (the first two suffice).
         semantic: (C, h, w) class probabilities.
         embedding: (k, h, w) grouping embedding; None leaves PA-GAEC out at this level.
         stride: input pixels a map pixel.
@@ -80,11 +80,11 @@ def cascade_gaec(
     """
     _check(levels, background, background_classes, min_pixels, min_area, final, max_segments)
     limit = quantize_threshold(threshold)
-    quantised = [quantize_affinity(level.affinity, FOUR_NEIGHBOURS[: len(level.affinity)]) for level in levels]
+    quantized = [quantize_affinity(level.affinity, FOUR_NEIGHBORS[: len(level.affinity)]) for level in levels]
     is_background = np.zeros(levels[0].semantic.shape[0], dtype=np.bool_)
     is_background[list(background_classes)] = True
     labels: NDArray[np.int32] = np.zeros((0, 0), dtype=np.int32)
-    for i, (level, (weights, steps)) in enumerate(zip(levels, quantised, strict=True)):
+    for i, (level, (weights, steps)) in enumerate(zip(levels, quantized, strict=True)):
         semantic = np.ascontiguousarray(level.semantic, dtype=np.float32)
         if background == "exclude":
             inside = foreground(semantic, is_background)

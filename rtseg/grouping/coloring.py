@@ -1,4 +1,4 @@
-"""Colours to instances: the decoding of Learning to Cluster for any number of instances (sections III-B and V-B)."""
+"""Colors to instances: the decoding of Learning to Cluster for any number of instances (sections III-B and V-B)."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ def color_components(
     min_area: int = 1,
     connectivity: int = 8,
 ) -> NDArray[np.int32]:
-    """Split a colouring into connected components, and rejoin those whose predicted centres agree.
+    """Split a coloring into connected components, and rejoin those whose predicted centers agree.
 
-    The network gives nearby instances different colours; an instance is a connected component of one colour. Where
-    something in front cuts an instance apart, or it is larger than the reach of the colouring, its parts still predict
-    one centre: segments whose mean centres are at most `merge_distance` apart are one instance, transitively, whatever
-    their colours (section V-B).
+    The network gives nearby instances different colors; an instance is a connected component of one color. Where
+    something in front cuts an instance apart, or it is larger than the reach of the coloring, its parts still predict
+    one center: segments whose mean centers are at most `merge_distance` apart are one instance, transitively, whatever
+    their colors (section V-B).
 
     Args:
-        ids: (H, W) integers, the colour of each pixel, 0 for background.
-        centers: (2, H, W) floats, (x, y) in pixels of the instance's centre as each pixel predicts it, absolute (not
+        ids: (H, W) integers, the color of each pixel, 0 for background.
+        centers: (2, H, W) floats, (x, y) in pixels of the instance's center as each pixel predicts it, absolute (not
             relative to the pixel); None merges nothing.
         merge_distance: pixels; the paper uses 20.
         min_area: instances of fewer pixels are dropped, after merging.
@@ -50,10 +50,10 @@ def color_components(
     if centers is not None:
         maps = np.ascontiguousarray(centers, dtype=np.float32)
         if maps.shape != (2, *colors.shape):
-            raise GroupingError(f"expected centres of shape {(2, *colors.shape)} (x, y), got {maps.shape}")
+            raise GroupingError(f"expected centers of shape {(2, *colors.shape)} (x, y), got {maps.shape}")
         means, sizes = channel_means(flat, count, maps.reshape(2, -1))
         if not np.isfinite(means).all():
-            raise GroupingError("expected finite centres on every coloured pixel, got NaN or infinity: mask them first")
+            raise GroupingError("expected finite centers on every colored pixel, got NaN or infinity: mask them first")
         _join_close(means, float(merge_distance), group)
     else:
         sizes = np.bincount(flat, minlength=count + 1)[1:]
@@ -66,9 +66,9 @@ def color_components(
 
 @njit(cache=True, nogil=True)
 def _join_close(means, distance, group):  # type: ignore[no-untyped-def]
-    """Unite segments with close centres; `group[i + 1]` becomes the smallest label of segment i's group.
+    """Unite segments with close centers; `group[i + 1]` becomes the smallest label of segment i's group.
 
-    Segments are swept by their centre's x, so that far ones are never compared.
+    Segments are swept by their center's x, so that far ones are never compared.
     """
     order = np.argsort(means[:, 0])
     for i in range(order.size):

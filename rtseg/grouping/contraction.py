@@ -288,7 +288,7 @@ def contract(  # type: ignore[no-untyped-def]
             u, v = v, u
         edge[4 * e + 1] = 0.0
         node[4 * v + 1] -= 1
-        # dense graphs: mark v's neighbours once instead of walking a list for each of u's
+        # dense graphs: mark v's neighbors once instead of walking a list for each of u's
         marked = node[4 * u + 1] > 6 and node[4 * v + 1] <= 8 * node[4 * u + 1]
         if marked:
             i = node[4 * v]

@@ -21,7 +21,7 @@ def segment_affinity(
 
     Args:
         embeddings: (n, k) mean embedding of each segment.
-        semantics: (n, C) mean class probabilities of each segment; rows are normalised here.
+        semantics: (n, C) mean class probabilities of each segment; rows are normalized here.
         alpha: ln 2 makes a squared distance of 1 an affinity of one half.
 
     Returns:
@@ -78,7 +78,7 @@ def pa_gaec(
     """Merge segments greedily by affinity times position factor (algorithm 2).
 
     The factor d_uv = min(1, h / 2|dy|)^beta * min(1, w / 2|dx|)^beta, with h and w the larger height and width of the
-    two and dx, dy the distance of their boxes' centres, weighs down segments that lie far apart for their size. As
+    two and dx, dy the distance of their boxes' centers, weighs down segments that lie far apart for their size. As
     segments merge, their affinities to others are averaged (algorithm 1), and boxes and factors follow; so a factor may
     also rise. Of equal priorities the pair with the smaller numbers goes first, a merged segment having the smaller of
     the two.

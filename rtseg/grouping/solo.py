@@ -105,7 +105,7 @@ def solo_masks(
 ) -> SoloMasks:
     """Make masks of the points that score best.
 
-    A point is a candidate if its category score reaches the threshold and none of its eight neighbours' is greater
+    A point is a candidate if its category score reaches the threshold and none of its eight neighbors' is greater
     (of equals the first in raster order is kept: points NMS). Its mask is where its kernel's sum over
     ``1, u, v, u^2, v^2`` and the features is above 0, with u and v the distance from the point in units of two
     strides; its score is the category's times the mean probability of the mask's pixels.
@@ -185,7 +185,7 @@ def check_levels(levels: Sequence[tuple[tuple[int, ...], tuple[int, ...], int]],
 
 @njit(cache=True, nogil=True)
 def _peaks(cate, threshold):  # type: ignore[no-untyped-def]
-    """Rows (x, y, score) in raster order of the points that no neighbour exceeds."""
+    """Rows (x, y, score) in raster order of the points that no neighbor exceeds."""
     height, width = cate.shape
     rows = np.empty((cate.size, 3), np.float32)
     count = 0

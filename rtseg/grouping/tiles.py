@@ -19,7 +19,7 @@ def contract_tiles(weights, numbers, steps, mask, block, tile_rows, tile_columns
     """Contract every tile of one block on its own.
 
     Args:
-        weights: (J, H, W) int32, summed fixed-point weights of the pair of pixel (y, x) and its neighbour at steps[j].
+        weights: (J, H, W) int32, summed fixed-point weights of the pair of pixel (y, x) and its neighbor at steps[j].
         numbers: (J,) int64, how many edges each weight stands for.
         steps: (J, 2) int64 (dy, dx), each to a later pixel, by increasing dy * W + dx.
         mask: (H, W) bool.

@@ -11,7 +11,7 @@ from rtseg.errors import BackendError
 from rtseg.frame import Frame
 from rtseg.grouping import GroupedInstances
 from rtseg.instances.methods import AffinityUnion, Solo, probabilities
-from rtseg.ops.cuda import AffinityUnionPlan, ColouringPlan, SoloPlan
+from rtseg.ops.cuda import AffinityUnionPlan, ColoringPlan, SoloPlan
 from rtseg.ops.cuda.module import Launcher
 from rtseg.ops.cuda.status import BAD_AFFINITY
 from rtseg.results import Instances
@@ -41,7 +41,7 @@ class AffinityUnionGrouping:
         semantic, affinity = (maps[name][0] for name in method.names)
         self._semantic, self._affinity = semantic, affinity
         size, settings = tuple(semantic.shape[1:]), method.parameters
-        self._colouring = ColouringPlan(semantic.shape, size, launcher)
+        self._coloring = ColoringPlan(semantic.shape, size, launcher)
         self._union = AffinityUnionPlan(
             affinity.shape, method.offsets, settings.superpixel_threshold, settings.threshold, launcher=launcher
         )
@@ -50,12 +50,12 @@ class AffinityUnionGrouping:
         self.downloads = {
             "semantic": semantic,
             "labels": self._labels,
-            "finite": self._colouring.status,
+            "finite": self._coloring.status,
             "status": self._union.status,
         }
 
     def run(self) -> None:
-        self._colouring.run(self._semantic, self._kinds)
+        self._coloring.run(self._semantic, self._kinds)
         self._union.run(self._affinity, self._labels, self._kinds.view("bool"))  # any channel but the background's
 
     def finish(self, host: Downloads, frame: Frame, clock: StageClock) -> Instances | None:

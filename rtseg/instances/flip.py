@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from rtseg.errors import ModelError
 from rtseg.grouping import GMIS_OFFSETS
-from rtseg.grouping.cascade import FOUR_NEIGHBOURS
+from rtseg.grouping.cascade import FOUR_NEIGHBORS
 from rtseg.runtime.backends.base import Backend
 from rtseg.runtime.card import ModelCard
 
@@ -29,8 +29,8 @@ class FlipBackend:
         for output in card.outputs:
             if output.name.startswith("semantic"):
                 self._channels[output.name] = None
-            elif output.name.startswith("affinity") and output.channels in (len(GMIS_OFFSETS), len(FOUR_NEIGHBOURS)):
-                offsets = GMIS_OFFSETS if output.channels == len(GMIS_OFFSETS) else FOUR_NEIGHBOURS
+            elif output.name.startswith("affinity") and output.channels in (len(GMIS_OFFSETS), len(FOUR_NEIGHBORS)):
+                offsets = GMIS_OFFSETS if output.channels == len(GMIS_OFFSETS) else FOUR_NEIGHBORS
                 self._channels[output.name] = [offsets.index((dy, -dx)) for dy, dx in offsets]
             else:
                 raise ModelError(

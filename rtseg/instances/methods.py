@@ -25,7 +25,7 @@ from rtseg.grouping import (
     solo_instances,
     solo_masks,
 )
-from rtseg.grouping.cascade import FOUR_NEIGHBOURS
+from rtseg.grouping.cascade import FOUR_NEIGHBORS
 from rtseg.grouping.grouped import channel_means, renumber
 from rtseg.grouping.solo import MASK_STRIDE as SOLO_STRIDE
 from rtseg.grouping.solo import SHAPE_TERMS
@@ -66,7 +66,7 @@ class MapGrouping(Protocol):
 
 
 class Coloring:
-    """L2C: connected components of the colours, merged where their predicted centres agree (sections III-B, V-B).
+    """L2C: connected components of the colors, merged where their predicted centers agree (sections III-B, V-B).
 
     The class is the argmax of the mean semantic probability over the mask, an instance whose best class is background
     is none, and its score is min(1, area / 1500).
@@ -161,7 +161,7 @@ class AffinityUnion:
         ending = "" if "affinity" in names else "_s4"
         self.names = f"semantic{ending}", f"affinity{ending}"
         semantic, affinity = wanted_outputs(card, {self.names[0]: 1 + len(card.classes), self.names[1]: None})
-        by_channels = {len(GMIS_OFFSETS): GMIS_OFFSETS, 4: FOUR_NEIGHBOURS, 2: FOUR_NEIGHBOURS[:2]}
+        by_channels = {len(GMIS_OFFSETS): GMIS_OFFSETS, 4: FOUR_NEIGHBORS, 2: FOUR_NEIGHBORS[:2]}
         if affinity.channels not in by_channels:
             raise ModelError(
                 f"the card of {card.name} gives {affinity.name} {affinity.channels} channels, expected "

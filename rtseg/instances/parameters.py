@@ -43,7 +43,7 @@ class GroupingParameters(BaseModel):
 
 
 class ColoringParameters(GroupingParameters):
-    """Of ``coloring`` (L2C): centres within `merge_distance` input pixels merge; an area of `score_area` scores 1."""
+    """Of ``coloring`` (L2C): centers within `merge_distance` input pixels merge; an area of `score_area` scores 1."""
 
     merge_distance: Annotated[float, Field(ge=0, le=10_000)] = 20.0
     score_area: Annotated[float, Field(gt=0, le=10**7)] = 1500.0

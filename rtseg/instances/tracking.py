@@ -36,7 +36,7 @@ class InstanceTrackerSettings:
     Attributes:
         min_overlap: least overlap (intersection over union, what others cover left out) of the earlier mask, moved to
             where it is expected, with the present one; below,
-        gate: the boxes' centres must lie this near, in multiples of the square root of the larger box, the boxes be of
+        gate: the boxes' centers must lie this near, in multiples of the square root of the larger box, the boxes be of
             like size, and the class agree;
         drift: and how much further for every second that the whole object was not seen.
         memory: seconds for which an object that is not seen keeps its id.

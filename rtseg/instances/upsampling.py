@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from rtseg.errors import GroupingError
 from rtseg.ops import upsample_argmax
-from rtseg.ops.colouring import bilinear_taps
+from rtseg.ops.coloring import bilinear_taps
 
 
 def upsample_labels(labels: NDArray[np.int32], guide: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.int32]:
@@ -20,7 +20,7 @@ def upsample_labels(labels: NDArray[np.int32], guide: NDArray[np.float32], size:
 
     Args:
         labels: (h, w) int32, 0 = nothing.
-        guide: (K, h, w) float32, channel 0 background: the colours of a colouring, or background and foreground.
+        guide: (K, h, w) float32, channel 0 background: the colors of a coloring, or background and foreground.
         size: (H, W) of the image.
 
     Returns:

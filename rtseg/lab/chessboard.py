@@ -49,17 +49,17 @@ def find_corners(image: NDArray[np.uint8], board: tuple[int, int]) -> NDArray[np
     Returns:
         (columns * rows, 2) float32 (x, y) pixels, row by row; None if the whole board is not in sight.
     """
-    grey = cv2.cvtColor(check_image(image), cv2.COLOR_BGR2GRAY)
+    gray = cv2.cvtColor(check_image(image), cv2.COLOR_BGR2GRAY)
     found, corners = cv2.findChessboardCorners(
-        grey, board, flags=cv2.CALIB_CB_ADAPTIVE_THRESH | cv2.CALIB_CB_NORMALIZE_IMAGE
+        gray, board, flags=cv2.CALIB_CB_ADAPTIVE_THRESH | cv2.CALIB_CB_NORMALIZE_IMAGE
     )
     if not found:
         return None
-    # The window must not reach the neighbouring corners, which lie close together on a small or slanted board.
+    # The window must not reach the neighboring corners, which lie close together on a small or slanted board.
     grid = corners.reshape(board[1], board[0], 2)
     nearest = min(np.linalg.norm(np.diff(grid, axis=axis), axis=2).min() for axis in (0, 1))
     half = int(np.clip(nearest / 3, 2, 11))
-    refined = cv2.cornerSubPix(grey, corners, (half, half), (-1, -1), _REFINE)
+    refined = cv2.cornerSubPix(gray, corners, (half, half), (-1, -1), _REFINE)
     return np.asarray(refined, np.float32).reshape(-1, 2)
 
 

@@ -1,4 +1,4 @@
-"""From the rows of a line's mask to its centre line, with sub-pixel accuracy."""
+"""From the rows of a line's mask to its center line, with sub-pixel accuracy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _row_centers(widths, sums, left, right, columns, margin, center, weight):  #
     """Mean x of each row and how far to trust it; the rows of a stroke cut by the image's side are mended.
 
     Where a slanted line leaves the image only part of its stroke is in sight, and the mean x is that of the part. The
-    edge that is in sight and the stroke's width before it was cut give the centre. Once the centre is out of sight,
+    edge that is in sight and the stroke's width before it was cut give the center. Once the center is out of sight,
     what is left of the stroke further down is left out.
     """
     height = len(widths)
@@ -121,7 +121,7 @@ def center_line(
     reach: int,
     robust: float,
 ) -> NDArray[np.float32]:
-    """Give the centre line of one mask: the mean x at each row (paper, V-A), smoothed robustly, gaps bridged.
+    """Give the center line of one mask: the mean x at each row (paper, V-A), smoothed robustly, gaps bridged.
 
     Args:
         widths, sums, left, right: (H,) rows of a :class:`rtseg.lanes.fragments.Fragments`.

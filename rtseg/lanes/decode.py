@@ -1,4 +1,4 @@
-"""From the colours of an L2C lane network to lane lines (L2C, sections III-A and V-A)."""
+"""From the colors of an L2C lane network to lane lines (L2C, sections III-A and V-A)."""
 
 from __future__ import annotations
 
@@ -127,8 +127,8 @@ class LaneDecoder:
     def __call__(self, logits: NDArray[np.float32], size: tuple[int, int]) -> DetectedLanes:
         """Decode the lanes of one image.
 
-        The colour of a pixel is the channel with the greatest interpolated logit, channel 0 being background; a line is
-        one or more connected components of colour (`rtseg.lanes.joining` says which), and its x at a row is the mean of
+        The color of a pixel is the channel with the greatest interpolated logit, channel 0 being background; a line is
+        one or more connected components of color (`rtseg.lanes.joining` says which), and its x at a row is the mean of
         its pixels there. Without a calibration, the confidence of a line is the mean probability of foreground along
         it, times the share of its rows that have pixels, times how much of a fifth of the image's height those rows
         make, at most 1.
@@ -140,23 +140,23 @@ class LaneDecoder:
         Raises:
             GroupingError: if the logits have the wrong shape or values that are not finite.
         """
-        return self.decode_colours(upsample_argmax(logits, size), logits)
+        return self.decode_colors(upsample_argmax(logits, size), logits)
 
-    def decode_colours(self, colours: NDArray[np.uint8], logits: NDArray[np.float32]) -> DetectedLanes:
-        """Decode the lanes of an image whose pixels, (H, W) uint8, were coloured elsewhere; see :meth:`decode_runs`."""
-        runs = label_runs(colours, 8)
+    def decode_colors(self, colors: NDArray[np.uint8], logits: NDArray[np.float32]) -> DetectedLanes:
+        """Decode the lanes of an image whose pixels, (H, W) uint8, were colored elsewhere; see :meth:`decode_runs`."""
+        runs = label_runs(colors, 8)
         rows = np.repeat(np.arange(len(runs.rows) - 1), np.diff(runs.rows))
-        return self.decode_runs(runs, colours[rows, runs.starts], logits, (colours.shape[0], colours.shape[1]))
+        return self.decode_runs(runs, colors[rows, runs.starts], logits, (colors.shape[0], colors.shape[1]))
 
     def decode_runs(
-        self, runs: Runs, colours: NDArray[np.uint8], logits: NDArray[np.float32], size: tuple[int, int]
+        self, runs: Runs, colors: NDArray[np.uint8], logits: NDArray[np.float32], size: tuple[int, int]
     ) -> DetectedLanes:
-        """Decode the lanes of an image whose pixels were coloured and labelled elsewhere, such as on a GPU.
+        """Decode the lanes of an image whose pixels were colored and labelled elsewhere, such as on a GPU.
 
         Args:
-            runs: the 8-connected components of the colour image, as :func:`rtseg.ops.label_runs` gives them.
-            colours: (r,) uint8 colour of each run.
-            logits: (n + 1, h, w) finite float32 that the colours come from.
+            runs: the 8-connected components of the color image, as :func:`rtseg.ops.label_runs` gives them.
+            colors: (r,) uint8 color of each run.
+            logits: (n + 1, h, w) finite float32 that the colors come from.
             size: (H, W) of the image.
         """
         settings = self._settings
@@ -167,7 +167,7 @@ class LaneDecoder:
         )
         if not len(fragments):
             return DetectedLanes(mask, np.empty(0, np.float32), ())
-        line_of = self._join(fragments, _fragment_colours(colours, fragments.runs, len(fragments)), size)
+        line_of = self._join(fragments, _fragment_colors(colors, fragments.runs, len(fragments)), size)
         logits = np.ascontiguousarray(logits, dtype=np.float32)
         found: list[_Line] = []
         for number in np.unique(line_of):
@@ -192,12 +192,12 @@ class LaneDecoder:
 
     # The two steps that an error budget puts truth in the place of (rtseg.lab.studies.lane_budget).
 
-    def _join(self, fragments: Fragments, colours: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.int32]:
+    def _join(self, fragments: Fragments, colors: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.int32]:
         """Arguments and result as :func:`rtseg.lanes.joining.join_fragments`."""
         settings, (height, width) = self._settings, size
         return join_fragments(
             fragments,
-            colours,
+            colors,
             size,
             max(1.0, settings.join_distance * width),
             settings.join_growth,
@@ -242,10 +242,10 @@ class _Line:
     measures: tuple[float, float]
 
 
-def _fragment_colours(colours: NDArray[np.uint8], fragments: NDArray[np.int32], count: int) -> NDArray[np.uint8]:
+def _fragment_colors(colors: NDArray[np.uint8], fragments: NDArray[np.int32], count: int) -> NDArray[np.uint8]:
     result = np.zeros(count, np.uint8)
     kept = fragments >= 0
-    result[fragments[kept]] = colours[kept]
+    result[fragments[kept]] = colors[kept]
     return result
 
 

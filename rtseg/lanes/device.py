@@ -1,4 +1,4 @@
-"""Lane grouping on the device: colours, components and their runs; lines are made of the runs on the host."""
+"""Lane grouping on the device: colors, components and their runs; lines are made of the runs on the host."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rtseg.errors import BackendError
 from rtseg.frame import Frame
-from rtseg.ops.cuda import ColouringPlan, ComponentsPlan, RunsPlan
+from rtseg.ops.cuda import ColoringPlan, ComponentsPlan, RunsPlan
 from rtseg.ops.cuda.module import Launcher
 from rtseg.results import Lanes
 from rtseg.runtime.gpu.grouping import Downloads
@@ -30,17 +30,17 @@ class LaneGrouping:
 
     def __init__(self, interpreter: LaneInterpreter, logits: Any, size: tuple[int, int], launcher: Launcher) -> None:
         self._interpreter, self._logits, self._size = interpreter, logits[0], size
-        self._colouring = ColouringPlan(self._logits.shape, size, launcher)
+        self._coloring = ColoringPlan(self._logits.shape, size, launcher)
         self._components = ComponentsPlan(size, 8, launcher)
         self._runs = RunsPlan(size, None, launcher)
-        self._colours = launcher.xp.zeros(size, "uint8")
+        self._colors = launcher.xp.zeros(size, "uint8")
         self._labels = launcher.xp.zeros(size, "int32")
-        self.downloads = {"logits": self._logits, "runs": self._runs.packed, "status": self._colouring.status}
+        self.downloads = {"logits": self._logits, "runs": self._runs.packed, "status": self._coloring.status}
 
     def run(self) -> None:
-        self._colouring.run(self._logits, self._colours)
-        self._components.run(self._colours, self._labels)
-        self._runs.run(self._colours, self._labels)
+        self._coloring.run(self._logits, self._colors)
+        self._components.run(self._colors, self._labels)
+        self._runs.run(self._colors, self._labels)
 
     def finish(self, host: Downloads, frame: Frame, clock: StageClock) -> Lanes | None:
         if host["status"][0]:

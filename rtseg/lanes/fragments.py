@@ -1,4 +1,4 @@
-"""Fragments of lane lines: what each connected component of a colour covers, row by row."""
+"""Fragments of lane lines: what each connected component of a color covers, row by row."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _add_rows(starts, ends, rows, fragments, widths, sums, left, right):  # type
 
 @njit(cache=True, nogil=True)
 def _split_strands(starts, ends, rows, fragments, forked, first_new, strands):  # type: ignore[no-untyped-def]
-    """Number the strands of forked fragments: runs of neighbouring rows that touch each other and nothing else.
+    """Number the strands of forked fragments: runs of neighboring rows that touch each other and nothing else.
 
     Writes the strand of every run of a forked fragment to `strands` from `first_new` on, and gives the next number.
     """
@@ -136,11 +136,11 @@ def _measure(runs: Runs, numbers: NDArray[np.int32], size: tuple[int, int]) -> F
 def find_fragments(runs: Runs, size: tuple[int, int], area: float, rows: float) -> Fragments:
     """Measure the components that may be parts of lane lines.
 
-    A component that forks, such as two lines of one colour that meet far ahead, is cut into its strands, for the mean x
+    A component that forks, such as two lines of one color that meet far ahead, is cut into its strands, for the mean x
     of a row would fall between the two.
 
     Args:
-        runs: components of the colour image.
+        runs: components of the color image.
         size: (H, W) of the image.
         area: pixels that a fragment must have.
         rows: rows that a fragment must span.

@@ -40,7 +40,7 @@ class GroundPlane:
             CalibrationError: if `points` is not (k, 2).
         """
         pixels = _columns(points, 2)
-        rays = np.column_stack([self._normalised(pixels), np.ones(len(pixels))]) @ self._rotation.T
+        rays = np.column_stack([self._normalized(pixels), np.ones(len(pixels))]) @ self._rotation.T
         ground = np.full((len(pixels), 3), np.nan)
         with np.errstate(invalid="ignore"):
             below = rays[:, 2] < -1e-6
@@ -71,7 +71,7 @@ class GroundPlane:
         pixels[ahead] = self._distort(optical[ahead, :2] / optical[ahead, 2:])
         return pixels
 
-    def _normalised(self, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _normalized(self, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
         """Pixels to undistorted image coordinates at depth 1; NaN where the lens model folds over."""
         matrix = self.camera.K
         plain = (pixels - matrix[:2, 2]) / matrix[[0, 1], [0, 1]]
@@ -88,8 +88,8 @@ class GroundPlane:
             result[finite] = found
         return result
 
-    def _distort(self, normalised: NDArray[np.float64]) -> NDArray[np.float64]:
-        x, y = normalised.T
+    def _distort(self, normalized: NDArray[np.float64]) -> NDArray[np.float64]:
+        x, y = normalized.T
         k1, k2, p1, p2, k3 = self.camera.distortion
         with np.errstate(over="ignore", invalid="ignore"):
             r2 = x * x + y * y

@@ -60,7 +60,7 @@ def shown_lanes(detected: DetectedLanes, lanes: TrackedLanes, frame: Frame) -> L
 
 
 class LaneInterpreter:
-    """Decodes colours into lane lines and gives them ids that last."""
+    """Decodes colors into lane lines and gives them ids that last."""
 
     def __init__(self, card: ModelCard) -> None:
         decoding, tracking = lane_settings(card)
@@ -81,12 +81,12 @@ class LaneInterpreter:
         return LaneGrouping(self, maps[self._output.name], size, launcher)
 
     def finish(
-        self, runs: Runs, colours: NDArray[np.uint8], logits: NDArray[np.float32], frame: Frame, clock: StageClock
+        self, runs: Runs, colors: NDArray[np.uint8], logits: NDArray[np.float32], frame: Frame, clock: StageClock
     ) -> Lanes:
-        """Go on from the runs of a colour image; arguments as :meth:`rtseg.lanes.LaneDecoder.decode_runs`."""
+        """Go on from the runs of a color image; arguments as :meth:`rtseg.lanes.LaneDecoder.decode_runs`."""
         with clock.stage("decode"):
             height, width = frame.size
-            detected = self._decoder.decode_runs(runs, colours, logits, (height, width))
+            detected = self._decoder.decode_runs(runs, colors, logits, (height, width))
         return self._track(detected, frame, clock)
 
     def _track(self, detected: DetectedLanes, frame: Frame, clock: StageClock) -> Lanes:

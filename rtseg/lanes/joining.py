@@ -61,7 +61,7 @@ def _lateral(upper_end, upper_row, lower_end, lower_row, reliable):  # type: ign
 
 
 @njit(cache=True, nogil=True)
-def _best_continuation(tops, bottoms, top_ends, bottom_ends, colours, alive, tolerance, growth, gap_limit, reliable):  # type: ignore[no-untyped-def]
+def _best_continuation(tops, bottoms, top_ends, bottom_ends, colors, alive, tolerance, growth, gap_limit, reliable):  # type: ignore[no-untyped-def]
     """Find the pair (upper, lower) that continue each other best; (-1, -1) if none does."""
     best = 1.0
     found = (-1, -1)
@@ -77,8 +77,8 @@ def _best_continuation(tops, bottoms, top_ends, bottom_ends, colours, alive, tol
                 continue
             miss = _lateral(bottom_ends[upper], bottoms[upper], top_ends[lower], tops[lower], reliable)
             allowed = tolerance + growth * max(gap, 0)
-            if colours[upper] != colours[lower]:
-                # Two colours speak for two lines: believe otherwise only where both are long enough to agree.
+            if colors[upper] != colors[lower]:
+                # Two colors speak for two lines: believe otherwise only where both are long enough to agree.
                 turn = abs(np.arctan(bottom_ends[upper, 1]) - np.arctan(top_ends[lower, 1]))
                 if bottom_ends[upper, 2] < reliable or top_ends[lower, 2] < reliable or turn > 0.15:
                     continue
@@ -132,7 +132,7 @@ def _fit_ends(fragments: Fragments, tops: NDArray[np.int32], bottoms: NDArray[np
 
 def join_fragments(
     fragments: Fragments,
-    colours: NDArray[np.uint8],
+    colors: NDArray[np.uint8],
     size: tuple[int, int],
     tolerance: float,
     growth: float,
@@ -142,14 +142,14 @@ def join_fragments(
     """Add up, in place, the fragments that make one line, and say which line each fragment went to.
 
     Two fragments are one line if the nearer end of each, drawn out straight, meets the other's (perspective keeps
-    straight lines straight), or if they are one stroke in two colours side by side: they touch over most of the
+    straight lines straight), or if they are one stroke in two colors side by side: they touch over most of the
     shorter one, and are together no wider than a stroke is. Flat lines at the side of a picture touch too, and are two.
-    Fragments of one colour that do neither are two lines; fragments of two colours are one only if they clearly
+    Fragments of one color that do neither are two lines; fragments of two colors are one only if they clearly
     continue each other.
 
     Args:
         fragments: at least one.
-        colours: (F,) colour of each.
+        colors: (F,) color of each.
         size: (H, W) of the image.
         tolerance: pixels by which ends may miss each other, square to the line.
         growth: pixels more for each row of the gap between them.
@@ -181,12 +181,12 @@ def join_fragments(
         pair = _find_double(fragments.widths, fragments.sums, tops, bottoms, alive, 1.1, 0.6, stroke)
         if pair[0] < 0:
             pair = _best_continuation(
-                tops, bottoms, top_ends, bottom_ends, colours, alive, tolerance, growth, gap, reliable
+                tops, bottoms, top_ends, bottom_ends, colors, alive, tolerance, growth, gap, reliable
             )
         if pair[0] < 0:
             return line
         first, second = pair
-        # The line takes the colour of the part with more pixels.
+        # The line takes the color of the part with more pixels.
         if fragments.widths[first].sum() < fragments.widths[second].sum():
             first, second = second, first
         merge(first, second)

@@ -30,7 +30,7 @@ class _Layout(NamedTuple):
     pixel_bytes: int
     channels: int
     depth: int  # bits a channel
-    conversion: int | None  # OpenCV colour code that gives BGR
+    conversion: int | None  # OpenCV color code that gives BGR
 
 
 _LAYOUTS: dict[str, _Layout] = {
@@ -121,7 +121,7 @@ def raw_image(
     else:
         rows = np.lib.stride_tricks.as_strided(pixels, (height, row), (step, 1), writeable=False)
     if layout.conversion in (cv2.COLOR_YUV2BGR_UYVY, cv2.COLOR_YUV2BGR_YUY2) and width % 2:
-        raise ImageError(f"expected an even width for {encoding}, got {width}; two pixels share one colour sample")
+        raise ImageError(f"expected an even width for {encoding}, got {width}; two pixels share one color sample")
     return RawImage(name, width, rows, partial(_to_bgr, rows, layout, width, bool(is_bigendian)))
 
 
@@ -146,7 +146,7 @@ def decode_compressed(format: str, data: Buffer) -> NDArray[np.uint8]:
     """Turn the fields of a ``sensor_msgs/CompressedImage`` into a BGR picture.
 
     What the bytes are is read from the bytes; `format` (``jpeg``, ``bgr8; jpeg compressed bgr8``, ...) only tells the
-    order of the colours. EXIF rotation is ignored, so that the picture fits its camera_info.
+    order of the colors. EXIF rotation is ignored, so that the picture fits its camera_info.
 
     Args:
         format: the message's `format`.
@@ -156,7 +156,7 @@ def decode_compressed(format: str, data: Buffer) -> NDArray[np.uint8]:
         (H, W, 3) uint8 BGR.
 
     Raises:
-        ImageError: neither JPEG nor PNG, incomplete (OpenCV would fill the rest with grey), damaged or absurdly large.
+        ImageError: neither JPEG nor PNG, incomplete (OpenCV would fill the rest with gray), damaged or absurdly large.
     """
     pixels = _as_bytes(data)
     content = memoryview(pixels.data)
@@ -183,7 +183,7 @@ def decode_compressed(format: str, data: Buffer) -> NDArray[np.uint8]:
         ) from error
     if image is None:
         raise ImageError(f"expected a sound picture, got {pixels.size} bytes that do not decode; the data is damaged")
-    if _colours_swapped(format):
+    if _colors_swapped(format):
         cv2.cvtColor(image, cv2.COLOR_RGB2BGR, dst=image)
     return np.asarray(image, dtype=np.uint8)
 
@@ -258,12 +258,12 @@ def _png_size(content: memoryview) -> tuple[int, int]:
     )
 
 
-def _colours_swapped(format: str) -> bool:
+def _colors_swapped(format: str) -> bool:
     """Whether the picture was compressed with red and blue exchanged.
 
-    image_transport writes ``<encoding>; jpeg compressed bgr8`` for colour. Its reference decoder takes what lacks the
+    image_transport writes ``<encoding>; jpeg compressed bgr8`` for color. Its reference decoder takes what lacks the
     ``bgr`` for the older form, in which RGB pixels were handed to an encoder that expects BGR; so does this one.
     """
     encoding, separator, rest = str(format).partition(";")
-    colour = encoding.strip().startswith(("rgb", "bgr"))
-    return bool(separator) and colour and "compressed" in rest and "compressed bgr" not in rest
+    color = encoding.strip().startswith(("rgb", "bgr"))
+    return bool(separator) and color and "compressed" in rest and "compressed bgr" not in rest

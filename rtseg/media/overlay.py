@@ -11,7 +11,7 @@ from rtseg.results import Instances, Lanes
 
 Image = NDArray[np.uint8]
 
-# BGR, far apart from one neighbour to the next and bright enough for asphalt by day and by night.
+# BGR, far apart from one neighbor to the next and bright enough for asphalt by day and by night.
 _PALETTE = np.array(
     [
         (80, 200, 60),
@@ -35,7 +35,7 @@ _SHIFT = 3  # polylines are drawn with eighths of a pixel
 
 
 def color_of(identity: int) -> tuple[int, int, int]:
-    """BGR colour of an id; the same id has the same colour in every frame."""
+    """BGR color of an id; the same id has the same color in every frame."""
     b, g, r = _PALETTE[(identity - 1) % len(_PALETTE)].tolist()
     return b, g, r
 
@@ -54,7 +54,7 @@ def draw_lanes(image: Image, lanes: Lanes, caption: str | None = None) -> Image:
 
     Args:
         image: (H, W, 3) uint8 BGR; left as it is.
-        lanes: what to draw: translucent masks, centre lines, and id and confidence (where it is
+        lanes: what to draw: translucent masks, center lines, and id and confidence (where it is
             not NaN) at the foot of each line.
         caption: text of the legend; by default latency, rate and the number of lanes. Empty for none.
 
@@ -93,7 +93,7 @@ def draw_instances(
     Raises:
         ImageError: it is no image.
     """
-    # A whole number of palettes, so that masks have the colour of their boxes whatever their ids.
+    # A whole number of palettes, so that masks have the color of their boxes whatever their ids.
     table = np.concatenate([[0], (instances.ids - 1) % (255 // len(_PALETTE) * len(_PALETTE)) + 1]).astype(np.uint8)
     canvas = _paint_masks(check_image(image), table[instances.labels])
     scale = canvas.shape[0] / 720

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rtseg.ops.adjacency import RegionGraph, region_adjacency
-from rtseg.ops.colouring import upsample_argmax
+from rtseg.ops.coloring import upsample_argmax
 from rtseg.ops.components import Runs, label_components, label_runs
 from rtseg.ops.dispatch import is_device_array
 from rtseg.ops.mask_nms import fast_nms, mask_overlaps, matrix_nms

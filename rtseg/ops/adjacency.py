@@ -5,7 +5,7 @@ because it follows one contract:
 
 * **Weights.** An affinity is taken as float32 and becomes ``w = rint(a * 2**24)``, an int32 in ``0..2**24`` (ties to
   even). float32 values of 0.5 and above are multiples of 2**-24, so nothing of them is lost; below, the error is at
-  most 2**-25. A threshold is quantised the same way, and an edge passes when ``w >= threshold``.
+  most 2**-25. A threshold is quantized the same way, and an edge passes when ``w >= threshold``.
 * **Edges.** An edge between two regions keeps the *sum* of its pixel edges' weights (int64, or float64 holding the same
   integer) and their *count*. Both are exact while a graph has fewer than 2**29 pixel edges (2**24 * 2**29 = 2**53), so
   sums do not depend on the order they are taken in. Larger inputs are refused.
@@ -13,7 +13,7 @@ because it follows one contract:
   mean, so a merged edge's key is never above the larger of its two parts.
 * **Names and ties.** A region is named by its smallest pixel index ``y * W + x``; the name of a merged region is the
   smaller of the two. Of two edges with equal keys the one whose pair (smaller name, larger name) is lexicographically
-  *larger* goes first; seen from one region: among neighbours of equal key, the **larger name wins**. Names only ever
+  *larger* goes first; seen from one region: among neighbors of equal key, the **larger name wins**. Names only ever
   fall while regions merge, so a tie never moves an edge forward. (With the smaller name first, a merge elsewhere could
   push a tied edge ahead, and the result would depend on the order of merges.)
 """

@@ -1,6 +1,6 @@
 """Multi-label connected components by runs and union-find.
 
-Every row is cut into runs of equal, non-zero labels; runs of neighbouring rows that touch and have the same label are
+Every row is cut into runs of equal, non-zero labels; runs of neighboring rows that touch and have the same label are
 united. The parent of a run is never a later run, so the root of a component is its first run in raster order: numbering
 the roots in order gives ids in raster order of first pixels, and strips of rows labelled on their own and then united
 along their seams give the identical result.
@@ -251,11 +251,11 @@ def _find_runs(labels: NDArray[np.integer], connectivity: int, strips: int):  # 
 def label_components(
     labels: NDArray[np.integer], connectivity: int = 8, threads: int = 1
 ) -> tuple[NDArray[np.int32], int]:
-    """Label the connected components of a label image: neighbouring pixels join when they are equal and not 0.
+    """Label the connected components of a label image: neighboring pixels join when they are equal and not 0.
 
     Args:
         labels: (H, W) integer or bool, 0 is background; a CUDA array is labelled on its device.
-        connectivity: 4 (neighbours over edges) or 8 (over corners too).
+        connectivity: 4 (neighbors over edges) or 8 (over corners too).
         threads: strips of rows worked on in parallel; the result does not depend on it.
 
     Returns:

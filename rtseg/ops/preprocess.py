@@ -1,8 +1,8 @@
-"""From a camera image to a network's input: one resize, shared by training and runtime, and the normalisation.
+"""From a camera image to a network's input: one resize, shared by training and runtime, and the normalization.
 
 Shrinking averages the area that each target pixel covers, as ``cv2.INTER_AREA`` does, so that a lane line two pixels
 wide keeps its share of brightness; bilinear sampling at a quarter of the size reads two of four columns and lets lines
-flicker. Enlarging interpolates linearly with half-pixel centres and clamped edges. Each axis chooses for itself.
+flicker. Enlarging interpolates linearly with half-pixel centers and clamped edges. Each axis chooses for itself.
 
 One thread: the work takes half a millisecond, less than waiting for a second thread can on a busy machine.
 """
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from rtseg.errors import GroupingError
 from rtseg.frame import check_image
-from rtseg.ops.colouring import check_size
+from rtseg.ops.coloring import check_size
 from rtseg.ops.dispatch import device_ops, is_device_array
 
 
@@ -86,7 +86,7 @@ def _resize(image, y_first, y_weights, x_first, x_weights, out):  # type: ignore
 
 @njit(cache=True, nogil=True)
 def _preprocess(image, y_first, y_weights, x_first, x_weights, channels, scale, shift, out):  # type: ignore[no-untyped-def]
-    """As `_resize`, and write channel ``channels[c]`` of the image, normalised, to ``out[c]``."""
+    """As `_resize`, and write channel ``channels[c]`` of the image, normalized, to ``out[c]``."""
     column = np.empty(image.shape[1], np.float32)
     row = np.empty(3 * out.shape[2], np.float32)
     for y in range(len(y_first)):
@@ -133,7 +133,7 @@ def preprocess(
     order: Literal["rgb", "bgr"] = "rgb",
     out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """Resize, normalise and transpose in one pass: ``(resize_image(image, size) - mean) / std`` as NCHW.
+    """Resize, normalize and transpose in one pass: ``(resize_image(image, size) - mean) / std`` as NCHW.
 
     Args:
         image: (H, W, 3) uint8 BGR, any size from 2x2, any strides; a CUDA array is worked on where it is.

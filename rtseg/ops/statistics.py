@@ -1,4 +1,4 @@
-"""Areas, boxes, centres and mean map values of labelled regions."""
+"""Areas, boxes, centers and mean map values of labelled regions."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def _unite(parent, p, q):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _unite_strip(weights, steps, mask, limit, y0, y1, parent):  # type: ignore[no-untyped-def]
     channels, _, width = weights.shape
-    right = -1  # the channel of right neighbours, if there is one: its edges make runs, whose pixels point to the first
+    right = -1  # the channel of right neighbors, if there is one: its edges make runs, whose pixels point to the first
     for j in range(channels):
         if steps[j, 0] == 0 and steps[j, 1] == 1:
             right = j

@@ -101,7 +101,7 @@ class Pipeline:
                 self._leave(path, str(error))
 
     def stream(self, frames: Iterable[Frame]) -> Iterator[Lanes | Instances]:
-        """Process frames in order, overlapping the network of one frame with the other stages of its neighbours.
+        """Process frames in order, overlapping the network of one frame with the other stages of its neighbors.
 
         Results come in the order of the frames, one each, one frame late.
         """

@@ -9,7 +9,7 @@ from rtseg.grouping.solo import SoloLevel, SoloSettings
 
 
 def random_maps(seed: int, size: tuple[int, int] = (64, 96), channels: int = 3) -> tuple[list[SoloLevel], NDArray]:
-    """Noise in which a few points stand out, many of them equal to a neighbour."""
+    """Noise in which a few points stand out, many of them equal to a neighbor."""
     rng = np.random.default_rng(seed)
     levels = []
     for stride in (8, 16, 32):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rtseg.errors import GroupingError
 from rtseg.grouping import CascadeLevel, cascade_gaec, gaec, greedy_association, pa_gaec, segment_affinity
-from rtseg.grouping.cascade import FOUR_NEIGHBOURS, foreground, reopen
+from rtseg.grouping.cascade import FOUR_NEIGHBORS, foreground, reopen
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -147,7 +147,7 @@ def pyramid(labels, classes, strides=(8, 4, 2), spread=6.0, seed=0):
         coarse = labels[stride // 2 :: stride, stride // 2 :: stride]
         padded = np.pad(coarse, 1, constant_values=-1)
         affinity = []
-        for dy, dx in FOUR_NEIGHBOURS:
+        for dy, dx in FOUR_NEIGHBORS:
             other = padded[1 + dy : 1 + dy + coarse.shape[0], 1 + dx : 1 + dx + coarse.shape[1]]
             affinity.append(np.where(other == coarse, 0.95, 0.05) + rng.uniform(-0.04, 0.04, coarse.shape))
         semantic = np.eye(max(classes) + 1)[np.asarray(classes)[coarse]].transpose(2, 0, 1) * 0.8 + 0.05
@@ -200,7 +200,7 @@ def test_one_level_without_background_is_gaec(street):
     level = dataclasses.replace(pyramid(labels, classes, (2,))[0], embedding=None)
     only_things = dataclasses.replace(level, semantic=np.ones_like(level.semantic) * [[[0.0]], [[0.6]], [[0.4]]])
     found = cascade_gaec([only_things], "exclude", min_pixels=1, min_area=0)
-    np.testing.assert_array_equal(found.labels, gaec(level.affinity, FOUR_NEIGHBOURS))
+    np.testing.assert_array_equal(found.labels, gaec(level.affinity, FOUR_NEIGHBORS))
 
 
 def test_nothing_there():

@@ -1,4 +1,4 @@
-"""Colours to instances: components, rejoined by their predicted centres."""
+"""Colors to instances: components, rejoined by their predicted centers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_equals_the_reference(seed):
     np.testing.assert_array_equal(labels, reference(ids, centers.astype(np.float32), 15.0, 2))
 
 
-def test_without_centres_it_is_connected_components():
+def test_without_centers_it_is_connected_components():
     ids = np.random.default_rng(0).integers(0, 3, (30, 40)).astype(np.uint8)
     np.testing.assert_array_equal(color_components(ids), label_components(ids)[0])
 

@@ -77,7 +77,7 @@ def test_tiles_and_threads_leave_no_trace_on_streets(noise, size, monkeypatch):
 
 @pytest.mark.usefixtures("small_tiles")
 @given(st.integers(0, 2**32 - 1))
-def test_hubs_with_many_shared_neighbours(seed):
+def test_hubs_with_many_shared_neighbors(seed):
     """A few regions that each touch hundreds of single pixels: the case of the hash table of hubs."""
     rng = np.random.default_rng(seed)
     labels = np.repeat(np.arange(1, 7), 4)[:, None].repeat(60, 1).astype(np.int32)

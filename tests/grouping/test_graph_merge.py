@@ -97,7 +97,7 @@ def test_equals_the_paper_written_out(window, refine, switches):
         np.testing.assert_allclose(found.scores, scores, atol=2e-6)
 
 
-def test_offsets_are_the_papers_neighbourhood():
+def test_offsets_are_the_papers_neighborhood():
     expected = {(d * a, d * b) for d in GMIS_DISTANCES for a in (-1, 0, 1) for b in (-1, 0, 1)} - {(0, 0)}
     assert set(GMIS_OFFSETS) == expected
     assert len(GMIS_OFFSETS) == 56

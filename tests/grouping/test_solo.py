@@ -113,7 +113,7 @@ def test_ties_and_too_many_candidates_are_told() -> None:
     kept = {mask.tobytes() for mask in found.masks}
     assert kept <= {mask.tobytes() for mask in masks}
     plateau = [dataclasses.replace(tied[0], cate=np.ones((8, 12), np.float32)), *tied[1:]]
-    assert len(solo_masks(plateau, features)) <= 1  # of equal neighbours only the first is a peak
+    assert len(solo_masks(plateau, features)) <= 1  # of equal neighbors only the first is a peak
 
 
 @pytest.mark.parametrize("place", ["cate", "kernel", "features"])

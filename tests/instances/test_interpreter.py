@@ -118,8 +118,8 @@ def test_after_the_warm_up_nothing_is_compiled_any_more(instance_model: ModelFol
     assert {name: count for name, count in after.items() if before.get(name, 0) != count} == {}
 
 
-def test_segments_whose_predicted_centres_agree_are_one_instance(instance_model: ModelFolder) -> None:
-    # The network of shared centres lets every pixel of a level point to one place: 0, 64 and 128 px from the left.
+def test_segments_whose_predicted_centers_agree_are_one_instance(instance_model: ModelFolder) -> None:
+    # The network of shared centers lets every pixel of a level point to one place: 0, 64 and 128 px from the left.
     pieces = [(1, 0, (8, 20, 80, 44)), (0, 2, (36, 4, 52, 60))]
     image, truth = paint(pieces)
     apart = load(instance_model())(image)
@@ -132,7 +132,7 @@ def test_segments_whose_predicted_centres_agree_are_one_instance(instance_model:
     assert len(wide) == 1
 
 
-def test_the_score_of_a_colouring_is_its_area(instance_model: ModelFolder) -> None:
+def test_the_score_of_a_coloring_is_its_area(instance_model: ModelFolder) -> None:
     image, _ = paint([(0, 0, (8, 8, 28, 28)), (1, 0, (60, 8, 116, 56))])
     found = load(instance_model(parameters={"score_area": 800}))(image)
     np.testing.assert_allclose(np.sort(found.scores), [400 / 800, 1.0])

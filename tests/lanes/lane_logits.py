@@ -24,20 +24,20 @@ def line(bottom: float, bend: float = 0.0, top: float = 300.0, end: float = 719.
 
 def lane_logits(
     lines: Sequence[Line],
-    colours: Sequence[int] | None = None,
+    colors: Sequence[int] | None = None,
     stroke: int = 12,
     channels: int = 7,
     noise: float = 0.0,
     size: tuple[int, int] = SIZE,
     cells: tuple[int, int] = CELLS,
 ) -> NDArray[np.float32]:
-    """(channels, h, w) float32 logits for lines in pixels; line i has colour i + 1 unless `colours` says otherwise."""
+    """(channels, h, w) float32 logits for lines in pixels; line i has color i + 1 unless `colors` says otherwise."""
     share = np.zeros((channels, *cells), np.float32)
     for i, points in enumerate(lines):
         mask = np.zeros(size, np.uint8)
         cv2.polylines(mask, [np.round(points * 16).astype(np.int32)], False, 255, stroke, cv2.LINE_AA, 4)
         cell = cv2.resize(mask.astype(np.float32) / 255, cells[::-1], interpolation=cv2.INTER_AREA)
-        share[colours[i] if colours else i + 1] += cv2.GaussianBlur(cell, (0, 0), 0.6)
+        share[colors[i] if colors else i + 1] += cv2.GaussianBlur(cell, (0, 0), 0.6)
     logits = np.where(share > 1e-4, 10 * (share - 0.22), -6).astype(np.float32)
     logits[0] = 0
     rng = np.random.default_rng(0)

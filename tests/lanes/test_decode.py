@@ -49,7 +49,7 @@ def test_four_lines() -> None:
     assert (found.confidence > 0.6).all()
 
 
-def test_six_lines_is_all_a_network_has_colours_for() -> None:
+def test_six_lines_is_all_a_network_has_colors_for() -> None:
     six = [line(-900), line(-300), line(300), line(900), line(1500), line(2100)]
     assert_lines(decode(lane_logits(six), SIZE), six, worst=8)
 
@@ -72,7 +72,7 @@ def test_one_line_anywhere_to_a_fraction_of_a_pixel(bottom: float, bend: float, 
 
 @given(st.permutations([1, 2, 3, 4, 5, 6]))
 @settings(max_examples=15)
-def test_renaming_colours_changes_nothing(order: list[int]) -> None:
+def test_renaming_colors_changes_nothing(order: list[int]) -> None:
     logits = lane_logits(FOUR, noise=0.3)
     found, renamed = decode(logits, SIZE), decode(logits[[0, *order]], SIZE)
     np.testing.assert_array_equal(found.mask, renamed.mask)
@@ -136,20 +136,20 @@ def test_a_broken_line_is_one_line() -> None:
     assert 0.3 < found.confidence[0] < whole_confidence - 0.1
 
 
-def test_one_line_in_two_colours_is_one_line() -> None:
+def test_one_line_in_two_colors_is_one_line() -> None:
     whole = line(300)
     logits = lane_logits([whole])
     logits[2, 33:], logits[1, 33:] = logits[1, 33:].copy(), -6
     assert_lines(decode(logits, SIZE), [whole])
 
 
-def test_one_colour_twice_is_two_lines() -> None:
-    assert_lines(decode(lane_logits(FOUR, colours=[1, 2, 1, 2]), SIZE), FOUR)
+def test_one_color_twice_is_two_lines() -> None:
+    assert_lines(decode(lane_logits(FOUR, colors=[1, 2, 1, 2]), SIZE), FOUR)
 
 
-def test_lines_of_one_colour_that_meet_far_ahead_are_two_lines() -> None:
+def test_lines_of_one_color_that_meet_far_ahead_are_two_lines() -> None:
     pair = [line(350, far=640), line(950, far=648)]
-    found = decode(lane_logits(pair, colours=[3, 3]), SIZE)
+    found = decode(lane_logits(pair, colors=[3, 3]), SIZE)
     check_contract(found)
     assert len(found.polylines) == 2
     for polyline, expected in zip(found.polylines, pair, strict=True):
@@ -158,12 +158,12 @@ def test_lines_of_one_colour_that_meet_far_ahead_are_two_lines() -> None:
         assert polyline[-1, 1] > 710
 
 
-def test_touching_lines_of_two_colours_are_two_lines() -> None:
+def test_touching_lines_of_two_colors_are_two_lines() -> None:
     pair = [line(600, far=640), line(720, far=650)]
     assert_lines(decode(lane_logits(pair), SIZE), pair, median=3, worst=12)
 
 
-def test_one_stroke_in_two_colours_side_by_side_is_one_line() -> None:
+def test_one_stroke_in_two_colors_side_by_side_is_one_line() -> None:
     truth = line(300)
     found = decode(lane_logits([np.add(truth, [-8, 0]), np.add(truth, [8, 0])], stroke=14), SIZE)
     check_contract(found)

@@ -42,7 +42,7 @@ def test_equals_opencv(mount: Mount) -> None:
 
 def test_a_level_camera_by_hand() -> None:
     plane = GroundPlane(Camera(1280, 720, K, mount=Mount(height=1.5)))
-    # 100 px under the centre: 1.5 m / (100 / 1000) = 15 m ahead; 200 px to the right: 3 m to the right.
+    # 100 px under the center: 1.5 m / (100 / 1000) = 15 m ahead; 200 px to the right: 3 m to the right.
     np.testing.assert_allclose(plane.project(np.array([[639.5, 459.5], [839.5, 459.5]])), [[15, 0, 0], [15, -3, 0]])
     moved = GroundPlane(Camera(1280, 720, K, mount=Mount(height=1.5, position=(2.0, 0.3))))
     np.testing.assert_allclose(moved.project(np.array([[639.5, 459.5]])), [[17, 0.3, 0]])

@@ -135,7 +135,7 @@ def test_bad_messages_are_left_out_and_counted(tmp_path: Path, kind: str, messag
     assert source.skipped["expected a well-formed sensor_msgs/msg/Image"] == 2 or len(source.skipped) >= 5
 
 
-def test_truncated_jpegs_are_not_taken_for_grey_frames(tmp_path: Path) -> None:
+def test_truncated_jpegs_are_not_taken_for_gray_frames(tmp_path: Path) -> None:
     messages = Messages(ros1=False)
     entries = [(COMPRESSED, START + i, messages.compressed(i, START + i, cut=None if i % 2 else 400)) for i in range(6)]
     with open_frames(write_bag(tmp_path, "mcap", entries, messages)) as source:

@@ -40,15 +40,15 @@ def pack(encoding: str, image: np.ndarray) -> np.ndarray:
         return np.stack(planes, axis=-1).astype("<u2").reshape(len(b), -1).__mul__(257).view(np.uint8)
     if encoding in BAYER:
         mosaic = np.empty_like(b)
-        for k, colour in enumerate(BAYER[encoding]):
+        for k, color in enumerate(BAYER[encoding]):
             y, x = divmod(k, 2)
-            mosaic[y::2, x::2] = {"B": b, "G": g, "R": r}[colour][y::2, x::2]
+            mosaic[y::2, x::2] = {"B": b, "G": g, "R": r}[color][y::2, x::2]
         return mosaic
-    # BT.601 limited range, the colour of two neighbours averaged.
-    colour = image.astype(np.float64) @ np.array(
+    # BT.601 limited range, the color of two neighbors averaged.
+    color = image.astype(np.float64) @ np.array(
         [[0.098, 0.439, -0.071], [0.504, -0.291, -0.368], [0.257, -0.148, 0.439]]
     )
-    luma, u, v = colour[..., 0] + 16, colour[..., 1] + 128, colour[..., 2] + 128
+    luma, u, v = color[..., 0] + 16, color[..., 1] + 128, color[..., 2] + 128
     u, v = (np.repeat((p[:, 0::2] + p[:, 1::2]) / 2, 2, axis=1) for p in (u, v))
     chroma = np.where(np.arange(image.shape[1]) % 2 == 0, u, v)
     pair = (chroma, luma) if encoding == "yuv422" else (luma, chroma)
@@ -195,14 +195,14 @@ def test_jpeg(format: str, progressive: int) -> None:
     assert np.abs(decode_compressed(format, data).astype(int) - image).mean() < 4
 
 
-def test_png_grey_and_16_bit() -> None:
+def test_png_gray_and_16_bit() -> None:
     image = picture()
     assert np.array_equal(decode_compressed("png", png(image)), image)
     assert np.array_equal(decode_compressed("mono8; png compressed", png(image[..., 0]))[..., 2], image[..., 0])
     assert decode_compressed("png", png(image.astype(np.uint16) * 257)).dtype == np.uint8
 
 
-def test_old_formats_colours_are_put_right() -> None:
+def test_old_formats_colors_are_put_right() -> None:
     image = picture()
     assert np.array_equal(decode_compressed("rgb8; png compressed ", png(image[..., ::-1])), image)
 

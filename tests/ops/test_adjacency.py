@@ -60,7 +60,7 @@ def test_both_directions_are_added_at_the_earlier_pixel():
 
 
 @given(st.floats(0, 1, width=32))
-def test_quantisation_is_monotone_and_shared_by_thresholds(value):
+def test_quantization_is_monotone_and_shared_by_thresholds(value):
     weights, _ = quantize_affinity(np.full((1, 1, 1), value, np.float32), [(0, 1)])
     assert weights[0, 0, 0] == quantize_threshold(value)
     assert abs(weights[0, 0, 0] / 2**24 - value) <= 2**-25

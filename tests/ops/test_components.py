@@ -36,7 +36,7 @@ def reference(labels: NDArray[np.integer], connectivity: int) -> tuple[NDArray[n
 
 
 def spiral(side: int) -> NDArray[np.uint8]:
-    """One corridor of width 1 that winds to the centre."""
+    """One corridor of width 1 that winds to the center."""
     image = np.zeros((side, side), np.uint8)
     y, x, dy, dx = 0, 0, 0, 1
     image[y, x] = 1
@@ -88,7 +88,7 @@ def test_renaming_labels_changes_nothing(labels: NDArray[np.int32], names: list[
 PATTERNS = {
     "spiral": spiral(61),
     "checkerboard": (np.indices((33, 47)).sum(0) % 2).astype(np.uint8),
-    "two-colour checkerboard": (np.indices((33, 47)).sum(0) % 2 + 1).astype(np.uint8),
+    "two-color checkerboard": (np.indices((33, 47)).sum(0) % 2 + 1).astype(np.uint8),
     "diagonals": (np.indices((40, 40)).sum(0) % 7 == 0).astype(np.uint8),
     "comb": np.vstack([np.tile([1, 0], 30).astype(np.uint8)] * 20 + [np.ones(60, np.uint8)]),
     "full": np.ones((30, 70), np.uint8),

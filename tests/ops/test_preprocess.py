@@ -73,7 +73,7 @@ def test_a_thin_line_keeps_its_brightness_wherever_it_lies(offset: int) -> None:
 
 
 @given(sides, sides, st.sampled_from(["rgb", "bgr"]))
-def test_preprocess_is_the_resize_normalised(height: int, width: int, order: str) -> None:
+def test_preprocess_is_the_resize_normalized(height: int, width: int, order: str) -> None:
     image = picture(height, width)
     tensor = preprocess(image, (24, 40), MEAN, STD, order)  # type: ignore[arg-type]
     resized = resize_image(image, (24, 40))[..., :: -1 if order == "rgb" else 1]

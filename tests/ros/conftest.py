@@ -61,7 +61,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a lane model that answers to colours.
+    """Folder of a lane model that answers to colors.
 
     It is compiled here, so that the processes of the tests find it in Numba's cache: two that fill it at a time may
     spoil it for each other.

@@ -42,10 +42,10 @@ class PlainPeer:
         resized = cv2.resize(image, (needs.width, needs.height), interpolation=cv2.INTER_LINEAR)
         if needs.order == "rgb":
             resized = cv2.cvtColor(resized, cv2.COLOR_BGR2RGB)
-        normalised = (resized.astype(np.float32) - np.asarray(needs.mean, np.float32)) / np.asarray(
+        normalized = (resized.astype(np.float32) - np.asarray(needs.mean, np.float32)) / np.asarray(
             needs.std, np.float32
         )
-        tensor = np.ascontiguousarray(normalised.transpose(2, 0, 1)[None])
+        tensor = np.ascontiguousarray(normalized.transpose(2, 0, 1)[None])
         prepared = time.perf_counter()
         maps = self._network(tensor)
         inferred = time.perf_counter()

@@ -103,7 +103,7 @@ class Run(_Strict):
     Attributes:
         size: (height, width) of the frames.
         sequential_fps: frames a second of ``pipeline(image)``, one after the other.
-        streamed_fps: frames a second of ``pipeline.stream``, stages of neighbouring frames overlapping.
+        streamed_fps: frames a second of ``pipeline.stream``, stages of neighboring frames overlapping.
         stages: latency of one frame at a time, by stage, bytes in to message bytes out.
         decode_to_publish: bytes of an image message to bytes of the mask's message.
         host_to_host: host image to host result.

@@ -49,7 +49,7 @@ def calibrate_int8_command(
     ] = None,
     recipes: Annotated[Path, typer.Option(help="Folder for the recipe and the report.")] = Path("calibration/int8"),
 ) -> None:
-    """Quantise a model; it is written only if it keeps its metric (extras: train, for instances also scores)."""
+    """Quantize a model; it is written only if it keeps its metric (extras: train, for instances also scores)."""
     from rtseg.lab.deploy.calibrate import calibrate_int8
     from rtseg.lab.deploy.recipe import Recipe, Settings
 

@@ -54,7 +54,7 @@ def export(
         list[Path] | None, typer.Option(help="Real frames to calibrate int8 with, beside rendered.")
     ] = None,
 ) -> None:
-    """Export a trained network to ONNX, quantise it, and write its card (needs the train extra)."""
+    """Export a trained network to ONNX, quantize it, and write its card (needs the train extra)."""
     from rtseg.lab.deploy.package import package_model
 
     card = package_model(run_folder, out, calibration=data or [])

@@ -3,7 +3,7 @@
 A scene has the statistics that make grouping hard on the road: a few very large regions (sky, road, facades), objects
 from a handful of pixels to a third of the frame that overlap one another, and thin things. Affinities are what a
 trained network would give: confident inside, low along boundaries, with noise in the logits that is partly correlated
-between neighbours, boundaries that are blurred, and stretches of boundary that are missed altogether.
+between neighbors, boundaries that are blurred, and stretches of boundary that are missed altogether.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 GRID_OFFSETS = ((0, 1), (1, 0))
-"""Right and lower neighbour: every edge of the 4-neighbour grid once."""
+"""Right and lower neighbor: every edge of the 4-neighbor grid once."""
 
 
 @dataclass(frozen=True)
@@ -93,16 +93,16 @@ def street_scene(seed: int, size: tuple[int, int] = (256, 512)) -> StreetScene:
         vehicle = rng.random() < 0.6
         tall = max(3.0, depth * height * (0.42 if vehicle else 0.5) * rng.uniform(0.8, 1.2))
         wide = max(2.0, tall * (rng.uniform(1.2, 2.2) if vehicle else rng.uniform(0.3, 0.45)))
-        centre = rng.uniform(0, width)
+        center = rng.uniform(0, width)
         ident = start(1 if vehicle else 2)
         if vehicle:
             body = [(-0.5, 0.0), (-0.5, -0.55), (-0.32, -0.62), (-0.22, -1.0), (0.25, -1.0), (0.36, -0.62), (0.5, -0.5)]
-            outline = np.array([*body, (0.5, 0.0)]) * (wide, tall) + (centre, foot)
+            outline = np.array([*body, (0.5, 0.0)]) * (wide, tall) + (center, foot)
             cv2.fillPoly(canvas, [np.rint(outline).astype(np.int32)], ident)
         else:
-            middle, radius = (int(centre), int(foot - tall * 0.45)), max(1, int(wide * 0.3))
+            middle, radius = (int(center), int(foot - tall * 0.45)), max(1, int(wide * 0.3))
             cv2.ellipse(canvas, middle, (max(1, int(wide / 2)), max(1, int(tall * 0.42))), 0, 0, 360, ident, -1)
-            cv2.circle(canvas, (int(centre), int(foot - tall * 0.92)), radius, ident, -1)
+            cv2.circle(canvas, (int(center), int(foot - tall * 0.92)), radius, ident, -1)
     for _ in range(int(rng.integers(2, 6))):  # poles cut objects apart
         at, thick = int(rng.uniform(0, width)), max(1, int(width * rng.uniform(0.002, 0.008)))
         canvas[int(height * rng.uniform(0, 0.3)) : int(height * rng.uniform(0.6, 0.8)), at : at + thick] = start(0)

@@ -21,11 +21,11 @@ def draw_ids(
     """Draw each line as a band of its id, 1..n in the order given; later lines lie above earlier ones.
 
     Args:
-        lanes: polylines (k, 2) of (x, y) in pixels, pixel centres at integers, k >= 2.
+        lanes: polylines (k, 2) of (x, y) in pixels, pixel centers at integers, k >= 2.
         size: (height, width) of the mask in pixels.
         near_width: width of a band at the mask's last row, mask pixels.
         far_width: width at the middle row and above, mask pixels; between the two it grows linearly.
-        scale: (x, y) factors from polyline pixels to mask pixels, by half-pixel centres.
+        scale: (x, y) factors from polyline pixels to mask pixels, by half-pixel centers.
 
     Returns:
         (height, width) uint8.
@@ -75,7 +75,7 @@ def nearest_lanes(
 
 
 def clip_to_image(line: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32] | None:
-    """Longest run of a line's points inside the image with one neighbour on each side, or None if under two points."""
+    """Longest run of a line's points inside the image with one neighbor on each side, or None if under two points."""
     height, width = size
     inside = (line[:, 0] >= 0) & (line[:, 0] <= width - 1) & (line[:, 1] >= 0) & (line[:, 1] <= height - 1)
     if inside.sum() < 2:

@@ -1,1 +1,1 @@
-"""From a trained network to a file the runtime loads: ONNX export and quantisation."""
+"""From a trained network to a file the runtime loads: ONNX export and quantization."""

@@ -19,7 +19,7 @@ from rtseg.lab.deploy.calibration_metric import Measured, TaskMetric, gated_metr
 from rtseg.lab.deploy.calibration_report import write_calibration_report
 from rtseg.lab.deploy.layer_errors import LayerError, layer_errors
 from rtseg.lab.deploy.network_files import FLOAT, INT8, INT8_TENSORRT, network_files, write_int8_networks
-from rtseg.lab.deploy.quantise import Calibration, calibrate_ranges, network_inputs
+from rtseg.lab.deploy.quantize import Calibration, calibrate_ranges, network_inputs
 from rtseg.lab.deploy.recipe import FileResult, Recipe, Results, Settings, Source
 from rtseg.loading import load
 from rtseg.runtime import find_model
@@ -94,7 +94,7 @@ def calibrate_int8(
     recipes: Path = RECIPES,
     progress: bool = False,
 ) -> Int8Calibration:
-    """Quantise a model from calibration frames, and write it only if it keeps its metric.
+    """Quantize a model from calibration frames, and write it only if it keeps its metric.
 
     Where the metric falls by more than the card's `max_int8_loss`, the layer that adds most error is left in float and
     the metric measured again, up to :data:`MOST_FLOAT_LAYERS` times.

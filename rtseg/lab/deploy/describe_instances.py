@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rtseg.lab.deploy.quantise import QuantisationReport
+from rtseg.lab.deploy.quantize import QuantizationReport
 from rtseg.lab.nets.heads import OutputMap
 from rtseg.lab.training.instances.config import InstanceConfig
 from rtseg.runtime.card import Family, Grouping, ModelOutput, Task
@@ -34,8 +34,8 @@ class Description:
     compared: str
 
 
-def describe_instances(config: InstanceConfig, maps: Sequence[OutputMap], report: QuantisationReport) -> Description:
-    """Describe a network by its configuration, the maps it announces, and what quantising it changed."""
+def describe_instances(config: InstanceConfig, maps: Sequence[OutputMap], report: QuantizationReport) -> Description:
+    """Describe a network by its configuration, the maps it announces, and what quantizing it changed."""
     size, network = config.input, config.network
     family, title, grouping = _grouping(config)
     return Description(

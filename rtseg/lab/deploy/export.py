@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from rtseg.errors import ModelError
-from rtseg.lab.deploy.quantise import open_session
+from rtseg.lab.deploy.quantize import open_session
 from rtseg.lab.nets.heads import ExportedMaps, InstanceNetwork
 from rtseg.lab.nets.l2c import L2CLanes
 from rtseg.lab.training.train import load_network

@@ -1,4 +1,4 @@
-"""How far each layer of a quantised network is from the float one, and how much of that is its own doing."""
+"""How far each layer of a quantized network is from the float one, and how much of that is its own doing."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from rtseg.lab.deploy.quantise import WEIGHTED, Calibration, Form, open_session
+from rtseg.lab.deploy.quantize import WEIGHTED, Calibration, Form, open_session
 
 _ACTIVATIONS = ("Clip", "Relu")
 
 
 @dataclass(frozen=True)
 class LayerError:
-    """Error of one layer of a quantised network, over some frames.
+    """Error of one layer of a quantized network, over some frames.
 
     Attributes:
         layer: name of the layer.
-        sqnr_db: signal to quantisation noise of its output, in decibels: mean squares over all channels and pixels.
+        sqnr_db: signal to quantization noise of its output, in decibels: mean squares over all channels and pixels.
         error: mean over channels of the relative rms error of its output, each at most 1. A channel of small values
             beside one of large ones counts as much as that.
-        added: by how much `error` exceeds that of the layer's input: what quantising this layer costs.
+        added: by how much `error` exceeds that of the layer's input: what quantizing this layer costs.
     """
 
     layer: str
@@ -34,20 +34,20 @@ class LayerError:
 
 def layer_errors(
     calibration: Calibration,
-    quantised: onnx.ModelProto,
+    quantized: onnx.ModelProto,
     form: Form,
     in_float: Collection[str],
     inputs: Sequence[NDArray[np.float32]],
 ) -> list[LayerError]:
-    """Compare the tensors around each layer in the float and the quantised network.
+    """Compare the tensors around each layer in the float and the quantized network.
 
-    A tensor's rounding is charged to the layer whose quantisation asks for it: in the form for CPUs to the layer that
+    A tensor's rounding is charged to the layer whose quantization asks for it: in the form for CPUs to the layer that
     gives the tensor; in the form for TensorRT, or where the giver is in float or has no weights, to the layer that
     reads it.
 
     Args:
         calibration: the float network.
-        quantised: what :func:`rtseg.lab.deploy.quantise.quantise_network` made of it.
+        quantized: what :func:`rtseg.lab.deploy.quantize.quantize_network` made of it.
         form: as which it was made.
         in_float: names of the layers left in float.
         inputs: (1, 3, H, W) float32.
@@ -67,7 +67,7 @@ def layer_errors(
             fused = len(following) == 1 and following[0].op_type in _ACTIVATIONS
             gives[node.name] = following[0].output[0] if fused else node.output[0]
     owner = {tensor: layer for layer, tensor in gives.items() if layer not in in_float}
-    there = {name for node in quantised.graph.node for name in node.output}
+    there = {name for node in quantized.graph.node for name in node.output}
 
     def rounded(tensor: str) -> str:
         name = f"{tensor}_DequantizeLinear_Output"
@@ -75,7 +75,7 @@ def layer_errors(
 
     layers = [(node.name, node.input[0], gives[node.name]) for node in nodes if node.op_type in WEIGHTED]
     tensors = sorted({tensor for _, *around in layers for tensor in around})
-    noise, signal = _compare(calibration.network, tensors, quantised, [rounded(tensor) for tensor in tensors], inputs)
+    noise, signal = _compare(calibration.network, tensors, quantized, [rounded(tensor) for tensor in tensors], inputs)
     relative = {tensor: _relative_error(noise[tensor], signal[tensor]) for tensor in tensors}
     return [
         LayerError(

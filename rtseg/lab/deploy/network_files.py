@@ -7,7 +7,7 @@ from pathlib import Path
 
 import onnx
 
-from rtseg.lab.deploy.quantise import Calibration, quantise_network
+from rtseg.lab.deploy.quantize import Calibration, quantize_network
 from rtseg.runtime.card import ModelFile, sha256_of
 
 FLOAT, INT8, INT8_TENSORRT = "model-fp32.onnx", "model.onnx", "model-int8-tensorrt.onnx"
@@ -22,10 +22,10 @@ def write_int8_networks(calibration: Calibration, folder: Path, in_float: Sequen
         in_float: names of layers that stay in float, beside the head.
 
     Raises:
-        ModelError: if the network cannot be quantised.
+        ModelError: if the network cannot be quantized.
     """
-    onnx.save(quantise_network(calibration, "cpu", in_float), folder / INT8)
-    onnx.save(quantise_network(calibration, "tensorrt", in_float), folder / INT8_TENSORRT)
+    onnx.save(quantize_network(calibration, "cpu", in_float), folder / INT8)
+    onnx.save(quantize_network(calibration, "tensorrt", in_float), folder / INT8_TENSORRT)
 
 
 def network_files(folder: Path) -> tuple[ModelFile, tuple[ModelFile, ...]]:

@@ -14,7 +14,7 @@ from rtseg.errors import DatasetError, ModelError
 from rtseg.lab.deploy.describe_instances import Description, describe_instances
 from rtseg.lab.deploy.export import INPUT, OUTPUT, export_onnx
 from rtseg.lab.deploy.network_files import FLOAT, INT8, network_files, write_int8_networks
-from rtseg.lab.deploy.quantise import QuantisationReport, calibrate_ranges, compare_networks, network_inputs
+from rtseg.lab.deploy.quantize import QuantizationReport, calibrate_ranges, compare_networks, network_inputs
 from rtseg.lab.training.config import RunConfig, TrainingConfig
 from rtseg.lab.training.instances.config import InstanceConfig
 from rtseg.lab.training.train import load_network
@@ -28,7 +28,7 @@ STREET_SEED = 900_000
 def package_model(
     run_folder: Path, out: Path, calibration: Sequence[Path] = (), command: str = "", data: Sequence[str] = ()
 ) -> Path:
-    """Export a run's network, quantise it and write its card.
+    """Export a run's network, quantize it and write its card.
 
     Args:
         run_folder: folder that `rtseg.lab.training.train` wrote.
@@ -50,13 +50,13 @@ def package_model(
         raise ModelError(f"expected a training run with model.safetensors in {run_folder}, found none; train one first")
     network, config = load_network(weights)
     out.mkdir(parents=True, exist_ok=True)
-    floating, quantised = out / FLOAT, out / INT8
+    floating, quantized = out / FLOAT, out / INT8
     export_onnx(weights, floating)
     images = calibration_images(calibration, config)
     inputs = network_inputs(images, (config.input.height, config.input.width), network.mean, network.std)
     # Every fourth frame is held back for the comparison.
     write_int8_networks(calibrate_ranges(floating, [value for i, value in enumerate(inputs) if i % 4]), out)
-    report = compare_networks(floating, quantised, inputs[::4])
+    report = compare_networks(floating, quantized, inputs[::4])
     card = _card(config, network, out, report, command or _told_command(run_folder), data)
     card.dump(out / "card.yaml")
     return out / "card.yaml"
@@ -100,7 +100,7 @@ def _card(
     config: RunConfig,
     network: Any,
     out: Path,
-    report: QuantisationReport,
+    report: QuantizationReport,
     command: str,
     data: Sequence[str],
 ) -> ModelCard:
@@ -145,7 +145,7 @@ def _card(
     )
 
 
-def _describe_lanes(config: TrainingConfig, report: QuantisationReport) -> Description:
+def _describe_lanes(config: TrainingConfig, report: QuantizationReport) -> Description:
     network, size = config.network, config.input
     first, last = config.data.rendered_seeds
     return Description(

@@ -62,7 +62,7 @@ class Results(_Strict):
 
     Attributes:
         sources: what the frames were drawn from, in order.
-        fp32_sha256: the network that was quantised.
+        fp32_sha256: the network that was quantized.
         metric: the gated metric.
         dataset: what it was measured on.
         allowed_loss_points: what the card lets int8 cost.

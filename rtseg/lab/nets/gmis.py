@@ -121,7 +121,7 @@ class GMIS(InstanceNetwork):
         return (self.backbone,) if self.backbone_affinity is None else (self.backbone, self.backbone_affinity)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """Map (B, 3, H, W) normalised RGB, sides multiples of 32, to the maps by name."""
+        """Map (B, 3, H, W) normalized RGB, sides multiples of 32, to the maps by name."""
         features = self.backbone(image)
         others = features if self.backbone_affinity is None else self.backbone_affinity(image)
         return {

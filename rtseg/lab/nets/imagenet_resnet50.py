@@ -29,7 +29,7 @@ def read_imagenet_resnet50(folder: Path) -> dict[str, Tensor]:
 
     What differs is folded in, so that the network computes what Keras' does: biases of convolutions and the other
     epsilon into BatchNorm's statistics, the other channel order, mean and scale of the input into the first layer. Only
-    where the first layer reads beyond the picture's border the two differ, by half a grey level of input.
+    where the first layer reads beyond the picture's border the two differ, by half a gray level of input.
 
     Args:
         folder: with ``model.json`` and its shards.

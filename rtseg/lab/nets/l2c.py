@@ -46,6 +46,6 @@ class L2CLanes(nn.Module):
         last.bias[0] -= nats
 
     def forward(self, image: Tensor) -> Tensor:
-        """Map (B, 3, H, W) normalised RGB, sides multiples of 32, to logits (B, n + 1, H / 4, W / 4)."""
+        """Map (B, 3, H, W) normalized RGB, sides multiples of 32, to logits (B, n + 1, H / 4, W / 4)."""
         logits: Tensor = self.head(self.pyramid(list(self.backbone(image))))
         return logits

@@ -1,4 +1,4 @@
-"""Learning to Cluster for any number of instances: colours, classes and centres on one feature map (L2C, IV, V-B)."""
+"""Learning to Cluster for any number of instances: colors, classes and centers on one feature map (L2C, IV, V-B)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rtseg.lab.nets.fpn import FeaturePyramid, prediction_head
 from rtseg.lab.nets.heads import InstanceNetwork, OutputMap
 
 STRIDE = 4
-# Offsets to centres reach hundreds of pixels; the last layer works in units of this many.
+# Offsets to centers reach hundreds of pixels; the last layer works in units of this many.
 CENTER_UNIT = 16.0
 
 
@@ -58,12 +58,12 @@ class L2CInstances(InstanceNetwork):
         classes: number of object classes; channel 0 of the semantic map is background.
         backbone: name of the backbone.
         channels: c, of the pyramid and of the heads' first layers; 512 in the paper.
-        colors: n, the number of colours; the network has n + 1 colour outputs, 0 being background.
+        colors: n, the number of colors; the network has n + 1 color outputs, 0 being background.
         pretrained: start from ImageNet weights.
         weights: file of a ResNet's ImageNet weights.
 
     Maps at stride 4: `colors` (B, n + 1, h, w) and `semantic` (B, 1 + classes, h, w) logits, and `centers`
-    (B, 2, h, w), the vector (x, y) in input pixels from each pixel to the centre of its instance.
+    (B, 2, h, w), the vector (x, y) in input pixels from each pixel to the center of its instance.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class L2CInstances(InstanceNetwork):
         )
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """Map (B, 3, H, W) normalised RGB, sides multiples of 32, to the maps by name."""
+        """Map (B, 3, H, W) normalized RGB, sides multiples of 32, to the maps by name."""
         features = list(self.backbone(image))
         features[-1] = self.pooling(features[-1])
         x = self.pyramid(features)

@@ -67,7 +67,7 @@ class SoloNetwork(InstanceNetwork):
         )
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """Map (B, 3, H, W) normalised RGB, sides multiples of 32, to the maps by name."""
+        """Map (B, 3, H, W) normalized RGB, sides multiples of 32, to the maps by name."""
         levels = self.pyramid(self.backbone(image))
         maps = self._heads(levels)
         if self.training:
@@ -103,7 +103,7 @@ class MaskGuidedEmbedding(nn.Module):
         self.transform = nn.Conv2d(channels, channels, 1)
 
     def guide(self, features: Tensor) -> Tensor:
-        """The soft prediction mask (B, 2 h, 2 w) in [0, 1]: query times key, normalised (eq 1 for one mask)."""
+        """The soft prediction mask (B, 2 h, 2 w) in [0, 1]: query times key, normalized (eq 1 for one mask)."""
         query = _upsample(F.normalize(features, dim=1))
         score = (query * self.key(query)).sum(1)
         low, high = score.amin((1, 2), keepdim=True), score.amax((1, 2), keepdim=True)

@@ -1,4 +1,4 @@
-"""The picture being painted: colour, distance and what stands before the road, filled far to near."""
+"""The picture being painted: color, distance and what stands before the road, filled far to near."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Canvas:
 
     def sprite(self, alpha: NDArray[np.float32], color: NDArray[np.float32], box: tuple[float, float, float, float],
                distance: float) -> None:  # fmt: skip
-        """Paint a sprite (h, w) alpha with (h, w, 3) colour into the pixel box (x0, y0, x1, y1)."""
+        """Paint a sprite (h, w) alpha with (h, w, 3) color into the pixel box (x0, y0, x1, y1)."""
         x0, y0, x1, y1 = (round(v) for v in box)
         left, top = max(x0, 0), max(y0, 0)
         right, bottom = min(x1, self.view.width), min(y1, self.view.height)

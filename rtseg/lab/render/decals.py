@@ -47,17 +47,17 @@ def paint_decals(
     view: View,
     style: RoadStyle,
     seed: int,
-    travelled: float,
+    traveled: float,
 ) -> None:
     """Paint the decals of the next 70 m into the (H, W, 3) reflectance `ground`, in place."""
     share = {"city": 0.55, "country": 0.12, "mountain": 0.08}.get(style.setting, 0.16)
-    for chunk in range(int((travelled - 5) // CHUNK), int((travelled + 70) // CHUNK) + 1):
+    for chunk in range(int((traveled - 5) // CHUNK), int((traveled + 70) // CHUNK) + 1):
         rng = np.random.default_rng([seed, 71, chunk & 0xFFFFFFFF])
         if rng.random() > share:
             continue
         kind = str(rng.choice(["straight", "left", "right", "straight left", "straight right", "diamond", "word"]))
         kind = str(rng.choice(WORDS)) if kind == "word" else kind
-        start = chunk * CHUNK + float(rng.uniform(0, CHUNK - 8)) - travelled
+        start = chunk * CHUNK + float(rng.uniform(0, CHUNK - 8)) - traveled
         long, wide = float(rng.uniform(2.2, 6.0)), float(rng.uniform(0.9, 2.4))
         tone, wear = float(rng.uniform(0.55, 0.92)), float(rng.uniform(0, 0.6))
         for k in range(len(style.lines) - 1):

@@ -91,7 +91,7 @@ class Drive:
             return replace(road, camera=self.camera)
         height, width = self.size
         image = np.asarray(cv2.resize(road.image, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
-        # Pixel centres of the painted size onto those of the frame, as the enlargement has them.
+        # Pixel centers of the painted size onto those of the frame, as the enlargement has them.
         scale = np.array([width / self._painted[1], height / self._painted[0]])
         lanes = tuple(
             np.clip((line + 0.5) * scale - 0.5, 0, [width - 1, height - 1]).astype(np.float32) for line in road.lanes

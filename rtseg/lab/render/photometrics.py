@@ -14,7 +14,7 @@ from rtseg.lab.render.style import RoadStyle
 CURVE, CURVE_TOP = 1024, 3.0  # samples of the sensor curve and the brightest value it tells apart
 
 
-def headlights(maps: GroundMaps, style: RoadStyle, rng: np.random.Generator, travelled: float) -> NDArray[np.float32]:
+def headlights(maps: GroundMaps, style: RoadStyle, rng: np.random.Generator, traveled: float) -> NDArray[np.float32]:
     """(H, W, 3) float32 light on the ground at night: own headlights, street lamps, a little sky."""
     x = np.where(np.isfinite(maps.x), np.maximum(maps.x, 0.5), 300.0).astype(np.float32)
     y = np.where(np.isfinite(maps.x), maps.y, 0.0)
@@ -26,7 +26,7 @@ def headlights(maps: GroundMaps, style: RoadStyle, rng: np.random.Generator, tra
     if style.setting == "city" or rng.random() < 0.45:
         gap, strength = float(rng.uniform(22, 45)), float(rng.uniform(0.2, 0.75))
         sodium = np.array([0.35, 0.7, 1.0]) if rng.random() < 0.6 else np.array([0.95, 0.95, 0.9])
-        s = np.where(np.isfinite(maps.s), maps.s + travelled, 0.0)
+        s = np.where(np.isfinite(maps.s), maps.s + traveled, 0.0)
         pool = np.exp(-(((s % gap) - gap / 2) ** 2) / (2 * (gap / 4.2) ** 2)) * 0.8 + 0.2
         edge = style.right_edge if rng.random() < 0.5 else style.left_edge
         across = np.exp(-(((np.where(np.isfinite(maps.u), maps.u, 0) - edge) / 14) ** 2))
@@ -73,7 +73,7 @@ def expose(
     Args:
         canvas: the finished picture.
         style: the scene.
-        look: generator of what stays the same in a drive (exposure, colour, lens).
+        look: generator of what stays the same in a drive (exposure, color, lens).
         grain: generator of what changes with every frame (noise, drops).
     """
     image = canvas.image
@@ -163,8 +163,8 @@ def _tone(
             b = _curve_at(curve, min(max(image[v, w, 0] * gain[0] * scale, np.float32(0)), last))
             g = _curve_at(curve, min(max(image[v, w, 1] * gain[1] * scale, np.float32(0)), last))
             r = _curve_at(curve, min(max(image[v, w, 2] * gain[2] * scale, np.float32(0)), last))
-            grey = np.float32(0.114) * b + np.float32(0.587) * g + np.float32(0.299) * r
-            base = grey * np.float32(1 - saturation)
+            gray = np.float32(0.114) * b + np.float32(0.587) * g + np.float32(0.299) * r
+            base = gray * np.float32(1 - saturation)
             offset = np.float32(0.4 - 0.4 * contrast + lift)
             out[v, w, 0] = ((base + b * np.float32(saturation)) * np.float32(contrast) + offset) * edge
             out[v, w, 1] = ((base + g * np.float32(saturation)) * np.float32(contrast) + offset) * edge

@@ -1,6 +1,6 @@
-"""The shape of the road: a centreline in the vehicle frame, and the way between pixels and road coordinates.
+"""The shape of the road: a centerline in the vehicle frame, and the way between pixels and road coordinates.
 
-Road coordinates are (s, u): metres along the centreline from the vehicle, and metres to the left of it. The ground's
+Road coordinates are (s, u): metres along the centerline from the vehicle, and metres to the left of it. The ground's
 height depends on the distance forward alone, so a pixel's ray meets the ground where one monotone table says, crests
 included, and picture and truth share the same formulas.
 """
@@ -20,7 +20,7 @@ SLOPES = 8192
 
 @dataclass(frozen=True)
 class RoadShape:
-    """Centreline samples, each (m,) float64: arc length s, position x, y, heading; and height z over x."""
+    """Centerline samples, each (m,) float64: arc length s, position x, y, heading; and height z over x."""
 
     s: NDArray[np.float64]
     x: NDArray[np.float64]
@@ -136,7 +136,7 @@ def _ground(
                 i = min(int(t), inverse.size - 2)
                 x = 1.0 / (inverse[i] + (inverse[i + 1] - inverse[i]) * (t - i))
             y = x * dy / dx
-            # Foot of the perpendicular on the centreline, by two steps along its tangent.
+            # Foot of the perpendicular on the centerline, by two steps along its tangent.
             foot = x
             s = u = sn = 0.0
             c = 1.0

@@ -58,7 +58,7 @@ class RenderedRoad:
 class Ego:
     """Where the vehicle is: metres along the road, metres u across it, heading against it in radians."""
 
-    travelled: float
+    traveled: float
     offset: float
     heading: float = 0.0
 
@@ -91,7 +91,7 @@ class World:
 
     def shape(self, ego: Ego) -> RoadShape:
         """The road as seen from `ego`."""
-        s = grid() + ego.travelled
+        s = grid() + ego.traveled
         amplitude = self.style.curvature
         curvature = amplitude * (0.75 + 0.9 * np.sin(2 * np.pi * s / BEND + self.phase))
         hills = self.style.hilliness * 2.2e-4 * profile(s, self.seed, 380.0, octaves=2)
@@ -125,15 +125,15 @@ class World:
                 s += float(rng.exponential(40)) + 10
         return vehicles
 
-    def kerb_vehicles(self, travelled: float) -> list[Vehicle]:
+    def kerb_vehicles(self, traveled: float) -> list[Vehicle]:
         """Vehicles that stand along the kerbs, anchored to the road."""
         style, vehicles = self.style, []
         for side, edge, share in ((1, style.left_edge, style.parked[0]), (-1, style.right_edge, style.parked[1])):
-            for chunk in range(int((travelled - 20) // CHUNK), int((travelled + 120) // CHUNK) + 1) if share else ():
+            for chunk in range(int((traveled - 20) // CHUNK), int((traveled + 120) // CHUNK) + 1) if share else ():
                 rng = np.random.default_rng([self.seed, 52, side + 1, chunk & 0xFFFFFFFF])
                 at = chunk * CHUNK + float(rng.uniform(0, 2))
                 while at < (chunk + 1) * CHUNK - 5:
-                    vehicle = random_vehicle(rng, at - travelled, edge + side * float(rng.uniform(0.6, 1.4)), side > 0)
+                    vehicle = random_vehicle(rng, at - traveled, edge + side * float(rng.uniform(0.6, 1.4)), side > 0)
                     if rng.random() < share and vehicle.length < 6:
                         vehicles.append(vehicle)
                     at += 5.3 + float(rng.exponential(0.8))
@@ -156,20 +156,20 @@ class World:
         Returns:
             the image, its canvas, (H, W) uint8 with the line id where lane paint is seen, and the road's shape.
         """
-        style, travelled = self.style, ego.travelled
+        style, traveled = self.style, ego.traveled
         look = np.random.default_rng([self.seed, 61])
         grain = np.random.default_rng([self.seed, 62, frame])
         shape = self.shape(ego)
         maps = ground_maps(shape, view.rays, style.camera_height, view.focal)
         light = LIGHT[style.lighting]
-        patches = [*chunk_patches(style, self.seed, travelled - 20, travelled + 320), *self._bridge_shadow(travelled)]
-        ground, painted = shade_ground(maps, travelled, self.bands, self.stripes, patches, self.dapples)
-        paint_decals(ground, maps, shape, view, style, self.seed, travelled)
+        patches = [*chunk_patches(style, self.seed, traveled - 20, traveled + 320), *self._bridge_shadow(traveled)]
+        ground, painted = shade_ground(maps, traveled, self.bands, self.stripes, patches, self.dapples)
+        paint_decals(ground, maps, shape, view, style, self.seed, traveled)
         seen = np.isfinite(maps.x)
         headed = float(np.interp(0.0, shape.s, shape.heading))
         sky = paint_sky(view, style, self.seed, ego.heading + headed)
         if style.lighting == "night":
-            ground *= photometrics.headlights(maps, style, look, travelled)
+            ground *= photometrics.headlights(maps, style, look, traveled)
             object_light = 0.06
         else:
             ground *= np.float32(light * 1.1)
@@ -185,10 +185,10 @@ class World:
             share = {"mountain": 0.7, "highway": 0.35, "motorway": 0.4, "country": 0.25, "city": 0.03}[style.setting]
             if build.random() < share:
                 scenery.bank(
-                    canvas, shape, clear + side * float(build.uniform(1.5, 7)), side, object_light, build, travelled
+                    canvas, shape, clear + side * float(build.uniform(1.5, 7)), side, object_light, build, traveled
                 )
-        scenery.roadside(canvas, shape, style, self.seed, travelled, object_light)
-        vehicles = [*vehicles, *self.kerb_vehicles(travelled)]
+        scenery.roadside(canvas, shape, style, self.seed, traveled, object_light)
+        vehicles = [*vehicles, *self.kerb_vehicles(traveled)]
         beyond = [v for v in vehicles if not style.right_edge - 1 < v.u < style.left_edge + 1]
         within = [v for v in vehicles if style.right_edge - 1 <= v.u <= style.left_edge + 1]
         night = style.lighting == "night"
@@ -196,10 +196,10 @@ class World:
         self._vehicles(canvas, shape, beyond, object_light, night, shadow)
         for kind, u in ((style.left_border, style.left_edge), (style.right_border, style.right_edge)):
             if kind != "none":
-                scenery.border(canvas, shape, kind, u, style, rng, travelled, object_light)
+                scenery.border(canvas, shape, kind, u, style, rng, traveled, object_light)
         if self.bridge is not None:
             at, deep = self.bridge
-            ahead = (at - travelled) % BRIDGE_EVERY
+            ahead = (at - traveled) % BRIDGE_EVERY
             if 6 < ahead < 200:
                 scenery.bridge(
                     canvas, shape, (ahead, deep), style, object_light, np.random.default_rng([self.seed, 64])
@@ -216,11 +216,11 @@ class World:
         hood(canvas, style, look)
         return photometrics.expose(canvas, style, look, grain), canvas, painted, shape
 
-    def _bridge_shadow(self, travelled: float) -> list[Patch]:
+    def _bridge_shadow(self, traveled: float) -> list[Patch]:
         if self.bridge is None:
             return []
         at, deep = self.bridge
-        first = travelled - 40 + (at - travelled + 40) % BRIDGE_EVERY
+        first = traveled - 40 + (at - traveled + 40) % BRIDGE_EVERY
         dark = {"sun": 0.3, "overcast": 0.5, "dusk": 0.5}.get(self.style.lighting, 0.9)
         return [Patch(first, first + deep, -300, 300, (dark, dark, dark), 1.0, 0.3, multiply=True)]
 
@@ -237,7 +237,7 @@ class World:
         """Paint the frame and its truth."""
         image, canvas, painted, shape = self.picture(ego, view, vehicles, frame)
         present = np.bincount(painted.ravel(), minlength=len(self.style.lines) + 1) > 0
-        lines = lane_polylines(self.style, shape, view, ego.travelled)
+        lines = lane_polylines(self.style, shape, view, ego.traveled)
         lanes, ids = [], []
         for i, line in enumerate(lines):
             line = _above_hood(line, canvas)

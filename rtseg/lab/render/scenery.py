@@ -47,7 +47,7 @@ def strip(
     shape: RoadShape,
     u: float,
     levels: list[tuple[float, Color]],
-    travelled: float,
+    traveled: float,
     texture: tuple[int, float, float],
     lean: float = 0.0,
     reach: float = 180.0,
@@ -55,12 +55,12 @@ def strip(
     """Extrude a wall, rail, curb or bank along the road at `u`.
 
     Args:
-        levels: heights in metres, rising, each with the colour of the strip that ends there; the first one's is unused.
+        levels: heights in metres, rising, each with the color of the strip that ends there; the first one's is unused.
         texture: seed, contrast and wavelength in metres of the brightness along it.
         lean: metres that it leans away for each metre of height.
         reach: metres ahead to which it is drawn.
     """
-    base = -(travelled % 8.0)
+    base = -(traveled % 8.0)
     s = np.unique(
         np.concatenate([np.arange(base - 8, 40, 2.0), np.arange(base + 40, 80, 4.0), np.arange(base + 80, reach, 8.0)])
     )
@@ -69,7 +69,7 @@ def strip(
     rows = [shape.points(s, u + lean * up, up) for up, _ in levels]
     optical = [canvas.view.optical(row) for row in rows]
     pixels = [canvas.view.pixels(row) for row in optical]
-    shades = [1 + contrast * profile(s + travelled, seed + k, wavelength) for k in range(len(levels))]
+    shades = [1 + contrast * profile(s + traveled, seed + k, wavelength) for k in range(len(levels))]
     for i in range(len(s) - 2, -1, -1):
         for k in range(1, len(levels)):
             color, shade = levels[k][1], float(shades[k][i])
@@ -82,7 +82,7 @@ def strip(
 
 
 def bank(
-    canvas: Canvas, shape: RoadShape, u: float, side: float, light: float, rng: np.random.Generator, travelled: float
+    canvas: Canvas, shape: RoadShape, u: float, side: float, light: float, rng: np.random.Generator, traveled: float
 ) -> None:
     """A slope of grass, earth or rock that rises away from the road."""
     colors = ((0.13, 0.28, 0.22), (0.32, 0.48, 0.57), (0.25, 0.33, 0.40), (0.35, 0.36, 0.37))
@@ -93,11 +93,11 @@ def bank(
     for up in steps:
         c = color * rng.uniform(0.93, 1.07)
         levels.append((float(up), (float(c[0]), float(c[1]), float(c[2]))))
-    strip(canvas, shape, u, levels, travelled, (int(rng.integers(1000)), 0.08, 11.0), side * lean, 250.0)
+    strip(canvas, shape, u, levels, traveled, (int(rng.integers(1000)), 0.08, 11.0), side * lean, 250.0)
 
 
 def border(canvas: Canvas, shape: RoadShape, kind: str, u: float, style: RoadStyle, rng: np.random.Generator,
-           travelled: float, light: float) -> None:  # fmt: skip
+           traveled: float, light: float) -> None:  # fmt: skip
     """Concrete wall, guard rail or curb at lateral position `u`."""
     tone = float(rng.uniform(0.25, 0.62)) * light
     if kind == "wall":
@@ -105,23 +105,23 @@ def border(canvas: Canvas, shape: RoadShape, kind: str, u: float, style: RoadSty
         body = (tone * 0.8, tone * 0.82, tone * 0.84)
         top = (tone * 1.25, tone * 1.25, tone * 1.25)
         levels: list[tuple[float, Color]] = [(0.0, top), (0.3, (tone * 0.6,) * 3), (high, body), (high + 0.08, top)]
-        strip(canvas, shape, u, levels, travelled, (int(rng.integers(1000)), 0.06, 14.0))
+        strip(canvas, shape, u, levels, traveled, (int(rng.integers(1000)), 0.06, 14.0))
     elif kind == "rail":
         steel = (tone * 0.95, tone * 0.95, tone * 0.93)
-        posts = np.arange(-(travelled % 3.8), 120, 3.8)
+        posts = np.arange(-(traveled % 3.8), 120, 3.8)
         posts = posts[(posts > -3) & (posts < shape.s[-1])]
         foot, head = shape.points(posts, u, 0.0), shape.points(posts, u, 0.7)
         for k in range(len(posts) - 1, -1, -1):
             side = np.array([0.0, 0.06, 0.0])
             canvas.face(np.stack([foot[k] - side, foot[k] + side, head[k] + side, head[k] - side]), (tone * 0.4,) * 3)
         levels = [(0.42, steel), (0.58, (tone * 0.7,) * 3), (0.74, steel)]
-        strip(canvas, shape, u, levels, travelled, (int(rng.integers(1000)), 0.05, 16.0))
+        strip(canvas, shape, u, levels, traveled, (int(rng.integers(1000)), 0.05, 16.0))
     elif kind == "curb":
         gray = (tone, tone, tone)
-        strip(canvas, shape, u, [(0.0, gray), (0.14, gray)], travelled, (int(rng.integers(1000)), 0.06, 9.0), 0.0, 90.0)
+        strip(canvas, shape, u, [(0.0, gray), (0.14, gray)], traveled, (int(rng.integers(1000)), 0.06, 9.0), 0.0, 90.0)
 
 
-def roadside(canvas: Canvas, shape: RoadShape, style: RoadStyle, seed: int, travelled: float, light: float) -> None:
+def roadside(canvas: Canvas, shape: RoadShape, style: RoadStyle, seed: int, traveled: float, light: float) -> None:
     """Trees, bushes, buildings, poles and signs on both sides, anchored to the road, far to near."""
     build = np.random.default_rng([seed, 41])
     density = {"highway": 3.0, "motorway": 3.0, "city": 1.5, "country": 3.5, "mountain": 5.0}[style.setting]
@@ -131,11 +131,11 @@ def roadside(canvas: Canvas, shape: RoadShape, style: RoadStyle, seed: int, trav
     cones = 6.0 if build.random() < 0.06 else 0.0
     leaf = np.array([0.10, 0.21, 0.18]) * build.uniform(0.6, 1.3) * build.uniform(0.85, 1.15, 3)
     things: list[tuple[float, str, float, np.random.Generator]] = []
-    for chunk in range(int((travelled - 10) // 30), int((travelled + 300) // 30) + 1):
+    for chunk in range(int((traveled - 10) // 30), int((traveled + 300) // 30) + 1):
         rng = np.random.default_rng([seed, 42, chunk & 0xFFFFFFFF])
         for kind, mean in (("plant", density), ("house", houses), ("pole", poles), ("sign", 0.25), ("cone", cones)):
             for _ in range(rng.poisson(mean)):
-                s = chunk * 30 + rng.uniform(0, 30) - travelled
+                s = chunk * 30 + rng.uniform(0, 30) - traveled
                 side = 1.0 if rng.random() < 0.5 else -1.0
                 things.append((s, kind, side, np.random.default_rng(rng.integers(1 << 62))))
     for s, kind, side, rng in sorted(things, key=lambda item: -item[0]):

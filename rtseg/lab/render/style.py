@@ -50,7 +50,7 @@ class RoadStyle:
     height, `focal` of its width; `left_edge` and `right_edge` are the u of the pavement's ends. `own_lane` counts from
     the left, `own_offset` is where in it the vehicle is (0 left line, 1 right line). `label_reach` is how far ahead
     lines are labelled; `parked` is the part of the kerb, left and right, along which vehicles stand; `stray` scales how
-    far exposure, colour, noise and lens leave the ordinary.
+    far exposure, color, noise and lens leave the ordinary.
     """
 
     setting: str

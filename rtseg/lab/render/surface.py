@@ -122,7 +122,7 @@ def _running_at(table: np.ndarray, t: float) -> float:
 @numba.njit(cache=True, nogil=True)
 def _shade(
     maps: np.ndarray,
-    travelled: float,
+    traveled: float,
     bands: np.ndarray,
     stripes: np.ndarray,
     patterns: np.ndarray,
@@ -139,7 +139,7 @@ def _shade(
             x = maps[2, v, w]
             if not np.isfinite(x):
                 continue
-            s, u = maps[0, v, w] + travelled, float(maps[1, v, w])
+            s, u = maps[0, v, w] + traveled, float(maps[1, v, w])
             ds, du = maps[4, v, w], maps[5, v, w]
             size = np.sqrt(ds * du) + 1e-4
             # Octaves fade as their texels shrink under the pixel's footprint.
@@ -237,17 +237,17 @@ def _shade(
 
 def shade_ground(
     maps: GroundMaps,
-    travelled: float,
+    traveled: float,
     bands: list[Band],
     stripes: list[Stripe],
     patches: list[Patch],
     dapples: list[Dapple],
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Colour of the ground and which lane line's paint a pixel shows.
+    """Color of the ground and which lane line's paint a pixel shows.
 
     Args:
         maps: road coordinates of the pixels.
-        travelled: arc length of the vehicle in metres; bands, stripes and patches are anchored to the road.
+        traveled: arc length of the vehicle in metres; bands, stripes and patches are anchored to the road.
         bands: materials from left to right.
         stripes, patches, dapples: what lies on them, later over earlier.
 
@@ -271,5 +271,5 @@ def shade_ground(
     patterns = np.stack([_running(shape) for shape in shapes]) if shapes else np.zeros((1, PATTERN + 1), np.float32)
     stacked = np.stack([maps.s, maps.u, maps.x, maps.y, maps.ds, maps.du])
     return _shade(
-        stacked, travelled, band_table, stripe_table, patterns, patch_table, dapple_table, ground_tile(), fractal(1.1)
+        stacked, traveled, band_table, stripe_table, patterns, patch_table, dapple_table, ground_tile(), fractal(1.1)
     )

@@ -12,22 +12,22 @@ from rtseg.lab.render.view import NEAR, View
 
 NEAR_WIDTH = 10 / 1280  # mask line width near the camera and at its thinnest, as parts of the image width
 MIN_WIDTH = 2 / 640
-SPACING = 0.034  # lines are labelled up to where neighbours come this close, as part of the image width
+SPACING = 0.034  # lines are labelled up to where neighbors come this close, as part of the image width
 STEP = 0.004  # polyline points lie at most this part of the image height apart
 
 
-def lane_polylines(style: RoadStyle, shape: RoadShape, view: View, travelled: float) -> list[NDArray[np.float32]]:
+def lane_polylines(style: RoadStyle, shape: RoadShape, view: View, traveled: float) -> list[NDArray[np.float32]]:
     """Project every lane line of the style.
 
     Returns:
         one (k, 2) float32 array (x, y) a line, y strictly increasing, empty where the line is not in sight. A line ends
-        where its neighbours come closer than `SPACING`, behind a crest, or at the style's reach.
+        where its neighbors come closer than `SPACING`, behind a crest, or at the style's reach.
     """
     s = np.concatenate([np.arange(-4, 12, 0.1), np.arange(12, 40, 0.4), np.arange(40, style.label_reach, 1.0)])
     s = s[s < shape.s[-1]]
     projected = []
     for line in style.lines:
-        points = shape.points(s, line_offset(line, s + travelled))
+        points = shape.points(s, line_offset(line, s + traveled))
         pixels, depth = view.project(points)
         pixels[(depth < NEAR) | _hidden(shape, points, view.camera.mount.height)] = np.nan
         projected.append(pixels)

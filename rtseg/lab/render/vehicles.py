@@ -52,7 +52,7 @@ class Vehicle:
 
 
 def paint_color(rng: np.random.Generator) -> Color:
-    """A car's colour, as common as on the road."""
+    """A car's color, as common as on the road."""
     base = np.array(PAINT[rng.choice(len(PAINT), p=PAINT_SHARE)])
     b, g, r = (float(v) for v in np.clip(base * rng.uniform(0.7, 1.15) * rng.uniform(0.93, 1.07, 3), 0.02, 1))
     return b, g, r
@@ -186,7 +186,7 @@ def paint_vehicle(
     """Paint one vehicle; call far to near.
 
     Args:
-        light: scales its colours.
+        light: scales its colors.
         night: lamps shine.
         shadow: what share of light is left under it.
         sun: metres by which its shadow leans to the left.

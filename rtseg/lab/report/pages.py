@@ -13,7 +13,7 @@ from rtseg.lab.report.machine import machine_facts
 from rtseg.lab.report.report import Picture
 
 _TILE_WIDTH = 426
-_GREY = "#7a828a"  # seen on light and on dark pages
+_GRAY = "#7a828a"  # seen on light and on dark pages
 
 
 def write_page(path: Path, module: str, parts: Sequence[str], hint: str = "") -> Path:
@@ -43,11 +43,11 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def save_plot(path: Path, svg: str) -> None:
-    """Write an SVG of :mod:`rtseg.lab.report.plots`: alone in a file it has no page whose text colour it could take."""
+    """Write an SVG of :mod:`rtseg.lab.report.plots`: alone in a file it has no page whose text color it could take."""
     head = '<?xml version="1.0" encoding="utf-8"?>\n'
     if 'xmlns="' not in svg[: svg.index(">")]:
         svg = svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
-    path.write_text(head + svg.replace("currentColor", _GREY), encoding="utf-8")
+    path.write_text(head + svg.replace("currentColor", _GRAY), encoding="utf-8")
 
 
 def save_pictures(path: Path, pictures: Sequence[Picture], columns: int = 3) -> None:

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-_INK = "#010203"  # stands for the page's text colour until the SVG is written
+_INK = "#010203"  # stands for the page's text color until the SVG is written
 _COLORS = ("#2f9e6e", "#3b82d6", "#d9822b", "#a463c9", "#c9a227", "#d1495b", "#5b8f9b")
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -95,7 +95,7 @@ def plot_series(series: Sequence[Series]) -> str:
 def plot_bars(
     groups: Mapping[str, Sequence[float]], x_label: str, y_label: str, ticks: Sequence[str] | None = None
 ) -> str:
-    """Bars side by side, one group of colour a name; all groups have as many values, which `ticks` may name."""
+    """Bars side by side, one group of color a name; all groups have as many values, which `ticks` may name."""
     count = max((len(values) for values in groups.values()), default=0)
     if not count:
         return ""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rtseg.errors import ConfigError
 from rtseg.grouping import GMIS_OFFSETS
-from rtseg.grouping.cascade import FOUR_NEIGHBOURS
+from rtseg.grouping.cascade import FOUR_NEIGHBORS
 from rtseg.lab.data.affinity_scenes import pairs_in
 from rtseg.lab.data.instance_labels import IGNORED_CLASS, InstanceTruth
 from rtseg.lab.data.lane_targets import draw_ids, nearest_lanes
@@ -22,7 +22,7 @@ _LOGIT = 10.0  # certain enough for every softmax
 _NEAR_STROKE, _FAR_STROKE = 4.0, 2.5  # input pixels, as lane networks are trained (rtseg.lab.training.config)
 _FINE = 2  # painted pixels a pixel of the input, for shares of cells
 _LINE_BIAS = 1.0
-_REACH = 256.0  # input pixels within which colours differ (L2C, section V-B)
+_REACH = 256.0  # input pixels within which colors differ (L2C, section V-B)
 
 
 def true_maps(card: ModelCard, truth: InstanceTruth, heads: Sequence[str], classes: Sequence[str]) -> HeadMaps:
@@ -32,7 +32,7 @@ def true_maps(card: ModelCard, truth: InstanceTruth, heads: Sequence[str], class
         card: of the network whose outputs are replaced.
         truth: at the frame's size.
         heads: ``semantic`` for class maps; ``affinity`` for all that tells instances apart: affinities and embeddings,
-            or colours and centres.
+            or colors and centers.
         classes: of `truth`; those that the card has not are background.
 
     Returns:
@@ -74,11 +74,11 @@ def true_lane_maps(card: ModelCard, lines: Sequence[NDArray[np.float32]], size: 
     """Make the output of a lane network that knows the lines, at the resolution that it has.
 
     The share of each cell that a line's stroke covers is the probability that a perfect network would give for its
-    colour; lines thinner than a cell must still win over the background, so the logits are a nat higher.
+    color; lines thinner than a cell must still win over the background, so the logits are a nat higher.
 
     Args:
         card: of the network.
-        lines: polylines (k, 2) of (x, y) in pixels; those nearest to the camera get a colour each.
+        lines: polylines (k, 2) of (x, y) in pixels; those nearest to the camera get a color each.
         size: (H, W) of the picture they are in.
 
     Returns:
@@ -86,18 +86,18 @@ def true_lane_maps(card: ModelCard, lines: Sequence[NDArray[np.float32]], size: 
     """
     output, (rows, columns) = card.outputs[0], (card.input.height, card.input.width)
     height, width = rows // output.stride, columns // output.stride
-    fine = true_lane_colours(card, lines, size, (_FINE * rows, _FINE * columns))
+    fine = true_lane_colors(card, lines, size, (_FINE * rows, _FINE * columns))
     cells = fine.reshape(height, _FINE * output.stride, width, _FINE * output.stride)
-    share = np.stack([(cells == colour).mean(axis=(1, 3)) for colour in range(1, output.channels)])
+    share = np.stack([(cells == color).mean(axis=(1, 3)) for color in range(1, output.channels)])
     certain = np.clip(share, 1e-4, 1 - 1e-4)
     logits = np.concatenate([np.zeros((1, height, width)), np.log(certain / (1 - certain)) + _LINE_BIAS])
     return {output.name: np.ascontiguousarray(logits, dtype=np.float32)[None]}
 
 
-def true_lane_colours(
+def true_lane_colors(
     card: ModelCard, lines: Sequence[NDArray[np.float32]], size: tuple[int, int], target: tuple[int, int]
 ) -> NDArray[np.uint8]:
-    """Paint the lines of a picture of `size` with strokes as networks learn them, a colour each, at (H, W) `target`."""
+    """Paint the lines of a picture of `size` with strokes as networks learn them, a color each, at (H, W) `target`."""
     chosen, _ = nearest_lanes([line for line in lines if len(line) > 1], size, card.outputs[0].channels - 1)
     scale = target[1] / card.input.width
     factors = target[1] / size[1], target[0] / size[0]
@@ -105,7 +105,7 @@ def true_lane_colours(
 
 
 def _sampled(labels: NDArray[np.integer], size: tuple[int, int]) -> NDArray[np.int32]:
-    """Labels at the centres of map pixels."""
+    """Labels at the centers of map pixels."""
     rows, columns = ((np.arange(n) + 0.5) * full / n for n, full in zip(size, labels.shape, strict=True))
     return labels[rows.astype(np.int64)[:, None], columns.astype(np.int64)].astype(np.int32)
 
@@ -123,7 +123,7 @@ def _semantic(semantic: NDArray[np.int32], card: ModelCard, classes: Sequence[st
 
 
 def _affinity(instances: NDArray[np.int32], output: ModelOutput) -> NDArray[np.float32]:
-    offsets = {len(GMIS_OFFSETS): GMIS_OFFSETS, 4: FOUR_NEIGHBOURS, 2: FOUR_NEIGHBOURS[:2]}[output.channels]
+    offsets = {len(GMIS_OFFSETS): GMIS_OFFSETS, 4: FOUR_NEIGHBORS, 2: FOUR_NEIGHBORS[:2]}[output.channels]
     height, width = instances.shape
     made = np.zeros((len(offsets), height, width), dtype=np.float32)
     for k, here, there in pairs_in((height, width), offsets):
@@ -132,7 +132,7 @@ def _affinity(instances: NDArray[np.int32], output: ModelOutput) -> NDArray[np.f
 
 
 def _input_boxes(truth: InstanceTruth, card: ModelCard) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Boxes (n, 4) and centres (n, 2) of the instances in pixels of the network's input."""
+    """Boxes (n, 4) and centers (n, 2) of the instances in pixels of the network's input."""
     height, width = truth.instances.shape
     scale = np.array([card.input.width / width, card.input.height / height])
     found = region_statistics(np.maximum(truth.instances, 0), len(truth))
@@ -140,9 +140,9 @@ def _input_boxes(truth: InstanceTruth, card: ModelCard) -> tuple[NDArray[np.floa
 
 
 def _colors(truth: InstanceTruth, count: int, card: ModelCard) -> NDArray[np.int32]:
-    """A colour 1..count for every instance, another than those of instances nearby; by label, 0 for 0.
+    """A color 1..count for every instance, another than those of instances nearby; by label, 0 for 0.
 
-    Where all are taken nearby, the colour whose nearest holder is farthest.
+    Where all are taken nearby, the color whose nearest holder is farthest.
     """
     boxes, _ = _input_boxes(truth, card)
     chosen = np.zeros(len(truth) + 1, dtype=np.int32)

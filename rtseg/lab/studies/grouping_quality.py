@@ -28,7 +28,7 @@ from rtseg.grouping import (
     gaec,
     graph_merge,
 )
-from rtseg.grouping.cascade import FOUR_NEIGHBOURS, foreground
+from rtseg.grouping.cascade import FOUR_NEIGHBORS, foreground
 from rtseg.grouping.grouped import channel_means, renumber
 from rtseg.lab.data.affinity_scenes import GRID_OFFSETS, Corruption, label_affinities
 from rtseg.lab.data.cityscapes import THINGS
@@ -57,7 +57,7 @@ class Maps:
     """Spoilt maps of one frame.
 
     Attributes:
-        grid: (2, H, W) affinities to the right and lower neighbour.
+        grid: (2, H, W) affinities to the right and lower neighbor.
         far: (56, H, W) affinities of GMIS.
         semantic: (9, H, W) class probabilities.
         levels: pyramid for the cascade, coarse to fine.
@@ -106,7 +106,7 @@ def spoilt_maps(labels: NDArray[np.int32], classes: NDArray[np.int32], corruptio
     for stride in (8, 4, 2, 1):
         ids = np.ascontiguousarray(labels[stride // 2 :: stride, stride // 2 :: stride])
         vectors = codes[ids] + rng.normal(size=(*ids.shape, 8)) * 0.5 * corruption.noise
-        affinity = label_affinities(ids, FOUR_NEIGHBOURS, corruption, seed + stride)
+        affinity = label_affinities(ids, FOUR_NEIGHBORS, corruption, seed + stride)
         embedding = np.ascontiguousarray(vectors.transpose(2, 0, 1), dtype=np.float32)
         levels.append(CascadeLevel(affinity, semantics(ids), embedding, stride))
     grid = label_affinities(labels, GRID_OFFSETS, corruption, seed)

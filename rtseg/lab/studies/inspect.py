@@ -124,7 +124,7 @@ def inspect_affinity(
 
 
 def paint_labels(labels: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """Give every label a colour that stays with its number, 0 black, and boundaries a dark line."""
+    """Give every label a color that stays with its number, 0 black, and boundaries a dark line."""
     rng = np.random.default_rng(1)
     palette = np.vstack([[0, 0, 0], rng.integers(60, 256, (255, 3))]).astype(np.uint8)
     picture = palette[np.where(labels > 0, (labels - 1) % 255 + 1, 0)]

@@ -24,7 +24,7 @@ _INTRODUCTION = (
 )
 _TRUE_MAPS = (
     "The network's outputs are replaced by what a perfect network would give at its resolution, so that the rest shows "
-    "what grouping costs. *Semantic*: class maps. *Affinity*: affinities and embeddings, or colours and centres. "
+    "what grouping costs. *Semantic*: class maps. *Affinity*: affinities and embeddings, or colors and centers. "
     "*Ranking*: scores by IoU with the truth."
 )
 _ABLATION = (

@@ -13,7 +13,7 @@ from rtseg.lab.render import Drive
 from rtseg.lab.scores.lanes.evaluate import ImageScore, LaneEvaluation, score_lanes
 from rtseg.lab.scores.lanes.samples import TUSIMPLE_WIDTH, LaneSample
 from rtseg.lab.scores.lanes.tusimple import PIXEL_THRESHOLD
-from rtseg.lab.scores.true_maps import true_lane_colours, true_lane_maps
+from rtseg.lab.scores.true_maps import true_lane_colors, true_lane_maps
 from rtseg.lab.studies.lane_drives import DriveLog, DriveScore
 from rtseg.lanes import DetectedLanes, LaneDecoder, LaneDecoderSettings, LaneTracker, LaneTrackerSettings
 from rtseg.lanes.fragments import Fragments
@@ -23,17 +23,17 @@ from rtseg.results import Lanes
 from rtseg.runtime import Pipeline
 from rtseg.runtime.card import ModelCard
 
-_FOREIGN = 100  # added to the colours of pixels on no true line, which keeps them apart from those that are
+_FOREIGN = 100  # added to the colors of pixels on no true line, which keeps them apart from those that are
 
 STAGES = (
     "as it is",
     "true fit",
     "true joining and fit",
-    "true colours, joining and fit",
+    "true colors, joining and fit",
     "and nothing made up",
     "true maps, all else ours",
-    "true colours at full size, components, joining and fit ours",
-    "true colours and joining, fit ours",
+    "true colors at full size, components, joining and fit ours",
+    "true colors and joining, fit ours",
 )
 """Rows of the budget: the later stages made true for the network's maps, then the earlier ones for our decoder."""
 
@@ -71,7 +71,7 @@ def losses(budget: Mapping[str, LaneEvaluation]) -> dict[str, float]:
     steps = {
         "where lines are put": f1[1] - f1[0],
         "joining": f1[2] - f1[1],
-        "colours and components": f1[3] - f1[2],
+        "colors and components": f1[3] - f1[2],
         "lines made up": f1[4] - f1[3],
         "lines not seen": 100 - f1[4],
     }
@@ -121,27 +121,27 @@ def _by_stage(
     yield ours(logits, size)
     yield fit(logits, size)
     yield joining(logits, size)
-    yield joining.decode_colours(_recoloured(upsample_argmax(logits, size), owners), logits)
+    yield joining.decode_colors(_recolored(upsample_argmax(logits, size), owners), logits)
     true = true_lane_maps(card, sample.truth, size)[card.outputs[0].name][0]
     yield ours(true, size)
-    painted = true_lane_colours(card, sample.truth, size, size)
-    yield ours.decode_colours(painted, true)
-    yield TruthfulDecoder(settings, sample.truth, owners, fits=False).decode_colours(painted, true)
+    painted = true_lane_colors(card, sample.truth, size, size)
+    yield ours.decode_colors(painted, true)
+    yield TruthfulDecoder(settings, sample.truth, owners, fits=False).decode_colors(painted, true)
 
 
-def _recoloured(colours: NDArray[np.uint8], owners: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Foreground as it is, in the colours of the true lines.
+def _recolored(colors: NDArray[np.uint8], owners: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Foreground as it is, in the colors of the true lines.
 
-    Pixels on no line go with most of their component; components that are mostly on none keep a colour of their own.
+    Pixels on no line go with most of their component; components that are mostly on none keep a color of their own.
     """
-    components, count = label_components(colours.astype(np.int32), 8)
+    components, count = label_components(colors.astype(np.int32), 8)
     votes = np.zeros((count + 1, 256), np.int64)
     np.add.at(votes, (components.ravel(), owners.ravel()), 1)
     most = votes.argmax(axis=1)
     most[votes[:, 0] > 0.5 * votes.sum(axis=1)] = 0
-    rest = np.where(most[components] > 0, most[components], colours + np.uint8(_FOREIGN))
+    rest = np.where(most[components] > 0, most[components], colors + np.uint8(_FOREIGN))
     belongs = np.where((owners > 0) & (most[components] > 0), owners, rest)
-    return np.where(colours > 0, belongs, 0).astype(np.uint8)
+    return np.where(colors > 0, belongs, 0).astype(np.uint8)
 
 
 def _alone(detected: DetectedLanes, sample: LaneSample, settings: LaneTrackerSettings) -> Lanes:
@@ -200,9 +200,9 @@ class TruthfulDecoder(LaneDecoder):
         super().__init__(settings)
         self._lines, self._owners, self._joins, self._fits = lines, owners, joins, fits
 
-    def _join(self, fragments: Fragments, colours: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.int32]:
+    def _join(self, fragments: Fragments, colors: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.int32]:
         if not self._joins:
-            return super()._join(fragments, colours, size)
+            return super()._join(fragments, colors, size)
         owner = np.array([self._owner(fragments, i) for i in range(len(fragments))])
         line_of = np.arange(len(fragments), dtype=np.int32)
         for number in np.unique(owner[owner > 0]):
@@ -213,7 +213,7 @@ class TruthfulDecoder(LaneDecoder):
         loose = np.flatnonzero(owner == 0)
         if len(loose):
             part = fragments.chosen(loose)
-            line_of[loose] = loose[super()._join(part, colours[loose], size)]
+            line_of[loose] = loose[super()._join(part, colors[loose], size)]
             fragments.put(loose, part)
         return line_of
 

@@ -1,4 +1,4 @@
-"""Cross-validation of a lane training: each real frame is scored by a network that never saw it or its neighbours.
+"""Cross-validation of a lane training: each real frame is scored by a network that never saw it or its neighbors.
 
     python -m rtseg.lab.studies.lane_folds lanes-lite-fold --data ../shared/data/lanes/tusimple_train --out out/folds
 
@@ -30,7 +30,7 @@ _TITLE = "left out"
 
 
 def split_folds(labels: Sequence[LabelledImage], folds: int) -> list[list[LabelledImage]]:
-    """Cut labelled frames into blocks of neighbouring clips, of the same length but for one frame.
+    """Cut labelled frames into blocks of neighboring clips, of the same length but for one frame.
 
     Raises:
         ConfigError: fewer than two folds.
@@ -92,7 +92,7 @@ def cross_validate(
 
 
 def _write_set(labels: Sequence[LabelledImage], folder: Path) -> None:
-    """A TuSimple folder of its own, pictures and all: quantisation, too, must see none that are left out."""
+    """A TuSimple folder of its own, pictures and all: quantization, too, must see none that are left out."""
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)
     copies = [shutil.copyfile(x.image, images / f"{i:05d}{x.image.suffix}") for i, x in enumerate(labels)]

@@ -85,7 +85,7 @@ _CONFIDENCE = (
 _BUDGET = (
     "Truth in the place of one stage after the other. First the network's maps, read ever better: the fit gives the "
     "true x in the rows of a line; fragments are joined that lie on one true line; pixels of the network's lines get "
-    "the colour of the true line they lie on; what matches no line is left out. What is then missing, the network did "
+    "the color of the true line they lie on; what matches no line is left out. What is then missing, the network did "
     "not see. Then our stages on true input: maps of a network that knows the truth, at its resolution; the same "
     "strokes painted at the picture's size."
 )

@@ -18,7 +18,7 @@ class AugmentConfig(BaseModel):
 
     Attributes:
         flip: probability of mirroring.
-        zoom: range of the scale factor about a random centre.
+        zoom: range of the scale factor about a random center.
         shift: greatest translation, fraction of the image's sides (x, y).
         rotation: greatest rotation, degrees.
         perspective: greatest displacement of each image corner, fraction of the sides.
@@ -26,9 +26,9 @@ class AugmentConfig(BaseModel):
         gamma: greatest exponent of 2 of the gamma curve.
         contrast: greatest relative contrast change.
         saturation: greatest relative saturation change.
-        tint: greatest relative gain change of a single colour channel.
+        tint: greatest relative gain change of a single color channel.
         blur: probability of Gaussian or motion blur.
-        noise: greatest standard deviation of sensor noise, grey levels.
+        noise: greatest standard deviation of sensor noise, gray levels.
         shadows: greatest number of shadow or glare polygons.
         boxes: greatest number of cut-out boxes (other cars).
         bonnet: probability that a bonnet covers the bottom rows.
@@ -66,13 +66,13 @@ def augment_geometry(
         The warped image and lines, which may leave the canvas.
     """
     height, width = image.shape[:2]
-    centre = np.array([rng.uniform(0.3, 0.7) * width, rng.uniform(0.4, 0.8) * height])
+    center = np.array([rng.uniform(0.3, 0.7) * width, rng.uniform(0.4, 0.8) * height])
     zoom = np.exp(rng.uniform(*np.log(config.zoom)))
     angle = np.deg2rad(rng.uniform(-config.rotation, config.rotation))
     shift = np.array([rng.uniform(-1, 1) * config.shift[0] * width, rng.uniform(-1, 1) * config.shift[1] * height])
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float64)
     turn = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    target = (corners - centre) @ turn.T + centre + shift
+    target = (corners - center) @ turn.T + center + shift
     target += rng.uniform(-1, 1, (4, 2)) * config.perspective * np.array([width, height])
     if rng.random() < config.flip:
         target[:, 0] = width - 1 - target[:, 0]
@@ -87,22 +87,22 @@ def augment_geometry(
 
 
 def augment_appearance(image: Image, config: AugmentConfig, rng: np.random.Generator) -> Image:
-    """Change light, colour, sharpness and noise, and cover parts; geometry stays."""
+    """Change light, color, sharpness and noise, and cover parts; geometry stays."""
     picture = _occlude(_shade(image, config, rng), config, rng)
     if rng.random() < config.blur:
         picture = _blur(picture, rng)
-    picture = _recolour(picture, config, rng)
+    picture = _recolor(picture, config, rng)
     if config.noise > 0:
         sigma = rng.uniform(0, config.noise) ** 2 / config.noise
         picture = _add_noise(picture, sigma, rng)
     return picture
 
 
-def _recolour(image: Image, config: AugmentConfig, rng: np.random.Generator) -> Image:
+def _recolor(image: Image, config: AugmentConfig, rng: np.random.Generator) -> Image:
     keep = 1.0 - config.saturation * rng.uniform(-0.4, 1.0)
     if keep != 1.0:
-        grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
-        image = np.asarray(cv2.addWeighted(image, keep, grey, 1.0 - keep, 0.0), dtype=np.uint8)
+        gray = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+        image = np.asarray(cv2.addWeighted(image, keep, gray, 1.0 - keep, 0.0), dtype=np.uint8)
     levels = np.linspace(0.0, 1.0, 256)[:, None]
     gains = (1.0 + config.brightness * rng.uniform(-1, 1)) * (1.0 + config.tint * rng.uniform(-1, 1, 3))
     contrast = 1.0 + config.contrast * rng.uniform(-1, 1)
@@ -138,9 +138,9 @@ def _occlude(image: Image, config: AugmentConfig, rng: np.random.Generator) -> I
         side = (bottom - 0.35) * rng.uniform(0.3, 0.7)
         w, h = int(side * width), int(side * rng.uniform(0.6, 1.1) * height)
         x, y = int(rng.uniform(-0.1, 1.0) * width), int(bottom * height)
-        colour = rng.integers(0, 256, 3).tolist()
-        cv2.rectangle(picture, (x, y - h), (x + w, y), colour, -1)
-        cv2.rectangle(picture, (x, y - h // 5), (x + w, y), [value // 4 for value in colour], -1)
+        color = rng.integers(0, 256, 3).tolist()
+        cv2.rectangle(picture, (x, y - h), (x + w, y), color, -1)
+        cv2.rectangle(picture, (x, y - h // 5), (x + w, y), [value // 4 for value in color], -1)
     if rng.random() < config.bonnet:
         rows = int(rng.uniform(0.01, 0.09) * height)
         bow = rng.uniform(0, 0.5) * rows

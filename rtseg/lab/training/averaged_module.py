@@ -1,4 +1,4 @@
-"""What all Lightning modules here share: a network, a moving average of its weights, optimiser and schedule."""
+"""What all Lightning modules here share: a network, a moving average of its weights, optimizer and schedule."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from rtseg.errors import TrainingError
-from rtseg.lab.training.config import OptimiserConfig, RunConfig
+from rtseg.lab.training.config import OptimizerConfig, RunConfig
 
 logger = logging.getLogger("rtseg")
 
@@ -20,7 +20,7 @@ _MOST_SPOILED = 100
 
 
 class AveragedModule(lightning.LightningModule):
-    """A network, its optimiser and a slowly moving average of its weights, which is what is kept.
+    """A network, its optimizer and a slowly moving average of its weights, which is what is kept.
 
     Args:
         config: the run's configuration.
@@ -72,7 +72,7 @@ class AveragedModule(lightning.LightningModule):
         if self.spoiled >= _MOST_SPOILED:
             raise TrainingError(
                 f"expected finite gradients, got none in {self.spoiled} steps in a row at step {self.global_step}; "
-                "lower optimiser.rate, or use precision fp32"
+                "lower optimizer.rate, or use precision fp32"
             )
         for gradient in gradients:
             gradient.zero_()
@@ -81,12 +81,12 @@ class AveragedModule(lightning.LightningModule):
         update_average(self.average, self.net, self.config.ema, self.global_step)
 
     def configure_optimizers(self) -> Any:
-        settings = self.config.optimiser
-        optimiser = _optimiser(self.net, settings)
+        settings = self.config.optimizer
+        optimizer = _optimizer(self.net, settings)
         per_epoch = math.ceil(self.config.samples_per_epoch / self.config.batch)
         factor = _schedule(settings, per_epoch, self.config.epochs)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
 @torch.no_grad()
@@ -100,7 +100,7 @@ def update_average(average: nn.Module, net: nn.Module, decay: float, step: int) 
             mean.copy_(value)
 
 
-def _optimiser(net: nn.Module, settings: OptimiserConfig) -> torch.optim.Optimizer:
+def _optimizer(net: nn.Module, settings: OptimizerConfig) -> torch.optim.Optimizer:
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in net.named_parameters():
         if parameter.requires_grad:
@@ -119,7 +119,7 @@ def _optimiser(net: nn.Module, settings: OptimiserConfig) -> torch.optim.Optimiz
     return torch.optim.AdamW(parameters)
 
 
-def _schedule(settings: OptimiserConfig, steps_per_epoch: int, epochs: int) -> Callable[[int], float]:
+def _schedule(settings: OptimizerConfig, steps_per_epoch: int, epochs: int) -> Callable[[int], float]:
     total = steps_per_epoch * epochs
 
     def factor(step: int) -> float:

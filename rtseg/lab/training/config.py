@@ -81,7 +81,7 @@ class DataConfig(Strict):
         return self
 
 
-class OptimiserConfig(Strict):
+class OptimizerConfig(Strict):
     """AdamW or SGD with momentum 0.9, and how the rate falls after a linear warm-up.
 
     `backbone_rate` multiplies the rate of the backbone, for pretrained ones. ``schedule: cosine`` goes from `rate` to
@@ -114,7 +114,7 @@ class RunConfig(Strict):
     model: str
     seed: Annotated[int, Field(ge=0)] = 0
     input: InputConfig
-    optimiser: OptimiserConfig = OptimiserConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
     epochs: Positive
     samples_per_epoch: Positive
     batch: Positive = 16

@@ -34,7 +34,7 @@ def load_exported(net: nn.Module, model: str, images: Iterable[Tensor], line_bia
     Args:
         net: the network, of the family and the sizes of the model.
         model: bundled model or folder with a card.
-        images: batches (B, 3, H, W) of normalised training images, for BatchNorm's statistics.
+        images: batches (B, 3, H, W) of normalized training images, for BatchNorm's statistics.
         line_bias: by how much the export of a lane network lowered the background's logit.
 
     Raises:
@@ -78,7 +78,7 @@ def _norms(net: nn.Module, probe: Tensor) -> dict[nn.Module, nn.BatchNorm2d]:
     for hook in hooks:
         hook.remove()
     if set(norms.values()) != {module for module in net.modules() if isinstance(module, nn.BatchNorm2d)}:
-        raise ModelError(f"{type(net).__name__} normalises what no convolution made; start from a safetensors file")
+        raise ModelError(f"{type(net).__name__} normalizes what no convolution made; start from a safetensors file")
     return norms
 
 

@@ -59,7 +59,7 @@ class Family:
 
 
 def lane_shape(config: TrainingConfig, net: Any) -> SampleShape:
-    """The samples that a lane configuration asks for, normalised as its backbone wants."""
+    """The samples that a lane configuration asks for, normalized as its backbone wants."""
     labels = config.labels
     return SampleShape(
         size=(config.input.height, config.input.width),

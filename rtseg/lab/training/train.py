@@ -100,7 +100,7 @@ def train(
         devices=config.processes if config.processes > 1 else "auto",
         accelerator="cpu" if config.processes > 1 else "auto",
         strategy="ddp" if config.processes > 1 else "auto",
-        gradient_clip_val=config.optimiser.clip_norm,
+        gradient_clip_val=config.optimizer.clip_norm,
         logger=TensorBoardLogger(str(out), name="", version="logs"),
         log_every_n_steps=10,
         num_sanity_val_steps=0,

@@ -33,7 +33,7 @@ class FreeMaskSettings(BaseModel):
         width: of the picture given to the backbone, pixels, a multiple of 32.
         height: likewise.
         scales: sides of the queries' grids, as shares of the feature map's.
-        threshold: normalised likeness above which a pixel belongs to the mask.
+        threshold: normalized likeness above which a pixel belongs to the mask.
         maskness: least maskness after suppression.
         least_area: of a mask, as a share of the picture.
         most_area: likewise; what is greater is road, sky or house fronts.
@@ -100,7 +100,7 @@ def free_masks(
     # A common direction of all features, of brightness and texture, would make everything alike.
     keys = _unit(features.reshape(channels, -1).T - features.mean((1, 2)))
     queries, places = _queries(keys.reshape(height, width, channels), settings.scales)
-    likeness = _normalise(queries @ keys.T).reshape(-1, height, width)
+    likeness = _normalize(queries @ keys.T).reshape(-1, height, width)
     masks, maskness, chosen = _components(likeness, places, settings)
     order = np.argsort(-maskness, kind="stable")[: settings.candidates]
     masks, maskness, chosen = masks[order], maskness[order], chosen[order]
@@ -118,7 +118,7 @@ def free_masks(
 class FreeMaskFeatures:
     """Dense features for free masks: blocks 10 (stride 16) and 14 (stride 32) of an ImageNet EfficientNet-Lite0.
 
-    Each half is centred over the picture and scaled to unit power, so that neither outweighs the other.
+    Each half is centerd over the picture and scaled to unit power, so that neither outweighs the other.
 
     Raises:
         ModelError: if the package with the weights is not installed.
@@ -174,7 +174,7 @@ def _queries(keys: NDArray[np.float32], scales: tuple[float, ...]) -> tuple[NDAr
     return np.concatenate(pooled), np.concatenate(places)
 
 
-def _normalise(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+def _normalize(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """Shift each query's scores (q, p) to [0, 1]."""
     low, high = scores.min(1, keepdims=True), scores.max(1, keepdims=True)
     return (scores - low) / np.maximum(high - low, 1e-6)

@@ -112,7 +112,7 @@ def _examine(
 
 
 def mask_files(folder: Path) -> Finder:
-    """Proposals in PNG files: ``STEM.png`` whose values or colours are instances, or ``STEM/*.png``, one mask each.
+    """Proposals in PNG files: ``STEM.png`` whose values or colors are instances, or ``STEM/*.png``, one mask each.
 
     Raises:
         WeakSupervisionError: there is no such folder.
@@ -136,14 +136,14 @@ def mask_files(folder: Path) -> Finder:
 
 
 def _read_labels(path: Path) -> NDArray[np.int64]:
-    """(H, W) instance numbers of a label picture; colours count as numbers."""
+    """(H, W) instance numbers of a label picture; colors count as numbers."""
     data = np.fromfile(path, np.uint8)
     picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
     if picture is None:
         raise WeakSupervisionError(f"expected a PNG mask, got {path.name} that does not decode")
     if picture.ndim == 2:
         return np.asarray(picture, np.int64)
-    # A palette comes back as colours; what an alpha channel hides does not count.
+    # A palette comes back as colors; what an alpha channel hides does not count.
     blue, green, red = (picture[..., c].astype(np.int64) for c in range(3))
     values = (red << 16) + (green << 8) + blue
     return values * (picture[..., 3] > 0) if picture.shape[2] == 4 else values

@@ -38,7 +38,7 @@ class TeacherSettings:
     """Which lines are trusted.
 
     Attributes:
-        every: a label for at most each n-th frame; neighbours look alike.
+        every: a label for at most each n-th frame; neighbors look alike.
         confidence: lines less sure are ignored.
         distance: mean distance, as a share of the width, at which two lines are still the same.
         overlap: share of its rows that a line must have in common with its twin in the mirror image.

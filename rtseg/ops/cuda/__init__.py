@@ -10,7 +10,7 @@ Importing this package needs no GPU; CuPy is imported when a plan is made.
 from __future__ import annotations
 
 from rtseg.ops.cuda.affinity import UnionPlan
-from rtseg.ops.cuda.colouring import ColouringPlan
+from rtseg.ops.cuda.coloring import ColoringPlan
 from rtseg.ops.cuda.components import ComponentsPlan
 from rtseg.ops.cuda.mask_nms import MaskNmsPlan
 from rtseg.ops.cuda.merging import AffinityUnionPlan
@@ -34,7 +34,7 @@ from rtseg.ops.cuda.twins import (
 
 __all__ = [
     "AffinityUnionPlan",
-    "ColouringPlan",
+    "ColoringPlan",
     "ComponentsPlan",
     "MaskNmsPlan",
     "MeansPlan",

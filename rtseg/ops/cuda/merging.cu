@@ -5,11 +5,11 @@
 // an edge merge; neither changes what greedy additive edge contraction would end with:
 //
 // * Mutual: the edge comes first among those of both its regions.
-// * Dominant: the edge e = (L, H) comes first at L; at every other neighbour of L all keys are strictly below that of e;
+// * Dominant: the edge e = (L, H) comes first at L; at every other neighbor of L all keys are strictly below that of e;
 //   and L has the larger name. Then nothing around L can move before e's turn: keys only fall, so whatever merges until
 //   then leaves L's edges alone, and L joins whatever H has become by then. Taking L in now gives H only edges with keys
 //   below that of e, and leaves H its name, so nothing that comes before e's turn changes either. Without this rule a
-//   road with a thousand specks, whose best neighbour is the road, would take a thousand rounds.
+//   road with a thousand specks, whose best neighbor is the road, would take a thousand rounds.
 //
 // A region none of whose edges reaches the threshold will never merge, for means of keys below it stay below it; its
 // edges are dropped. So the tables run empty exactly when merging has ended.
@@ -33,7 +33,7 @@ struct Graph {
     int edges;
     u64* best;   // (2, regions): 1 + bits of the highest key of the region's edges, 0 where none reaches the threshold
     u64* tie;    // (2, regions): the name pair of the edge that comes first
-    u64* rival;  // (2, regions): the highest `best` of the neighbours over all edges but the first
+    u64* rival;  // (2, regions): the highest `best` of the neighbors over all edges but the first
     int* parent; // (regions): forest of merged regions, 0-based
     int regions;
     int* status;

@@ -1,7 +1,7 @@
-// Camera bytes to a network's input in one kernel: decode, resize, normalise, transpose, as float or half.
+// Camera bytes to a network's input in one kernel: decode, resize, normalize, transpose, as float or half.
 //
 // Arithmetic is that of rtseg/ops/preprocess.py: columns first, then along the row, with fused multiply-adds, rounded to
-// bytes before normalising, so that training, CPU and GPU see the same picture.
+// bytes before normalizing, so that training, CPU and GPU see the same picture.
 
 #include "common.cuh"
 
@@ -27,8 +27,8 @@ __device__ __forceinline__ Pixel from_yuv(int luma, int u, int v) {
 template <int encoding>
 __device__ __forceinline__ Pixel read_pixel(const u8* row, int x) {
     if (encoding == MONO8) {
-        const float grey = (float)row[x];
-        return {grey, grey, grey};
+        const float gray = (float)row[x];
+        return {gray, gray, gray};
     }
     if (encoding == YUV422 || encoding == YUV422_YUY2) {
         const u8* pair = row + x / 2 * 4;  // U Y V Y, or Y U Y V

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from rtseg.errors import GroupingError, ImageError
-from rtseg.ops.colouring import check_size
+from rtseg.ops.coloring import check_size
 from rtseg.ops.cuda.components import check_array
 from rtseg.ops.cuda.module import Launcher, blocks, cuda_launcher
 from rtseg.ops.preprocess import _filter
@@ -26,7 +26,7 @@ ENCODINGS = {
 
 
 class PreprocessPlan:
-    """Decode, resize, normalise and transpose in one kernel, for frames of one size and encoding.
+    """Decode, resize, normalize and transpose in one kernel, for frames of one size and encoding.
 
     The pixels are those of :func:`rtseg.ops.preprocess` (area average to shrink, linear to enlarge). A run is one
     launch on CuPy's current stream, without allocation or host reads.
@@ -131,7 +131,7 @@ class _Resize:
                 f"a step of {self._step} bytes"
             )
         if encoding.startswith("yuv422") and width % 2:
-            raise ImageError(f"expected an even width for {encoding}, got {width}; two pixels share one colour sample")
+            raise ImageError(f"expected an even width for {encoding}, got {width}; two pixels share one color sample")
         self._height = height
         self.size = check_size(size)
         self.launcher = launcher or cuda_launcher()

@@ -1,4 +1,4 @@
-// The runs of a colour image with their components, in raster order: what the host needs of a segmented frame, about a
+// The runs of a color image with their components, in raster order: what the host needs of a segmented frame, about a
 // hundredth of its pixels' bytes. Counted row by row, scanned by compact_scan, written row by row.
 
 #include "common.cuh"
@@ -20,7 +20,7 @@ extern "C" __global__ void __launch_bounds__(256) runs_count(const u8* labels, i
 // One block a row, one stretch of it a thread; rows[y] is the first run of row y. Runs from `capacity` on are dropped.
 extern "C" __global__ void __launch_bounds__(256)
     runs_write(const u8* labels, const int* components, int width, const int* rows, int* starts, int* ends, int* ids,
-               int* colours, int capacity) {
+               int* colors, int capacity) {
     const u8* row = labels + (i64)blockIdx.x * width;
     const int stretch = (width + (int)blockDim.x - 1) / (int)blockDim.x;
     const int begin = (int)threadIdx.x * stretch < width ? (int)threadIdx.x * stretch : width;
@@ -37,7 +37,7 @@ extern "C" __global__ void __launch_bounds__(256)
             if (starting < capacity) {
                 starts[starting] = x;
                 ids[starting] = components[(i64)blockIdx.x * width + x];
-                colours[starting] = row[x];
+                colors[starting] = row[x];
             }
             ++starting;
         }

@@ -1,4 +1,4 @@
-"""Runs of a colour image on the device, packed for one short copy to the host."""
+"""Runs of a color image on the device, packed for one short copy to the host."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rtseg.ops.cuda.module import Launcher, cuda_launcher
 
 
 class RunsPlan:
-    """The runs that :func:`rtseg.ops.label_runs` finds, from a colour image and its components on the device.
+    """The runs that :func:`rtseg.ops.label_runs` finds, from a color image and its components on the device.
 
     A run launches three kernels on CuPy's current stream, allocates nothing and reads nothing back.
 
@@ -25,7 +25,7 @@ class RunsPlan:
         launcher: where to run; CuPy's current device by default.
 
     Attributes:
-        packed: int32 on the device, all that :meth:`unpack` needs: status, rows, starts, ends, components, colours.
+        packed: int32 on the device, all that :meth:`unpack` needs: status, rows, starts, ends, components, colors.
 
     Raises:
         GroupingError: if a side is 0, there are more than 2**30 pixels, or no room for a run.
@@ -67,15 +67,15 @@ class RunsPlan:
         """Read a host copy of :attr:`packed`.
 
         Returns:
-            the runs and the colour (r,) of each; None if there were more runs than the plan has room for.
+            the runs and the color (r,) of each; None if there were more runs than the plan has room for.
         """
-        status, rows, starts, ends, components, colours = self._parts(packed)
+        status, rows, starts, ends, components, colors = self._parts(packed)
         if status[0]:
             return None
         count = int(rows[-1])
         ids = components[:count].copy()
         runs = Runs(starts[:count].copy(), ends[:count].copy(), rows.copy(), ids, int(ids.max(initial=0)))
-        return runs, colours[:count].astype(np.uint8)
+        return runs, colors[:count].astype(np.uint8)
 
     def _parts(self, packed: Any) -> list[Any]:
         height, room = self._shape[0], self._capacity

@@ -15,7 +15,7 @@ extern "C" __global__ void __launch_bounds__(256) solo_check(const float* values
     if (!finite) atomicOr(status, BAD_MAPS);
 }
 
-// Points of a level (height, width) whose score reaches the threshold and that no neighbour exceeds, in any order:
+// Points of a level (height, width) whose score reaches the threshold and that no neighbor exceeds, in any order:
 // `scores` and `codes`, base + raster index.
 extern "C" __global__ void __launch_bounds__(256)
     solo_peaks(const float* cate, int height, int width, float threshold, int base, float* scores, int* codes,

@@ -12,7 +12,7 @@ _MOST_ROWS = 512  # blocks down the image; each goes through the rows in this st
 
 
 class StatisticsPlan:
-    """Areas, boxes and centres of up to `regions` regions, for label images of one size.
+    """Areas, boxes and centers of up to `regions` regions, for label images of one size.
 
     Sums are integers: results equal :func:`rtseg.ops.region_statistics` exactly. A run launches three kernels on CuPy's
     current stream, without allocation or host reads.

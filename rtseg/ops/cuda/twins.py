@@ -9,7 +9,7 @@ from typing import Any, Literal
 from rtseg.errors import GroupingError, ImageError
 from rtseg.ops.adjacency import Offsets, check_offsets
 from rtseg.ops.cuda.affinity import UnionPlan
-from rtseg.ops.cuda.colouring import ColouringPlan
+from rtseg.ops.cuda.coloring import ColoringPlan
 from rtseg.ops.cuda.components import ComponentsPlan
 from rtseg.ops.cuda.mask_nms import MaskNmsPlan
 from rtseg.ops.cuda.merging import AffinityUnionPlan
@@ -80,7 +80,7 @@ def label_components(labels: Any, connectivity: int = 8) -> tuple[Any, int]:
 def upsample_argmax(maps: Any, size: tuple[int, int]) -> Any:
     """As :func:`rtseg.ops.upsample_argmax`; values that no target pixel reads may be anything."""
     source = _maps(maps)
-    plan = _plan_for(ColouringPlan, source.shape, tuple(size))
+    plan = _plan_for(ColoringPlan, source.shape, tuple(size))
     out = cuda_launcher().xp.empty(size, "uint8")
     plan.run(source, out)
     check_status(plan.status)

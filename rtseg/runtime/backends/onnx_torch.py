@@ -29,7 +29,7 @@ class OnnxNetwork:
         outputs: shape by name.
 
     Raises:
-        ModelError: if the file is no network, is quantised, or holds an operator that is not known here.
+        ModelError: if the file is no network, is quantized, or holds an operator that is not known here.
         BackendError: if the package onnx is missing.
     """
 
@@ -81,7 +81,7 @@ class OnnxNetwork:
 
 def _check_operators(path: Path, operators: list[str]) -> None:
     if any(name in ("QuantizeLinear", "DequantizeLinear") or name.startswith("QLinear") for name in operators):
-        raise ModelError(f"expected a float network for torch, {path.name} is quantised; name the card's fp32 network")
+        raise ModelError(f"expected a float network for torch, {path.name} is quantized; name the card's fp32 network")
     unknown = sorted(set(operators) - set(_OPERATORS) - {"Constant"})
     if unknown:
         raise ModelError(

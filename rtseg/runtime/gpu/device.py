@@ -25,7 +25,7 @@ from numpy.typing import DTypeLike, NDArray
 from rtseg.errors import BackendError, RtsegError
 from rtseg.ops.cuda.module import Launcher, cuda_launcher
 
-# What the kernel modules of NVIDIA's drivers leave in /dev: desktop and data centre, then Jetson.
+# What the kernel modules of NVIDIA's drivers leave in /dev: desktop and data center, then Jetson.
 _DEVICE_FILES = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu")
 
 DLA = "dla"  # device: the first deep learning accelerator of a Jetson, with what it cannot do on the GPU

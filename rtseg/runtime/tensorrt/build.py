@@ -1,4 +1,4 @@
-"""Building one engine: ONNX bytes in, serialised engine out."""
+"""Building one engine: ONNX bytes in, serialized engine out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DLA_CORE = 0  # of the two that an Orin has
 
 @dataclass(frozen=True)
 class BuiltEngine:
-    """Serialised engine, its tensors as read from the network, and the flags it was built with."""
+    """Serialized engine, its tensors as read from the network, and the flags it was built with."""
 
     content: bytes
     tensors: tuple[EngineTensor, ...]
@@ -40,7 +40,7 @@ def build_engine(
 
     Args:
         library: the TensorRT to build with.
-        onnx: a serialised ONNX model.
+        onnx: a serialized ONNX model.
         target: ``sm89``; for another card than the one at hand only with TensorRT for RTX.
         workspace_mib: most scratch memory that a layer may take; TensorRT's own limit if None.
         dla: place what can be on the first deep learning accelerator, the rest on the GPU.
@@ -80,8 +80,8 @@ def build_engine(
     timings = None if library.for_rtx or timing_cache is None else _load_timings(config, timing_cache)
     config.progress_monitor = _monitor(trt, progress)
 
-    serialised = builder.build_serialized_network(network, config)
-    if serialised is None:
+    serialized = builder.build_serialized_network(network, config)
+    if serialized is None:
         raise BackendError(
             f"TensorRT {library.tag} could not build for {target}: {'; '.join(logger.errors) or 'no reason given'}"
         )
@@ -92,7 +92,7 @@ def build_engine(
     flags = tuple(
         flag for flag in dir(trt.BuilderFlag) if flag.isupper() and config.get_flag(getattr(trt.BuilderFlag, flag))
     )
-    return BuiltEngine(bytes(serialised), _tensors(network), flags)
+    return BuiltEngine(bytes(serialized), _tensors(network), flags)
 
 
 def _strongly_typed(trt: Any) -> int:

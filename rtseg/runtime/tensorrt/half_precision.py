@@ -16,7 +16,7 @@ def cast_to_half(onnx: bytes) -> bytes:
     it there with ``disabled_optimizers=["WeightBiasQuantization"]``.
 
     Args:
-        onnx: a serialised float32 or Q/DQ network.
+        onnx: a serialized float32 or Q/DQ network.
 
     Raises:
         BackendError: if the package onnx is missing.

@@ -11,7 +11,7 @@ from typing import Any
 
 from rtseg.errors import BackendError
 
-# The full library comes first: it also runs on data-centre cards and on Jetson, and tunes on the device.
+# The full library comes first: it also runs on data-center cards and on Jetson, and tunes on the device.
 _MODULES = ("tensorrt", "tensorrt_rtx")
 
 # What TensorRT for RTX can build for without the card at hand.

@@ -1,8 +1,8 @@
 """int8 from one calibration: two forms, sensitive layers left in float, and a gate.
 
-The network answers to colours without training: a red and a green line on grey asphalt become lanes 1 and 2. Its layers
-carry the colours on. In the sensitive version, a channel a thousand times as large as the colours lies beside them,
-read by nobody, so that one int8 range for the tensor leaves nothing of the colours.
+The network answers to colors without training: a red and a green line on gray asphalt become lanes 1 and 2. Its layers
+carry the colors on. In the sensitive version, a channel a thousand times as large as the colors lies beside them,
+read by nobody, so that one int8 range for the tensor leaves nothing of the colors.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from rtseg.errors import DatasetError, MediaError, ModelError
 from rtseg.lab.deploy.calibrate import Int8Calibration, calibrate_int8
 from rtseg.lab.deploy.network_files import FLOAT, INT8, INT8_TENSORRT
-from rtseg.lab.deploy.quantise import calibrate_ranges, network_inputs, open_session, quantise_network
+from rtseg.lab.deploy.quantize import calibrate_ranges, network_inputs, open_session, quantize_network
 from rtseg.lab.deploy.recipe import Recipe, Settings
 from rtseg.runtime.card import ModelCard, sha256_of, verified_model_file
 from rtseg.runtime.models import find_model
@@ -34,7 +34,7 @@ LAYERS = ("spread", "mix", "narrow", "head")
 
 
 def write_network(path: Path, outlier: float = 1.0) -> None:
-    """image -> spread -> relu -> mix -> relu -> narrow (3x3) -> relu -> pool -> head: colours through four layers."""
+    """image -> spread -> relu -> mix -> relu -> narrow (3x3) -> relu -> pool -> head: colors through four layers."""
     rng = np.random.default_rng(0)
     spread = np.zeros((8, 3, 1, 1), np.float32)
     spread[:3, :, 0, 0] = np.eye(3)
@@ -76,7 +76,7 @@ def write_network(path: Path, outlier: float = 1.0) -> None:
     initializers += [numpy_helper.from_array(biases[name], f"{name}.bias") for name in LAYERS]
     graph = helper.make_graph(
         nodes,
-        "colours",
+        "colors",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, HEIGHT, WIDTH])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, CHANNELS, HEIGHT // 4, WIDTH // 4])],
         initializers,
@@ -90,7 +90,7 @@ def write_model(folder: Path, outlier: float = 1.0, **fields: object) -> Path:
     folder.mkdir(parents=True)
     write_network(folder / "model.onnx", outlier)
     card = threshold_card()
-    card["name"] = "colours"
+    card["name"] = "colors"
     card["model"]["sha256"] = sha256_of(folder / "model.onnx")
     card["input"].update(width=WIDTH, height=HEIGHT)
     ModelCard.model_validate({**card, **fields}).dump(folder / "card.yaml")
@@ -104,8 +104,8 @@ def road(shift: int) -> tuple[np.ndarray, list[list[float]]]:
     lanes: list[list[float]] = [[], []]
     for y in range(80, 288):
         xs = 190 + shift - 0.5 * (y - 80), 270 + shift + 0.5 * (y - 80)
-        for x, colour, lane in zip(xs, ((0, 0, 255), (0, 255, 0)), lanes, strict=True):
-            image[y, int(x) - 7 : int(x) + 8] = colour
+        for x, color, lane in zip(xs, ((0, 0, 255), (0, 255, 0)), lanes, strict=True):
+            image[y, int(x) - 7 : int(x) + 8] = color
             if y >= 100 and y % 10 == 0:
                 lane.append(x)
     return image, lanes
@@ -128,7 +128,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    return write_model(tmp_path / "colours")
+    return write_model(tmp_path / "colors")
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -148,9 +148,9 @@ def test_one_calibration_gives_two_forms_near_float(tmp_path: Path) -> None:
     expected = open_session(path).run(None, {"image": inputs[5]})[0]
     assert expected.max() > 0.9
     for form in ("cpu", "tensorrt"):
-        found = open_session(quantise_network(calibration, form)).run(None, {"image": inputs[5]})[0]
+        found = open_session(quantize_network(calibration, form)).run(None, {"image": inputs[5]})[0]
         assert 0.0 < np.abs(found - expected).max() < 0.06
-        alone = quantise_network(calibration, form, LAYERS)
+        alone = quantize_network(calibration, form, LAYERS)
         assert not [node for node in alone.graph.node if "Linear" in node.op_type]
 
 
@@ -158,7 +158,7 @@ def test_the_form_for_tensorrt_is_symmetric_int8_with_float_biases(tmp_path: Pat
     path = tmp_path / "float.onnx"
     write_network(path)
     inputs = network_inputs([road(i)[0] for i in range(3)], (HEIGHT, WIDTH), (0,) * 3, (255,) * 3)
-    network = quantise_network(calibrate_ranges(path, inputs), "tensorrt")
+    network = quantize_network(calibrate_ranges(path, inputs), "tensorrt")
     constants = {tensor.name: tensor for tensor in network.graph.initializer}
     linear = [node for node in network.graph.node if "Linear" in node.op_type]
     assert len(linear) == 9  # Q and DQ before each of three layers, DQ at each of their weights
@@ -198,10 +198,10 @@ def test_a_model_is_calibrated_written_and_compiled(tmp_path: Path, model: Path,
         (INT8_TENSORRT, "int8"),
     ]
     assert card.metric_change("int8", INT8_TENSORRT) == pytest.approx(-result.losses[INT8_TENSORRT] / 100, abs=1e-4)
-    recipe = Recipe.load(recipes / "colours.yaml")
+    recipe = Recipe.load(recipes / "colors.yaml")
     assert recipe == result.recipe
     assert recipe.same_files(hashes(card))
-    page = (recipes / "colours.html").read_text()
+    page = (recipes / "colors.html").read_text()
     assert all(f"<td>{layer}</td>" in page for layer in LAYERS)
     assert page.count("float, head") == 1
     assert "<svg" in page
@@ -222,7 +222,7 @@ def test_a_model_can_be_calibrated_in_its_own_folder(tmp_path: Path, model: Path
 
 
 def test_a_recipe_gives_the_same_files_again(tmp_path: Path, labelled: Path) -> None:
-    model = write_model(tmp_path / "colours", outlier=1000.0)
+    model = write_model(tmp_path / "colors", outlier=1000.0)
 
     def calibrate(name: str, settings: Settings) -> Int8Calibration:
         return calibrate_int8(
@@ -230,7 +230,7 @@ def test_a_recipe_gives_the_same_files_again(tmp_path: Path, labelled: Path) -> 
         )
 
     first = calibrate("first", Settings(frames=3, seed=5))
-    recipe = Recipe.load(tmp_path / "first" / "colours.yaml")
+    recipe = Recipe.load(tmp_path / "first" / "colors.yaml")
     assert recipe.settings.in_float == first.in_float != ()
     assert recipe.same_files(hashes(calibrate("again", recipe.settings).card))
     other = recipe.settings.model_copy(update={"method": "percentile"})
@@ -247,7 +247,7 @@ def test_a_shipped_recipe_is_of_the_shipped_files(path: Path) -> None:
 def test_a_recipe_that_does_not_fit_is_refused(tmp_path: Path, model: Path) -> None:
     with pytest.raises(ModelError, match="expected a calibration recipe"):
         Recipe.load(tmp_path / "missing.yaml")
-    (tmp_path / "wrong.yaml").write_text("model: colours\nsettings: {frames: 0}\n")
+    (tmp_path / "wrong.yaml").write_text("model: colors\nsettings: {frames: 0}\n")
     with pytest.raises(ModelError, match=r"settings\.frames"):
         Recipe.load(tmp_path / "wrong.yaml")
     with pytest.raises(ModelError, match="it has no 'blur'"):
@@ -255,26 +255,26 @@ def test_a_recipe_that_does_not_fit_is_refused(tmp_path: Path, model: Path) -> N
 
 
 def test_a_sensitive_layer_is_found_and_left_in_float(tmp_path: Path, labelled: Path) -> None:
-    model, out = write_model(tmp_path / "colours", outlier=1000.0), tmp_path / "made"
+    model, out = write_model(tmp_path / "colors", outlier=1000.0), tmp_path / "made"
     result = calibrate_int8(model, [labelled / "images"], out, evaluation=labelled, recipes=tmp_path / "recipes")
     # What the outlier drowns lies between these two, and each asks for its rounding in one of the forms.
     assert set(result.in_float) == {"spread", "mix"}
     assert all(abs(loss) <= 0.5 for loss in result.losses.values())
     operators = [node.op_type for node in onnx.load(out / INT8_TENSORRT).graph.node]
     assert operators.count("QuantizeLinear") == 1  # before `narrow`, which stays int8
-    assert "sensitive layers stay in float: " in (tmp_path / "recipes" / "colours.html").read_text()
+    assert "sensitive layers stay in float: " in (tmp_path / "recipes" / "colors.html").read_text()
 
 
 def test_a_model_that_loses_too_much_is_refused_and_nothing_is_overwritten(
     tmp_path: Path, labelled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rtseg.lab.deploy.calibrate.MOST_FLOAT_LAYERS", 0)
-    model, recipes = write_model(tmp_path / "colours", outlier=1000.0), tmp_path / "recipes"
+    model, recipes = write_model(tmp_path / "colors", outlier=1000.0), tmp_path / "recipes"
     before = contents(model)
     with pytest.raises(ModelError, match=r"int8 loses \d+\.\d+ points of accuracy .* allows 0\.5"):
         calibrate_int8(model, [labelled / "images"], model, evaluation=labelled, recipes=recipes)
     assert contents(model) == before
-    assert [path.name for path in tmp_path.iterdir()] == ["colours"]
+    assert [path.name for path in tmp_path.iterdir()] == ["colors"]
 
 
 def test_an_engine_that_loses_too_much_is_not_compiled(tmp_path: Path, model: Path, labelled: Path) -> None:
@@ -285,7 +285,7 @@ def test_an_engine_that_loses_too_much_is_not_compiled(tmp_path: Path, model: Pa
         if score["file"] == INT8_TENSORRT:
             score["value"] -= 0.02
     (model / "card.yaml").write_text(yaml.safe_dump(card))
-    with pytest.raises(ModelError, match=r"model-int8-tensorrt\.onnx of colours loses .* allows 0\.5"):
+    with pytest.raises(ModelError, match=r"model-int8-tensorrt\.onnx of colors loses .* allows 0\.5"):
         compile_model(find_model(model), "int8", "sm89", folder=tmp_path / "cache")
     compile_model(find_model(model), "fp32", "sm89", folder=tmp_path / "cache")
 

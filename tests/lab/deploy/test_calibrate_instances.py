@@ -1,7 +1,7 @@
 """int8 of instance models: the gate is the instances' own metric, on labelled frames or on rendered streets.
 
-The networks answer to painted colours; two layers before them carry the colours on, in the sensitive version beside a
-channel a thousand times as large, so that one int8 range for the tensor leaves nothing of the colours.
+The networks answer to painted colors; two layers before them carry the colors on, in the sensitive version beside a
+channel a thousand times as large, so that one int8 range for the tensor leaves nothing of the colors.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ METHODS = ("coloring", "graph_merge", "cascade_gaec")
 
 
 def write_model(folder: Path, method: str, outlier: float = 1.0) -> Path:
-    """A model of the method's family: image -> spread -> relu -> gather -> relu -> what answers to colours."""
+    """A model of the method's family: image -> spread -> relu -> gather -> relu -> what answers to colors."""
     write_instance_model(folder, method, parameters={"min_area": 32})
     network = onnx.load(folder / "model.onnx")
     spread = np.zeros((4, 3, 1, 1), np.float32)

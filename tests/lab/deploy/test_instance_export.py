@@ -14,7 +14,7 @@ import rtseg
 from rtseg.lab.deploy import package
 from rtseg.lab.deploy.export import export_onnx, run_maps
 from rtseg.lab.deploy.package import package_model
-from rtseg.lab.deploy.quantise import WEIGHTED, calibrate_ranges, quantise_network
+from rtseg.lab.deploy.quantize import WEIGHTED, calibrate_ranges, quantize_network
 from rtseg.lab.nets.daffnet import DaffNet
 from rtseg.lab.nets.gmis import GMIS
 from rtseg.lab.nets.heads import ExportedMaps, InstanceNetwork
@@ -73,7 +73,7 @@ def test_int8_leaves_the_last_layers_and_what_follows_them_in_float(tmp_path: Pa
     assert sum(kind in WEIGHTED for kind in kinds) == 12
     assert kinds.count("Sigmoid") == 4
     for form in ("cpu", "tensorrt"):
-        network = quantise_network(calibration, form)  # type: ignore[arg-type]
+        network = quantize_network(calibration, form)  # type: ignore[arg-type]
         made = {name: node.op_type for node in network.graph.node for name in node.output}
         for output in network.graph.output:
             assert made[output.name] in ("Conv", "Sigmoid")

@@ -91,9 +91,9 @@ def test_the_converted_network_computes_what_keras_does(tmp_path: Path) -> None:
     net = ResNet(50, 0.125, stride_first=True).eval()
     net.load_imagenet(state)
     rgb = torch.randint(0, 256, (2, 3, 64, 96), generator=torch.Generator().manual_seed(0)).float()
-    normalised = (rgb - torch.tensor(net.mean).view(3, 1, 1)) / torch.tensor(net.std).view(3, 1, 1)
+    normalized = (rgb - torch.tensor(net.mean).view(3, 1, 1)) / torch.tensor(net.std).view(3, 1, 1)
     with torch.no_grad():
-        found, expected = net(normalised)[-1], keras_features(tensors, rgb)
+        found, expected = net(normalized)[-1], keras_features(tensors, rgb)
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
     assert float(expected.std()) > 0.01
     assert state["fc.weight"].shape == (5, 256)

@@ -102,7 +102,7 @@ def test_dense_features_agree_with_strided_ones_where_both_are(make: object, out
     for a, b, stride in zip(many, few, dense.strides, strict=True):
         assert a.shape == (1, b.shape[1], 64 // stride, 96 // stride)
     if isinstance(strided, ResNet):
-        # Kernels are centred on the pixels kept, so only what zero padding hides beyond the border could differ.
+        # Kernels are centerd on the pixels kept, so only what zero padding hides beyond the border could differ.
         torch.testing.assert_close(many[-1][..., :: 32 // output_stride, :: 32 // output_stride], few[-1])
 
 

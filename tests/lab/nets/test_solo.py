@@ -56,7 +56,7 @@ def test_training_and_decoding_make_the_same_masks() -> None:
     assert sorted(mask.tobytes() for mask in found.masks) == sorted(mask.tobytes() for mask in expected)
 
 
-def test_points_of_masks_by_size_and_centre() -> None:
+def test_points_of_masks_by_size_and_center() -> None:
     masks = torch.zeros(1, 3, 32, 48)
     masks[0, 0, 4:8, 4:8] = 1  # 16 x 16 pixels around (24, 24): the finest level
     masks[0, 1, 0:32, 8:48] = 1  # 128 x 160 around (64, 112): the coarsest, and stride 16's range ends below
@@ -77,8 +77,8 @@ def test_a_point_in_two_masks_belongs_to_the_smaller() -> None:
     masks[0, 1, 6:10, 6:10] = 1
     for order in ((0, 1), (1, 0)):
         (fine, _), *_ = assign_points(masks[:, list(order)], torch.ones(1, 2, dtype=torch.bool), STRIDES)
-        at_centre = fine.mask[(fine.y == 4) & (fine.x == 4)]
-        assert at_centre.tolist() == [order.index(1)]
+        at_center = fine.mask[(fine.y == 4) & (fine.x == 4)]
+        assert at_center.tolist() == [order.index(1)]
 
 
 def test_guided_embedding_is_the_mean_over_the_mask(net: SoloNetwork) -> None:

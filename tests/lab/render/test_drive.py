@@ -38,7 +38,7 @@ def test_driving_again_gives_the_same_frames(frames: list[RenderedRoad]) -> None
 
 
 def test_ids_stay_with_their_lines(frames: list[RenderedRoad]) -> None:
-    """From one frame to the next a line of the same id moves by less than half the way to its neighbour."""
+    """From one frame to the next a line of the same id moves by less than half the way to its neighbor."""
     row = 0.75 * SIZE[0]
 
     def at_row(frame: RenderedRoad) -> dict[int, float]:
@@ -83,10 +83,10 @@ def test_no_vehicle_drives_into_ours() -> None:
 def test_the_vehicle_moves_along_its_road() -> None:
     drive = Drive(4, 20.0, 10.0, SIZE)
     path = [drive._ego(k / 10) for k in range(len(drive))]
-    assert (np.diff([ego.travelled for ego in path]) > 0.5).all()
+    assert (np.diff([ego.traveled for ego in path]) > 0.5).all()
     # The heading is the direction of the path: it explains the sideways steps.
     steps = np.diff([ego.offset for ego in path])
-    turned = np.tan([ego.heading for ego in path])[:-1] * np.diff([ego.travelled for ego in path])
+    turned = np.tan([ego.heading for ego in path])[:-1] * np.diff([ego.traveled for ego in path])
     assert np.abs(steps - turned).max() < 0.02
 
 

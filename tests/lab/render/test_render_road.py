@@ -68,7 +68,7 @@ def test_mask_is_the_polylines_thickened(roads: list[RenderedRoad]) -> None:
         for line, number in zip(road.lanes, road.ids, strict=True):
             x, y = np.rint(line).astype(int).T
             own = road.mask[y, x] == number
-            # Where lines converge, the one nearer to the picture's middle may cover its neighbour.
+            # Where lines converge, the one nearer to the picture's middle may cover its neighbor.
             assert own.mean() > 0.8
             thin = np.ones(road.mask.shape, np.uint8)
             cv2.polylines(thin, [np.rint(line).astype(np.int32)], False, 0)
@@ -101,7 +101,7 @@ def test_truth_scales_with_the_size() -> None:
     for a, b in zip(small.lanes, large.lanes, strict=True):
         rows = np.linspace(max(a[0, 1], b[0, 1] / 2) + 2, min(a[-1, 1], b[-1, 1] / 2) - 2, 20)
         x = np.interp(rows, a[:, 1], a[:, 0])
-        # Pixel centres: (p + 0.5) of one size is half of the other's.
+        # Pixel centers: (p + 0.5) of one size is half of the other's.
         other = (np.interp((rows + 0.5) * 2 - 0.5, b[:, 1], b[:, 0]) + 0.5) / 2 - 0.5
         assert np.abs(x - other).max() < 0.3
 
@@ -143,13 +143,13 @@ def test_marks_are_brighter_than_the_road_beside_them_on_clear_days() -> None:
         if style.lighting != "sun" or style.weather != "clear":
             continue
         road = render_road(seed)
-        grey = cv2.cvtColor(road.image, cv2.COLOR_BGR2GRAY).astype(float)
+        gray = cv2.cvtColor(road.image, cv2.COLOR_BGR2GRAY).astype(float)
         marked = [kind for kind in road.description["markings"] if kind != "none"]  # type: ignore[union-attr]
         for line, kind in zip(road.lanes, marked, strict=False):
             if kind == "solid" and len(line) > 40:
                 x, y = np.rint(line[20:]).astype(int).T
-                beside = [grey[y, np.clip(x + shift, 0, 639)] for shift in (-14, 14)]
-                contrasts.append(float(np.mean(grey[y, x] - np.mean(beside, axis=0))))
+                beside = [gray[y, np.clip(x + shift, 0, 639)] for shift in (-14, 14)]
+                contrasts.append(float(np.mean(gray[y, x] - np.mean(beside, axis=0))))
         if len(contrasts) > 30:
             break
     assert np.median(contrasts) > 8

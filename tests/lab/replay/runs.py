@@ -1,4 +1,4 @@
-"""A pipeline and recordings whose right results are known: lanes are columns of one colour."""
+"""A pipeline and recordings whose right results are known: lanes are columns of one color."""
 
 from __future__ import annotations
 

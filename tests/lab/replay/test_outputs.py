@@ -47,7 +47,7 @@ def test_overlay_keeps_the_image_and_touches_only_what_it_draws() -> None:
     assert np.any(draw_lanes(image, lanes)[:60] != drawn[:60]), "the legend is on by default"
 
 
-def test_an_id_has_the_same_colour_whatever_else_is_there() -> None:
+def test_an_id_has_the_same_color_whatever_else_is_there() -> None:
     image = np.zeros((360, 640, 3), np.uint8)
     for ids in [(7,), (2, 7), (9, 7, 1)]:
         lanes = lanes_of(360, 640, ids)
@@ -89,7 +89,7 @@ def test_instances_are_drawn() -> None:
     assert not drawn[45, 5].any()
 
 
-def test_masks_have_the_colour_of_their_boxes_whatever_their_ids() -> None:
+def test_masks_have_the_color_of_their_boxes_whatever_their_ids() -> None:
     one = instances_of()
     large = replace(one, labels=np.kron(one.labels, np.ones((10, 10), np.int32)), boxes=one.boxes * 10)
     for ids in ((4, 300), (252, 253), (255, 256), (65_535, 65_530)):

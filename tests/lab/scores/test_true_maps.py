@@ -44,7 +44,7 @@ def test_the_truth_comes_back(card):
     }
     assert all(values.dtype == np.float32 for values in maps.values())
     found = InstanceInterpreter(card)(maps, Frame(np.zeros((*SIZE, 3), np.uint8)), StageClock())
-    # affinity_union of neighbours leaves in two what is cut in two; the larger part is most of the car.
+    # affinity_union of neighbors leaves in two what is cut in two; the larger part is most of the car.
     for i in range(1, len(truth) + 1):
         mask = truth.instances == i
         overlap = np.bincount(found.labels[mask], minlength=len(found) + 1)
@@ -83,7 +83,7 @@ def test_affinities_are_those_of_the_pairs(tmp_path):
         assert maps[k, y, x] == (inside and ids[y, x] != 0 and ids[y, x] == ids[v, u])
 
 
-def test_near_instances_have_other_colours(tmp_path):
+def test_near_instances_have_other_colors(tmp_path):
     card = ModelCard.load(write_instance_model(tmp_path / "m", "coloring", width=512, height=256) / "card.yaml")
     instances = np.zeros((256, 512), np.int32)
     for i in range(12):  # a row, 40 px apart: more than eight within 256 px of one another

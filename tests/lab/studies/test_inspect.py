@@ -33,7 +33,7 @@ def test_merge_order_ends_in_the_result(affinity):
     assert set(np.unique(order)) <= {np.float32(v) for v in (0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)}
 
 
-def test_colours_stay_with_numbers():
+def test_colors_stay_with_numbers():
     labels = np.array([[0, 0, 1, 1, 2, 2]])
     more = np.array([[2, 2, 2, 0, 0, 0]])
     np.testing.assert_array_equal(paint_labels(labels)[0, 5], paint_labels(more)[0, 0])

@@ -49,7 +49,7 @@ def samples() -> list[LaneSample]:
     return [sample for sample in drawn if len(sample.truth) > 1]
 
 
-def all_in_one_colour(maps: np.ndarray) -> np.ndarray:
+def all_in_one_color(maps: np.ndarray) -> np.ndarray:
     maps[:, 1] = maps[:, 1:].max(axis=1)
     maps[:, 2:] = -9
     return maps
@@ -66,12 +66,12 @@ def test_true_maps_give_the_truth_back(card, samples):
     assert tuple(found) == STAGES
     assert found["as it is"].culane.f1 > 0.9
     assert found["true maps, all else ours"].culane == found["as it is"].culane
-    assert found["true colours at full size, components, joining and fit ours"].culane.f1 > 0.9
+    assert found["true colors at full size, components, joining and fit ours"].culane.f1 > 0.9
 
 
 def test_what_was_spoilt_is_what_truth_mends(card, samples):
     made_up = lane_budget(KnownNetwork(card, samples, a_line_made_up), samples)
-    assert made_up["true colours, joining and fit"].culane.false_positives >= len(samples) - 1
+    assert made_up["true colors, joining and fit"].culane.false_positives >= len(samples) - 1
     assert made_up["and nothing made up"].culane.false_positives == 0
     assert made_up["true maps, all else ours"].culane.f1 > 0.9
     costs = losses(made_up)
@@ -86,9 +86,9 @@ def test_what_was_spoilt_is_what_truth_mends(card, samples):
     assert moved["true fit"].culane.f1 > moved["as it is"].culane.f1 + 0.1
 
 
-def test_true_colours_mend_wrong_ones(card, samples):
-    found = lane_budget(KnownNetwork(card, samples, all_in_one_colour), samples)
-    mended = found["true colours, joining and fit"].culane.f1
+def test_true_colors_mend_wrong_ones(card, samples):
+    found = lane_budget(KnownNetwork(card, samples, all_in_one_color), samples)
+    mended = found["true colors, joining and fit"].culane.f1
     assert mended > 0.95
     assert mended >= found["true joining and fit"].culane.f1 >= found["as it is"].culane.f1
 

@@ -1,4 +1,4 @@
-"""Cross-validation of lane trainings: blocks of neighbouring clips, each left out once."""
+"""Cross-validation of lane trainings: blocks of neighboring clips, each left out once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def frame(clip: str, image: Path = Path("x.png")) -> LabelledImage:
 @given(
     st.permutations([f"clips/a/{number}/20.jpg" for number in (3, 20, 100, 101, 4000, 5000, 5001)]), st.integers(2, 7)
 )
-def test_blocks_are_neighbouring_clips_and_hold_every_frame_once(clips: list[str], folds: int) -> None:
+def test_blocks_are_neighboring_clips_and_hold_every_frame_once(clips: list[str], folds: int) -> None:
     blocks = split_folds([frame(clip) for clip in clips], folds)
     assert len(blocks) == folds
     sizes = [len(block) for block in blocks]

@@ -58,7 +58,7 @@ def test_the_network_computes_what_the_file_does_evaluating_and_training(name: s
     expected = run_maps(bundled_models_folder() / name / "model-fp32.onnx", x[:1].numpy()).values()
     for mine, theirs in zip(evaluated, expected, strict=True):
         np.testing.assert_allclose(mine[:1].numpy(), theirs, atol=2e-3 * max(1.0, np.abs(theirs).max()))
-    # BatchNorm was measured on this very batch, so that normalising by the batch's own statistics changes nothing.
+    # BatchNorm was measured on this very batch, so that normalizing by the batch's own statistics changes nothing.
     for mine, training in zip(evaluated, maps(network.train(), x), strict=True):
         np.testing.assert_allclose(training.numpy(), mine.numpy(), atol=1e-2 * max(1.0, float(mine.abs().max())))
 

@@ -138,16 +138,16 @@ def test_gradient_descent_separates_lines() -> None:
     ids = torch.zeros(1, 8, 12, dtype=torch.long)
     ids[0, :, 2], ids[0, :, 6], ids[0, :, 9] = 1, 2, 3
     logits = (0.1 * torch.randn(1, 7, 8, 12)).requires_grad_()
-    optimiser = torch.optim.Adam([logits], 0.1)
+    optimizer = torch.optim.Adam([logits], 0.1)
     for _ in range(300):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         l2c_loss(logits, ids, samples=30)["loss"].backward()
-        optimiser.step()
+        optimizer.step()
     found = logits.detach().argmax(1)
     assert bool(((found > 0) == (ids > 0)).all())
-    colours = [set(found[ids == identity].tolist()) for identity in (1, 2, 3)]
-    assert [len(colour) for colour in colours] == [1, 1, 1]
-    assert len(set.union(*colours)) == 3
+    colors = [set(found[ids == identity].tolist()) for identity in (1, 2, 3)]
+    assert [len(color) for color in colors] == [1, 1, 1]
+    assert len(set.union(*colors)) == 3
 
 
 def test_split_loss_is_the_entropy_of_a_lines_mean_distribution() -> None:
@@ -169,11 +169,11 @@ def test_split_loss_ends_a_tie_that_the_paper_leaves() -> None:
 
     def train(split: float) -> torch.Tensor:
         logits = start.clone().requires_grad_()
-        optimiser = torch.optim.Adam([logits], 0.05)
+        optimizer = torch.optim.Adam([logits], 0.05)
         for step in range(200):
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             l2c_loss(logits, ids, 30, split=split, generator=torch.Generator().manual_seed(step))["loss"].backward()
-            optimiser.step()
+            optimizer.step()
         return torch.softmax(logits.detach()[0, 1:], 0)[:, ids[0] == 1].max(0).values
 
     assert float(train(0.0).max()) < 0.7

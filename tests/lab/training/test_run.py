@@ -29,7 +29,7 @@ SMALL = {
     "input": {"width": 96, "height": 64},
     "labels": {"stride": 2},
     "loss": {"samples": 20},
-    "optimiser": {"name": "sgd", "rate": 0.01, "schedule": "step", "warmup_steps": 2},
+    "optimizer": {"name": "sgd", "rate": 0.01, "schedule": "step", "warmup_steps": 2},
     "epochs": 2,
     "samples_per_epoch": 8,
     "batch": 4,
@@ -94,8 +94,8 @@ def test_bundled_configurations_validate(name: str) -> None:
 
 
 def test_the_papers_schedule() -> None:
-    optimiser = load_config("lanes-r18").optimiser
-    assert (optimiser.name, optimiser.rate, optimiser.step_epochs, optimiser.step_factor) == ("sgd", 0.01, 20, 0.1)
+    optimizer = load_config("lanes-r18").optimizer
+    assert (optimizer.name, optimizer.rate, optimizer.step_epochs, optimizer.step_factor) == ("sgd", 0.01, 20, 0.1)
     assert load_config("lanes-r18").epochs == 50
 
 
@@ -177,8 +177,8 @@ def test_a_run_goes_on_from_a_bundled_model(tmp_path: Path, road: Path) -> None:
     config = load_config("lanes-lite-7")
     short = {"epochs": 1, "samples_per_epoch": 4, "batch": 2, "precision": "fp32", "ema": 0.0, "workers": 0}
     nothing_rendered = config.data.model_copy(update={"rendered_share": 0.0})
-    slow = config.optimiser.model_copy(update={"rate": 1e-9})
-    config = config.model_copy(update={**short, "data": nothing_rendered, "optimiser": slow})
+    slow = config.optimizer.model_copy(update={"rate": 1e-9})
+    config = config.model_copy(update={**short, "data": nothing_rendered, "optimizer": slow})
     weights = train(config, [road], tmp_path / "run", start="lanes-lite")
     assert "--start lanes-lite" in (tmp_path / "run" / "command.txt").read_text()
     network, told = load_network(weights)

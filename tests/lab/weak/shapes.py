@@ -1,4 +1,4 @@
-"""Small pictures of coloured shapes, labelled: a data set for the whole way from keywords to labels."""
+"""Small pictures of colored shapes, labelled: a data set for the whole way from keywords to labels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIZE = (64, 128)
 
 
 def draw_shapes(seed: int) -> tuple[NDArray[np.uint8], InstanceTruth]:
-    """A noisy grey picture with one to three shapes side by side: red discs, blue squares, green triangles."""
+    """A noisy gray picture with one to three shapes side by side: red discs, blue squares, green triangles."""
     rng = np.random.default_rng(seed)
     image = rng.integers(90, 130, (*SIZE, 3)).astype(np.uint8)
     instances, semantic = np.zeros(SIZE, np.int32), np.zeros(SIZE, np.uint8)

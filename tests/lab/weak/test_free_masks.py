@@ -88,7 +88,7 @@ def draw_disc() -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     return np.clip(image, 0, 255).astype(np.uint8), mask > 0
 
 
-def test_grabcut_finds_a_disc_and_nothing_in_one_colour() -> None:
+def test_grabcut_finds_a_disc_and_nothing_in_one_color() -> None:
     image, disc = draw_disc()
     assert iou(coarse_object(image, PoolSettings()), disc) > 0.9
     assert not coarse_object(np.full((40, 40, 3), 90, np.uint8), PoolSettings()).any()
@@ -144,11 +144,11 @@ def test_perfect_masks_score_one(scene: NDArray[np.int32], tmp_path: Path) -> No
 
 
 def test_a_sheet_shows_masks(tmp_path: Path) -> None:
-    write_image(tmp_path / "grey.png", np.full((40, 80, 3), 60, np.uint8))
+    write_image(tmp_path / "gray.png", np.full((40, 80, 3), 60, np.uint8))
     mask = np.zeros((1, 20, 40), np.bool_)
     mask[0, 5:15, 10:30] = True
     scores, embeddings = np.ones(1, np.float32), np.zeros((1, 0), np.float32)
-    write_masks(tmp_path / "a.json", PictureMasks(tmp_path / "grey.png", (20, 40), mask, scores, embeddings))
+    write_masks(tmp_path / "a.json", PictureMasks(tmp_path / "gray.png", (20, 40), mask, scores, embeddings))
     mask_sheet([tmp_path / "a.json"] * 2, tmp_path / "sheet.png", columns=2, width=80)
     sheet = cv2.imread(str(tmp_path / "sheet.png"))
     assert sheet is not None

@@ -13,7 +13,7 @@ from rtseg.grouping.gaec import gaec
 from rtseg.lab.data.affinity_scenes import GRID_OFFSETS, label_affinities, street_scene
 from rtseg.ops.cuda import (
     AffinityUnionPlan,
-    ColouringPlan,
+    ColoringPlan,
     ComponentsPlan,
     MeansPlan,
     PreprocessPlan,
@@ -28,25 +28,25 @@ MEAN, STD = (123.7, 116.3, 103.5), (58.4, 57.1, 57.4)
 
 
 class LaneFrame:
-    """Preprocessing, and colouring to region means, all in fixed buffers."""
+    """Preprocessing, and coloring to region means, all in fixed buffers."""
 
     def __init__(self, cupy: Any) -> None:
         self.image = cupy.zeros((*SIZE, 3), "uint8")
         self.input = cupy.zeros((1, 3, *COARSE), "float16")
         self.maps = cupy.zeros((7, *COARSE), "float32")
-        self.colours = cupy.zeros(SIZE, "uint8")
+        self.colors = cupy.zeros(SIZE, "uint8")
         self.components = cupy.zeros(SIZE, "int32")
         self.position = cupy.zeros((2, *SIZE), "float32")
         self.preprocess = PreprocessPlan(SIZE, COARSE, MEAN, STD, dtype="float16")
-        self.colouring = ColouringPlan(self.maps.shape, SIZE)
+        self.coloring = ColoringPlan(self.maps.shape, SIZE)
         self.labelling = ComponentsPlan(SIZE)
         self.statistics = StatisticsPlan(SIZE, REGIONS)
         self.means = MeansPlan(self.position.shape, REGIONS)
 
     def run(self) -> None:
         self.preprocess.run(self.image, self.input)
-        self.colouring.run(self.maps, self.colours)
-        self.labelling.run(self.colours, self.components)
+        self.coloring.run(self.maps, self.colors)
+        self.labelling.run(self.colors, self.components)
         self.statistics.run(self.components)
         self.means.run(self.components, self.position)
 
@@ -60,12 +60,12 @@ class LaneFrame:
         return image, maps, position
 
     def check(self, image: NDArray[np.uint8], maps: NDArray[np.float32], position: NDArray[np.float32]) -> None:
-        check_status(self.colouring.status)
+        check_status(self.coloring.status)
         check_status(self.statistics.status)
         check_status(self.means.status)
-        colours = ops.upsample_argmax(maps, SIZE)
-        components, count = ops.label_components(colours)
-        np.testing.assert_array_equal(self.colours.get(), colours)
+        colors = ops.upsample_argmax(maps, SIZE)
+        components, count = ops.label_components(colors)
+        np.testing.assert_array_equal(self.colors.get(), colors)
         np.testing.assert_array_equal(self.components.get(), components)
         assert int(self.labelling.count[0]) == count < REGIONS
         expected = ops.region_statistics(components, count)

@@ -15,7 +15,7 @@ from rtseg import ops
 from rtseg.errors import GroupingError, ImageError
 from rtseg.media.encodings import decode_image
 from rtseg.ops.cuda import (
-    ColouringPlan,
+    ColoringPlan,
     ComponentsPlan,
     MeansPlan,
     PreprocessPlan,
@@ -29,7 +29,7 @@ SEEDS = st.integers(0, 2**31)
 
 
 def spiral(height: int, width: int) -> NDArray[np.uint8]:
-    """One corridor of width 1 that winds to the centre."""
+    """One corridor of width 1 that winds to the center."""
     image = np.zeros((height, width), np.uint8)
     y, x, dy, dx = 0, 0, 0, 1
     image[0, 0] = 1
@@ -142,8 +142,8 @@ def test_components_refuse_what_does_not_fit(machine: Any) -> None:
         plan.run(machine.put(np.zeros((4, 12), np.uint8))[:, ::2], out)
 
 
-def run_colouring(machine: Any, maps: NDArray[np.float32], size: tuple[int, int], seed: int = 1) -> tuple[Any, Any]:
-    plan = ColouringPlan(maps.shape, size, machine.launcher(seed))
+def run_coloring(machine: Any, maps: NDArray[np.float32], size: tuple[int, int], seed: int = 1) -> tuple[Any, Any]:
+    plan = ColoringPlan(maps.shape, size, machine.launcher(seed))
     out = machine.put(np.full(size, 255, np.uint8))
     plan.run(machine.put(maps), out)
     return machine.get(out), plan.status
@@ -155,40 +155,40 @@ def run_colouring(machine: Any, maps: NDArray[np.float32], size: tuple[int, int]
     levels=st.sampled_from([2, 5, 1000, 0]),
     seed=SEEDS,
 )
-def test_colouring_equals_the_cpu(
+def test_coloring_equals_the_cpu(
     machine: Any, shape: tuple[int, int, int], size: tuple[int, int], levels: int, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
     maps = rng.normal(size=shape).astype(np.float32)
     if levels:  # few values make many ties
         maps = np.rint(maps * levels) / np.float32(levels)
-    coloured, flags = run_colouring(machine, maps, size, seed)
+    colored, flags = run_coloring(machine, maps, size, seed)
     check_status(flags)
-    np.testing.assert_array_equal(coloured, ops.upsample_argmax(maps, size))
+    np.testing.assert_array_equal(colored, ops.upsample_argmax(maps, size))
 
 
-def test_colouring_of_256_channels_and_of_one(machine: Any) -> None:
+def test_coloring_of_256_channels_and_of_one(machine: Any) -> None:
     maps = np.random.default_rng(0).normal(size=(256, 3, 4)).astype(np.float32)
-    np.testing.assert_array_equal(run_colouring(machine, maps, (12, 16))[0], ops.upsample_argmax(maps, (12, 16)))
-    assert not run_colouring(machine, maps[:1], (12, 16))[0].any()
+    np.testing.assert_array_equal(run_coloring(machine, maps, (12, 16))[0], ops.upsample_argmax(maps, (12, 16)))
+    assert not run_coloring(machine, maps[:1], (12, 16))[0].any()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("place", [(0, 0, 0), (2, 3, 4), (1, 1, 2)])
-def test_colouring_flags_what_is_not_finite(machine: Any, value: float, place: tuple[int, int, int]) -> None:
+def test_coloring_flags_what_is_not_finite(machine: Any, value: float, place: tuple[int, int, int]) -> None:
     maps = np.zeros((3, 4, 5), np.float32)
     maps[place] = value
-    _, flags = run_colouring(machine, maps, (16, 20))
+    _, flags = run_coloring(machine, maps, (16, 20))
     with pytest.raises(GroupingError, match="finite"):
         check_status(flags)
 
 
-def test_colouring_refuses_what_does_not_fit(machine: Any) -> None:
+def test_coloring_refuses_what_does_not_fit(machine: Any) -> None:
     for shape in [(257, 2, 2), (0, 2, 2), (2, 2)]:
         with pytest.raises(GroupingError, match="expected maps"):
-            ColouringPlan(shape, (4, 4), machine.launcher())  # type: ignore[arg-type]
+            ColoringPlan(shape, (4, 4), machine.launcher())  # type: ignore[arg-type]
     with pytest.raises(GroupingError, match="expected a size"):
-        ColouringPlan((2, 2, 2), (0, 4), machine.launcher())
+        ColoringPlan((2, 2, 2), (0, 4), machine.launcher())
 
 
 def statistics(machine: Any, labels: NDArray[np.int32], regions: int, seed: int = 1) -> StatisticsPlan:
@@ -274,7 +274,7 @@ def frame(height: int, width: int, seed: int) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
-def normalised(image: NDArray[np.uint8], size: tuple[int, int], order: str) -> NDArray[np.float32]:
+def normalized(image: NDArray[np.uint8], size: tuple[int, int], order: str) -> NDArray[np.float32]:
     resized = ops.resize_image(image, size)
     deviation = np.asarray(STD)
     scale, shift = (1 / deviation).astype(np.float32), (-np.asarray(MEAN) / deviation).astype(np.float32)
@@ -303,7 +303,7 @@ def test_preprocessing_equals_the_cpu(
     np.testing.assert_allclose(machine.get(out), ops.preprocess(image, size, MEAN, STD, order), atol=1.001 / min(STD))
     exact = off.max() == 0
     if exact:
-        np.testing.assert_array_equal(machine.get(out), normalised(image, size, order))
+        np.testing.assert_array_equal(machine.get(out), normalized(image, size, order))
 
 
 @pytest.mark.parametrize("encoding", ["bgr8", "rgb8", "bgra8", "rgba8", "mono8", "yuv422", "yuv422_yuy2"])

@@ -21,20 +21,20 @@ def _compare(machine: Any, labels: NDArray[np.uint8], seed: int = 1) -> None:
     plan.run(machine.put(labels), machine.put(components))
     unpacked = plan.unpack(machine.get(plan.packed))
     assert unpacked is not None
-    runs, colours = unpacked
+    runs, colors = unpacked
     expected = ops.label_runs(labels, 8)
     for name in ("starts", "ends", "rows", "components"):
         np.testing.assert_array_equal(getattr(runs, name), getattr(expected, name), err_msg=name)
     assert runs.count == expected.count
     rows = np.repeat(np.arange(labels.shape[0]), np.diff(expected.rows))
-    np.testing.assert_array_equal(colours, labels[rows, expected.starts])
+    np.testing.assert_array_equal(colors, labels[rows, expected.starts])
 
 
 @settings(max_examples=20)
 @given(st.integers(1, 30), st.integers(1, 700), st.integers(1, 4), st.integers(0, 2**32 - 1))
-def test_runs_equal_the_cpu(machine: Any, height: int, width: int, colours: int, seed: int) -> None:
+def test_runs_equal_the_cpu(machine: Any, height: int, width: int, colors: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    labels = np.repeat(rng.integers(0, colours + 1, (height, width), np.uint8), rng.integers(1, 9), axis=1)[:, :width]
+    labels = np.repeat(rng.integers(0, colors + 1, (height, width), np.uint8), rng.integers(1, 9), axis=1)[:, :width]
     _compare(machine, np.ascontiguousarray(labels), seed % 7)
 
 

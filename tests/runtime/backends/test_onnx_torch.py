@@ -161,15 +161,15 @@ def test_what_is_no_network_is_refused(tmp_path: Path) -> None:
         OnnxNetwork(path, torch.device("cpu"), torch.float32)
 
 
-def _quantised() -> list[tuple[str, str]]:
+def _quantized() -> list[tuple[str, str]]:
     files = [(name, file) for name in bundled_models() for file in find_model(name).card.files]
     return [(name, file.file) for name, file in files if file.precision == "int8"]
 
 
-@pytest.mark.parametrize(("name", "file"), _quantised())
-def test_a_quantised_network_is_refused(name: str, file: str) -> None:
+@pytest.mark.parametrize(("name", "file"), _quantized())
+def test_a_quantized_network_is_refused(name: str, file: str) -> None:
     model = find_model(name, file)
-    with pytest.raises(ModelError, match=f"{file} is quantised"):
+    with pytest.raises(ModelError, match=f"{file} is quantized"):
         create_backend("torch", model.path, model.card, threads=1)
 
 

@@ -24,7 +24,7 @@ from shim_build import ShimLauncher
 
 KERNELS = {
     "preprocess": ("preprocess",),
-    "group": ("colouring", "components", "compaction", "runs", "affinity", "merging", "solo", "mask_nms"),
+    "group": ("coloring", "components", "compaction", "runs", "affinity", "merging", "solo", "mask_nms"),
 }
 
 

@@ -84,13 +84,13 @@ class Actor:
         c, d = abs(np.cos(self.heading)), abs(np.sin(self.heading))
         return float(half[0] * c + half[1] * d), float(half[0] * d + half[1] * c)
 
-    def at(self, seconds: float, travelled: float) -> Actor:
-        """The actor after `seconds`, seen from a vehicle that has `travelled` so many metres; `s` starts at 0."""
+    def at(self, seconds: float, traveled: float) -> Actor:
+        """The actor after `seconds`, seen from a vehicle that has `traveled` so many metres; `s` starts at 0."""
         way = self.speed * seconds
         pace = np.pi / max(self.thing.stride, 0.3) if isinstance(self.thing, Walker) else 3.0
         return replace(
             self,
-            s=self.s + way * float(np.cos(self.heading)) - travelled,
+            s=self.s + way * float(np.cos(self.heading)) - traveled,
             u=self.u + way * float(np.sin(self.heading)),
             phase=self.phase + way * float(pace),
         )
@@ -199,7 +199,7 @@ def _paint_prop(canvas: Canvas, prop: Prop, origin: NDArray[np.float64], light: 
         if pixels is not None:
             canvas.fill(pixels, (b, g, r), distance)
 
-    grey = np.full(3, float(rng.uniform(0.1, 0.5)))
+    gray = np.full(3, float(rng.uniform(0.1, 0.5)))
     if prop.kind == "bin":
         wide, high = float(rng.uniform(0.2, 0.6)), float(rng.uniform(0.6, 1.3))
         board(wide, -wide, 0.0, high, rng.uniform(0.03, 0.5, 3))
@@ -219,7 +219,7 @@ def _paint_prop(canvas: Canvas, prop: Prop, origin: NDArray[np.float64], light: 
             canvas.sprite(alpha[:70], brightness[:70, :, None] * leaf.astype(np.float32), box, distance)
     else:
         thick, high = float(rng.uniform(0.04, 0.1)), float(rng.uniform(2.3, 6.0) if prop.kind == "pole" else 2.4)
-        board(thick, -thick, 0.0, high, grey)
+        board(thick, -thick, 0.0, high, gray)
         if prop.kind == "sign":
             plates = np.array([(0.1, 0.1, 0.6), (0.55, 0.2, 0.08), (0.75, 0.75, 0.75), (0.05, 0.6, 0.8)])
             wide = float(rng.uniform(0.25, 0.45))

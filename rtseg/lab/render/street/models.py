@@ -31,7 +31,7 @@ class Hull:
         length, width, height: metres.
         faces: the outside.
         thing: name of its class.
-        lamps: (x, y, z) of lamps that shine, with their colour.
+        lamps: (x, y, z) of lamps that shine, with their color.
     """
 
     length: float
@@ -52,17 +52,17 @@ WHITE: Color = (0.75, 0.75, 0.72)
 
 
 def vivid_color(rng: np.random.Generator) -> Color:
-    """A colour of clothes and tarpaulins: anything, often dark or grey."""
+    """A color of clothes and tarpaulins: anything, often dark or gray."""
     if rng.random() < 0.45:
-        grey = float(rng.choice([0.04, 0.08, 0.15, 0.3, 0.7])) * float(rng.uniform(0.7, 1.3))
-        b, g, r = grey * (1 + rng.normal(0, 0.08, 3))
+        gray = float(rng.choice([0.04, 0.08, 0.15, 0.3, 0.7])) * float(rng.uniform(0.7, 1.3))
+        b, g, r = gray * (1 + rng.normal(0, 0.08, 3))
         return float(b), float(g), float(r)
     b, g, r = rng.uniform(0.03, 0.75, 3) ** 1.3
     return float(b), float(g), float(r)
 
 
 def livery(rng: np.random.Generator) -> Color:
-    """A colour of buses and trams: bright, or white."""
+    """A color of buses and trams: bright, or white."""
     if rng.random() < 0.35:
         return 0.68, 0.70, 0.70
     b, g, r = rng.uniform(0.03, 0.6, 3)

@@ -46,23 +46,23 @@ class Population:
         self._standing_in: dict[int, list[Actor]] = {}
         self._walking_in: dict[int, list[Actor]] = {}
 
-    def at(self, seconds: float, travelled: float) -> list[Actor]:
+    def at(self, seconds: float, traveled: float) -> list[Actor]:
         """Everyone around the vehicle, with `s` from it."""
         actors: list[Actor] = []
         span = AHEAD + BEHIND
         for actor in self._moving:
-            moved = actor.at(seconds, travelled)
+            moved = actor.at(seconds, traveled)
             turns, place = divmod(moved.s + BEHIND, span)
             # Who comes in again at the other end is somebody else.
             actors.append(replace(moved, key=(*moved.key, int(turns)), s=place - BEHIND))
-        for chunk in _chunks(travelled - 15, travelled + REACH):
+        for chunk in _chunks(traveled - 15, traveled + REACH):
             if chunk not in self._standing_in:
                 self._standing_in[chunk] = self._standing(chunk)
-            actors += [actor.at(seconds, travelled) for actor in self._standing_in[chunk]]
-        for chunk in _chunks(travelled - 15 - WALK, travelled + REACH + WALK):
+            actors += [actor.at(seconds, traveled) for actor in self._standing_in[chunk]]
+        for chunk in _chunks(traveled - 15 - WALK, traveled + REACH + WALK):
             if chunk not in self._walking_in:
                 self._walking_in[chunk] = self._on_foot(chunk)
-            around = (actor.at(seconds, travelled) for actor in self._walking_in[chunk])
+            around = (actor.at(seconds, traveled) for actor in self._walking_in[chunk])
             actors += [actor for actor in around if -15 < actor.s < REACH]
         return actors
 

@@ -14,7 +14,7 @@ from rtseg.lab.render.street.street import RenderedStreet, render_street
 
 
 def draw_truth(street: RenderedStreet) -> NDArray[np.uint8]:
-    """Colour every instance over a copy of the picture, with white outlines; what is ignored becomes magenta."""
+    """Color every instance over a copy of the picture, with white outlines; what is ignored becomes magenta."""
     colors = np.random.default_rng(5).integers(50, 256, (len(street.ids) + 1, 3)).astype(np.uint8)
     drawn = street.image.copy()
     inside = street.instances > 0

@@ -119,7 +119,7 @@ class StreetWorld(World):
             numbers: id of each instance seen so far, by its actor's key and its place in it; new ones are added.
             frame: number of the frame, which seeds noise.
         """
-        actors = self.population.at(seconds, ego.travelled)
+        actors = self.population.at(seconds, ego.traveled)
         order = painting_order(actors, ego.offset)
         firsts = np.cumsum([1, *(len(actor.classes) for actor in actors)])
         labels = np.zeros((view.height, view.width), np.int32)

@@ -11,7 +11,7 @@ from rtseg.errors import ConfigError
 from rtseg.runtime.card import Grouping, ModelCard
 
 ORACLES = ("semantic", "affinity", "ranking")
-"""True class maps; true affinities (and embeddings), or colours and centres; scores that rank by IoU with the truth."""
+"""True class maps; true affinities (and embeddings), or colors and centers; scores that rank by IoU with the truth."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ _ABLATIONS: dict[str, list[Variant]] = {
         Variant("the same, flips averaged", (), None, PaperScore("3", 33.5), "flip in the card's grouping does it"),
     ],
     "coloring": [
-        Variant("segments never merged by centres", (), _with(merge_distance=0.0)),
+        Variant("segments never merged by centers", (), _with(merge_distance=0.0)),
         Variant("merged within 20 px", (), _with(merge_distance=20.0), PaperScore("III", 16.0)),
         Variant("merged within 20 px of 2048", (), _scaled_merging),
         Variant("true semantics", ("semantic",), _with(merge_distance=20.0), PaperScore("III", 28.4)),

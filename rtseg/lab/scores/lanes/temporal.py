@@ -13,7 +13,7 @@ from rtseg.results import Lanes
 
 _ROWS = 24
 _MEMORY = 5  # frames that a lane may be missing before its return counts as another lane
-_NEAR = 0.03  # of the image's width: how far apart two lanes in neighbouring frames may be and still be the same
+_NEAR = 0.03  # of the image's width: how far apart two lanes in neighboring frames may be and still be the same
 
 
 @dataclass(frozen=True)

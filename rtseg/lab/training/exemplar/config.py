@@ -31,7 +31,7 @@ class ExemplarLossConfig(Strict):
         alpha: similarity above which an exemplar is a positive.
         beta: below which it is a negative.
         temperature: tau.
-        similarity: of colours, from which neighbours should be of one label (BoxInst).
+        similarity: of colors, from which neighbors should be of one label (BoxInst).
     """
 
     exemplar: Weight = 1.3

@@ -24,7 +24,7 @@ from rtseg.ops import resize_image
 class MaskDataset(Dataset[dict[str, Tensor]]):
     """Pictures with masks, augmented the same for the same (seed, draw, position).
 
-    Items are dicts: `image` (3, H, W) float32 normalised; `colours` (3, H / 4, W / 4) float32 CIE LAB, lightness 0 to
+    Items are dicts: `image` (3, H, W) float32 normalized; `colors` (3, H / 4, W / 4) float32 CIE LAB, lightness 0 to
     100; `masks` (N, H / 4, W / 4) float32, 0 where there are fewer; `weights` (N,) float32, a mask's score, 0 for
     none; `embeddings` (N, E) float32, 0 where unknown.
 
@@ -94,13 +94,13 @@ class MaskDataset(Dataset[dict[str, Tensor]]):
             count += 1
         if self.augment is not None and rng.random() < self.augment.flip:
             sample, masks = sample[:, ::-1], masks[:, :, ::-1]
-        colours = cv2.cvtColor(
+        colors = cv2.cvtColor(
             resize_image(np.ascontiguousarray(sample), small).astype(np.float32) / 255, cv2.COLOR_BGR2LAB
         )
         planes = (sample[:, :, ::-1].transpose(2, 0, 1).astype(np.float32) - self._mean) * self._scale
         return {
             "image": torch.from_numpy(np.ascontiguousarray(planes)),
-            "colours": torch.from_numpy(np.ascontiguousarray(colours.transpose(2, 0, 1))),
+            "colors": torch.from_numpy(np.ascontiguousarray(colors.transpose(2, 0, 1))),
             "masks": torch.from_numpy(np.ascontiguousarray(masks)),
             "weights": torch.from_numpy(weights),
             "embeddings": torch.from_numpy(embeddings),
@@ -134,7 +134,7 @@ def mask_files(folders: Sequence[Path]) -> list[Path]:
 
 
 def load_pool(folder: Path, mean: Sequence[float], std: Sequence[float], side: int = 128) -> tuple[Tensor, Tensor]:
-    """Read an exemplar pool: pictures with all but the object greyed out, and the objects' masks.
+    """Read an exemplar pool: pictures with all but the object grayed out, and the objects' masks.
 
     Args:
         folder: of PNG files with an alpha channel, the object's mask.
@@ -143,7 +143,7 @@ def load_pool(folder: Path, mean: Sequence[float], std: Sequence[float], side: i
         side: to which the longer side is scaled, a multiple of 32.
 
     Returns:
-        Images (K, 3, side, side) normalised, and masks (K, side / 8, side / 8) in [0, 1].
+        Images (K, 3, side, side) normalized, and masks (K, side / 8, side / 8) in [0, 1].
 
     Raises:
         WeakSupervisionError: if there is no exemplar, or one does not read.
@@ -152,7 +152,7 @@ def load_pool(folder: Path, mean: Sequence[float], std: Sequence[float], side: i
     for path in sorted(folder.glob("*.png")):
         picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         if picture is None or picture.ndim != 3:
-            raise WeakSupervisionError(f"expected an exemplar as a colour PNG at {path}; make the pool again")
+            raise WeakSupervisionError(f"expected an exemplar as a color PNG at {path}; make the pool again")
         if picture.shape[2] != 4:
             continue  # the sheet
         scale = side / max(picture.shape[:2])
@@ -176,7 +176,7 @@ def _cut(
     """Scale the window (y, x, height, width) of an image to `size`, with `fill` beyond its edges."""
     y, x, height, width = window
     scale_x, scale_y = size[1] / width, size[0] / height
-    # Half-pixel centres, as everywhere.
+    # Half-pixel centers, as everywhere.
     matrix = np.array([[scale_x, 0, (0.5 - x) * scale_x - 0.5], [0, scale_y, (0.5 - y) * scale_y - 0.5]])
     if scale_x < 0.75 and image.ndim == 3 and (y, x, height, width) == (0, 0, *image.shape[:2]):
         return resize_image(image, size)

@@ -119,9 +119,9 @@ def mask_sheet(files: Sequence[Path], path: Path, columns: int = 3, width: int =
         )
         for i, mask in enumerate(found.masks[:most][::-1]):
             hue = np.array([[[(i * 67) % 180, 220, 255]]], np.uint8)
-            colour = cv2.cvtColor(hue, cv2.COLOR_HSV2BGR)[0, 0]
+            color = cv2.cvtColor(hue, cv2.COLOR_HSV2BGR)[0, 0]
             small = cv2.resize(mask.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST).astype(np.bool_)
-            cell[small] = (cell[small] * 0.45 + colour * 0.55).astype(np.uint8)
+            cell[small] = (cell[small] * 0.45 + color * 0.55).astype(np.uint8)
         cells.append(cell)
     if cells:
         write_image(path, _grid(cells, columns))

@@ -34,18 +34,18 @@ def _dice(a: Tensor, b: Tensor) -> Tensor:
 _STEPS = ((0, 1), (1, -1), (1, 0), (1, 1))  # one of each pair of opposite directions: an edge counts once
 
 
-def pairwise_loss(logits: Tensor, colours: Tensor, masks: Tensor, similarity: float = 0.3, dilation: int = 2) -> Tensor:
-    """Neighbours of like colour should be of one label (BoxInst, section 3.3; eq 9).
+def pairwise_loss(logits: Tensor, colors: Tensor, masks: Tensor, similarity: float = 0.3, dilation: int = 2) -> Tensor:
+    """Neighbors of like color should be of one label (BoxInst, section 3.3; eq 9).
 
-    The cost of an edge is ``-log P(both in or both out)``, of edges whose colours are alike, ``exp(-|a - b| / 2)``
+    The cost of an edge is ``-log P(both in or both out)``, of edges whose colors are alike, ``exp(-|a - b| / 2)``
     of at least `similarity`, and of which one end lies in the box of the coarse mask.
 
     Args:
         logits: (n, h, w) of the predicted masks.
-        colours: (n, 3, h, w) CIE LAB, lightness 0 to 100, of the picture each mask is in.
+        colors: (n, 3, h, w) CIE LAB, lightness 0 to 100, of the picture each mask is in.
         masks: (n, h, w) coarse masks.
-        similarity: least colour similarity of an edge that counts.
-        dilation: pixels between neighbours.
+        similarity: least color similarity of an edge that counts.
+        dilation: pixels between neighbors.
 
     Returns:
         (n,) mean over the edges that count, 0 where there are none.
@@ -56,7 +56,7 @@ def pairwise_loss(logits: Tensor, colours: Tensor, masks: Tensor, similarity: fl
     for dy, dx in _STEPS:
         here, there = _shifted(dy * dilation, dx * dilation, *logits.shape[1:])
         same = -torch.logaddexp(inside[here] + inside[there], outside[here] + outside[there])
-        difference = colours[:, :, here[1], here[2]] - colours[:, :, there[1], there[2]]
+        difference = colors[:, :, here[1], here[2]] - colors[:, :, there[1], there[2]]
         alike = torch.exp(-0.5 * difference.norm(dim=1))
         counted = (alike >= similarity) & (box[here] | box[there])
         cost = cost + (same * counted).sum((1, 2))
@@ -68,7 +68,7 @@ Slices = tuple[slice, slice, slice]
 
 
 def _shifted(dy: int, dx: int, height: int, width: int) -> tuple[Slices, Slices]:
-    """Slices of (n, h, w) of the pixels that have a neighbour at (dy, dx), dy >= 0, and of those neighbours."""
+    """Slices of (n, h, w) of the pixels that have a neighbor at (dy, dx), dy >= 0, and of those neighbors."""
     here = (slice(None), slice(0, max(height - dy, 0)), slice(max(-dx, 0), max(width - max(dx, 0), 0)))
     there = (slice(None), slice(dy, height), slice(max(dx, 0), max(width + min(dx, 0), 0)))
     return here, there

@@ -114,10 +114,10 @@ class ExemplarModule(AveragedModule):
         if not logits:
             return terms
         mask_logits, (picture, mask) = torch.cat(logits), torch.cat(picked, 1)
-        coarse, colours = batch["masks"][picture, mask], batch["colours"][picture]
+        coarse, colors = batch["masks"][picture, mask], batch["colors"][picture]
         terms["max_projection"] = max_projection_loss(mask_logits, coarse).mean()
         terms["average_projection"] = average_projection_loss(mask_logits, coarse).mean()
-        terms["pairwise"] = pairwise_loss(mask_logits, colours, coarse, self.config.loss.similarity).mean()
+        terms["pairwise"] = pairwise_loss(mask_logits, colors, coarse, self.config.loss.similarity).mean()
         query = torch.cat(queries)
         known = query.abs().sum(1) > 0
         if known.any():

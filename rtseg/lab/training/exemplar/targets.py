@@ -29,11 +29,11 @@ class Assigned:
 def assign_points(
     masks: Tensor, present: Tensor, strides: tuple[int, ...], region: float = 0.2
 ) -> list[tuple[Assigned, Tensor]]:
-    """Give each mask the points near its centre of mass, on the levels of its size (SOLO, section 3.3.1).
+    """Give each mask the points near its center of mass, on the levels of its size (SOLO, section 3.3.1).
 
     A level of stride s answers for boxes of side ``sqrt(w h)`` from 2.5 s to 8 s input pixels, the finest for smaller
     ones too and the coarsest for greater; the ranges overlap. A point in the central `region` of two masks belongs to
-    the smaller one. The point nearest to the centre is always among them.
+    the smaller one. The point nearest to the center is always among them.
 
     Args:
         masks: (B, N, h, w), above 0.5 inside, at stride 4 of the input.
@@ -56,8 +56,8 @@ def assign_points(
             ys, xs = torch.nonzero(masks[b, n] > 0.5, as_tuple=True)
             tall = float(ys.max() - ys.min() + 1) * MASK_STRIDE
             wide = float(xs.max() - xs.min() + 1) * MASK_STRIDE
-            centre_y = (float(ys.double().mean()) + 0.5) * MASK_STRIDE
-            centre_x = (float(xs.double().mean()) + 0.5) * MASK_STRIDE
+            center_y = (float(ys.double().mean()) + 0.5) * MASK_STRIDE
+            center_x = (float(xs.double().mean()) + 0.5) * MASK_STRIDE
             side = (tall * wide) ** 0.5
             for level, stride in enumerate(strides):
                 low = 0.0 if level == 0 else 2.5 * stride
@@ -65,12 +65,12 @@ def assign_points(
                 if not low <= side < high:
                     continue
                 limits = height // stride, width // stride
-                near_y, near_x = int(centre_y / stride), int(centre_x / stride)
+                near_y, near_x = int(center_y / stride), int(center_x / stride)
                 reach_y, reach_x = (0.5 * region * extent / stride for extent in (tall, wide))
                 for y in range(max(0, near_y - 1), min(limits[0], near_y + 2)):
                     for x in range(max(0, near_x - 1), min(limits[1], near_x + 2)):
                         close = (
-                            abs(y + 0.5 - centre_y / stride) <= reach_y and abs(x + 0.5 - centre_x / stride) <= reach_x
+                            abs(y + 0.5 - center_y / stride) <= reach_y and abs(x + 0.5 - center_x / stride) <= reach_x
                         )
                         if close or (y, x) == (near_y, near_x):
                             owners[level][y, x] = n

@@ -74,7 +74,7 @@ def cut_window(
     """Cut a window out of picture and label maps and scale it to `size`.
 
     The picture goes through the runtime's resize, labels take the nearest pixel. Outside the picture the sample has
-    the colour `fill`, and -1 and 255 in its instance and semantic map.
+    the color `fill`, and -1 and 255 in its instance and semantic map.
 
     Args:
         image: (H, W, 3) uint8.
@@ -121,7 +121,7 @@ def augment_instances(
     rng: np.random.Generator,
     fill: tuple[float, float, float] = (114.0, 114.0, 114.0),
 ) -> tuple[Image, Maps]:
-    """Draw a window, cut it out, mirror it, and change light, colour and noise; instance ids stay as they were."""
+    """Draw a window, cut it out, mirror it, and change light, color and noise; instance ids stay as they were."""
     window = sample_window((image.shape[0], image.shape[1]), view, size, config, rng)
     picture, (instances, semantic) = cut_window(image, maps, window, size, fill)
     if rng.random() < config.flip:

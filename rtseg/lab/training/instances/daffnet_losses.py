@@ -18,8 +18,8 @@ ALPHA = math.log(2.0)
 _LEAST_SQUARE = 1e-4
 
 
-def neighbour_truth(ids: Tensor) -> tuple[Tensor, Tensor]:
-    """True affinities of each pixel to its right, lower, left and upper neighbour.
+def neighbor_truth(ids: Tensor) -> tuple[Tensor, Tensor]:
+    """True affinities of each pixel to its right, lower, left and upper neighbor.
 
     Args:
         ids: (B, h, w) int, 0 background, -1 ignored. Background counts as one more segment.
@@ -41,17 +41,17 @@ def neighbour_truth(ids: Tensor) -> tuple[Tensor, Tensor]:
 def affinity_losses(logits: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
     """Binary cross-entropy of the four affinities on boundary pixels and on all others (L_ab and L_as of equation 4).
 
-    A pixel is on a boundary if a neighbour is of another segment. The paper does not say what its pixel weights w_n
+    A pixel is on a boundary if a neighbor is of another segment. The paper does not say what its pixel weights w_n
     are; here they are 1.
 
     Args:
-        logits: (B, 4, h, w) to the right, lower, left and upper neighbour.
+        logits: (B, 4, h, w) to the right, lower, left and upper neighbor.
         ids: (B, h, w) int, 0 background, -1 ignored.
 
     Returns:
-        Both losses: sums over the four neighbours, means over the pixels of each kind in the batch.
+        Both losses: sums over the four neighbors, means over the pixels of each kind in the batch.
     """
-    truth, counted = neighbour_truth(ids)
+    truth, counted = neighbor_truth(ids)
     cost = F.binary_cross_entropy_with_logits(logits, truth.to(logits.dtype), reduction="none")
     cost = (cost * counted).sum(1)
     boundary = (counted & ~truth).any(1)

@@ -47,7 +47,7 @@ class InstanceDataset(Dataset[dict[str, torch.Tensor]]):
     """Augmented samples, the same for the same (seed, draw, index) whatever the number of workers.
 
     Items, which torch's default collation stacks into a batch:
-        image: (3, H, W) float32, normalised RGB.
+        image: (3, H, W) float32, normalized RGB.
         semantic: (H, W) uint8, 0 background, 1 + i class i, 255 ignored.
         instances: (H, W) int32, 0 none, 1..n, -1 ignored (crowds, groups, outside the frame).
 

@@ -1,4 +1,4 @@
-"""The losses of GMIS: classes, and whether each of 56 neighbours is of the same instance (section 3.3)."""
+"""The losses of GMIS: classes, and whether each of 56 neighbors is of the same instance (section 3.3)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rtseg.lab.training.instances.labels import at_stride, semantic_loss
 
 
 def pair_truth(ids: Tensor, offsets: Sequence[tuple[int, int]] = GMIS_OFFSETS) -> tuple[Tensor, Tensor]:
-    """True affinities of each pixel to its neighbours at the given offsets.
+    """True affinities of each pixel to its neighbors at the given offsets.
 
     Args:
         ids: (B, h, w) int, 0 background, 1..n instances, -1 ignored.

@@ -1,4 +1,4 @@
-"""The losses of L2C for any number of instances: colouring of near pairs, classes, centres (section III-B, V-B)."""
+"""The losses of L2C for any number of instances: coloring of near pairs, classes, centers (section III-B, V-B)."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ IGNORED_INSTANCE = -1
 
 
 def at_stride(labels: Tensor, stride: int) -> Tensor:
-    """Scale (B, H, W) labels down by taking the pixel next to each cell's centre; sides multiples of `stride`."""
+    """Scale (B, H, W) labels down by taking the pixel next to each cell's center; sides multiples of `stride`."""
     return labels[:, stride // 2 :: stride, stride // 2 :: stride]
 
 

@@ -12,7 +12,7 @@ _HUES = np.array([0, 25, 110, 60, 140, 85, 155, 10, 45, 125, 95, 170], np.uint8)
 
 
 def _palette() -> NDArray[np.uint8]:
-    """Colour 0 is black, then hues that differ, lighter each time round."""
+    """Color 0 is black, then hues that differ, lighter each time round."""
     hsv = np.zeros((1, 256, 3), np.uint8)
     for i in range(1, 256):
         hsv[0, i] = _HUES[i % len(_HUES)], 210 - 40 * (i // len(_HUES) % 4), 255
@@ -31,7 +31,7 @@ def draw_prediction(
         image: (3, H, W) RGB, 0..255.
         maps: finest map of each kind by name, (C, h, w): logits of `semantic`, and of `colors` or `affinity`, of which
             the mean probability is drawn.
-        instances: (H, W) int, 0 none, -1 ignored (grey).
+        instances: (H, W) int, 0 none, -1 ignored (gray).
 
     Returns:
         (2 H, 2 W, 3) uint8 RGB.
@@ -42,9 +42,9 @@ def draw_prediction(
     def overlay(ids: NDArray[np.integer]) -> NDArray[np.uint8]:
         large = cv2.resize(ids.astype(np.int32).astype(np.float32), size, interpolation=cv2.INTER_NEAREST)
         large = large.astype(np.int32)
-        colour = _PALETTE[np.where(large > 0, (large - 1) % 255 + 1, 0)]
-        colour[large < 0] = 128
-        return np.where(large[..., None] != 0, colour // 3 * 2 + plain // 3, plain)
+        color = _PALETTE[np.where(large > 0, (large - 1) % 255 + 1, 0)]
+        color[large < 0] = 128
+        return np.where(large[..., None] != 0, color // 3 * 2 + plain // 3, plain)
 
     def finest(kind: str) -> NDArray[np.floating] | None:
         return next((value for name, value in maps.items() if name.startswith(kind)), None)
@@ -54,8 +54,8 @@ def draw_prediction(
     grouping = plain if colors is None else overlay(colors.argmax(0))
     if affinity is not None:
         mean = (1.0 / (1.0 + np.exp(-np.clip(affinity, -30, 30)))).mean(0)
-        grey = cv2.resize(np.round(255.0 * mean).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-        grouping = np.repeat(grey[..., None], 3, axis=2)
+        gray = cv2.resize(np.round(255.0 * mean).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+        grouping = np.repeat(gray[..., None], 3, axis=2)
     return np.concatenate(
         [np.concatenate([plain, overlay(instances)], 1), np.concatenate([classes, grouping], 1)]
     ).astype(np.uint8)

@@ -140,7 +140,7 @@ def load_real(folders: Sequence[Path]) -> list[LabelledFrame]:
 class LaneDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """Augmented samples, the same for the same (seed, epoch, position) whatever the number of workers.
 
-    Items are `image` (3, H, W) float32 normalised RGB and `ids` (H / s, W / s) uint8: 0 background, 1..n lines, 255
+    Items are `image` (3, H, W) float32 normalized RGB and `ids` (H / s, W / s) uint8: 0 background, 1..n lines, 255
     ignored. The picture goes through the runtime's own resize.
 
     Args:

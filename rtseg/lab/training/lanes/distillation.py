@@ -24,7 +24,7 @@ class LaneTeacher:
     Args:
         model: bundled model or folder with a card.
         lanes: n, line outputs of the student.
-        mean: of the student's input, which is taken back before the teacher's own normalisation.
+        mean: of the student's input, which is taken back before the teacher's own normalization.
         std: of the student's input.
         line_bias: by how much the model's export lowered the background's logit, which is taken back too.
         device: where it runs.
@@ -53,7 +53,7 @@ class LaneTeacher:
             raise ModelError(f"expected a teacher that takes RGB, {model} takes BGR")
         self._network = OnnxNetwork(float_network(found), device, torch.float32)
         self._size = (card.input.height, card.input.width)
-        # From the student's normalisation to the teacher's, in one multiplication and one addition.
+        # From the student's normalization to the teacher's, in one multiplication and one addition.
         scale = np.divide(std, card.input.std)
         shift = np.subtract(mean, card.input.mean) / card.input.std
         self._scale, self._shift = (
@@ -63,7 +63,7 @@ class LaneTeacher:
 
     @torch.no_grad()
     def __call__(self, image: Tensor) -> Tensor:
-        """Give the teacher's logits (B, n + 1, h, w) for the student's normalised images (B, 3, H, W)."""
+        """Give the teacher's logits (B, n + 1, h, w) for the student's normalized images (B, 3, H, W)."""
         picture = image.float() * self._scale + self._shift
         if picture.shape[2:] != self._size:
             picture = F.interpolate(picture, size=self._size, mode="bilinear", align_corners=False, antialias=True)

@@ -16,7 +16,7 @@ from rtseg.lab.training.config import TrainingConfig
 from rtseg.lab.training.l2c_losses import l2c_loss
 from rtseg.lab.training.lanes.distillation import LaneTeacher, distillation_loss
 
-_COLOURS = np.array(
+_COLORS = np.array(
     [[0, 0, 0], [230, 60, 60], [60, 200, 60], [70, 110, 255], [250, 200, 40], [210, 80, 230], [60, 220, 220]], np.uint8
 )
 
@@ -89,8 +89,8 @@ class LaneModule(AveragedModule):
         rows = []
         for mask in (found, ids.byte().cpu().numpy()):
             mask = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)
-            colour = _COLOURS[np.where(mask == 255, 0, mask % len(_COLOURS))]
-            rows.append(np.where(colour.any(2, keepdims=True), colour // 3 * 2 + plain // 3, plain))
+            color = _COLORS[np.where(mask == 255, 0, mask % len(_COLORS))]
+            rows.append(np.where(color.any(2, keepdims=True), color // 3 * 2 + plain // 3, plain))
         return np.concatenate(rows).astype(np.uint8)
 
 

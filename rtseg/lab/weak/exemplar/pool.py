@@ -143,7 +143,7 @@ def coarse_object(crop: NDArray[np.uint8], settings: PoolSettings, seed: int = 0
             settings.rounds,
             cv2.GC_INIT_WITH_RECT,
         )
-    except cv2.error:  # a crop of one colour has no two models
+    except cv2.error:  # a crop of one color has no two models
         return np.zeros((height, width), np.bool_)
     components, count = label_components((mask & 1).astype(np.uint8), 4)
     if not count:

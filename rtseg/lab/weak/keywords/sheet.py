@@ -15,7 +15,7 @@ from rtseg.media.overlay import color_of
 
 _THUMB = 112
 _GRID = (6, 8)  # rows, columns of a sheet
-_GREY = (150, 150, 150)
+_GRAY = (150, 150, 150)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 Image = NDArray[np.uint8]
@@ -52,13 +52,13 @@ def tag_sheet(
 def draw_tags(
     image: Image, proposals: Proposals, frame: int, tags: NDArray[np.integer], classes: Sequence[str]
 ) -> Image:
-    """A frame with its tagged instances in their class's colour, and the rejected ones in grey outline."""
+    """A frame with its tagged instances in their class's color, and the rejected ones in gray outline."""
     canvas = image.copy()
     members = proposals.of_frame(frame)
     # The largest first, so that the small ones before them stay visible.
     for j in sorted(members, key=lambda j: -int(proposals.areas[j])):
         mask, tag = proposals.mask(j), int(tags[j])
-        color = color_of(tag + 1) if tag >= 0 else _GREY
+        color = color_of(tag + 1) if tag >= 0 else _GRAY
         if tag >= 0:
             canvas[mask] = (0.5 * canvas[mask] + 0.5 * np.array(color)).astype(np.uint8)
         outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
@@ -67,7 +67,7 @@ def draw_tags(
         tag = int(tags[j])
         x, y = proposals.boxes[j, :2].astype(int).tolist()
         text = classes[tag] if tag >= 0 else "rejected"
-        color = color_of(tag + 1) if tag >= 0 else _GREY
+        color = color_of(tag + 1) if tag >= 0 else _GRAY
         cv2.putText(canvas, text, (x, max(y - 3, 9)), _FONT, 0.4, (16, 16, 16), 3, cv2.LINE_AA)
         cv2.putText(canvas, text, (x, max(y - 3, 9)), _FONT, 0.4, color, 1, cv2.LINE_AA)
     return canvas

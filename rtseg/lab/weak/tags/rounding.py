@@ -93,7 +93,7 @@ def _improve(scores, first, second, weights, vertex_slots, slot_pairs, pairs, ch
 
 
 def round_relaxation(program: TagProgram, x: NDArray[np.float64], gains: NDArray[np.float64]) -> NDArray[np.int32]:
-    """(n,) chosen slots, exactly ``program.kept`` of them, near a fractional x and no worse than their neighbours.
+    """(n,) chosen slots, exactly ``program.kept`` of them, near a fractional x and no worse than their neighbors.
 
     Args:
         x: (s,) fractional solution.

@@ -1,4 +1,4 @@
-"""`rtseg evaluate` for instances: painted Cityscapes folders, networks that read their colours, known scores."""
+"""`rtseg evaluate` for instances: painted Cityscapes folders, networks that read their colors, known scores."""
 
 from __future__ import annotations
 

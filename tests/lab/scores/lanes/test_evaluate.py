@@ -122,7 +122,7 @@ def test_a_culane_folder_is_scored_by_category(tmp_path: Path) -> None:
     frames = {"normal": ({1: 30, 2: 90}, [30, 90]), "curve": ({1: 30}, [60]), "cross": ({1: 30}, [])}
     (tmp_path / "list" / "test_split").mkdir(parents=True)
     for number, (category, (found, true)) in enumerate(frames.items()):
-        # PNG inside, since colours are ids here.
+        # PNG inside, since colors are ids here.
         (tmp_path / f"{number}.jpg").write_bytes(cv2.imencode(".png", road(found))[1].tobytes())
         lines = [" ".join(f"{x} {y}" for y in reversed(ROWS)) for x in true]
         (tmp_path / f"{number}.lines.txt").write_text("\n".join(lines))

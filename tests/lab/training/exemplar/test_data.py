@@ -78,8 +78,8 @@ def test_sample_without_augmentation(folder: Path) -> None:
     sample = dataset(folder, None, least_score=0.5)[0]
     assert sample["weights"].tolist() == [pytest.approx(0.9), 0, 0]
     assert sample["embeddings"].tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 0]]
-    assert sample["colours"].shape == (3, 16, 24)
-    assert float(sample["colours"][0].max()) == pytest.approx(100, abs=0.1)
+    assert sample["colors"].shape == (3, 16, 24)
+    assert float(sample["colors"][0].max()) == pytest.approx(100, abs=0.1)
 
 
 def test_what_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_pool_as_tensors(tmp_path: Path) -> None:
     images, masks = load_pool(tmp_path, MEAN, STD, side=64)
     assert images.shape == (1, 3, 64, 64)
     assert masks.shape == (1, 8, 8)
-    assert (images[0, :, :, :28] == 0).all()  # grey where the object is not
+    assert (images[0, :, :, :28] == 0).all()  # gray where the object is not
     assert float(images.max()) == pytest.approx((200 - 127) / 128)
     assert float(masks.sum()) == pytest.approx(16)  # a quarter of the square
 
@@ -124,7 +124,7 @@ def test_a_step_lowers_every_term(folder: Path) -> None:
                 "head_layers": 1,
             },
             "input": {"width": 96, "height": 64},
-            "optimiser": {"rate": 3e-3, "warmup_steps": 0},
+            "optimizer": {"rate": 3e-3, "warmup_steps": 0},
             "epochs": 1,
             "samples_per_epoch": 20,
             "batch": 2,
@@ -135,14 +135,14 @@ def test_a_step_lowers_every_term(folder: Path) -> None:
     module = ExemplarModule(config)  # type: ignore[arg-type]
     sample = dataset(folder, None)[0]
     batch = {name: torch.stack([value, value]) for name, value in sample.items()}
-    optimiser = torch.optim.AdamW(module.net.parameters(), lr=3e-3)
+    optimizer = torch.optim.AdamW(module.net.parameters(), lr=3e-3)
     module._exemplars = torch.eye(8)
     history = []
     for _ in range(12):
         losses = module.losses(module.net(batch["image"]), batch)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         losses["loss"].backward()
-        optimiser.step()
+        optimizer.step()
         history.append({name: float(value.detach()) for name, value in losses.items()})
     assert set(history[0]) >= {"max_projection", "average_projection", "pairwise", "focal", "semantic", "exemplar"}
     for name in ("loss", "max_projection", "focal", "semantic"):

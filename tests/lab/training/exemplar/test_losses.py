@@ -59,10 +59,10 @@ def test_projections_vanish_where_masks_agree(masks: tuple[Tensor, Tensor]) -> N
 def test_pairwise_loss_over_each_edge_once(masks: tuple[Tensor, Tensor], dilation: int) -> None:
     logits, coarse = masks
     generator = torch.Generator().manual_seed(1)
-    colours = torch.rand(4, 3, 7, 9, generator=generator, dtype=torch.float64) * 4
-    found = pairwise_loss(logits, colours, coarse, 0.3, dilation)
+    colors = torch.rand(4, 3, 7, 9, generator=generator, dtype=torch.float64) * 4
+    found = pairwise_loss(logits, colors, coarse, 0.3, dilation)
     for i in range(4):
-        p, c, m = sigmoid(logits[i].numpy()), colours[i].numpy(), coarse[i].numpy()
+        p, c, m = sigmoid(logits[i].numpy()), colors[i].numpy(), coarse[i].numpy()
         box = m.any(1)[:, None] & m.any(0)[None]
         costs = {}
         for y in range(7):
@@ -80,8 +80,8 @@ def test_pairwise_loss_over_each_edge_once(masks: tuple[Tensor, Tensor], dilatio
 
 
 def test_pairwise_loss_without_an_edge_is_zero() -> None:
-    logits, colours = torch.zeros(1, 4, 5, requires_grad=True), torch.rand(1, 3, 4, 5) * 1000
-    loss = pairwise_loss(logits, colours, torch.ones(1, 4, 5))
+    logits, colors = torch.zeros(1, 4, 5, requires_grad=True), torch.rand(1, 3, 4, 5) * 1000
+    loss = pairwise_loss(logits, colors, torch.ones(1, 4, 5))
     loss.sum().backward()
     assert float(loss) == 0
     assert pairwise_loss(torch.zeros(1, 1, 1), torch.zeros(1, 3, 1, 1), torch.ones(1, 1, 1)).tolist() == [0]

@@ -16,7 +16,7 @@ from rtseg.lab.training.instances.daffnet_losses import (
     affinity_losses,
     daffnet_losses,
     grouping_losses,
-    neighbour_truth,
+    neighbor_truth,
 )
 from rtseg.lab.training.instances.labels import at_stride, semantic_loss
 from tests.lab.training.instances.instance_truth import random_ids
@@ -37,7 +37,7 @@ def cross_entropy(truth: bool, probability: float) -> float:
 
 
 def reference_affinity(logits: torch.Tensor, ids: torch.Tensor) -> tuple[float, float]:
-    """Equation 4, pixel by pixel: sums over four neighbours, means over boundary pixels and over the others."""
+    """Equation 4, pixel by pixel: sums over four neighbors, means over boundary pixels and over the others."""
     costs: dict[bool, list[float]] = {True: [], False: []}
     batch, height, width = ids.shape
     for b in range(batch):
@@ -139,7 +139,7 @@ def test_ids_have_no_order(order: list[int]) -> None:
 
 def test_ignored_pixels_and_pairs_with_them_do_not_count() -> None:
     ids = torch.tensor([[[1, 1, -1, 2]]])
-    truth, counted = neighbour_truth(ids)
+    truth, counted = neighbor_truth(ids)
     assert counted[0, 0, 0].tolist() == [True, False, False, False]
     assert counted[0, 2, 0].tolist() == [False, True, False, False]
     assert truth[0, 0, 0, 0]
@@ -194,7 +194,7 @@ def test_pictures_without_instances_have_finite_losses(value: int) -> None:
         assert float(found["loss"].detach()) == 0.0
 
 
-def test_labels_are_taken_next_to_the_centre_of_a_cell() -> None:
+def test_labels_are_taken_next_to_the_center_of_a_cell() -> None:
     labels = torch.arange(64).view(1, 8, 8)
     assert at_stride(labels, 4).tolist() == [[[18, 22], [50, 54]]]
 

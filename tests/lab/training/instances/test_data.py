@@ -27,7 +27,7 @@ PLAIN = InstanceAugmentConfig(
 
 @dataclass(frozen=True)
 class Painted(InstanceFrame):
-    """Boxes whose colour tells their number; the last one is a group, the rest of the picture is dark."""
+    """Boxes whose color tells their number; the last one is a group, the rest of the picture is dark."""
 
     seed: int
     size: tuple[int, int] = (96, 160)
@@ -78,7 +78,7 @@ def test_a_sample_is_what_the_losses_take() -> None:
 @given(seed=st.integers(0, 10_000))
 @settings(max_examples=30)
 def test_labels_follow_the_picture(seed: int) -> None:
-    """The colour under a label tells the same number, away from edges, after any window and mirroring."""
+    """The color under a label tells the same number, away from edges, after any window and mirroring."""
     frame = Painted(seed)
     truth, rng = frame.truth(), np.random.default_rng(seed)
     image, (instances, semantic) = augment_instances(

@@ -50,7 +50,7 @@ def test_an_infinite_reach_is_the_loss_of_equation_5() -> None:
     assert min(abs(found - option) for option in options) < 1e-9
 
 
-def test_far_instances_may_share_a_colour() -> None:
+def test_far_instances_may_share_a_color() -> None:
     ids = torch.zeros(1, 1, 40, dtype=torch.int32)
     ids[0, 0, :4], ids[0, 0, 36:] = 1, 2
     log = torch.log_softmax(torch.tensor([0.0, 9.0, 0.0]).view(1, 3, 1, 1).expand(1, 3, 1, 40), 1)

@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from rtseg.errors import ConfigError
 from rtseg.lab.training.averaged_module import _schedule
-from rtseg.lab.training.config import OptimiserConfig, load_config, parse_config
+from rtseg.lab.training.config import OptimizerConfig, load_config, parse_config
 from rtseg.lab.training.families import FAMILIES
 from rtseg.lab.training.instances.config import CITYSCAPES_THINGS, InstanceConfig
 from rtseg.lab.training.instances.module import InstanceModule
@@ -30,7 +30,7 @@ SMALL = {
     "seed": 5,
     "input": {"width": 128, "height": 64},
     "crop": {"width": 96, "height": 64},
-    "optimiser": {"name": "sgd", "rate": 0.01, "schedule": "step", "warmup_steps": 2},
+    "optimizer": {"name": "sgd", "rate": 0.01, "schedule": "step", "warmup_steps": 2},
     "epochs": 2,
     "samples_per_epoch": 4,
     "batch": 2,
@@ -71,22 +71,22 @@ def test_the_papers_schedules_and_weights() -> None:
     daffnet, gmis, l2c = (load_config(name) for name in ("daffnet-r101", "gmis-r101", "l2c-instances-r101"))
     # DaffNet: 55,500 iterations of 16, 300 epochs of 2,975 pictures (section 4.3).
     assert daffnet.epochs * daffnet.samples_per_epoch // daffnet.batch == pytest.approx(55_500, rel=0.01)
-    assert (daffnet.optimiser.warmup_steps, daffnet.optimiser.hold_steps) == (1000, 10_000)
+    assert (daffnet.optimizer.warmup_steps, daffnet.optimizer.hold_steps) == (1000, 10_000)
     assert daffnet.network.embedding == 32  # type: ignore[attr-defined]
     assert daffnet.loss.affinity == (0.25, 0.5, 1.0, 1.0)  # type: ignore[attr-defined]
     # GMIS: 120,000 iterations of 64, the rate times 0.7 every 15,000 (section 5.1).
     per_epoch = gmis.samples_per_epoch // gmis.batch
-    assert (gmis.epochs * per_epoch, gmis.optimiser.step_epochs * per_epoch) == (120_000, 15_000)
-    assert (gmis.optimiser.rate, gmis.optimiser.step_factor) == (0.02, 0.7)
-    # L2C: 90 epochs, 0.1 every 30, weights 1, 0.1, 0.01, 8 colours, 256 pixels, 50 samples (section V-B).
-    assert (l2c.epochs, l2c.optimiser.step_epochs, l2c.optimiser.rate) == (90, 30, 0.01)
+    assert (gmis.epochs * per_epoch, gmis.optimizer.step_epochs * per_epoch) == (120_000, 15_000)
+    assert (gmis.optimizer.rate, gmis.optimizer.step_factor) == (0.02, 0.7)
+    # L2C: 90 epochs, 0.1 every 30, weights 1, 0.1, 0.01, 8 colors, 256 pixels, 50 samples (section V-B).
+    assert (l2c.epochs, l2c.optimizer.step_epochs, l2c.optimizer.rate) == (90, 30, 0.01)
     loss, network = l2c.loss, l2c.network  # type: ignore[attr-defined]
     assert (loss.coloring, loss.semantic, loss.center) == (1.0, 0.1, 0.01)
     assert (network.colors, network.channels, loss.reach, loss.samples) == (8, 512, 256, 50)
 
 
 def test_poly_holds_and_then_falls_to_nothing() -> None:
-    settings = OptimiserConfig(schedule="poly", warmup_steps=10, hold_steps=20)
+    settings = OptimizerConfig(schedule="poly", warmup_steps=10, hold_steps=20)
     factor = _schedule(settings, steps_per_epoch=10, epochs=13)
     assert [factor(step) for step in (10, 30)] == [1.0, 1.0]
     assert factor(80) == pytest.approx(0.5**0.9)
@@ -130,9 +130,9 @@ def test_frozen_stages_stay_as_they_are(tmp_path: Path, streets: Path) -> None:
         "semantic": torch.zeros(2, 64, 96, dtype=torch.uint8),
         "instances": torch.zeros(2, 64, 96, dtype=torch.int32),
     }
-    optimiser = module.configure_optimizers()["optimizer"]
+    optimizer = module.configure_optimizers()["optimizer"]
     module._losses(module.net(batch["image"]), batch, torch.Generator())["loss"].backward()
-    optimiser.step()
+    optimizer.step()
     changed = {name for name, value in module.net.state_dict().items() if not torch.equal(value, before[name])}
     assert not any(
         name.startswith(("backbone.conv1", "backbone.bn1", "backbone.layer1", "backbone.layer2")) for name in changed

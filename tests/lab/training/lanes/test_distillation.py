@@ -61,25 +61,25 @@ def test_the_teacher_says_what_its_file_says_but_for_the_bias() -> None:
     rng = np.random.default_rng(2)
     plain = rng.uniform(0, 255, (2, 3, *size)).astype(np.float32)
 
-    def normalised(mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
+    def normalized(mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
         return (plain - np.reshape(mean, (3, 1, 1))) / np.reshape(std, (3, 1, 1))
 
     expected = np.concatenate(
         [
             run_maps(float_network(model), picture[None])["logits"]
-            for picture in normalised(model.card.input.mean, model.card.input.std).astype(np.float32)
+            for picture in normalized(model.card.input.mean, model.card.input.std).astype(np.float32)
         ]
     )
     expected[:, 0] += 1.5
-    found = teacher(line_bias=1.5)(torch.tensor(normalised(*IMAGENET), dtype=torch.float32))
+    found = teacher(line_bias=1.5)(torch.tensor(normalized(*IMAGENET), dtype=torch.float32))
     np.testing.assert_allclose(found.numpy(), expected, atol=2e-3)
 
 
 def test_the_teacher_sees_pictures_of_any_size() -> None:
-    grey = torch.zeros(1, 3, 64, 96)
+    gray = torch.zeros(1, 3, 64, 96)
     large = torch.zeros(1, 3, 320, 512)
     ask = teacher()
-    torch.testing.assert_close(ask(grey), ask(large), atol=1e-3, rtol=0)
+    torch.testing.assert_close(ask(gray), ask(large), atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize(

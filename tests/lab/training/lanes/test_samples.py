@@ -25,7 +25,7 @@ def line(x0: float, y0: float, x1: float, y1: float, points: int = 12) -> np.nda
 
 
 @given(st.floats(10, 90), st.floats(10, 90), st.floats(1.5, 8.0))
-def test_a_drawn_line_is_centred_and_as_wide_as_asked(x0: float, x1: float, width: float) -> None:
+def test_a_drawn_line_is_centerd_and_as_wide_as_asked(x0: float, x1: float, width: float) -> None:
     mask = draw_ids([line(x0, -5, x1, 70)], (64, 100), width, width)
     slope = (x1 - x0) / 75
     for row in (10, 32, 60):
@@ -44,7 +44,7 @@ def test_lines_grow_wider_towards_the_camera_and_later_ones_lie_above() -> None:
     assert set(np.unique(mask)) == {0, 1, 2}
 
 
-def test_scale_maps_pixel_centres() -> None:
+def test_scale_maps_pixel_centers() -> None:
     large = draw_ids([line(80, 0, 40, 127)], (64, 100), 3.0, 3.0, (0.5, 0.5))
     small = draw_ids([(line(80, 0, 40, 127) + 0.5) * 0.5 - 0.5], (64, 100), 3.0, 3.0)
     assert np.array_equal(large, small)
@@ -63,7 +63,7 @@ def test_the_nearest_lines_are_kept_and_drawn_last() -> None:
     assert sorted(float(lane[-1, 0]) for lane in others) == [-200, 290]
 
 
-def test_clipping_keeps_one_neighbour_on_each_side() -> None:
+def test_clipping_keeps_one_neighbor_on_each_side() -> None:
     clipped = clip_to_image(line(50, -50, 50, 150, 21), (100, 100))
     assert clipped is not None
     assert clipped[0, 1] == pytest.approx(-10)
@@ -80,8 +80,8 @@ def test_geometry_moves_picture_and_lines_together(seed: int) -> None:
     warped, (moved,) = augment_geometry(image, [lane], config, np.random.default_rng(seed))
     inside = (moved > 8).all(1) & (moved < np.array([311, 171])).all(1)
     x, y = np.round(moved[inside]).astype(int).T
-    grey = cv2.dilate(warped[:, :, 0], np.ones((3, 3), np.uint8))
-    assert (grey[y, x] > 80).all()
+    gray = cv2.dilate(warped[:, :, 0], np.ones((3, 3), np.uint8))
+    assert (gray[y, x] > 80).all()
     assert warped.shape == image.shape
     assert moved.dtype == np.float32
 
@@ -139,7 +139,7 @@ def test_plain_samples_equal_the_runtimes_input(frames: Path) -> None:
 
     image, ids = LaneDataset(load_real([frames]), SHAPE)[0]
     expected = preprocess(cv2.imread(str(frames / "0.png")), (96, 160), SHAPE.mean, SHAPE.std, "rgb")[0]
-    # The runtime normalises before rounding to whole grey levels, training after.
+    # The runtime normalizes before rounding to whole gray levels, training after.
     np.testing.assert_allclose(image.numpy(), expected, atol=0.6 / 128)
     # Four lines, three ids: the outermost is ignored, not called background.
     assert set(ids.unique().tolist()) == {0, 1, 2, 3, 255}

@@ -27,7 +27,7 @@ CONFIG = {
     "input": {"width": 128, "height": 64},
     "crop": {"width": 64, "height": 64},
     "masks": 4,
-    "optimiser": {"rate": 1e-3, "warmup_steps": 0},
+    "optimizer": {"rate": 1e-3, "warmup_steps": 0},
     "epochs": 1,
     "samples_per_epoch": 4,
     "batch": 2,
@@ -37,12 +37,12 @@ CONFIG = {
 
 
 def draw_street(seed: int) -> np.ndarray:
-    """A grey picture with two discs and a box that stand out."""
+    """A gray picture with two discs and a box that stand out."""
     rng = np.random.default_rng(seed)
     image = np.full((128, 256, 3), 110, np.uint8)
     for _ in range(2):
-        centre = int(rng.integers(40, 216)), int(rng.integers(40, 88))
-        cv2.circle(image, centre, 22, rng.integers(0, 256, 3).tolist(), -1)
+        center = int(rng.integers(40, 216)), int(rng.integers(40, 88))
+        cv2.circle(image, center, 22, rng.integers(0, 256, 3).tolist(), -1)
     cv2.rectangle(image, (10, 70), (60, 110), (30, 30, 200), -1)
     return np.clip(image + rng.normal(0, 6, image.shape), 0, 255).astype(np.uint8)
 

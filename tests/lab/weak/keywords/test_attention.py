@@ -75,7 +75,7 @@ def frames(tmp_path: Path) -> tuple[list[Path], np.ndarray]:
     return paths, keywords
 
 
-def test_linear_fit_minimises_the_loss_and_finds_the_places(
+def test_linear_fit_minimizes_the_loss_and_finds_the_places(
     frames: tuple[list[Path], np.ndarray], tmp_path: Path
 ) -> None:
     paths, keywords = frames
@@ -85,7 +85,7 @@ def test_linear_fit_minimises_the_loss_and_finds_the_places(
     attend(net, paths, (64, 128), lambda index, one: maps.update({index: one}), batch=3)
     assert sorted(maps) == list(range(8))
     assert losses[0] < 0.3
-    # What eq 1 says of the net as it runs, upsampling and all, is what was minimised, up to the ridge.
+    # What eq 1 says of the net as it runs, upsampling and all, is what was minimized, up to the ridge.
     scores = torch.from_numpy(np.stack([maps[i] for i in range(8)])).clamp(1e-6, 1 - 1e-6).logit()
     assert float(attention_loss(scores, torch.from_numpy(keywords))) <= losses[0] + 1e-3
     left, right = box_probabilities(maps[2], [[12, 12, 52, 52], [80, 14, 116, 50]], (64, 128))

@@ -1,4 +1,4 @@
-"""Semantic features: the centre loss of eq 3 and 4, and regions."""
+"""Semantic features: the center loss of eq 3 and 4, and regions."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import numpy as np
 import pytest
 import torch
 
-from rtseg.lab.weak.keywords.features import FEATURES, CentreLoss, FeatureSettings, cut_regions, train_features
+from rtseg.lab.weak.keywords.features import FEATURES, CenterLoss, FeatureSettings, cut_regions, train_features
 from rtseg.lab.weak.keywords.fitting import FitSettings
 
 
-def test_centre_loss_is_eq_3_and_4() -> None:
+def test_center_loss_is_eq_3_and_4() -> None:
     rng = np.random.default_rng(0)
-    loss = CentreLoss(3, 5, rate=0.5)
+    loss = CenterLoss(3, 5, rate=0.5)
     features = torch.from_numpy(rng.normal(size=(4, 5)).astype(np.float32))
     labels = torch.tensor([0, 2, 0, 2])
-    assert float(loss(features, labels)) == 0.0  # no centre yet
+    assert float(loss(features, labels)) == 0.0  # no center yet
     expected = np.zeros((3, 5))
     for _ in range(2):
         loss.update(features, labels)
         for label in (0, 2):
             expected[label] += 0.5 * (features[labels == label].mean(0).numpy() - expected[label])
-    np.testing.assert_allclose(loss.centres.numpy(), expected, rtol=1e-5)
+    np.testing.assert_allclose(loss.centers.numpy(), expected, rtol=1e-5)
     cosines = [
         float(f @ expected[label] / np.linalg.norm(f) / np.linalg.norm(expected[label]))
         for f, label in zip(features.numpy(), labels.tolist(), strict=True)
@@ -32,18 +32,18 @@ def test_centre_loss_is_eq_3_and_4() -> None:
     assert float(loss(torch.from_numpy(expected[[0]].astype(np.float32)), labels[:1])) == pytest.approx(0, abs=1e-6)
 
 
-def test_centre_loss_draws_features_together() -> None:
+def test_center_loss_draws_features_together() -> None:
     torch.manual_seed(0)
     features = torch.randn(8, 5, requires_grad=True)
     labels = torch.zeros(8, dtype=torch.long)
-    loss = CentreLoss(1, 5)
+    loss = CenterLoss(1, 5)
     loss.update(features.detach(), labels)
-    optimiser = torch.optim.SGD([features], lr=1.0)
+    optimizer = torch.optim.SGD([features], lr=1.0)
     before = float(loss(features, labels))
     for _ in range(20):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss(features, labels).backward()
-        optimiser.step()
+        optimizer.step()
     assert float(loss(features, labels)) < 0.5 * before
 
 

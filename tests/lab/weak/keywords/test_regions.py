@@ -19,8 +19,8 @@ def _scene(
     present = rng.random((frames, len(shares))) < shares
     present[~present.any(1), 0] = True
     truth = np.concatenate([rng.choice(np.flatnonzero(row), 3) for row in present])
-    centres = rng.normal(size=(len(shares), dimensions))
-    features = centres[truth] + 0.6 * rng.normal(size=(len(truth), dimensions))
+    centers = rng.normal(size=(len(shares), dimensions))
+    features = centers[truth] + 0.6 * rng.normal(size=(len(truth), dimensions))
     # A posterior that sees little of the object and knows how often each keyword comes.
     seen = np.log(np.asarray(shares) / (1 - np.asarray(shares))) + rng.normal(0, 0.7, (len(truth), len(shares)))
     seen[np.arange(len(truth)), truth] += 1.5

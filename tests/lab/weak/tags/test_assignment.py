@@ -173,7 +173,7 @@ def test_without_edges_attention_decides() -> None:
     assert result.gap <= 1e-9
 
 
-def test_similar_neighbours_overrule_attention() -> None:
+def test_similar_neighbors_overrule_attention() -> None:
     """Figure 3(b): a vertex goes to the subgraph it is most strongly tied to."""
     edges, weights = [[0, 1], [0, 2], [0, 3]], [1.9, 1.9, 1.0]
     allowed = np.array([[1, 1], [1, 0], [1, 0], [0, 1]], bool)

@@ -10,7 +10,7 @@ from shim_build import ShimLauncher
 
 from rtseg.ops.cuda import (
     AffinityUnionPlan,
-    ColouringPlan,
+    ColoringPlan,
     ComponentsPlan,
     MaskNmsPlan,
     MeansPlan,
@@ -26,10 +26,10 @@ SIZE = (20, 40)  # four tiles
 def run_all(launcher: ShimLauncher) -> None:
     rng = np.random.default_rng(0)
     maps = rng.normal(size=(3, 5, 10)).astype(np.float32)
-    colours, components = np.zeros(SIZE, np.uint8), np.zeros(SIZE, np.int32)
-    ColouringPlan(maps.shape, SIZE, launcher).run(maps, colours)
+    colors, components = np.zeros(SIZE, np.uint8), np.zeros(SIZE, np.int32)
+    ColoringPlan(maps.shape, SIZE, launcher).run(maps, colors)
     ComponentsPlan(SIZE, 8, launcher).run(rng.integers(0, 3, SIZE, np.uint8), components)
-    RunsPlan(SIZE, launcher=launcher).run(colours, components)
+    RunsPlan(SIZE, launcher=launcher).run(colors, components)
     StatisticsPlan(SIZE, 256, launcher).run(components)
     values = rng.normal(size=(2, *SIZE)).astype(np.float32)
     MeansPlan(values.shape, 128, launcher).run(components, values)

@@ -1,4 +1,4 @@
-"""ONNX export, int8 quantisation and packaging of lane networks."""
+"""ONNX export, int8 quantization and packaging of lane networks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rtseg.errors import DatasetError, ModelError
 from rtseg.lab.deploy import package
 from rtseg.lab.deploy.export import export_onnx, run_maps
 from rtseg.lab.deploy.package import package_model
-from rtseg.lab.deploy.quantise import calibrate_ranges, compare_networks, network_inputs, quantise_network
+from rtseg.lab.deploy.quantize import calibrate_ranges, compare_networks, network_inputs, quantize_network
 from rtseg.lab.nets.l2c import L2CLanes
 from rtseg.lab.training.config import TrainingConfig
 from rtseg.lab.training.train import load_network, save_weights
@@ -81,23 +81,23 @@ def test_the_export_refuses_what_it_cannot_do(tmp_path: Path) -> None:
 
 def test_int8_stays_near_float_and_is_smaller(tmp_path: Path) -> None:
     net = network()
-    floating, quantised = tmp_path / "float.onnx", tmp_path / "int8.onnx"
+    floating, quantized = tmp_path / "float.onnx", tmp_path / "int8.onnx"
     export_onnx(net, floating, SIZE)
     inputs = network_inputs(images(24), SIZE, net.mean, net.std)
     assert inputs[0].shape == (1, 3, *SIZE)
-    onnx.save(quantise_network(calibrate_ranges(floating, inputs[:16]), "cpu"), quantised)
-    report = compare_networks(floating, quantised, inputs[16:])
+    onnx.save(quantize_network(calibrate_ranges(floating, inputs[:16]), "cpu"), quantized)
+    report = compare_networks(floating, quantized, inputs[16:])
     assert report.frames == 8
     assert report.rms_error < 0.35
     assert compare_networks(floating, floating, inputs[:2]).rms_error == 0.0
     assert compare_networks(floating, floating, inputs[:2]).background_agreement == 1.0
-    assert quantised.stat().st_size < 0.4 * floating.stat().st_size
-    operators = Counter(node.op_type for node in onnx.load(quantised).graph.node)
+    assert quantized.stat().st_size < 0.4 * floating.stat().st_size
+    operators = Counter(node.op_type for node in onnx.load(quantized).graph.node)
     assert operators["QuantizeLinear"] > 20
     assert operators["DequantizeLinear"] > 50
 
 
-def test_quantising_needs_frames(tmp_path: Path) -> None:
+def test_quantizing_needs_frames(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="calibrate"):
         calibrate_ranges(tmp_path / "float.onnx", [])
 

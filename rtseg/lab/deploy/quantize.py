@@ -1,4 +1,4 @@
-"""Static int8 quantisation of a network file: one calibration, a form for each backend, a report of what it costs."""
+"""Static int8 quantization of a network file: one calibration, a form for each backend, a report of what it costs."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 @dataclass(frozen=True)
-class QuantisationReport:
-    """What quantisation changed, over frames that did not calibrate it.
+class QuantizationReport:
+    """What quantization changed, over frames that did not calibrate it.
 
     Attributes:
         frames: number of frames compared.
@@ -119,7 +119,7 @@ def calibrate_ranges(path: Path, inputs: Sequence[NDArray[np.float32]], method: 
             onnx.save(network, prepared)
             calibrator = create_calibrator(
                 prepared,
-                _quantised_operators("cpu"),
+                _quantized_operators("cpu"),
                 augmented_model_path=str(Path(folder) / "augmented.onnx"),
                 calibrate_method=_METHODS[method],
                 extra_options={"percentile": 99.99} if method == "percentile" else {},
@@ -131,7 +131,7 @@ def calibrate_ranges(path: Path, inputs: Sequence[NDArray[np.float32]], method: 
     return Calibration(network, ranges)
 
 
-def quantise_network(calibration: Calibration, form: Form, in_float: Sequence[str] = ()) -> onnx.ModelProto:
+def quantize_network(calibration: Calibration, form: Form, in_float: Sequence[str] = ()) -> onnx.ModelProto:
     """Put Q/DQ nodes into a calibrated network.
 
     Both forms have int8 weights per channel. ``cpu`` has uint8 activations with zero points on both sides of each layer
@@ -144,7 +144,7 @@ def quantise_network(calibration: Calibration, form: Form, in_float: Sequence[st
         in_float: names of layers that stay in float, beside the head.
 
     Raises:
-        ModelError: if the network cannot be quantised.
+        ModelError: if the network cannot be quantized.
     """
     options: dict[str, Any] = {}
     if form == "tensorrt":
@@ -167,18 +167,18 @@ def quantise_network(calibration: Calibration, form: Form, in_float: Sequence[st
                 calibration.ranges,
                 [],
                 sorted({*calibration.head, *in_float}),
-                _quantised_operators(form),
+                _quantized_operators(form),
                 options,
             )
             quantizer.quantize_model()
             quantizer.model.topological_sort()
     except (ValueError, RuntimeError) as error:
-        raise ModelError(f"the network could not be quantised for {form}: {error}") from error
-    quantised: onnx.ModelProto = quantizer.model.model
-    return quantised
+        raise ModelError(f"the network could not be quantized for {form}: {error}") from error
+    quantized: onnx.ModelProto = quantizer.model.model
+    return quantized
 
 
-def compare_networks(reference: Path, candidate: Path, inputs: Sequence[NDArray[np.float32]]) -> QuantisationReport:
+def compare_networks(reference: Path, candidate: Path, inputs: Sequence[NDArray[np.float32]]) -> QuantizationReport:
     """Compare two network files' logits on the same inputs."""
     sessions = [open_session(path) for path in (reference, candidate)]
     squares, spread, same, union, agree, pixels = 0.0, [], 0, 0, 0, 0
@@ -192,7 +192,7 @@ def compare_networks(reference: Path, candidate: Path, inputs: Sequence[NDArray[
         same += int(((a == b) & either).sum())
         agree += int(((a > 0) == (b > 0)).sum())
         pixels += a.size
-    return QuantisationReport(
+    return QuantizationReport(
         frames=len(inputs),
         rms_error=float(np.sqrt(squares / max(sum(spread), 1e-12))),
         id_agreement=same / max(union, 1),
@@ -208,7 +208,7 @@ def open_session(network: Path | onnx.ModelProto) -> onnxruntime.InferenceSessio
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
-def _quantised_operators(form: Form) -> list[str]:
+def _quantized_operators(form: Form) -> list[str]:
     return list(WEIGHTED) if form == "tensorrt" else sorted({*QLinearOpsRegistry, *QDQRegistry})
 
 

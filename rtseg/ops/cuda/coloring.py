@@ -1,18 +1,18 @@
-"""Upsampling and argmax colouring on the device."""
+"""Upsampling and argmax coloring on the device."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from rtseg.errors import GroupingError
-from rtseg.ops import colouring
+from rtseg.ops import coloring
 from rtseg.ops.cuda.components import check_array, check_shape
 from rtseg.ops.cuda.module import Launcher, blocks, cuda_launcher
 
-_PIXELS = 4  # PIXELS of colouring.cu
+_PIXELS = 4  # PIXELS of coloring.cu
 
 
-class ColouringPlan:
+class ColoringPlan:
     """Bilinear upsampling and argmax in one kernel, for maps and frames of one size.
 
     Results equal :func:`rtseg.ops.upsample_argmax` bit for bit. A run is one launch on CuPy's current stream, without
@@ -35,14 +35,14 @@ class ColouringPlan:
             raise GroupingError(
                 f"expected maps (C, h, w) of 1 to 256 channels, none of the sides 0, got {tuple(shape)}"
             )
-        self._size = colouring.check_size(size)
+        self._size = coloring.check_size(size)
         check_shape(self._size)
         self._launcher = launcher or cuda_launcher()
-        self._launcher.prepare("colouring")
+        self._launcher.prepare("coloring")
         self._shape = tuple(shape)
         xp = self._launcher.xp
         self._taps = [
-            xp.asarray(table) for axis in (0, 1) for table in colouring.bilinear_taps(shape[1 + axis], self._size[axis])
+            xp.asarray(table) for axis in (0, 1) for table in coloring.bilinear_taps(shape[1 + axis], self._size[axis])
         ]
         self.status = xp.zeros(1, "int32")
 
@@ -58,4 +58,4 @@ class ColouringPlan:
         self.status.fill(0)
         grid = (blocks(columns, 32 * _PIXELS), blocks(rows, 8))
         arguments = (maps, *self._shape, *self._taps, out, rows, columns, self.status)
-        self._launcher.launch("colouring", "upsample_argmax", grid, (32, 8), *arguments)
+        self._launcher.launch("coloring", "upsample_argmax", grid, (32, 8), *arguments)

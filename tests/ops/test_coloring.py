@@ -13,7 +13,7 @@ from rtseg.ops import upsample_argmax
 
 
 def interpolated(maps: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float64]:
-    """Interpolate in float64, one axis after the other, straight from the definition of half-pixel centres."""
+    """Interpolate in float64, one axis after the other, straight from the definition of half-pixel centers."""
     result = maps.astype(np.float64)
     for axis, target in ((1, size[0]), (2, size[1])):
         source = result.shape[axis]
@@ -36,8 +36,8 @@ def assert_winners(maps: NDArray[np.float32], size: tuple[int, int], winners: ND
 
 def test_equals_resize_and_argmax_on_lane_maps() -> None:
     drawn = np.zeros((192, 320), np.uint8)
-    for colour, x in enumerate((10, 100, 200, 310)):
-        cv2.line(drawn, (160, 80), (x, 191), colour + 1, 3)
+    for color, x in enumerate((10, 100, 200, 310)):
+        cv2.line(drawn, (160, 80), (x, 191), color + 1, 3)
     masks = [cv2.resize((drawn == c).astype(np.float32), (80, 48), interpolation=cv2.INTER_AREA) for c in range(7)]
     maps = np.log(0.95 * np.stack(masks) + 0.007)
     enlarged = np.stack([cv2.resize(channel, (1280, 720), interpolation=cv2.INTER_LINEAR) for channel in maps])

@@ -1,10 +1,10 @@
 // Bilinear upsampling of head maps and argmax over their channels in one kernel: nothing of full size but the winners is
-// ever written. Follows rtseg/ops/colouring.py step for step, whose shortcuts (cells with one winner, channels that
+// ever written. Follows rtseg/ops/coloring.py step for step, whose shortcuts (cells with one winner, channels that
 // cannot win) are part of the result where rounding makes ties.
 
 #include "common.cuh"
 
-#define PIXELS 4  // neighbours in a row that one thread colours; under upsampling they share cells
+#define PIXELS 4  // neighbors in a row that one thread colors; under upsampling they share cells
 
 struct Cell {  // four source pixels around a target pixel: above left, above right, below left, below right
     i64 a, b, d, e;

@@ -35,7 +35,7 @@ def _argmax(maps, winners):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def bilinear_taps(source, target):  # type: ignore[no-untyped-def]
-    """Half-pixel centres: target i lies between source low[i] and the next (clamped), which has weight[i]."""
+    """Half-pixel centers: target i lies between source low[i] and the next (clamped), which has weight[i]."""
     low = np.empty(target, np.int32)
     weight = np.empty(target, np.float32)
     scale = source / target
@@ -48,7 +48,7 @@ def bilinear_taps(source, target):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _colour(maps, winners, y_low, y_weight, x_low, x_weight, out):  # type: ignore[no-untyped-def]
+def _color(maps, winners, y_low, y_weight, x_low, x_weight, out):  # type: ignore[no-untyped-def]
     channels, height, width = maps.shape
     rows, columns = out.shape
     left = np.empty(channels, np.float32)
@@ -153,7 +153,7 @@ def check_size(size: tuple[int, int]) -> tuple[int, int]:
 def upsample_argmax(maps: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Interpolate maps to `size` and give the channel with the greatest value at every pixel.
 
-    The interpolation is bilinear with half-pixel centres and clamped edges, as ``cv2.resize`` with ``INTER_LINEAR``
+    The interpolation is bilinear with half-pixel centers and clamped edges, as ``cv2.resize`` with ``INTER_LINEAR``
     and torch's ``align_corners=False``; ties go to the lower channel. Only cells between source pixels of unlike
     winners are evaluated pixel by pixel, so the cost follows the length of the borders and not the area.
 
@@ -178,5 +178,5 @@ def upsample_argmax(maps: NDArray[np.float32], size: tuple[int, int]) -> NDArray
     y_low, y_weight = bilinear_taps(height, rows)
     x_low, x_weight = bilinear_taps(width, columns)
     out = np.empty((rows, columns), np.uint8)
-    _colour(source, winners, y_low, y_weight, x_low, x_weight, out)
+    _color(source, winners, y_low, y_weight, x_low, x_weight, out)
     return out
