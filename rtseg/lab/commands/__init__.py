@@ -8,6 +8,7 @@ from rtseg.lab.commands import evaluate, replay, train
 from rtseg.lab.commands.bench import bench_app
 from rtseg.lab.commands.calibrate import calibrate_app
 from rtseg.lab.commands.inspect import inspect_app
+from rtseg.lab.commands.lab import lab_app
 from rtseg.lab.weak.commands import weak_app
 
 
@@ -18,4 +19,5 @@ def register(app: typer.Typer) -> None:
     app.add_typer(bench_app, name="bench")
     app.add_typer(calibrate_app, name="calibrate")
     app.add_typer(inspect_app, name="inspect")
+    app.add_typer(lab_app, name="lab")
     app.add_typer(weak_app, name="weak")

@@ -8,9 +8,9 @@ between neighbors, boundaries that are blurred, and stretches of boundary that a
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -174,18 +174,14 @@ def _smooth_noise(rng: np.random.Generator, size: tuple[int, int], sigma: float)
     return np.asarray(field / max(float(field.std()), 1e-6), dtype=np.float32)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Write the affinities of a scene for `rtseg inspect affinity`."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("out", help="an .npz file")
-    parser.add_argument("--seed", type=int, default=3)
-    parser.add_argument("--size", type=int, nargs=2, default=(256, 512), metavar=("HEIGHT", "WIDTH"))
-    parser.add_argument("--noise", choices=tuple(NOISE_LEVELS), default="medium")
-    chosen = parser.parse_args(arguments)
-    scene = street_scene(chosen.seed, tuple(chosen.size))
-    affinity = label_affinities(scene.labels, corruption=NOISE_LEVELS[chosen.noise], seed=chosen.seed)
-    np.savez_compressed(chosen.out, affinity=affinity, offsets=np.array(GRID_OFFSETS))
+def write_scene(path: Path, seed: int, size: tuple[int, int], noise: str) -> None:
+    """Write the affinities of a scene and their offsets as an .npz file that ``rtseg inspect affinity`` draws.
 
-
-if __name__ == "__main__":
-    main()
+    Args:
+        path: the file; its folder is there.
+        seed: of the scene and of its noise.
+        size: (height, width).
+        noise: a name of :data:`NOISE_LEVELS`.
+    """
+    affinity = label_affinities(street_scene(seed, size).labels, corruption=NOISE_LEVELS[noise], seed=seed)
+    np.savez_compressed(path, affinity=affinity, offsets=np.array(GRID_OFFSETS))

@@ -1,9 +1,7 @@
 """Whether the package index has an arm64 wheel of everything that the runtime needs on a Jetson.
 
-    python -m rtseg.lab.deploy.wheels
-
-asks pip to resolve the runtime's dependencies, theirs too, for each JetPack, wheels only, and prints what it found as
-the table of docs/jetson.md. Nothing is installed. Exit code 1 if a wheel is missing.
+``rtseg lab jetson-wheels`` asks pip to resolve the runtime's dependencies, theirs too, for each JetPack, wheels only,
+and prints what it found as the table of docs/jetson.md. Nothing is installed.
 """
 
 from __future__ import annotations
@@ -78,16 +76,16 @@ def wheels_of(report: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def main() -> int:
-    """Print the table; 1 if something is missing."""
-    missing = False
+def print_wheels() -> bool:
+    """Print the table; False if something is missing."""
+    complete = True
     for jetpack in JETPACKS:
         print(f"\n{jetpack.name}, Python {jetpack.python}\n")
         try:
             wheels = resolve(jetpack, runtime_requirements(jetpack))
         except LookupError as error:
             print(error)
-            missing = True
+            complete = False
             continue
         compiled = {name: file for name, file in wheels.items() if not file.endswith("-any.whl")}
         print("| package | wheel |\n|---|---|")
@@ -96,8 +94,4 @@ def main() -> int:
         pure = sorted(set(wheels) - set(compiled))
         print(f"\nPure Python: {', '.join(pure)}.")
     print(f"\n{'; '.join(_SYSTEM)}.")
-    return int(missing)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return complete

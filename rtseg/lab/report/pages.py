@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,22 +17,26 @@ _TILE_WIDTH = 426
 _GRAY = "#7a828a"  # seen on light and on dark pages
 
 
-def write_page(path: Path, module: str, parts: Sequence[str], hint: str = "") -> Path:
+def write_page(path: Path, command: str, parts: Sequence[str], hint: str = "") -> Path:
     """Write the parts of a page between a mark of what wrote it, and how it is made again and on what it was made.
 
     Args:
         path: of the page, whose folder is there.
-        module: that writes it, with this process's arguments.
+        command: that writes it; this process's arguments stand below the page.
         parts: paragraphs, tables and headings.
         hint: a paragraph below the command.
 
     Returns:
         The path.
     """
-    command = " ".join([f"python -m {module}", *sys.argv[1:]])
     facts = "; ".join(f"{name}: {value}" for name, value in machine_facts())
-    mark = f"<!-- Written by python -m {module}: change that, not this. -->"
-    again = ["## Making it again", f"```\n{command}\n```", *filter(None, [hint]), f"{facts}."]
+    mark = f"<!-- Written by {command}: change that, not this. -->"
+    again = [
+        "## Making it again",
+        f"```\n{shlex.join(['rtseg', *sys.argv[1:]])}\n```",
+        *filter(None, [hint]),
+        f"{facts}.",
+    ]
     path.write_text("\n\n".join([mark, *parts, *again]) + "\n", encoding="utf-8")
     return path
 

@@ -1,8 +1,7 @@
-"""The pictures of docs/grouping.md: `python -m rtseg.lab.studies.grouping_figures docs/figures`."""
+"""The pictures of docs/grouping.md (``rtseg lab grouping-figures docs/figures``)."""
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import cv2
@@ -16,6 +15,18 @@ from rtseg.ops import union_affinities
 
 _SIZE = (120, 240)
 _SEED = 3
+
+
+def write_figures(folder: Path) -> None:
+    """Write grouping_methods.png and grouping_inspect.png into a folder, which is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    affinity = label_affinities(street_scene(_SEED, _SIZE).labels, seed=_SEED)
+    for name, picture in (
+        ("grouping_methods.png", methods_picture()),
+        ("grouping_inspect.png", render_affinity(affinity, np.array(GRID_OFFSETS))),
+    ):
+        few = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1]
+        (folder / name).write_bytes(few.tobytes())
 
 
 def methods_picture() -> NDArray[np.uint8]:
@@ -40,22 +51,3 @@ def _captioned(panel: NDArray[np.uint8], caption: str) -> NDArray[np.uint8]:
     tile = cv2.copyMakeBorder(panel, 18, 2, 2, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255))
     cv2.putText(tile, caption, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
     return np.asarray(tile, dtype=np.uint8)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Write grouping_methods.png and grouping_inspect.png."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("folder", type=Path)
-    folder: Path = parser.parse_args(arguments).folder
-    folder.mkdir(parents=True, exist_ok=True)
-    affinity = label_affinities(street_scene(_SEED, _SIZE).labels, seed=_SEED)
-    for name, picture in (
-        ("grouping_methods.png", methods_picture()),
-        ("grouping_inspect.png", render_affinity(affinity, np.array(GRID_OFFSETS))),
-    ):
-        few = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1]
-        (folder / name).write_bytes(few.tobytes())
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""How each grouping method withstands bad affinities: `python -m rtseg.lab.studies.grouping_quality --data FOLDER`.
+"""How each grouping method withstands bad affinities (``rtseg lab grouping-quality``).
 
 True instance masks of Cityscapes frames become the maps a perfect network would give, which are then spoilt with logit
 noise, blur and dropped boundaries at rising strength. Every method groups the same maps; AP (IoU .5 to .95) and PQ are
@@ -7,7 +7,6 @@ taken over all instances whatever their class, as grouping, not classification, 
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import time
@@ -229,6 +228,17 @@ def measure(
     return results
 
 
+def write_quality(
+    data: Path, frames: int, size: tuple[int, int], strongest: int, figure: Path
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Measure at strengths from 0 to `strongest`, draw the figure, and write the results as JSON beside it."""
+    results = measure(data, frames, size, tuple(float(level) for level in range(strongest + 1)))
+    figure.parent.mkdir(parents=True, exist_ok=True)
+    figure.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    plot(results, f"Grouping of spoilt maps, {frames} Cityscapes frames at {size[0]}x{size[1]}", figure)
+    return results
+
+
 def plot(results: dict[str, dict[str, dict[str, float]]], title: str, path: Path) -> None:
     """Draw AP and PQ against strength, and AP against time."""
     import matplotlib
@@ -256,30 +266,3 @@ def plot(results: dict[str, dict[str, dict[str, float]]], title: str, path: Path
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
     plt.close(figure)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Measure and draw; writes PATH.json beside the figure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with classes.json and labels/*.txt")
-    parser.add_argument("--frames", type=int, default=200)
-    parser.add_argument("--height", type=int, default=160, help="of the maps, which are twice as wide")
-    parser.add_argument("--strengths", type=float, nargs="+", default=[0.0, 1.0, 2.0, 3.0, 4.0])
-    parser.add_argument("--figure", type=Path, default=Path("docs/figures/grouping_quality.svg"))
-    chosen = parser.parse_args(arguments)
-    size = (chosen.height, 2 * chosen.height)
-    results = measure(chosen.data, chosen.frames, size, tuple(chosen.strengths))
-    chosen.figure.parent.mkdir(parents=True, exist_ok=True)
-    chosen.figure.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    plot(results, f"Grouping of spoilt maps, {chosen.frames} Cityscapes frames at {size[0]}x{size[1]}", chosen.figure)
-    for name, rows in results.items():
-        print(
-            name,
-            " ".join(
-                f"{level}: AP {r['ap']:.3f} PQ {r['pq']:.3f} {r['milliseconds']:.1f} ms" for level, r in rows.items()
-            ),
-        )
-
-
-if __name__ == "__main__":
-    main()

@@ -1,11 +1,8 @@
-"""docs/instances.md: what the instance models score, with true maps, and in the papers' ablations.
-
-python -m rtseg.lab.studies.instance_page --model instances-lite --data ../shared/data/instances/cityscapes640
-"""
+"""docs/instances.md: what the instance models score, with true maps, and in the papers' ablations
+(``rtseg lab instance-page``)."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -74,7 +71,7 @@ def write_instance_page(
                 parts.append(said)
             parts.append(markdown_table(header, rows))
     out.mkdir(parents=True, exist_ok=True)
-    return write_page(out / "instances.md", "rtseg.lab.studies.instance_page", parts, _ONE_MODEL)
+    return write_page(out / "instances.md", "rtseg lab instance-page", parts, _ONE_MODEL)
 
 
 def _overview(scored: Sequence[tuple[ModelCard, InstanceEvaluation]]) -> str:
@@ -85,19 +82,3 @@ def _overview(scored: Sequence[tuple[ModelCard, InstanceEvaluation]]) -> str:
         paper = "{}: {}".format(*_PAPERS[card.family]) if card.family in _PAPERS else "-"
         rows.append([card.name, f"{card.input.width}x{card.input.height}", *shares, paper])
     return markdown_table(("model", "input", "AP", "AP50", "PQ", "one class AP", "the paper's AP"), rows)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", action="append", required=True, help="bundled model or folder; repeat for more")
-    parser.add_argument("--data", type=Path, required=True, help="folder of labelled frames")
-    parser.add_argument("--cities", default=HELD_OUT, help="held-out, all, or names with commas between")
-    parser.add_argument("--limit", type=int, help="frames at most, evenly from all")
-    parser.add_argument("--out", type=Path, default=Path("docs"))
-    chosen = parser.parse_args(arguments)
-    print(write_instance_page(chosen.out, chosen.model, chosen.data, chosen.cities, chosen.limit))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """Fit a lane model's calibration of confidence, and enter it into its card.
 
-    python -m rtseg.lab.studies.lane_confidence --model lanes-lite --data ../shared/data/lanes/tusimple_train
+    rtseg lab lane-confidence --model lanes-lite --data ../shared/data/lanes/tusimple_train
 
 Lines of frames with truth are right or wrong by CULane's rule; every set counts as much as every other. Fit on frames
 that no figure is reported on.
@@ -8,7 +8,6 @@ that no figure is reported on.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -57,6 +56,21 @@ def calibrate_confidence(pipeline: Pipeline, sets: Sequence[Iterable[LaneSample]
     return fit_calibration(np.concatenate(measures), np.concatenate(right), np.concatenate(weight))
 
 
+def calibrate_model(model: str, data: Sequence[Path], rendered: int) -> tuple[Path, Calibration]:
+    """Fit a model's calibration to TuSimple or CULane folders and `rendered` frames; gives card and calibration.
+
+    Raises:
+        ConfigError, DatasetError, GroupingError, ModelError: see `calibrate_confidence` and `labelled_samples`.
+    """
+    sets: list[Iterable[LaneSample]] = [labelled_samples(folder)[0] for folder in data]
+    if rendered:
+        sets.append(rendered_samples(rendered, first_seed=FIRST_SEED))
+    pipeline = load(model)
+    calibration = calibrate_confidence(pipeline, sets)
+    pipeline.close()
+    return write_calibration(model, calibration), calibration
+
+
 def write_calibration(model: str | Path, calibration: Calibration) -> Path:
     """Enter a calibration into the parameters of a card's decoder; gives the card's path.
 
@@ -70,23 +84,3 @@ def write_calibration(model: str | Path, calibration: Calibration) -> Path:
     path = found.path.parent / "card.yaml"
     found.card.model_copy(update={"grouping": grouping}).dump(path)
     return path
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Fit and enter."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="lanes-lite", help="bundled model or folder")
-    parser.add_argument("--data", type=Path, action="append", default=[], help="TuSimple or CULane folders")
-    parser.add_argument("--rendered", type=int, default=300, help="frames to render")
-    chosen = parser.parse_args(arguments)
-    sets: list[Iterable[LaneSample]] = [labelled_samples(folder)[0] for folder in chosen.data]
-    if chosen.rendered:
-        sets.append(rendered_samples(chosen.rendered, first_seed=FIRST_SEED))
-    pipeline = load(chosen.model)
-    calibration = calibrate_confidence(pipeline, sets)
-    pipeline.close()
-    print(f"{write_calibration(chosen.model, calibration)}: {calibration}")
-
-
-if __name__ == "__main__":
-    main()

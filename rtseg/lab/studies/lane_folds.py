@@ -1,6 +1,6 @@
 """Cross-validation of a lane training: each real frame is scored by a network that never saw it or its neighbors.
 
-    python -m rtseg.lab.studies.lane_folds lanes-lite-fold --data ../shared/data/lanes/tusimple_train --out out/folds
+    rtseg lab lane-folds lanes-lite-fold --data ../shared/data/lanes/tusimple_train --out out/folds
 
 The frames are cut into blocks in the order of their clips, since those taken one after the other look alike. Each block
 is left out once: a network trains on the others, is packaged as any model, and is scored on the block.
@@ -8,7 +8,6 @@ is left out once: a network trains on the others, is packaged as any model, and 
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +15,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from rtseg.errors import ConfigError, DatasetError
 from rtseg.lab.data.text_files import write_text
@@ -25,8 +23,6 @@ from rtseg.lab.scores.lanes.evaluate import LaneEvaluation, evaluate_lanes
 from rtseg.lab.studies.lane_page import frames_table
 from rtseg.loading import load
 from rtseg.media.natural_order import natural_key
-
-_TITLE = "left out"
 
 
 def split_folds(labels: Sequence[LabelledImage], folds: int) -> list[list[LabelledImage]]:
@@ -87,8 +83,13 @@ def cross_validate(
         scores.append(replace(one, label=f"{block[0].clip} to {block[-1].clip}"))
     images = tuple(image for one in scores for image in one.images)
     scores.append(LaneEvaluation(images, "all frames, each left out once"))
-    write_text(out / "folds.md", frames_table(scores, _TITLE) + "\n")
+    write_text(out / "folds.md", folds_table(scores) + "\n")
     return scores
+
+
+def folds_table(scores: Sequence[LaneEvaluation]) -> str:
+    """What :func:`cross_validate` gives, as a Markdown table."""
+    return frames_table(scores, "left out")
 
 
 def _write_set(labels: Sequence[LabelledImage], folder: Path) -> None:
@@ -97,21 +98,3 @@ def _write_set(labels: Sequence[LabelledImage], folder: Path) -> None:
     images.mkdir(parents=True, exist_ok=True)
     copies = [shutil.copyfile(x.image, images / f"{i:05d}{x.image.suffix}") for i, x in enumerate(labels)]
     write_labels([replace(label, image=copy) for label, copy in zip(labels, copies, strict=True)], folder)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Cross-validate and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", help="training configuration")
-    parser.add_argument("--data", type=Path, required=True, help="TuSimple folder")
-    parser.add_argument("--out", type=Path, default=Path("out/folds"))
-    parser.add_argument("--folds", type=int, default=4)
-    parser.add_argument("--start", help="what to go on from, instead of the configuration's")
-    parser.add_argument("--rendered", type=Path, help="folder of rendered frames to share with other runs")
-    chosen = parser.parse_args(arguments)
-    scores = cross_validate(chosen.config, chosen.data, chosen.out, chosen.folds, chosen.start, chosen.rendered)
-    Console().print(frames_table(scores, _TITLE), highlight=False)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,12 +1,11 @@
 """docs/lanes.md: what the lane models score, where, and on which frames they fail.
 
-    python -m rtseg.lab.studies.lane_page --model lanes-lite --data ../shared/data/lanes/tusimple_val \
+    rtseg lab lane-page --model lanes-lite --data ../shared/data/lanes/tusimple_val \
         --videos ../shared/data/videos
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,7 +63,7 @@ def write_lane_page(
         pipeline = load(name)
         parts += _model_part(pipeline, out, data, videos, rendered, drives, seconds, video_frames)
         pipeline.close()
-    return write_page(out / "lanes.md", "rtseg.lab.studies.lane_page", parts)
+    return write_page(out / "lanes.md", "rtseg lab lane-page", parts)
 
 
 _INTRODUCTION = (
@@ -79,7 +78,7 @@ _CONFIDENCE = (
     "confidence honest, says what that means of so few. The Brier score is the mean square of what the confidence "
     "lacks of 1 for right lines and of 0 for wrong ones. The calibration in the card "
     f"was fitted on other frames, tusimple_train and rendered seeds from {CALIBRATION_SEED} on, by "
-    "`python -m rtseg.lab.studies.lane_confidence --model lanes-lite --data ../shared/data/lanes/tusimple_train`, "
+    "`rtseg lab lane-confidence --model lanes-lite --data ../shared/data/lanes/tusimple_train`, "
     "which does the same for any other lane model. Lines that claim less than {} are not shown in a single picture."
 )
 _BUDGET = (
@@ -293,32 +292,3 @@ def video_score(pipeline: Pipeline, path: Path, most: int | None = None) -> Temp
 
 def _tell(name: str) -> None:
     print(f"  {name}", file=sys.stderr, flush=True)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", action="append", help="bundled model or folder; may be given several times")
-    parser.add_argument("--data", type=Path, action="append", default=[], help="TuSimple or CULane folder; likewise")
-    parser.add_argument("--videos", type=Path, help="folder of videos")
-    parser.add_argument("--rendered", type=int, default=200, help="frames to render")
-    parser.add_argument("--drives", type=int, default=2, help="roads to drive in each condition")
-    parser.add_argument("--seconds", type=float, default=6.0, help="of each drive")
-    parser.add_argument("--video-frames", type=int, help="of each video at most")
-    parser.add_argument("--out", type=Path, default=Path("docs"))
-    chosen = parser.parse_args(arguments)
-    page = write_lane_page(
-        chosen.out,
-        chosen.model or ["lanes-lite"],
-        chosen.data,
-        chosen.videos,
-        chosen.rendered,
-        chosen.drives,
-        chosen.seconds,
-        chosen.video_frames,
-    )
-    print(page)
-
-
-if __name__ == "__main__":
-    main()

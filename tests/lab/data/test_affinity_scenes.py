@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from rtseg.lab.data.affinity_scenes import GRID_OFFSETS, NOISE_LEVELS, Corruption, label_affinities, main, street_scene
-from rtseg.lab.studies.grouping_figures import main as draw
+from rtseg.lab.commands.lab import lab_app
+from rtseg.lab.data.affinity_scenes import GRID_OFFSETS, NOISE_LEVELS, Corruption, label_affinities, street_scene
 from rtseg.lab.studies.inspect import load_affinity
 
 
@@ -51,11 +52,12 @@ def test_levels_grow_harder():
 
 
 def test_scene_file_and_pictures(tmp_path):
-    main([str(tmp_path / "scene.npz"), "--size", "32", "64"])
+    for command in (["affinity-scene", "scene.npz", "--size", "32", "64"], ["grouping-figures", "figures"]):
+        answer = CliRunner().invoke(lab_app, [command[0], str(tmp_path / command[1]), *command[2:]])
+        assert answer.exit_code == 0, answer.output
     affinity, offsets, mask = load_affinity(tmp_path / "scene.npz")
     assert affinity.shape == (2, 32, 64)
     assert offsets.tolist() == [list(offset) for offset in GRID_OFFSETS]
     assert mask is None
-    draw([str(tmp_path / "figures")])
     for name in ("grouping_methods.png", "grouping_inspect.png"):
         assert 1000 < (tmp_path / "figures" / name).stat().st_size < 300_000

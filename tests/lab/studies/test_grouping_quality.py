@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from rtseg.errors import DatasetError
+from rtseg.lab.commands.lab import lab_app
 from rtseg.lab.data.affinity_scenes import Corruption, street_scene
 from rtseg.lab.data.instance_labels import InstanceTruth
-from rtseg.lab.studies.grouping_quality import METHODS, Tally, cityscapes_truths, main, spoilt_maps
+from rtseg.lab.studies.grouping_quality import METHODS, Tally, cityscapes_truths, spoilt_maps
 
 LABELS = np.zeros((10, 30), np.int32)
 LABELS[:, :10], LABELS[:, 20:] = 1, 2
@@ -58,23 +60,13 @@ def test_figure_from_real_frames(driving_data, tmp_path):
     folder = driving_data / "instances" / "cityscapes640"
     truth = next(cityscapes_truths(folder, 3, (64, 128)))
     assert truth.instances.shape == (64, 128)
-    main(
-        [
-            "--data",
-            str(folder),
-            "--frames",
-            "1",
-            "--height",
-            "64",
-            "--strengths",
-            "0",
-            "2",
-            "--figure",
-            str(tmp_path / "q.svg"),
-        ]
-    )
+    arguments = ["--data", folder, "--frames", 1, "--height", 64, "--strongest", 2]
+    command = ["grouping-quality", *arguments, "--figure", tmp_path / "q.svg"]
+    answer = CliRunner().invoke(lab_app, list(map(str, command)))
+    assert answer.exit_code == 0, answer.output
+    assert "gaec mean 0: AP" in answer.output.replace("\n", " ")
     assert (tmp_path / "q.svg").stat().st_size > 1000
-    assert (tmp_path / "q.json").read_text().count('"ap50"') == 2 * len(METHODS) + 5
+    assert (tmp_path / "q.json").read_text().count('"ap50"') == 3 * len(METHODS) + 5
 
 
 def test_folder_without_labels_is_refused(tmp_path):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from typer.testing import CliRunner
 
+from rtseg.lab.commands.lab import lab_app
 from rtseg.lab.replay.video_writer import VideoWriter
 from rtseg.lab.report.pages import markdown_table, save_pictures, save_plot
 from rtseg.lab.report.report import Picture
-from rtseg.lab.studies.lane_page import main
 from tests.threshold_network import two_lane_road, write_threshold_model
 
 
@@ -20,7 +21,8 @@ def test_page_has_everything(tmp_path):
             video.write(two_lane_road())
     arguments = ["--model", model, "--videos", tmp_path / "videos", "--video-frames", "4", "--rendered", "3"]
     arguments += ["--drives", "1", "--seconds", "0.1", "--out", tmp_path / "docs"]
-    main([str(argument) for argument in arguments])
+    answer = CliRunner().invoke(lab_app, ["lane-page", *map(str, arguments)])
+    assert answer.exit_code == 0, answer.output
     page = (tmp_path / "docs" / "lanes.md").read_text()
     for part in ("## thresholds", "| rendered, with lines |", "| night | 1 |", "| straight | 4 | 2.00 | 0 | 0.0 |"):
         assert part in page, part

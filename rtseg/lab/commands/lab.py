@@ -1,0 +1,169 @@
+"""``rtseg lab``: pages, figures and data sets that this project itself is developed with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from rtseg.options import console
+
+lab_app = typer.Typer(help="Pages, figures and data sets for developing models.", no_args_is_help=True)
+
+DataOption = Annotated[list[Path] | None, typer.Option(help="TuSimple or CULane folder; repeat for more.")]
+FirstSeedOption = Annotated[int, typer.Option(min=0, help="Seed of the first picture.")]
+PageOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of the page.")]
+SheetArgument = Annotated[Path, typer.Argument(help="PNG or JPEG file to write.")]
+
+
+@lab_app.command("road-sheet")
+def road_sheet(
+    path: SheetArgument,
+    first_seed: FirstSeedOption = 0,
+    count: Annotated[int, typer.Option(min=1)] = 24,
+    truth: Annotated[bool, typer.Option("--truth", help="Draw the lane lines over the pictures.")] = False,
+) -> None:
+    """Write a sheet of rendered roads."""
+    from rtseg.lab.render.sheet import write_contact_sheet
+
+    write_contact_sheet(path, first_seed, count, truth)
+
+
+@lab_app.command("street-sheet")
+def street_sheet(
+    path: SheetArgument, first_seed: FirstSeedOption = 0, count: Annotated[int, typer.Option(min=1)] = 12
+) -> None:
+    """Write a sheet of rendered streets, each above its instances."""
+    from rtseg.lab.render.street.sheet import write_street_sheet
+
+    write_street_sheet(path, first_seed, count)
+
+
+@lab_app.command("streets")
+def streets(
+    folder: Annotated[Path, typer.Argument(help="Made if missing; frames that are there are kept.")],
+    first_seed: FirstSeedOption = 0,
+    count: Annotated[int, typer.Option(min=1)] = 1000,
+    width: Annotated[int, typer.Option(min=16)] = 640,
+    height: Annotated[int, typer.Option(min=16)] = 320,
+    split: Literal["train", "val"] = "train",
+    workers: Annotated[int, typer.Option(min=1)] = 2,
+) -> None:
+    """Write rendered streets as a data set in Cityscapes' layout."""
+    from rtseg.lab.render.street.folder import write_streets
+
+    write_streets(folder, range(first_seed, first_seed + count), (height, width), split, workers)
+
+
+@lab_app.command("affinity-scene")
+def affinity_scene(
+    out: Annotated[Path, typer.Argument(help=".npz file to write.")],
+    seed: Annotated[int, typer.Option(min=0)] = 3,
+    size: Annotated[tuple[int, int], typer.Option(help="Height and width.", min=8)] = (256, 512),
+    noise: Literal["low", "medium", "high"] = "medium",
+) -> None:
+    """Write the affinities of a scene for ``rtseg inspect affinity``."""
+    from rtseg.lab.data.affinity_scenes import write_scene
+
+    write_scene(out, seed, size, noise)
+
+
+@lab_app.command("grouping-figures")
+def grouping_figures(folder: Annotated[Path, typer.Argument(help="Such as docs/figures.")]) -> None:
+    """Draw what the grouping methods make of scenes of rising noise, and how their affinities are inspected."""
+    from rtseg.lab.studies.grouping_figures import write_figures
+
+    write_figures(folder)
+
+
+@lab_app.command("grouping-quality")
+def grouping_quality(
+    data: Annotated[Path, typer.Option(help="Folder of cityscapes640.")],
+    frames: Annotated[int, typer.Option(min=1)] = 200,
+    height: Annotated[int, typer.Option(min=8, help="Of the maps, which are twice as wide.")] = 160,
+    strongest: Annotated[int, typer.Option(min=2, help="Strength up to which the maps are spoilt.")] = 4,
+    figure: Annotated[Path, typer.Option(help="Written with the figures as JSON beside it.")] = Path(
+        "docs/figures/grouping_quality.svg"
+    ),
+) -> None:
+    """Measure how each grouping method withstands bad affinities."""
+    from rtseg.lab.studies.grouping_quality import write_quality
+
+    results = write_quality(data, frames, (height, 2 * height), strongest, figure)
+    for name, rows in results.items():
+        scores = (
+            f"{level}: AP {row['ap']:.3f} PQ {row['pq']:.3f} {row['milliseconds']:.1f} ms"
+            for level, row in rows.items()
+        )
+        console.print(name, *scores, highlight=False)
+
+
+@lab_app.command("instance-page")
+def instance_page(
+    model: Annotated[list[str], typer.Option("--model", "-m", help="Bundled model or folder; repeat for more.")],
+    data: Annotated[Path, typer.Option(help="Folder of labelled frames.")],
+    cities: Annotated[str, typer.Option(help="held-out, all, or names with commas between.")] = "held-out",
+    limit: Annotated[int | None, typer.Option(min=1, help="Frames at most, evenly from all.")] = None,
+    out: PageOption = Path("docs"),
+) -> None:
+    """Write docs/instances.md: what instance models score, with true maps, and in the papers' ablations."""
+    from rtseg.lab.studies.instance_page import write_instance_page
+
+    console.print(write_instance_page(out, model, data, cities, limit))
+
+
+@lab_app.command("lane-page")
+def lane_page(
+    model: Annotated[
+        list[str] | None, typer.Option("--model", "-m", help="lanes-lite by default; repeat for more.")
+    ] = None,
+    data: DataOption = None,
+    videos: Annotated[Path | None, typer.Option(help="Folder of videos.")] = None,
+    rendered: Annotated[int, typer.Option(min=0, help="Frames to render.")] = 200,
+    drives: Annotated[int, typer.Option(min=0, help="Roads to drive in each condition.")] = 2,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Of each drive.")] = 6.0,
+    video_frames: Annotated[int | None, typer.Option(min=1, help="Of each video at most.")] = None,
+    out: PageOption = Path("docs"),
+) -> None:
+    """Write docs/lanes.md: what lane models score on pictures, drives and videos, and where they lose it."""
+    from rtseg.lab.studies.lane_page import write_lane_page
+
+    page = write_lane_page(out, model or ["lanes-lite"], data or [], videos, rendered, drives, seconds, video_frames)
+    console.print(page)
+
+
+@lab_app.command("lane-folds")
+def lane_folds(
+    config: Annotated[str, typer.Argument(help="Training configuration.")],
+    data: Annotated[Path, typer.Option(help="TuSimple folder.")],
+    out: Annotated[Path, typer.Option("--out", "-o")] = Path("out/folds"),
+    folds: Annotated[int, typer.Option(min=2)] = 4,
+    start: Annotated[str | None, typer.Option(help="What to go on from, instead of the configuration's.")] = None,
+    rendered: Annotated[Path | None, typer.Option(help="Folder of rendered frames to share with other runs.")] = None,
+) -> None:
+    """Cross-validate a training configuration: every picture is scored by a model that has not seen it."""
+    from rtseg.lab.studies.lane_folds import cross_validate, folds_table
+
+    console.print(folds_table(cross_validate(config, data, out, folds, start, rendered)), highlight=False)
+
+
+@lab_app.command("lane-confidence")
+def lane_confidence(
+    model: Annotated[str, typer.Option("--model", "-m", help="Bundled model or folder.")] = "lanes-lite",
+    data: DataOption = None,
+    rendered: Annotated[int, typer.Option(min=0, help="Frames to render.")] = 300,
+) -> None:
+    """Fit what a lane model's confidence means to labelled and rendered frames, and enter it into the card."""
+    from rtseg.lab.studies.lane_confidence import calibrate_model
+
+    card, calibration = calibrate_model(model, data or [], rendered)
+    console.print(f"{card}: {calibration}", highlight=False)
+
+
+@lab_app.command("jetson-wheels")
+def jetson_wheels() -> None:
+    """Ask pip for an arm64 wheel of everything the runtime needs on a Jetson; exit code 1 if one is missing."""
+    from rtseg.lab.deploy.wheels import print_wheels
+
+    raise typer.Exit(0 if print_wheels() else 1)
