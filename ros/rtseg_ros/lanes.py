@@ -14,7 +14,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
-from rtseg.camera import Camera, Mount
+from rtseg.camera import Camera, Mount, camera_of, check_aspect, is_rectified
 from rtseg.errors import CalibrationError
 from rtseg.frame import Frame
 from rtseg.lab.replay.result_bag import MAX_DISTANCE
@@ -23,9 +23,14 @@ from rtseg.media.overlay import color_of, draw_lanes
 from rtseg.results import Lanes
 from rtseg.runtime import Pipeline
 from rtseg_ros import lifecycle, messages
-from rtseg_ros.node import CameraMessage, FrameNode, Task
+from rtseg_ros.node import LATCHED_QOS, CameraMessage, FrameNode, Task
 from rtseg_ros.overlays import OverlayOutput
 from rtseg_ros.parameters import LaneParameters
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
 
 
 class LaneOutputs:
@@ -65,7 +70,13 @@ class LaneOutputs:
         self._camera_info = None
         if self._calibration is not None:
             return []
-        return [self._node.open_input(CameraInfo, "camera_info", self._take_camera_info)]
+        # A driver may publish its calibration once, for whoever comes later, and only a subscription of the same kind
+        # is given that; most publish it with every picture.
+        unheard = SubscriptionEventCallbacks(use_default_callbacks=False)
+        latched = self._node.create_subscription(
+            CameraInfo, "camera_info", self._take_camera_info, LATCHED_QOS, event_callbacks=unheard
+        )
+        return [self._node.open_input(CameraInfo, "camera_info", self._take_camera_info), latched]
 
     def publish(self, message: CameraMessage, frame: Frame, result: Lanes) -> None:
         """Publish the mask first, then what is drawn or computed from it."""
@@ -99,6 +110,11 @@ class LaneOutputs:
         camera, self._ground = self._known_camera(), None
         if camera is None:
             return None
+        try:
+            check_aspect(camera, width, height)
+        except CalibrationError as error:
+            self._node.hints["camera"] = str(error)
+            return None
         self._node.hints.pop("camera", None)
         self._ground, self._ground_size = GroundPlane(camera.scaled(width, height)), (width, height)
         return self._ground
@@ -117,32 +133,31 @@ class LaneOutputs:
         if info is None:
             self._node.hints["camera"] = f"~/lanes and ~/lane_points wait for {where}; or set parameter camera"
             return None
-        if info.distortion_model not in ("", "plumb_bob"):
-            self._node.hints["camera"] = (
-                f"expected distortion model plumb_bob on {where}, got {info.distortion_model}; calibrate with "
-                "rtseg calibrate camera and set parameter camera"
-            )
-            return None
-        distortion = np.zeros(5)
-        distortion[: len(info.d)] = info.d[:5]
         mount = Mount(height=self._node.parameters.mount_height, pitch=math.radians(self._node.parameters.mount_pitch))
-        k = np.asarray(info.k, dtype=np.float64).reshape(3, 3)
         try:
-            return Camera(width=info.width, height=info.height, K=k, distortion=distortion, mount=mount)
+            camera = camera_of(info, self._rectified, mount)
         except CalibrationError as error:
             self._node.hints["camera"] = f"{where} cannot be used: {error}"
             return None
+        if camera is None:
+            self._node.hints["camera"] = f"{where} says that the camera is not calibrated"
+        return camera
 
     def _take_camera_info(self, message: CameraInfo) -> None:
         last = self._camera_info
-        if message.k[0] <= 0:
-            self._node.hints["camera"] = (
-                f"{self._node.resolve_topic_name('camera_info')} says that the camera is not calibrated"
-            )
+        if last is not None and (message.k[0] <= 0 or _same_geometry(last, message)):
             return
         self._camera_info = message
-        if last is not None and not (np.array_equal(last.k, message.k) and list(last.d) == list(message.d)):
-            self._ground = None
+        self._ground = None
+
+    @property
+    def _rectified(self) -> bool:
+        return is_rectified(self._node.resolve_topic_name("image"))
+
+
+def _same_geometry(one: CameraInfo, other: CameraInfo) -> bool:
+    fields = ("width", "height", "k", "d", "p", "roi")
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in fields)
 
 
 def without_doubtful_lanes(lanes: Lanes, min_confidence: float) -> Lanes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rtseg.camera.camera_info import camera_info_topic, camera_of, check_aspect, is_rectified
 from rtseg.camera.model import Camera, Mount
 
-__all__ = ["Camera", "Mount"]
+__all__ = ["Camera", "Mount", "camera_info_topic", "camera_of", "check_aspect", "is_rectified"]

@@ -144,6 +144,18 @@ def test_camera_info_serves_where_no_calibration_file_is_given(start_node: Start
     assert clouds[0].width > 10
 
 
+def test_a_calibration_published_once_and_kept_for_latecomers_is_received(start_node: StartNode) -> None:
+    peer = start_node(mount_height=1.4, mount_pitch=1.0, silence_warning=3600.0)
+    clouds = peer.listen(PointCloud2, "lane_points")
+    info = CameraInfo(width=256, height=144, distortion_model="rational_polynomial", d=[0.0] * 8)
+    info.k = [200.0, 0.0, 128.0, 0.0, 200.0, 30.0, 0.0, 0.0, 1.0]
+    peer.node.create_publisher(CameraInfo, "camera_info", qos(1, latched=True)).publish(info)
+    peer.wait_until_listening()
+    stamps = itertools.count(2)
+    peer.insist(lambda: peer.publish(two_lane_road(), next(stamps) * SECOND), lambda: clouds, LOST, "no points")
+    assert clouds[0].width > 10
+
+
 def test_overlays(start_node: StartNode, model: Path) -> None:
     peer = start_node(overlay_width=128)
     raw = peer.listen(Image, "overlay")
