@@ -39,15 +39,23 @@ class RawImage:
 class Frame:
     """One image with the time and the coordinate frame it was taken in.
 
+    The stamp makes the difference between the two kinds of images. **With a stamp** a frame belongs to a stream: a
+    video, a bag, a camera. What is found in it keeps its id from frame to frame. **Without** it is a still, as a bare
+    array, a picture or a folder of unrelated pictures are: its result is as if it came alone, with ids 1..n, and what
+    is remembered of a stream is neither read nor changed.
+
     Attributes:
         pixels: (H, W, 3) uint8 BGR, or what a camera sent, which a GPU converts on the way.
         stamp: acquisition time in nanoseconds since the epoch of its source; copied to the result, never replaced.
+            None for a still.
         frame_id: name of the camera's coordinate frame (``header.frame_id`` in ROS).
+        name: what it was read from where that is a file of its own, else empty.
     """
 
     pixels: NDArray[np.uint8] | RawImage
-    stamp: int = 0
+    stamp: int | None = None
     frame_id: str = ""
+    name: str = ""
 
     @cached_property
     def image(self) -> NDArray[np.uint8]:

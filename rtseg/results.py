@@ -17,10 +17,10 @@ class Lanes:
 
     Attributes:
         mask: (H, W) uint8, the lane id at each pixel, 0 where there is no lane.
-        ids: (n,) int32 lane ids, 1..255; a line keeps its id from frame to frame while it stays visible.
+        ids: (n,) int32 lane ids, 1..255; in a stream a line keeps its id from frame to frame while it stays visible.
         confidence: (n,) float32 in [0, 1].
         polylines: n arrays (k, 2) float32 of (x, y) in pixels, y strictly increasing (top to bottom).
-        stamp: stamp of the frame, nanoseconds.
+        stamp: stamp of the frame, nanoseconds; None for a still.
         frame_id: coordinate frame of the camera.
         times: milliseconds spent in each stage, in the order the stages ran.
     """
@@ -29,7 +29,7 @@ class Lanes:
     ids: NDArray[np.int32]
     confidence: NDArray[np.float32]
     polylines: tuple[NDArray[np.float32], ...]
-    stamp: int = 0
+    stamp: int | None = None
     frame_id: str = ""
     times: dict[str, float] = field(default_factory=dict)
 
@@ -59,13 +59,13 @@ class Instances:
 
     Attributes:
         labels: (H, W) int32, the instance label at each pixel, 0 where there is none, consecutive 1..n.
-        ids: (n,) int32 ids that stay with an object through time.
+        ids: (n,) int32 ids that stay with an object through the frames of a stream; 1..n in a still.
         class_ids: (n,) int32 indices into the card's classes.
         scores: (n,) float32 in [0, 1].
         boxes: (n, 4) float32 (x0, y0, x1, y1), x1 and y1 exclusive.
         areas: (n,) int64 pixels.
         centers: (n, 2) float32 (x, y) mean of the mask's pixels.
-        stamp: stamp of the frame, nanoseconds.
+        stamp: stamp of the frame, nanoseconds; None for a still.
         frame_id: coordinate frame of the camera.
         times: milliseconds spent in each stage.
     """
@@ -77,7 +77,7 @@ class Instances:
     boxes: NDArray[np.float32]
     areas: NDArray[np.int64]
     centers: NDArray[np.float32]
-    stamp: int = 0
+    stamp: int | None = None
     frame_id: str = ""
     times: dict[str, float] = field(default_factory=dict)
 

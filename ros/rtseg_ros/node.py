@@ -282,14 +282,15 @@ class FrameNode(LifecycleNode):
                 self._drop("failed", f"{type(error).__name__}: {_sentence(error)}")
 
     def _process(self, message: CameraMessage, frame: Frame, received_at: float) -> None:
-        if self._last_stamp is not None and frame.stamp < self._last_stamp:
+        stamp = nanoseconds(message.header.stamp)
+        if self._last_stamp is not None and stamp < self._last_stamp:
             self.statistics.rewind()
             self._reset()
             self.get_logger().warning(
-                f"stamps went back by {(self._last_stamp - frame.stamp) / 1e9:.3f} s: ids start anew",
+                f"stamps went back by {(self._last_stamp - stamp) / 1e9:.3f} s: ids start anew",
                 throttle_duration_sec=5.0,
             )
-        self._last_stamp = frame.stamp
+        self._last_stamp = stamp
         results: list[Any] = []
         times: dict[str, float] = {}
         fault: Exception | None = None
@@ -306,7 +307,7 @@ class FrameNode(LifecycleNode):
         if fault is not None:
             raise fault
         self.publish_all(message, frame, results)
-        age = (self.get_clock().now().nanoseconds - nanoseconds(message.header.stamp)) / 1e9
+        age = (self.get_clock().now().nanoseconds - stamp) / 1e9
         self.statistics.finish(received_at, age, times)
 
     def _reset(self) -> None:

@@ -77,7 +77,7 @@ class InstanceInterpreter:
             boxes, centers = statistics.boxes[keep], statistics.centers[keep]
         with clock.stage("track"):
             ids = np.arange(1, len(keep) + 1, dtype=np.int32)
-            if self._tracker is not None:
+            if self._tracker is not None and frame.stamp is not None:
                 ids, class_ids = self._tracker.update(labels, boxes, class_ids, scores, frame.stamp)
         return Instances(
             labels=labels,

@@ -65,6 +65,7 @@ class LaneInterpreter:
     def __init__(self, card: ModelCard) -> None:
         decoding, tracking = lane_settings(card)
         self._decoder, self._tracker = LaneDecoder(decoding), LaneTracker(tracking)
+        self._tracking = tracking
         self._output = card.outputs[0]
         self._map_size = card.input.height // self._output.stride, card.input.width // self._output.stride
 
@@ -91,7 +92,8 @@ class LaneInterpreter:
 
     def _track(self, detected: DetectedLanes, frame: Frame, clock: StageClock) -> Lanes:
         with clock.stage("track"):
-            lanes = shown_lanes(detected, self._tracker.update(detected, frame.stamp), frame)
+            tracker = self._tracker if frame.stamp is not None else LaneTracker(self._tracking)
+            lanes = shown_lanes(detected, tracker.update(detected, frame.stamp or 0), frame)
         return replace(lanes, times=clock.times)
 
     def reset(self) -> None:

@@ -16,21 +16,24 @@ from rtseg.media.frame_source import FrameSource
 from rtseg.media.natural_order import natural_key
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-PERIOD = 50_000_000
-"""Nanoseconds between pictures whose names tell no time: 20 Hz, the rate of TuSimple's clips."""
 
 
 class ImageSource(FrameSource):
     """A picture, the pictures of a folder, or those that a glob pattern names, in natural order.
 
-    Stamps are the names where every name is a number of nanoseconds (16 to 19 digits), else :data:`PERIOD` apart.
-    `frame_id` stays empty.
+    They are stills, whose frames have no stamp, but for two kinds of sequences: those with `fps`, and those of several
+    pictures each of whose names is a number of nanoseconds (16 to 19 digits), which are the stamps. A frame's name is
+    its file's path; `frame_id` stays empty.
+
+    Args:
+        path: file, folder or glob pattern.
+        fps: frames a second of a sequence that was taken by one camera.
 
     Raises:
         MediaError: there is no picture. Those that do not decode are skipped and counted.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, fps: float | None = None) -> None:
         path = Path(path)
         if path.is_dir():
             found = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
@@ -41,13 +44,13 @@ class ImageSource(FrameSource):
         self.paths = sorted(found, key=natural_key)
         if not self.paths:
             raise MediaError(f"expected pictures ({', '.join(IMAGE_SUFFIXES)}) at {path}, got none; check the path")
-        timed = all(p.stem.isdecimal() and 16 <= len(p.stem) <= 19 for p in self.paths)
-        self._stamps = [int(p.stem) if timed else i * PERIOD for i, p in enumerate(self.paths)]
-        super().__init__(path.name, len(self.paths))
-
-    def path_at(self, stamp: int) -> Path:
-        """The file whose frame has this stamp."""
-        return self.paths[self._stamps.index(stamp)]
+        timed = len(self.paths) > 1 and all(p.stem.isdecimal() and 16 <= len(p.stem) <= 19 for p in self.paths)
+        self._stamps: list[int | None] = [None] * len(self.paths)
+        if fps is not None:
+            self._stamps = [round(i * 1e9 / fps) for i in range(len(self.paths))]
+        elif timed:
+            self._stamps = [int(p.stem) for p in self.paths]
+        super().__init__(path.name, len(self.paths), fps)
 
     def _frames(self) -> Iterator[Frame]:
         given = 0
@@ -58,7 +61,7 @@ class ImageSource(FrameSource):
                 self.skip(error)
                 continue
             given += 1
-            yield Frame(image, stamp)
+            yield Frame(image, stamp, name=str(path))
         if not given:
             raise MediaError(f"expected pictures at {self.name}, got {len(self.paths)} that cannot be read; check them")
 

@@ -36,8 +36,8 @@ class _Started:
 class Pipeline:
     """A loaded model: ``pipeline(image)`` gives lanes or instances in the pixels of the image.
 
-    One pipeline follows one camera, since ids are carried from frame to frame; it is not safe to call from several
-    threads at once.
+    One pipeline follows one camera, since ids are carried from frame to frame of a stream; stills may come between,
+    and leave no trace (:class:`rtseg.Frame` says what is which). It is not safe to call from several threads at once.
 
     A backend or device that fails is left for the next best, for good, and the frame in flight is computed again there:
     none is lost. See :mod:`rtseg.runtime.gpu.device` for what is tried again after which fault.
@@ -74,7 +74,7 @@ class Pipeline:
         """Process one image.
 
         Args:
-            image: (H, W, 3) uint8 BGR, or a Frame whose stamp and frame_id the result then carries.
+            image: a still as (H, W, 3) uint8 BGR, or a Frame whose stamp and frame_id the result then carries.
 
         Raises:
             ImageError: if it is no such image.
@@ -124,7 +124,7 @@ class Pipeline:
         Since nothing is found in a blank image, the interpreter is also given maps in which there is something. ROS
         messages arrive as read-only buffers, for which Numba compiles a kernel of its own.
         """
-        blank = Frame(np.zeros((height, width, 3), dtype=np.uint8))
+        blank = Frame(np.zeros((height, width, 3), dtype=np.uint8), stamp=0)
         self(blank)
         blank.image.setflags(write=False)
         self(blank)

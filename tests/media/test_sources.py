@@ -96,9 +96,27 @@ def test_pictures_in_natural_order(tmp_path: Path) -> None:
         frames = list(source)
     order = [2, 1, 0, 3]
     assert all(np.array_equal(f.image, picture(i)) for f, i in zip(frames, order, strict=True))
-    assert np.all(np.diff([f.stamp for f in frames]) > 0)
+    assert [Path(f.name).name for f in frames] == ["F1.png", "f9.png", "f10.png", "f100.bmp"]
     assert len(list(open_frames(tmp_path / "p" / "*.png"))) == 3
     assert len(list(open_frames(tmp_path / "p" / "f9.png"))) == 1
+
+
+def test_pictures_are_stills_unless_they_are_said_to_be_a_sequence(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "p", ["1.png", "2.png", "3.png"])
+    assert [f.stamp for f in open_frames(tmp_path / "p")] == [None] * 3
+    assert [f.stamp for f in open_frames(tmp_path / "p" / "*.png")] == [None] * 3
+    with open_frames(tmp_path / "p", fps=10) as source:
+        assert source.fps == 10
+        assert [f.stamp for f in source] == [0, 100_000_000, 200_000_000]
+    (tmp_path / "p" / "1.png").rename(tmp_path / "p" / "1403636579763555584.png")
+    assert [f.stamp for f in open_frames(tmp_path / "p" / "1403636579763555584.png")] == [None]
+
+
+@pytest.mark.parametrize("fps", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_rate_that_is_none_is_refused(tmp_path: Path, fps: float) -> None:
+    write_pictures(tmp_path, ["1.png"])
+    with pytest.raises(MediaError, match="expected a rate above 0"):
+        open_frames(tmp_path, fps=fps)
 
 
 def test_names_that_are_times_become_stamps(tmp_path: Path) -> None:

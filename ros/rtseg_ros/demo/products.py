@@ -95,7 +95,7 @@ def write_products(
             results = tuple(found.values())
             bag.write(frame, results if len(results) > 1 else results[0], overlay)
             if number % every == every // 2:
-                seconds = (frame.stamp - live.stamps[0]) / 1e9
+                seconds = ((frame.stamp or 0) - live.stamps[0]) / 1e9
                 pictures.append(Picture.of(f"{seconds:.1f} s, {caption}", overlay))
         if video is None:
             raise RtsegError(f"expected frames in {source}, got none")
@@ -155,7 +155,7 @@ def _counted(count: int, noun: str) -> str:
 
 
 def _nothing(frame: Frame) -> Lanes:
-    return lanes_from_mask(np.zeros(frame.size, dtype=np.uint8), frame.stamp)
+    return lanes_from_mask(np.zeros(frame.size, dtype=np.uint8), frame.stamp or 0)
 
 
 def _report(

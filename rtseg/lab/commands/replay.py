@@ -11,11 +11,16 @@ from rtseg.options import BackendOption, DeviceOption, ModelOption, OutOption, T
 
 app = typer.Typer()
 
+RateOption = Annotated[
+    float | None, typer.Option("--fps", help="Makes a stream of a folder of pictures, so many a second; else stills.")
+]
+
 
 @app.command()
 def run(
     source: Annotated[str, typer.Argument(help="Video, bag, image, folder of images, or a camera's index.")],
     out: OutOption = Path("out/run"),
+    fps: RateOption = None,
     model: ModelOption = "lanes-lite",
     device: DeviceOption = "auto",
     backend: BackendOption = "auto",
@@ -26,17 +31,18 @@ def run(
     from rtseg.loading import load
     from rtseg.media import open_frames
 
-    with open_frames(source) as frames:
+    with open_frames(source, fps=fps) as frames:
         written = run_overlays(frames, load(model, device=device, backend=backend, threads=threads), out)
     console.print(f"wrote {written}")
 
 
 @app.command()
 def replay(
-    bag: Annotated[Path, typer.Argument(help="ROS 1 or ROS 2 bag, or a video.")],
+    bag: Annotated[Path, typer.Argument(help="ROS 1 or ROS 2 bag, video, or folder of images.")],
     out: OutOption = Path("out/replay"),
     model: ModelOption = "lanes-lite",
     topic: TopicOption = None,
+    fps: RateOption = None,
     realtime: Annotated[
         bool, typer.Option(help="Keep the recorded rate and drop stale frames as the node does.")
     ] = False,
@@ -52,7 +58,7 @@ def replay(
     from rtseg.media import open_frames
 
     pipeline = load(model, device=device, backend=backend, threads=threads)
-    with open_frames(bag, topic=topic) as frames:
+    with open_frames(bag, topic, fps) as frames:
         result = replay_source(frames, pipeline, out, realtime=realtime, camera=Camera.load(camera) if camera else None)
     console.print(result.table())
     console.print(f"report: {result.report}")

@@ -46,7 +46,7 @@ class ReplayResult:
         jumps: times the stamps went backwards; each resets the tracker.
         fps: frames a second that the pipeline alone would sustain, one after the other.
         latency: percentiles by stage, milliseconds; with ``realtime``, ``stamp to result`` includes the wait.
-        temporal: steadiness of the lanes, None for instances.
+        temporal: steadiness of the lanes, None for instances and stills.
         bag, video, report: files written.
     """
 
@@ -150,7 +150,7 @@ def run_overlays(source: FrameSource, pipeline: ReplayPipeline, out: str | Path,
         for frame, result in _shown(run, progress):
             picture = _draw(frame, result, run.classes)
             if isinstance(source, ImageSource):
-                write_image(out / f"{source.path_at(frame.stamp).stem}.jpg", picture)
+                write_image(out / f"{Path(frame.name).stem}.jpg", picture)
                 continue
             if video is None:
                 size = picture.shape[:2]

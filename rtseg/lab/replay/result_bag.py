@@ -28,6 +28,9 @@ VEHICLE_FRAME = "base_link"
 MAX_DISTANCE = 80.0
 """Metres ahead up to which lanes are drawn on the ground: farther off, one pixel is several metres."""
 
+STILL_PERIOD = 1_000_000_000 // 30
+"""Nanoseconds between unrelated pictures."""
+
 _TOPICS = {
     "/camera/image/compressed": "sensor_msgs/msg/CompressedImage",
     "/camera/camera_info": "sensor_msgs/msg/CameraInfo",
@@ -49,7 +52,8 @@ class ResultBag:
     ``/lanes/overlay/compressed``; for instances ``/instances/instance_mask`` (16UC1, ids that stay with an object),
     ``/instances/class_mask`` (mono8, 1 + the index of the class) and ``/instances/overlay/compressed``; the overlay of
     both together is ``/perception/overlay/compressed``.
-    Every header carries the frame's stamp, which is also the message's time in the file.
+    Every header carries the frame's stamp, which is also the message's time in the file; stills, which have none,
+    follow each other at 30 Hz.
 
     Args:
         path: ``.mcap`` to write; what was there is replaced at the end.
@@ -65,6 +69,7 @@ class ResultBag:
         self._camera = camera
         self._quality = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]
         self._ground: Any = None
+        self._stills = 0
         self._store = get_typestore(Stores.ROS2_HUMBLE)
         self._connections: dict[str, Any] = {}
         try:
@@ -89,24 +94,26 @@ class ResultBag:
         Raises:
             MediaError: the disk is full.
         """
-        header = self._header(frame.stamp, frame.frame_id)
-        self._add("/camera/image/compressed", frame.stamp, self._jpeg(header, frame.image))
+        stamp = self._stills * STILL_PERIOD if frame.stamp is None else frame.stamp
+        self._stills += frame.stamp is None
+        header = self._header(stamp, frame.frame_id)
+        self._add("/camera/image/compressed", stamp, self._jpeg(header, frame.image))
         if self._camera is not None:
             self._fit_camera(self._camera, frame)
-            self._add("/camera/camera_info", frame.stamp, self._camera_info(header, self._camera))
+            self._add("/camera/camera_info", stamp, self._camera_info(header, self._camera))
         for each in result if isinstance(result, tuple) else (result,):
             if isinstance(each, Lanes):
-                self._add("/lanes/lane_mask", frame.stamp, self._mask(header, each.mask))
+                self._add("/lanes/lane_mask", stamp, self._mask(header, each.mask))
                 if self._camera is not None:
-                    self._add("/lanes/lanes", frame.stamp, self._markers(frame.stamp, each))
+                    self._add("/lanes/lanes", stamp, self._markers(stamp, each))
             else:
                 ids = np.concatenate([[0], each.ids]).astype("<u2")[each.labels]
                 kinds = np.concatenate([[0], each.class_ids + 1]).astype(np.uint8)[each.labels]
-                self._add("/instances/instance_mask", frame.stamp, self._mask(header, ids))
-                self._add("/instances/class_mask", frame.stamp, self._mask(header, kinds))
+                self._add("/instances/instance_mask", stamp, self._mask(header, ids))
+                self._add("/instances/class_mask", stamp, self._mask(header, kinds))
         if overlay is not None:
             group = "perception" if isinstance(result, tuple) else "lanes" if isinstance(result, Lanes) else "instances"
-            self._add(f"/{group}/overlay/compressed", frame.stamp, self._jpeg(header, overlay))
+            self._add(f"/{group}/overlay/compressed", stamp, self._jpeg(header, overlay))
 
     def close(self) -> None:
         """Write the index and give the file its name."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rtseg.camera import Camera
 
 STAMP_TO_RESULT = "stamp to result"
+STILL_SECONDS = 1 / 30  # for which each of unrelated pictures is shown
 PAUSE = 60 * 10**9  # ns: a longer gap between stamps is a pause or a clock set anew, not time on the road
 
 
@@ -55,7 +56,7 @@ class Run:
         jumps: times the stamps went backwards.
         pauses: gaps of more than a minute, which `seconds` leaves out.
         latency: stage times; with `realtime` also from a frame's arrival to its result.
-        temporal: steadiness of lanes, None once instances came.
+        temporal: steadiness of lanes, None once instances or stills came.
         gallery: pictures of the report, for the caller to fill.
     """
 
@@ -187,6 +188,11 @@ class Run:
         last: int | None = None
         for frame in self.source:
             self.read += 1
+            if frame.stamp is None:
+                self.seconds += STILL_SECONDS if self.read > 1 else 0.0
+                self.temporal = None
+                yield frame, self.seconds
+                continue
             if last is not None and frame.stamp < last:
                 self.jumps += 1
                 self._jumped = True

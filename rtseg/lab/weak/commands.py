@@ -138,6 +138,7 @@ def lanes(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write: labels.json, images, sheet.jpg.")],
     model: Annotated[str, typer.Option("--model", "-m", help="Lane model that is the teacher.")] = "lanes-lite",
     topic: Annotated[str | None, typer.Option(help="Image topic of a bag with several cameras.")] = None,
+    fps: Annotated[float, typer.Option(help="Rate at which the pictures of a folder were taken.")] = 20.0,
     every: Annotated[int, typer.Option(min=1, help="Label at most each n-th frame.")] = 10,
     confidence: Annotated[float, typer.Option(min=0.0, max=1.0, help="Lines less sure are ignored.")] = 0.6,
 ) -> None:
@@ -146,9 +147,11 @@ def lanes(
     from rtseg.lab.weak.teacher import SHEET, TeacherSettings, label_lanes
     from rtseg.loading import load
     from rtseg.media import open_frames
+    from rtseg.media.bags import is_bag
 
     settings = TeacherSettings(every=every, confidence=confidence)
-    with _progress() as progress, open_frames(source, topic) as frames:
+    rate = fps if source.is_dir() and not is_bag(source) else None
+    with _progress() as progress, open_frames(source, topic, rate) as frames:
         summary = label_lanes(frames, load(model), out, settings, lambda done, of: progress("frames", done, of))
     for reason, number in (summary.left_out + summary.ignored).most_common():
         console.print(f"{number} {reason}", highlight=False)

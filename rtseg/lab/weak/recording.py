@@ -45,10 +45,10 @@ def store_frames(
             if index % every:
                 continue
             if isinstance(source, ImageSource):
-                path = images / source.path_at(frame.stamp).name
-                shutil.copyfile(source.path_at(frame.stamp), path)
+                path = images / Path(frame.name).name
+                shutil.copyfile(frame.name, path)
             else:
-                path = images / (f"{frame.stamp}.jpg" if frame.stamp >= _EPOCH else f"frame_{index:06d}.jpg")
+                path = images / (f"{frame.stamp}.jpg" if (frame.stamp or 0) >= _EPOCH else f"frame_{index:06d}.jpg")
                 write_image(path, frame.image)
             rows.append({"name": path.name, "stamp": frame.stamp, "size": list(frame.image.shape[:2])})
     except MediaError as error:

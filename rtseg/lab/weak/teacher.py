@@ -155,6 +155,8 @@ class _Teacher:
 
     def follow(self, frame: Frame) -> Lanes:
         detected = self.find(frame)
+        if frame.stamp is None:
+            raise WeakSupervisionError("expected the frames of a drive, got stills; say how many a second with --fps")
         return shown_lanes(detected, self._tracker.update(detected, frame.stamp), frame)
 
 
