@@ -77,6 +77,13 @@ class CocoFrame(InstanceFrame):
         return 1 + mask.class_id, not mask.crowd
 
 
+def encode_mask(mask: NDArray[np.bool_]) -> str:
+    """Pack an (H, W) mask as the ``counts`` of COCO's compressed run lengths."""
+    from pycocotools import mask as coco
+
+    return str(coco.encode(np.asfortranarray(mask, np.uint8))["counts"].decode("ascii"))
+
+
 def decode_segmentation(segmentation: Any, size: tuple[int, int], where: str) -> NDArray[np.bool_]:
     """Decode COCO's ``segmentation``: a list of polygons ``[x, y, x, y, ...]``, or run lengths, packed or as a list.
 

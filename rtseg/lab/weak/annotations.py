@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.errors import WeakSupervisionError
-from rtseg.lab.data.run_lengths import decode_runs
+from rtseg.lab.data.coco import decode_segmentation
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Proposals:
         boxes: (n, 4) float32 (x0, y0, x1, y1), x1 and y1 exclusive.
         areas: (n,) int64 pixels.
         scores: (n,) float32, what the source thinks of them; 1 where it does not say.
-        runs: n masks, as lengths of runs (:func:`rtseg.lab.data.run_lengths.encode_runs`).
+        runs: n masks, packed (:func:`rtseg.lab.data.coco.encode_mask`).
     """
 
     names: tuple[str, ...]
@@ -36,7 +36,7 @@ class Proposals:
     boxes: NDArray[np.float32]
     areas: NDArray[np.int64]
     scores: NDArray[np.float32]
-    runs: tuple[NDArray[np.int32], ...]
+    runs: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -47,7 +47,9 @@ class Proposals:
 
     def mask(self, instance: int) -> NDArray[np.bool_]:
         """(H, W) bool mask of an instance."""
-        return decode_runs(self.runs[instance], self.size(int(self.frames[instance])))
+        frame = int(self.frames[instance])
+        packed = {"size": list(self.size(frame)), "counts": self.runs[instance]}
+        return decode_segmentation(packed, self.size(frame), self.names[frame])
 
     def of_frame(self, frame: int) -> range:
         """The instances of a frame."""
@@ -104,7 +106,7 @@ def write_annotations(
                 "area": int(instances.areas[j]),
                 "bbox": [x0, y0, x1 - x0, y1 - y0],
                 "score": float(instances.scores[j]),
-                "segmentation": {"size": list(instances.size(frame)), "counts": instances.runs[j].tolist()},
+                "segmentation": {"size": list(instances.size(frame)), "counts": instances.runs[j]},
             }
         )
     content = {
@@ -139,7 +141,7 @@ def load_annotations(path: Path) -> tuple[Proposals, NDArray[np.int64], tuple[st
         boxes=boxes,
         areas=np.array([row["area"] for row in rows], np.int64),
         scores=np.array([row["score"] for row in rows], np.float32),
-        runs=tuple(np.array(row["segmentation"]["counts"], np.int32) for row in rows),
+        runs=tuple(row["segmentation"]["counts"] for row in rows),
     )
     class_ids = np.array([row["category_id"] - 1 for row in rows], np.int64)
     return instances, class_ids, tuple(category["name"] for category in content["categories"])

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.errors import DatasetError, WeakSupervisionError
-from rtseg.lab.data.coco import decode_segmentation
-from rtseg.lab.data.run_lengths import encode_runs
+from rtseg.lab.data.coco import decode_segmentation, encode_mask
 from rtseg.lab.weak.annotations import Proposals, read_annotations
 from rtseg.lab.weak.stages import tree_digest
 from rtseg.loading import load
@@ -93,7 +92,7 @@ def collect_proposals(
 
 def _examine(
     index: int, frame: FrameFile, found: Found, min_area: int, left_out: Counter[str]
-) -> tuple[int, tuple[int, int, int, int], int, float, NDArray[np.int32]] | None:
+) -> tuple[int, tuple[int, int, int, int], int, float, str] | None:
     mask = found.mask
     if mask.shape != frame.size:
         raise WeakSupervisionError(
@@ -108,7 +107,7 @@ def _examine(
         left_out[f"masks of less than {min_area} pixels"] += 1
         return None
     box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
-    return index, box, area, float(found.score), encode_runs(mask)
+    return index, box, area, float(found.score), encode_mask(mask)
 
 
 def mask_files(folder: Path) -> Finder:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from rtseg.errors import WeakSupervisionError
-from rtseg.lab.data.run_lengths import decode_runs, encode_runs
+from rtseg.lab.data.coco import decode_segmentation, encode_mask
 from rtseg.lab.weak.annotations import load_annotations, write_annotations
 from rtseg.lab.weak.compare.trial import match_truth
 from rtseg.lab.weak.proposals import Found, FrameFile, collect_proposals, open_proposals
@@ -36,18 +36,10 @@ FRAMES = [FrameFile(Path(f"{name}.jpg"), SIZE) for name in ("one", "two")]
 
 @given(arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9)))
 def test_runs_are_cocos(mask: NDArray[np.bool_]) -> None:
-    runs = encode_runs(mask)
-    np.testing.assert_array_equal(decode_runs(runs, mask.shape), mask)
-    packed = coco.frPyObjects({"size": list(mask.shape), "counts": runs.tolist()}, *mask.shape)
+    packed = {"size": list(mask.shape), "counts": encode_mask(mask)}
+    np.testing.assert_array_equal(decode_segmentation(packed, (mask.shape[0], mask.shape[1]), "mask"), mask)
     np.testing.assert_array_equal(coco.decode(packed), mask)
-    np.testing.assert_array_equal(encode_runs(np.asarray(mask[::-1])), encode_runs(mask[::-1].copy()))
-
-
-def test_runs_of_another_image() -> None:
-    with pytest.raises(WeakSupervisionError, match="another image"):
-        decode_runs([3, 4], (2, 2))
-    with pytest.raises(WeakSupervisionError, match="another image"):
-        decode_runs([5, -1], (2, 2))
+    assert encode_mask(np.asarray(mask[::-1])) == encode_mask(mask[::-1].copy())
 
 
 def _label_file(folder: Path) -> None:
@@ -70,7 +62,7 @@ def _mask_files(folder: Path) -> None:
 def test_mask_files(tmp_path: Path, write: Callable[[Path], None]) -> None:
     write(tmp_path)
     found, left_out = collect_proposals(FRAMES, open_proposals(tmp_path).find, 10)
-    assert {tuple(found.runs[j].tolist()) for j in range(2)} == {tuple(encode_runs(m).tolist()) for m in (A, B)}
+    assert set(found.runs) == {encode_mask(A), encode_mask(B)}
     assert found.frames.tolist() == [0, 0]
     assert sorted(map(tuple, found.boxes.tolist())) == [(3, 2, 13, 12), (15, 5, 28, 15)]
     assert left_out == {"frames without an instance": 1}

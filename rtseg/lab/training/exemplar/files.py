@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.errors import WeakSupervisionError
-from rtseg.lab.data.run_lengths import decode_runs, encode_runs
+from rtseg.lab.data.coco import decode_segmentation, encode_mask
 from rtseg.media.images import read_image, write_image
 
 
@@ -49,7 +49,7 @@ def write_masks(path: Path, found: PictureMasks) -> None:
         far_x, far_y = (int(columns[-1]) + 1, int(rows[-1]) + 1) if len(rows) else (0, 0)
         annotations.append(
             {
-                "segmentation": {"size": list(found.size), "counts": encode_runs(mask).tolist()},
+                "segmentation": {"size": list(found.size), "counts": encode_mask(mask)},
                 "area": int(mask.sum()),
                 "bbox": [x, y, far_x - x, far_y - y],
                 "score": round(float(score), 4),
@@ -73,12 +73,13 @@ def read_masks(path: Path) -> PictureMasks:
 
     Raises:
         WeakSupervisionError: if it is no such file.
+        DatasetError: if its masks do not fill the picture.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         size = int(content["height"]), int(content["width"])
         rows = content["annotations"]
-        masks = [decode_runs(row["segmentation"]["counts"], size) for row in rows]
+        masks = [decode_segmentation(row["segmentation"], size, path.name) for row in rows]
         scores = np.array([row["score"] for row in rows], np.float32)
         embeddings = np.array([row["embedding"] for row in rows], np.float32).reshape(len(rows), -1 if rows else 0)
         picture = (path.parent / content["picture"]).resolve()
@@ -95,7 +96,7 @@ def coco_results(found: PictureMasks, image_id: int, size: tuple[int, int], most
     rows = []
     for mask, score in list(zip(found.masks, found.scores, strict=True))[:most]:
         large = cv2.resize(mask.view(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST_EXACT).astype(np.bool_)
-        segmentation = {"size": list(size), "counts": encode_runs(large).tolist()}
+        segmentation = {"size": list(size), "counts": encode_mask(large)}
         rows.append({"image_id": image_id, "category_id": 1, "score": float(score), "segmentation": segmentation})
     return rows
 

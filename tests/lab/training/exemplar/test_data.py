@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from rtseg.errors import DatasetError, WeakSupervisionError
+from rtseg.lab.data.coco import decode_segmentation
 from rtseg.lab.training.config import parse_config
 from rtseg.lab.training.exemplar.data import MaskDataset, load_pool, mask_files
 from rtseg.lab.training.exemplar.files import PictureMasks, coco_results, read_masks, write_masks
@@ -54,7 +55,7 @@ def test_files_hold_what_was_written(folder: Path) -> None:
     np.testing.assert_array_equal(found.embeddings, np.eye(2, 3))
     rows = coco_results(found, 7, (128, 256), most=1)
     assert [(row["image_id"], row["category_id"], row["score"]) for row in rows] == [(7, 1, pytest.approx(0.9))]
-    assert sum(rows[0]["segmentation"]["counts"][1::2]) == 4 * 30 * 50
+    assert decode_segmentation(rows[0]["segmentation"], (128, 256), "mask").sum() == 4 * 30 * 50
 
 
 def test_picture_and_masks_move_together(folder: Path) -> None:
