@@ -64,7 +64,7 @@ def collect_proposals(
         The proposals, and how many masks or frames were left out, by reason.
     """
     left_out: Counter[str] = Counter()
-    rows: list[tuple[int, tuple[int, int, int, int], int, float, NDArray[np.int32]]] = []
+    rows: list[tuple[int, tuple[int, int, int, int], int, float, str]] = []
     for index, frame in enumerate(frames):
         count = len(rows)
         try:

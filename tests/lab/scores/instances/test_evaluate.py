@@ -9,15 +9,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from rtseg.cli import main
 from rtseg.errors import ConfigError, DatasetError
+from rtseg.lab.commands.lab import lab_app
 from rtseg.lab.data.cityscapes import read_gtfine
 from rtseg.lab.scores.instances.distances import instance_distances
 from rtseg.lab.scores.instances.evaluate import chosen_frames, evaluate_instances
 from rtseg.lab.scores.instances.report import notes, terminal_tables
 from rtseg.lab.scores.instances.variants import ablation_variants, oracle_variants
-from rtseg.lab.studies.instance_page import main as write_page
 from rtseg.loading import load
 from rtseg.runtime.card import ModelCard
 from tests.instance_networks import paint, write_gtfine_frame, write_instance_model
@@ -203,7 +204,9 @@ def test_command_refuses_in_one_sentence(tmp_path, model, monkeypatch, capfd):
 def test_page_of_two_models(street, model, tmp_path):
     other = write_instance_model(tmp_path / "union", "affinity_union", parameters={"min_area": 32}, name="union")
     page = tmp_path / "docs" / "instances.md"
-    write_page(["--model", str(model), "--model", str(other), "--data", str(street), "--out", str(page.parent)])
+    command = ["instance-page", "--model", model, "--model", other, "--data", street, "--out", page.parent]
+    answer = CliRunner().invoke(lab_app, list(map(str, command)))
+    assert answer.exit_code == 0, answer.output
     text = page.read_text()
     for part in ("| blocks | 128x64 |", "## union", "GMIS: 34.1", "### Ablation", "| car | 3 | 4 |", "true ranking"):
         assert part in text, part
