@@ -209,8 +209,9 @@ def test_cascade(benchmark, background):
 
 def test_graph_merge(benchmark):
     benchmark.group = "graph_merge 56x256x512, 2x2 forced merge"
-    graph_merge(*merge_maps(), MERGE)
-    benchmark.pedantic(graph_merge, (*merge_maps(), MERGE), rounds=10)
+    affinity, semantic = merge_maps()
+    graph_merge(affinity, semantic, MERGE)
+    benchmark.pedantic(graph_merge, (affinity, semantic, MERGE), rounds=10)
 
 
 def best_of(work: Callable[[], object], rounds: int, clock: Callable[[], float] = time.perf_counter) -> float:
@@ -300,15 +301,17 @@ def main() -> None:
     levels = cascade_levels()
     for background in ("exclude", "reopen"):
         cascade_gaec(levels, background)
-        took = [best_of(lambda kind=background: cascade_gaec(levels, kind), 1, clock) for _ in range(7)]
+        rounds = [best_of(lambda kind=background: cascade_gaec(levels, kind), 1, clock) for _ in range(7)]
         found = len(cascade_gaec(levels, background))
         print(
-            f"cascade_gaec {background}: {min(took):.1f} ms (median {statistics.median(took):.1f}), {found} instances",
+            f"cascade_gaec {background}: {min(rounds):.1f} ms "
+            f"(median {statistics.median(rounds):.1f}), {found} instances",
             flush=True,
         )
-    maps = merge_maps()
-    graph_merge(*maps, MERGE)
-    print(f"graph_merge 56x256x512: {best_of(lambda: graph_merge(*maps, MERGE), 7, clock):.1f} ms", flush=True)
+    affinity, semantic = merge_maps()
+    graph_merge(affinity, semantic, MERGE)
+    took = best_of(lambda: graph_merge(affinity, semantic, MERGE), 7, clock)
+    print(f"graph_merge 56x256x512: {took:.1f} ms", flush=True)
     arguments.figure.parent.mkdir(parents=True, exist_ok=True)
     cost_against_pixels(arguments.figure, clock)
 

@@ -11,6 +11,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ FRAMES = {"drive": 40, "challenge_10hz_compressed_mcap": 60, "challenge_raw640_s
 
 def _frames(source: str, task: str, bags: Callable[[], Path]) -> Iterator[Frame]:
     if source == "drive":
-        drive = (Drive if task == "lanes" else StreetDrive)(11, 2.0, 30.0, (720, 1280))
+        drive: Any = (Drive if task == "lanes" else StreetDrive)(11, 2.0, 30.0, (720, 1280))
         for i, rendered in enumerate(itertools.islice(drive, FRAMES[source])):
             yield Frame(rendered.image, stamp=int(i * 1e9 / 30), frame_id="camera")
     else:

@@ -152,8 +152,8 @@ def pyramid(labels, classes, strides=(8, 4, 2), spread=6.0, seed=0):
             affinity.append(np.where(other == coarse, 0.95, 0.05) + rng.uniform(-0.04, 0.04, coarse.shape))
         semantic = np.eye(max(classes) + 1)[np.asarray(classes)[coarse]].transpose(2, 0, 1) * 0.8 + 0.05
         embedding = codes[coarse].transpose(2, 0, 1) + rng.normal(size=(4, *coarse.shape)) * 0.05
-        maps = (np.asarray(maps, np.float32) for maps in (affinity, semantic, embedding))
-        levels.append(CascadeLevel(*maps, stride))
+        a, s, e = (np.asarray(maps, np.float32) for maps in (affinity, semantic, embedding))
+        levels.append(CascadeLevel(a, s, e, stride))
     return levels
 
 

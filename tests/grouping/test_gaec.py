@@ -91,11 +91,11 @@ def test_hubs_with_many_shared_neighbors(seed):
     expected = reference_gaec(affinity, GRID_OFFSETS, 0.31) if seed % 10 == 0 else None
     if expected is not None:
         np.testing.assert_array_equal(parted, expected)
-    module._TILE = 4096
+    module._TILE = 4096  # type: ignore[attr-defined]
     try:
         np.testing.assert_array_equal(parted, gaec(affinity, GRID_OFFSETS, 0.31))
     finally:
-        module._TILE = 2
+        module._TILE = 2  # type: ignore[attr-defined]
 
 
 def test_clean_affinities_give_back_the_labels():

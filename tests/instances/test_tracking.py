@@ -35,8 +35,8 @@ class Scene:
         for name, (x, y, width, height) in boxes.items():
             x0, y0, x1, y1 = (max(0, round(side)) for side in (x, y, x + width, y + height))
             truth[y0:y1, x0:x1] = name
-        names, first = np.unique(truth, return_index=True)
-        names = [int(name) for _, name in sorted(zip(first, names, strict=True)) if name]
+        values, first = np.unique(truth, return_index=True)
+        names = [int(value) for _, value in sorted(zip(first, values, strict=True)) if value]
         table = np.zeros(max(boxes, default=0) + 1, np.int32)
         table[names] = np.arange(1, len(names) + 1)
         labels = table[truth]

@@ -28,8 +28,8 @@ def board_picture(tilt: tuple[float, float, float], at: tuple[float, float, floa
     board = (np.floor(x).astype(int) + np.floor(y).astype(int)) % 2 * 200 + 30
     inside = (x > -1) & (x < 9) & (y > -1) & (y < 6)
     picture = np.where(inside, board, 230).reshape(2 * SIZE[0], 2 * SIZE[1]).astype(np.uint8)
-    picture = cv2.resize(picture, SIZE[::-1], interpolation=cv2.INTER_AREA)
-    return np.repeat(picture[..., None], 3, axis=2)
+    small = cv2.resize(picture, SIZE[::-1], interpolation=cv2.INTER_AREA)
+    return np.repeat(small[..., None], 3, axis=2)
 
 
 VIEWS = [

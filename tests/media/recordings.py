@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -82,12 +83,13 @@ class Messages:
         return bytes(serialize(message, kind))
 
 
-def write_bag(folder: Path, kind: str, entries: list[tuple[str, int, object]], messages: Messages) -> Path:
+def write_bag(folder: Path, kind: str, entries: list[tuple[str, int, Any]], messages: Messages) -> Path:
     """Write (topic, time, message or (type, bytes)) entries; `kind` is bag, mcap, mcap-zstd, mcap-messages or db3.
 
     Returns the file of a ROS 1 bag, the folder of a ROS 2 bag.
     """
     path = folder / ("drive.bag" if kind == "bag" else "drive")
+    writer: Any
     if kind == "bag":
         writer = Ros1Writer(path)
         writer.chunk_threshold = 20_000  # several chunks, as a long recording has
@@ -114,7 +116,7 @@ def drive(
     messages: Messages, frames: int = 6, raw: bool = True, compressed: bool = False
 ) -> list[tuple[str, int, object]]:
     """Entries of a short drive, recorded 7 ms after each picture was taken."""
-    entries: list[tuple[str, int, object]] = []
+    entries: list[tuple[str, int, Any]] = []
     for i in range(frames):
         stamp = START + i * PERIOD
         entries.append((INFO, stamp + 7_000_000, messages.camera_info(stamp)))

@@ -22,7 +22,7 @@ def storage_file(bag: Path) -> Path:
 
 def bag_topic(bag: Path, topic: str | None = None) -> str:
     with BagSource(bag, topic) as source:
-        return source.topic
+        return source.topic  # type: ignore[attr-defined]
 
 
 @pytest.fixture(params=KINDS)

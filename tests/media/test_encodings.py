@@ -66,7 +66,8 @@ def test_every_encoding_gives_back_the_picture(encoding: str, padding: int) -> N
         image = np.repeat(image[..., 1:2], 3, axis=2)
     rows = np.ascontiguousarray(pack(encoding, image))
     padded = np.pad(rows, ((0, 0), (0, padding)), constant_values=77)
-    decoded = decode_image(encoding, *image.shape[:2], padded.shape[1], padded.tobytes())
+    height, width = image.shape[:2]
+    decoded = decode_image(encoding, height, width, padded.shape[1], padded.tobytes())
     assert decoded.shape == image.shape
     assert decoded.dtype == np.uint8
     assert decoded.flags.c_contiguous

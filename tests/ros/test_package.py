@@ -57,6 +57,7 @@ def test_launch_files_compile_and_use_what_they_declare(path: Path, tmp_path: Pa
     used = set(re.findall(r'LaunchConfiguration\("(\w+)"\)', path.read_text()))
     assert used <= declared
     for value in _arguments(path).values():
+        assert isinstance(value, ast.Tuple | ast.List | ast.Set)
         description = ast.literal_eval(value.elts[1])
         assert description.endswith(".")
 

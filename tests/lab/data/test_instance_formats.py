@@ -210,6 +210,7 @@ def test_gtfine_layout_and_held_out_cities(tmp_path: Path) -> None:
     frames[0].labels.write_bytes(b"")
     with pytest.raises(DatasetError, match="instance ids at"):
         frames[0].truth()
+    assert isinstance(frames[1], GtFineFrame)
     frames[1].path.unlink()
     with pytest.raises(DatasetError, match="picture"):
         read_instances(tmp_path)

@@ -76,15 +76,15 @@ def test_resnets_have_torchvisions_parameters(depth: int, parameters: int) -> No
         assert state["layer1.0.downsample.0.weight"].shape == (256, 64, 1, 1)
         assert state["layer3.0.conv2.weight"].shape == (256, 256, 3, 3)
         assert state["layer4.2.bn3.running_mean"].shape == (2048,)
-        assert net.layer2[0].conv2.stride == (2, 2)
-        assert net.layer2[0].conv1.stride == (1, 1)
+        assert net.get_submodule("layer2.0.conv2").stride == (2, 2)
+        assert net.get_submodule("layer2.0.conv1").stride == (1, 1)
 
 
 def test_bottlenecks_stride_where_they_are_told() -> None:
     with torch.device("meta"):
         net = ResNet(50, stride_first=True)
-    assert net.layer2[0].conv1.stride == (2, 2)
-    assert net.layer2[0].conv2.stride == (1, 1)
+    assert net.get_submodule("layer2.0.conv1").stride == (2, 2)
+    assert net.get_submodule("layer2.0.conv2").stride == (1, 1)
 
 
 @pytest.mark.parametrize("output_stride", [8, 16])

@@ -87,6 +87,7 @@ def road(tmp_path: Path) -> Path:
 )
 def test_bundled_configurations_validate(name: str) -> None:
     config = load_config(name)
+    assert isinstance(config, TrainingConfig)
     assert config.name == name
     assert config.network.lanes + 1 == 7
     assert config.loss.margin == 2.0
@@ -175,6 +176,7 @@ def test_average_forgets_the_start_and_then_moves_slowly() -> None:
 
 def test_a_run_goes_on_from_a_bundled_model(tmp_path: Path, road: Path) -> None:
     config = load_config("lanes-lite-7")
+    assert isinstance(config, TrainingConfig)
     short = {"epochs": 1, "samples_per_epoch": 4, "batch": 2, "precision": "fp32", "ema": 0.0, "workers": 0}
     nothing_rendered = config.data.model_copy(update={"rendered_share": 0.0})
     slow = config.optimizer.model_copy(update={"rate": 1e-9})

@@ -127,7 +127,7 @@ def test_union_and_merging(machine: Any, put: Any) -> None:
         np.testing.assert_array_equal(machine.get(united), ops.union_affinities(affinity, GRID, threshold, mask))
     for method in (affinity_union, ops.union_affinities):
         with pytest.raises(GroupingError, match="pairs of integers"):
-            method(put(affinity), [(0, 1.5), (1, 0)], 0.9)
+            method(put(affinity), [(0, 1.5), (1, 0)], 0.9)  # type: ignore[list-item]
         affinity[0, 3, 3] = 1.5
         with pytest.raises(GroupingError, match="affinities"):
             method(put(affinity), GRID, 0.9)

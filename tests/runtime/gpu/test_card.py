@@ -181,11 +181,11 @@ def test_a_captured_step_waits_for_nothing_and_allocates_nothing(backend: str, d
     # The strictest capture: any call that could wait or allocate, of any library, on this thread, makes it fail.
     with frame._device.use(frame._stream), cupy.cuda.using_allocator(refuse):
         frame._stream.begin_capture(cupy.cuda.runtime.streamCaptureModeGlobal)
-        frame._device._capturing = True
+        frame._device._capturing = True  # type: ignore[attr-defined]
         try:
             frame._enqueue()
         finally:
-            frame._device._capturing = False
+            frame._device._capturing = False  # type: ignore[attr-defined]
             graph = frame._stream.end_capture()
         graph.launch(frame._stream)
         frame._stream.synchronize()

@@ -246,7 +246,7 @@ def test_a_fault_hands_what_a_camera_sent_to_the_cpu(bench, frames, expected):
     pipeline = bench.pipeline()
     bench.device.faults.plan("upload", lambda: CUDA_ERROR(LAUNCH_FAILURE))
     rgb = cv2.cvtColor(frames[0].image, cv2.COLOR_BGR2RGB)
-    raw = raw_image("rgb8", *frames[0].size, rgb.strides[0], rgb.tobytes())
+    raw = raw_image("rgb8", frames[0].size[0], frames[0].size[1], rgb.strides[0], rgb.tobytes())
     _assert_same(pipeline(Frame(raw, frames[0].stamp, frames[0].frame_id)), expected[0])
     assert len(pipeline.fallbacks) == 1
 
@@ -326,7 +326,7 @@ def test_solo_over_the_device_is_that_of_the_cpu(card_content, shim_library, see
     card = ModelCard.model_validate({**card_content, **fields, "input": {**card_content["input"], **size}})
     device, host = interpreter_for(card), interpreter_for(card)
     launcher, frame = ShimDevice(shim_library).launcher, Frame(np.zeros((128, 192, 3), np.uint8))
-    grouping = device.on_device(maps, (128, 192), launcher)
+    grouping = device.on_device(maps, (128, 192), launcher)  # type: ignore[attr-defined]
     grouping.run()
     found, truth = grouping.finish(grouping.downloads, frame, StageClock()), host(maps, frame, StageClock())
     assert len(truth) > 0

@@ -15,7 +15,7 @@ TARGETS = ["sm75", "sm86", "sm89", "sm120"]  # Turing, Ampere, Ada, Blackwell
 
 def _offered() -> list[tuple[str, str]]:
     """(model, precision): fp16 is cast from fp32."""
-    offered = []
+    offered: list[tuple[str, str]] = []
     for name in bundled_models():
         precisions = {file.precision for file in find_model(name).card.files if "tensorrt" in file.backends}
         offered += [(name, precision) for precision in ("fp32", "fp16", "int8") if precision in precisions]

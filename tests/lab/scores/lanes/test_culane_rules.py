@@ -60,7 +60,7 @@ def test_scores_come_from_the_sums() -> None:
 
 def test_smaller_images_are_scaled() -> None:
     near = [line(800)], [line(812)]
-    half = [[p / 2 for p in side] for side in near]
+    half = [p / 2 for p in near[0]], [p / 2 for p in near[1]]
     assert lane_ious(*half, (295, 820))[0, 0] == pytest.approx(lane_ious(*near, SIZE)[0, 0], abs=0.02)
 
 

@@ -63,7 +63,7 @@ def test_pairwise_loss_over_each_edge_once(masks: tuple[Tensor, Tensor], dilatio
     found = pairwise_loss(logits, colors, coarse, 0.3, dilation)
     for i in range(4):
         p, c, m = sigmoid(logits[i].numpy()), colors[i].numpy(), coarse[i].numpy()
-        box = m.any(1)[:, None] & m.any(0)[None]
+        box = np.asarray(m.any(1))[:, None] & np.asarray(m.any(0))[None]
         costs = {}
         for y in range(7):
             for x in range(9):

@@ -46,7 +46,7 @@ def test_lines_grow_wider_towards_the_camera_and_later_ones_lie_above() -> None:
 
 def test_scale_maps_pixel_centers() -> None:
     large = draw_ids([line(80, 0, 40, 127)], (64, 100), 3.0, 3.0, (0.5, 0.5))
-    small = draw_ids([(line(80, 0, 40, 127) + 0.5) * 0.5 - 0.5], (64, 100), 3.0, 3.0)
+    small = draw_ids([((line(80, 0, 40, 127) + 0.5) * 0.5 - 0.5).astype(np.float32)], (64, 100), 3.0, 3.0)
     assert np.array_equal(large, small)
 
 
