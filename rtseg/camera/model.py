@@ -102,6 +102,11 @@ class Camera:
 
         Raises:
             CalibrationError: if the size is not at least 1x1.
+
+        Example:
+            >>> camera = Camera(1280, 720, np.array([[900.0, 0, 639.5], [0, 900, 359.5], [0, 0, 1]]))
+            >>> camera.scaled(640, 360).K[:2].tolist()
+            [[450.0, 0.0, 319.5], [0.0, 450.0, 179.5]]
         """
         sx, sy = width / self.width, height / self.height
         matrix = self.K.copy()
