@@ -11,7 +11,8 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from rtseg.errors import CalibrationError
+from rtseg.errors import CalibrationError, MediaError
+from rtseg.files import write_text
 
 
 @dataclass(frozen=True)
@@ -161,8 +162,8 @@ class Camera:
         text = "".join(f"# {line}\n" for line in comment.splitlines())
         text += yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=120)
         try:
-            Path(path).write_text(text, encoding="utf-8")
-        except OSError as error:
+            write_text(path, text)
+        except MediaError as error:
             raise CalibrationError(f"the camera file {path} cannot be written: {error}") from error
 
 
