@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -30,6 +30,10 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(min=1, help="For instances: frames at most, evenly from all.")] = None,
     oracle: Annotated[
         list[str] | None, typer.Option(help="For instances: also score with true semantic, affinity or ranking.")
+    ] = None,
+    sets: Annotated[
+        str | None,
+        typer.Option(help="For lanes: score what this training configuration keeps back of its sets, found in --data."),
     ] = None,
     ablation: Annotated[bool, typer.Option(help="For instances: also score the paper's ablation.")] = False,
     write_card: Annotated[bool, typer.Option(help="Enter the scores into the model's card.")] = False,
@@ -62,6 +66,9 @@ def evaluate(
         for table in terminal_tables(found):
             console.print(table)
         name, metrics = found.dataset, found.metrics()
+    elif sets is not None:
+        _evaluate_sets(pipeline, sets, data, out)
+        return
     else:
         from rtseg.lab.scores.lanes.evaluate import evaluate_lanes
 
@@ -72,3 +79,16 @@ def evaluate(
     if write_card:
         arguments = " ".join(shlex.quote(argument) for argument in sys.argv[1:] if argument != "--write-card")
         console.print(f"card: {write_scores(model, name, metrics, f'rtseg {arguments}', network)}")
+
+
+def _evaluate_sets(pipeline: Any, config: str, data: Path | None, out: Path) -> None:
+    from rtseg.lab.scores.lanes.sets import score_sets, table, write_scores
+    from rtseg.lab.training.config import TrainingConfig, load_config
+
+    loaded = load_config(config)
+    if not isinstance(loaded, TrainingConfig) or data is None:
+        raise ConfigError(f"expected a configuration of lanes with sets, and --data with their folders, got {config}")
+    scores = score_sets(pipeline, loaded.data.sets, [data])
+    console.print(table(scores))
+    write_scores(scores, out / "sets.json")
+    console.print(f"scores: {out / 'sets.json'}")

@@ -13,10 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.errors import DatasetError
-from rtseg.files import write_text
+from rtseg.lab.data.text_files import write_text
 
 LABELS = "labels.json"
 """The file that :func:`write_labels` writes."""
+
+PAINT, UNKNOWN_PAINT = 1, 255
+"""Classes of a `mask`: lane lines, and pixels of which nothing is known; all others (arrows, road) are no lines."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,11 @@ class LabelledImage:
         lanes: (n, m) float64 x in pixels, -2 where absent.
         h_samples: (m,) float64 rows in pixels.
         ignored: (k, m) as `lanes`: lines of which it is not known whether they are lanes. TuSimple has none.
+        group: the drive, town or road that the picture is of, where the labels say so; empty elsewhere.
+        kinds: what each lane looks like, such as ``solid`` or ``broken white``, where the labels say so; else empty.
+        sides: which boundary of the own lane each is, ``left`` or ``right``, where only these are labelled; else empty.
+        ego_only: no line but the boundaries of the own lane is labelled.
+        mask: picture of the paint on the road, one class a pixel (see :data:`PAINT`), where there is one.
     """
 
     image: Path
@@ -38,6 +46,11 @@ class LabelledImage:
     lanes: NDArray[np.float64]
     h_samples: NDArray[np.float64]
     ignored: NDArray[np.float64]
+    group: str = ""
+    kinds: tuple[str, ...] = ()
+    sides: tuple[str, ...] = ()
+    ego_only: bool = False
+    mask: Path | None = None
 
     def polylines(self) -> tuple[NDArray[np.float32], ...]:
         """(k, 2) float32 (x, y) of each lane from top to bottom; lanes of fewer than two points say no direction and
@@ -117,7 +130,27 @@ def _parse(line: str, where: str, folder: Path) -> LabelledImage:
         raise DatasetError(f"{where}: expected a list under 'ignored', got {label['ignored']!r:.60}")
     ignored = _lines(label.get("ignored", []), rows.size, where, "ignored")
     name = label["raw_file"]
-    return LabelledImage(folder / name, name, str(label.get("tusimple_raw_file", name)), lanes, rows, ignored)
+    mask = label.get("mask")
+    return LabelledImage(
+        image=folder / name,
+        name=name,
+        clip=str(label.get("tusimple_raw_file", name)),
+        lanes=lanes,
+        h_samples=rows,
+        ignored=ignored,
+        group=str(label.get("group", "")),
+        kinds=_words(label, "classes", len(lanes)),
+        sides=_words(label, "sides", len(lanes)),
+        ego_only=label.get("ego_boundaries_only") is True,
+        mask=folder / mask if isinstance(mask, str) else None,
+    )
+
+
+def _words(label: dict[str, Any], field: str, lanes: int) -> tuple[str, ...]:
+    """A word for each lane, or none: TuSimple's own classes are numbers."""
+    words = label.get(field)
+    fits = isinstance(words, list) and len(words) == lanes and all(isinstance(word, str) for word in words)
+    return tuple(words) if fits and isinstance(words, list) else ()
 
 
 def _lines(values: list[Any], rows: int, where: str, field: str) -> NDArray[np.float64]:

@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from rtseg.errors import ModelError
-from rtseg.files import write_text
+from rtseg.errors import MediaError, ModelError
 
 Method = Literal["minmax", "percentile", "entropy"]
 Kind = Literal["bag", "video", "pictures", "rendered"]
@@ -110,7 +109,11 @@ class Recipe(_Strict):
             MediaError: it cannot be written.
         """
         content = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, width=110, allow_unicode=True)
-        write_text(path, content)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, encoding="utf-8")
+        except OSError as error:
+            raise MediaError(f"expected to write a recipe to {path.parent}, got {error}; check the disk") from error
 
     def same_files(self, hashes: dict[str, str]) -> bool | None:
         """Whether a calibration gave the files that this recipe gave before; None where it does not tell."""

@@ -21,6 +21,8 @@ class AugmentConfig(BaseModel):
         zoom: range of the scale factor about a random center.
         shift: greatest translation, fraction of the image's sides (x, y).
         rotation: greatest rotation, degrees.
+        stretch: range of the factor of heights against widths: the road of a camera higher or lower above it, and
+            pictures of other aspect.
         perspective: greatest displacement of each image corner, fraction of the sides.
         brightness: greatest relative gain change.
         gamma: greatest exponent of 2 of the gamma curve.
@@ -40,6 +42,7 @@ class AugmentConfig(BaseModel):
     zoom: tuple[float, float] = (0.92, 1.5)
     shift: tuple[float, float] = (0.08, 0.08)
     rotation: float = Field(3.0, ge=0)
+    stretch: tuple[float, float] = (1.0, 1.0)
     perspective: float = Field(0.05, ge=0, lt=0.3)
     brightness: float = Field(0.25, ge=0, lt=1)
     gamma: float = Field(0.6, ge=0)
@@ -54,36 +57,53 @@ class AugmentConfig(BaseModel):
 
 
 def augment_geometry(
-    image: Image, lanes: Sequence[NDArray[np.float32]], config: AugmentConfig, rng: np.random.Generator
-) -> tuple[Image, Lines]:
-    """Mirror, zoom, shift, rotate and tilt image and lines by one homography; the canvas keeps its size.
+    image: Image,
+    lanes: Sequence[NDArray[np.float32]],
+    config: AugmentConfig,
+    rng: np.random.Generator,
+    mask: Image | None = None,
+) -> tuple[Image, Lines, Image | None]:
+    """Mirror, zoom, shift, rotate, stretch and tilt image and lines by one homography; the canvas keeps its size.
 
     Args:
         image: (H, W, 3) uint8.
         lanes: polylines (k, 2) of (x, y) pixels.
+        mask: (H, W) uint8 of classes, or None.
 
     Returns:
-        The warped image and lines, which may leave the canvas.
+        The warped image, lines, which may leave the canvas, and mask, 255 outside of the picture.
     """
     height, width = image.shape[:2]
-    center = np.array([rng.uniform(0.3, 0.7) * width, rng.uniform(0.4, 0.8) * height])
-    zoom = np.exp(rng.uniform(*np.log(config.zoom)))
-    angle = np.deg2rad(rng.uniform(-config.rotation, config.rotation))
-    shift = np.array([rng.uniform(-1, 1) * config.shift[0] * width, rng.uniform(-1, 1) * config.shift[1] * height])
-    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float64)
-    turn = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    target = (corners - center) @ turn.T + center + shift
-    target += rng.uniform(-1, 1, (4, 2)) * config.perspective * np.array([width, height])
-    if rng.random() < config.flip:
-        target[:, 0] = width - 1 - target[:, 0]
-    homography = cv2.getPerspectiveTransform(corners.astype(np.float32), target.astype(np.float32))
+    homography = _homography((height, width), config, rng)
     fill = tuple(float(value) for value in image[:: max(height // 8, 1), :: max(width // 8, 1)].mean((0, 1)))
     warped = cv2.warpPerspective(image, homography, (width, height), flags=cv2.INTER_LINEAR, borderValue=fill)
     lines: Lines = [
         np.asarray(cv2.perspectiveTransform(np.asarray(lane, np.float32)[:, None], homography)[:, 0], np.float32)
         for lane in lanes
     ]
-    return np.asarray(warped, dtype=np.uint8), lines
+    if mask is not None:
+        mask = np.asarray(
+            cv2.warpPerspective(mask, homography, (width, height), flags=cv2.INTER_NEAREST, borderValue=255), np.uint8
+        )
+    return np.asarray(warped, dtype=np.uint8), lines, mask
+
+
+def _homography(size: tuple[int, int], config: AugmentConfig, rng: np.random.Generator) -> NDArray[np.float64]:
+    height, width = size
+    center = np.array([rng.uniform(0.3, 0.7) * width, rng.uniform(0.4, 0.8) * height])
+    zoom = np.exp(rng.uniform(*np.log(config.zoom)))
+    angle = np.deg2rad(rng.uniform(-config.rotation, config.rotation))
+    shift = np.array([rng.uniform(-1, 1) * config.shift[0] * width, rng.uniform(-1, 1) * config.shift[1] * height])
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float64)
+    turn = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    target = (corners - center) @ turn.T
+    if config.stretch != (1.0, 1.0):
+        target[:, 1] *= np.exp(rng.uniform(*np.log(config.stretch)))
+    target += center + shift
+    target += rng.uniform(-1, 1, (4, 2)) * config.perspective * np.array([width, height])
+    if rng.random() < config.flip:
+        target[:, 0] = width - 1 - target[:, 0]
+    return np.asarray(cv2.getPerspectiveTransform(corners.astype(np.float32), target.astype(np.float32)), np.float64)
 
 
 def augment_appearance(image: Image, config: AugmentConfig, rng: np.random.Generator) -> Image:

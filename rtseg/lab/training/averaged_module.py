@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import lightning
@@ -36,6 +36,7 @@ class AveragedModule(lightning.LightningModule):
         self.average.load_state_dict(self.net.state_dict())
         self._frozen: list[nn.Module] = []
         self.spoiled = 0
+        self.held_out_names: tuple[str, ...] = ()
         for module in (self.net, self.average):
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -51,6 +52,13 @@ class AveragedModule(lightning.LightningModule):
         self._frozen += parts
         for module in parts:
             module.requires_grad_(False)
+
+    def log_held_out(self, values: Mapping[str, Any], part: int, samples: int) -> None:
+        """Log what was measured on a batch of a held-out set, under ``val/`` and the set's name, if it has one."""
+        name = self.held_out_names[part] if part < len(self.held_out_names) else ""
+        place = f"val/{name}/" if name else "val/"
+        for measure, value in values.items():
+            self.log(f"{place}{measure}", value, batch_size=samples, sync_dist=True, add_dataloader_idx=False)
 
     def draw_generator(self) -> torch.Generator:
         """Generator of a step's draws: by step and process, so that a resumed run draws what an unbroken one would."""

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from rtseg.errors import ConfigError
 from rtseg.lab.training.augment import AugmentConfig
+from rtseg.lab.training.lanes.targets import Supervision
 
 Positive = Annotated[int, Field(gt=0)]
 
@@ -29,7 +30,7 @@ class NetworkConfig(Strict):
 
     backbone: Literal["resnet18", "resnet18-half", "resnet34", "efficientnet-lite0"]
     channels: Positive = 32
-    lanes: Annotated[int, Field(ge=1, le=254)] = 6
+    lanes: Annotated[int, Field(ge=1, le=253)] = 6
     pretrained: bool = False
     frozen_stages: Annotated[int, Field(ge=0, le=4)] = 0
 
@@ -67,17 +68,45 @@ class DistilConfig(Strict):
     weight: Annotated[float, Field(gt=0)] = 1.0
 
 
+class LaneSetConfig(Strict):
+    """A folder of labelled frames: its share of the real samples, what its labels tell, and which are kept back.
+
+    `folder` is looked for in the folders of data given. `keep_back` names, by patterns of a frame's group or file name
+    without suffix (``*`` and ``[0-4]`` as in a shell), the frames that are only looked at; `leave_out` those that are
+    neither learned from nor looked at, such as the seconds between the two parts of one drive; `only` the frames that
+    belong to the set at all.
+    """
+
+    folder: Annotated[str, Field(min_length=1)]
+    share: Annotated[float, Field(ge=0)]
+    supervision: Supervision = "lines"
+    only: tuple[str, ...] = ("*",)
+    keep_back: tuple[str, ...] = ()
+    leave_out: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Of the set in logs: its folder and, of a part of it, which."""
+        return self.folder if self.only == ("*",) else f"{self.folder}-{self.only[0]}"
+
+
 class DataConfig(Strict):
-    """Rendered frames by seed range [first, last), and the share of samples drawn from them; the rest are real."""
+    """Rendered frames by seed range [first, last), and the share of samples drawn from them; the rest are real.
+
+    Real frames are those of `sets`; without sets all in the folders of data given, fully labelled and one like another.
+    """
 
     rendered_seeds: tuple[int, int] = (0, 0)
     rendered_size: tuple[Positive, Positive] = (360, 640)
     rendered_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    sets: tuple[LaneSetConfig, ...] = ()
 
     @model_validator(mode="after")
-    def _share_needs_frames(self) -> DataConfig:
+    def _shares(self) -> DataConfig:
         if self.rendered_share > 0 and self.rendered_seeds[1] <= self.rendered_seeds[0]:
             raise ValueError("rendered_share above 0 needs rendered_seeds: [first, last) that are not empty")
+        if self.sets and self.rendered_share < 1 and not any(part.share for part in self.sets):
+            raise ValueError("sets need shares of which one is above 0")
         return self
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,10 @@ from rtseg.lab.training.exemplar.module import ExemplarModule, build_solo_networ
 from rtseg.lab.training.instances.config import DaffNetConfig, GMISConfig, InstanceConfig, L2CInstancesConfig
 from rtseg.lab.training.instances.datasets import InstanceDataset, InstanceShape, by_repeat_factor, instance_frames
 from rtseg.lab.training.instances.module import InstanceModule, build_instance_network
-from rtseg.lab.training.lanes.datasets import LaneDataset, MixtureSampler, SampleShape, load_real, render_cache
+from rtseg.lab.training.lanes.datasets import LaneDataset, MixtureSampler, load_real, render_cache
 from rtseg.lab.training.lanes.module import LaneModule, build_network
+from rtseg.lab.training.lanes.sets import open_set
+from rtseg.lab.training.lanes.targets import SampleShape
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,12 @@ class RunData:
     Attributes:
         training: the samples that are drawn from.
         sampler: draws (index, draw) of them, anew every epoch.
-        held_out: samples that are only looked at, if there are any.
+        held_out: sets of samples that are only looked at, by name.
     """
 
     training: Dataset[Any]
     sampler: MixtureSampler
-    held_out: Dataset[Any] | None
+    held_out: Mapping[str, Dataset[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,14 +84,22 @@ def _lane_data(
     if share > 0:
         seeds = range(*config.data.rendered_seeds)
         parts.append((render_cache(cache, seeds, config.data.rendered_size), share))
-    if share < 1:
+    held_out = {"": load_real(validation)} if validation else {}
+    if share < 1 and not config.data.sets:
         parts.append((load_real(data), 1.0 - share))
+    elif share < 1:
+        whole = sum(part.share for part in config.data.sets)
+        for part in config.data.sets:
+            learned, kept = open_set(part, data)
+            if part.share:
+                parts.append((learned, (1.0 - share) * part.share / whole))
+            if kept:
+                held_out[part.name] = kept
     shape = lane_shape(config, net)
     dataset = LaneDataset([frame for part, _ in parts for frame in part], shape, config.augment, config.seed)
     weights = [weight for _, weight in parts]
     sampler = MixtureSampler([len(part) for part, _ in parts], weights, config.samples_per_epoch, config.seed)
-    held_out = LaneDataset(load_real(validation), shape) if validation else None
-    return RunData(dataset, sampler, held_out)
+    return RunData(dataset, sampler, {name: LaneDataset(frames, shape) for name, frames in held_out.items()})
 
 
 def _instance_data(
@@ -114,10 +124,10 @@ def _instance_data(
     sizes = [len(part) for part in parts.values()]
     weights = [factor * size for factor, size in zip(parts, sizes, strict=True)]
     sampler = MixtureSampler(sizes, weights, config.samples_per_epoch, config.seed)
-    held_out = None
+    held_out: dict[str, Dataset[Any]] = {}
     if validation:
         whole = InstanceShape(view, net.mean, net.std)
-        held_out = InstanceDataset(instance_frames(validation, "holdout", holdout, config.classes), whole)
+        held_out[""] = InstanceDataset(instance_frames(validation, "holdout", holdout, config.classes), whole)
     return RunData(dataset, sampler, held_out)
 
 
@@ -142,7 +152,7 @@ def _mask_data(
         config.seed,
     )
     sampler = MixtureSampler([len(files)], [1.0], config.samples_per_epoch, config.seed)
-    return RunData(dataset, sampler, None)
+    return RunData(dataset, sampler)
 
 
 FAMILIES: dict[str, Family] = {

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 IGNORE = 255
+UNNUMBERED = 254
+"""Id of pixels of a line, of which one is not known: foreground, but in no pair."""
 
 
 def pairwise_loss(log_probabilities: Tensor, ids: Tensor, margin: float = 2.0, near: Tensor | None = None) -> Tensor:
@@ -49,7 +51,7 @@ def sample_pixels(ids: Tensor, samples: int, generator: torch.Generator | None =
     """Draw the same number of pixels from every instance, uniformly within each (section III-A2).
 
     Args:
-        ids: (H, W) integer ids; 0 and 255 are no instances.
+        ids: (H, W) integer ids; 0, 254 and 255 are no instances.
         samples: pixels an instance; drawn with replacement.
         generator: CPU generator of the draws; torch's global one by default.
 
@@ -57,7 +59,7 @@ def sample_pixels(ids: Tensor, samples: int, generator: torch.Generator | None =
         Flat pixel indices (m,) and their ids (m,).
     """
     flat = ids.flatten()
-    pixels = torch.nonzero((flat != 0) & (flat != IGNORE)).squeeze(1)
+    pixels = torch.nonzero((flat != 0) & (flat != IGNORE) & (flat != UNNUMBERED)).squeeze(1)
     drawn = []
     for identity in torch.unique(flat[pixels]).tolist():
         members = pixels[flat[pixels] == identity]
@@ -95,7 +97,7 @@ def l2c_loss(
 
     Args:
         logits: (B, n + 1, h, w), upsampled bilinearly to the labels' size.
-        ids: (B, H, W) integer ids, 0 = background, 255 = ignored.
+        ids: (B, H, W) integer ids, 0 = background, 254 = a line but not known which, 255 = ignored.
         samples: pixels drawn from each lane line.
         margin: sigma of the hinge.
         split: weight of `split_loss`; 0 is the paper's loss.

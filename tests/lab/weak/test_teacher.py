@@ -14,7 +14,8 @@ from rtseg.errors import DatasetError, WeakSupervisionError
 from rtseg.frame import Frame
 from rtseg.lab.data.tusimple import read_labels
 from rtseg.lab.render.drive import Drive
-from rtseg.lab.training.lanes.datasets import LaneDataset, SampleShape, load_real
+from rtseg.lab.training.lanes.datasets import LaneDataset, load_real
+from rtseg.lab.training.lanes.targets import SampleShape
 from rtseg.lab.weak.teacher import TeacherSettings, label_lanes
 from rtseg.media import FrameSource
 from rtseg.runtime import Pipeline

@@ -75,11 +75,10 @@ class InstanceModule(AveragedModule):
     def on_validation_epoch_start(self) -> None:
         self.seen.zero_()
 
-    def validation_step(self, batch: Batch, index: int) -> None:
+    def validation_step(self, batch: Batch, index: int, dataloader_idx: int = 0) -> None:
         maps = self.average(batch["image"].contiguous(memory_format=torch.channels_last))
         losses = self._losses(maps, batch, torch.Generator().manual_seed(index))
-        for name, value in losses.items():
-            self.log(f"val/{name}", value, batch_size=len(batch["image"]), sync_dist=True)
+        self.log_held_out(losses, dataloader_idx, len(batch["image"]))
         finest = next(entry for entry in self.net.maps if entry.name.startswith("semantic"))
         self._count(maps[finest.name].argmax(1), at_stride(batch["semantic"], finest.stride))
         if index == 0 and isinstance(self.logger, TensorBoardLogger):

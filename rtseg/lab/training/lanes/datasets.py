@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,11 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler
 
 from rtseg.errors import DatasetError
-from rtseg.files import write_bytes, write_text
 from rtseg.lab.data.culane import CulaneImage, has_test_set
 from rtseg.lab.data.lane_labels import read_lane_labels
-from rtseg.lab.data.lane_targets import clip_to_image, draw_ids, nearest_lanes
 from rtseg.lab.data.tusimple import LabelledImage
 from rtseg.lab.training.augment import AugmentConfig, augment_appearance, augment_geometry
+from rtseg.lab.training.lanes.targets import SampleShape, Supervision, TargetPainter
 from rtseg.ops import resize_image
 
 _QUALITY = 93
@@ -34,34 +34,15 @@ class LabelledFrame:
         path: image file.
         lanes: polylines (k, 2) float32 of (x, y) in the image's pixels, from top to bottom.
         ignored: lines that may be lanes or not: nothing is taught where they are.
+        supervision: what the labels tell.
+        mask: picture of the paint, for supervision by it.
     """
 
     path: Path
     lanes: tuple[NDArray[np.float32], ...]
     ignored: tuple[NDArray[np.float32], ...] = ()
-
-
-@dataclass(frozen=True)
-class SampleShape:
-    """What a training sample looks like.
-
-    Attributes:
-        size: (height, width) of the network's input.
-        mean: of the RGB input, 0..255.
-        std: of the RGB input, 0..255.
-        lanes: n, the greatest number of line ids; further lines are marked as ignored.
-        label_stride: the id mask is drawn at size / label_stride.
-        near_width: width of a drawn line at the bottom row, input pixels.
-        far_width: width of a drawn line at the horizon, input pixels.
-    """
-
-    size: tuple[int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    lanes: int = 6
-    label_stride: int = 1
-    near_width: float = 4.0
-    far_width: float = 2.5
+    supervision: Supervision = "lines"
+    mask: Path | None = None
 
 
 def render_cache(
@@ -98,11 +79,13 @@ def _render_one(job: tuple[int, str, tuple[int, int]]) -> None:
     seed, folder, size = job
     road = render_road(seed, size=size)
     stem = Path(folder) / f"{seed:07d}"
-    _, pixels = cv2.imencode(".jpg", road.image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    write_bytes(stem.with_suffix(".jpg"), pixels.tobytes())
+    if not cv2.imwrite(str(stem.with_suffix(".jpg")), road.image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]):
+        raise DatasetError(f"could not write {stem}.jpg; is the disk full?")
     content = json.dumps([np.round(np.asarray(lane, np.float64), 2).tolist() for lane in road.lanes])
-    # The labels come last, so that an interrupted rendering leaves no half frame that looks whole.
-    write_text(stem.with_suffix(".json"), content)
+    # The labels come last and at once, so that an interrupted rendering leaves no half frame that looks whole.
+    partial = stem.with_suffix(f".{os.getpid()}")
+    partial.write_text(content, encoding="utf-8")
+    partial.replace(stem.with_suffix(".json"))
 
 
 def _read_rendered(path: Path) -> LabelledFrame:
@@ -138,8 +121,8 @@ def load_real(folders: Sequence[Path]) -> list[LabelledFrame]:
 class LaneDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """Augmented samples, the same for the same (seed, epoch, position) whatever the number of workers.
 
-    Items are `image` (3, H, W) float32 normalized RGB and `ids` (H / s, W / s) uint8: 0 background, 1..n lines, 255
-    ignored. The picture goes through the runtime's own resize.
+    Items are `image` (3, H, W) float32 normalized RGB and `ids` (H / s, W / s) uint8: 0 background, 1..n lines, 254 a
+    line but not which, 255 ignored. The picture goes through the runtime's own resize.
 
     Args:
         frames: labelled frames.
@@ -170,46 +153,49 @@ class LaneDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
     def __getitem__(self, key: int | tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
         index, draw = key if isinstance(key, tuple) else (key, 0)
-        image, lanes = self._read(self.frames[index])
+        frame = self.frames[index]
+        image, lanes, mask = self._read(frame)
         if self.augment is not None:
             rng = np.random.default_rng((self.seed, draw, index))
-            image, lanes = augment_geometry(image, lanes, self.augment, rng)
+            image, lanes, mask = augment_geometry(image, lanes, self.augment, rng, mask)
             small = resize_image(image, self.shape.size)
             small = augment_appearance(small, self.augment, rng)
         else:
             small = resize_image(image, self.shape.size)
-        known = len(self.frames[index].lanes)
-        ids = self._target(lanes[:known], lanes[known:], (image.shape[0], image.shape[1]))
+        painter, known = TargetPainter(self.shape, (image.shape[0], image.shape[1])), len(frame.lanes)
+        if mask is not None:
+            ids = painter.mask(lanes[:known], mask)
+        elif frame.supervision == "ego":
+            ids = painter.ego(lanes[:known])
+        else:
+            ids = painter.lines(lanes[:known], lanes[known:])
         planes = np.ascontiguousarray(small[:, :, ::-1].transpose(2, 0, 1), dtype=np.float32)
         planes -= self._mean
         planes *= self._scale
         return torch.from_numpy(planes), torch.from_numpy(ids)
 
-    def _read(self, frame: LabelledFrame) -> tuple[NDArray[np.uint8], list[NDArray[np.float32]]]:
-        image = cv2.imread(str(frame.path), cv2.IMREAD_COLOR)
-        if image is None:
-            raise DatasetError(f"expected a readable image at {frame.path}")
+    def _read(
+        self, frame: LabelledFrame
+    ) -> tuple[NDArray[np.uint8], list[NDArray[np.float32]], NDArray[np.uint8] | None]:
+        image = _read_picture(frame.path, cv2.IMREAD_COLOR)
+        mask = None if frame.mask is None else _read_picture(frame.mask, cv2.IMREAD_GRAYSCALE)
+        if mask is not None and mask.shape != image.shape[:2]:
+            raise DatasetError(f"expected a mask of the size of its picture, got {mask.shape} at {frame.mask}")
         lanes = [np.asarray(lane, np.float32) for lane in (*frame.lanes, *frame.ignored)]
         if self.augment is not None and image.shape[0] >= 1.5 * self.work_size[0]:
             factor = np.array([self.work_size[1] / image.shape[1], self.work_size[0] / image.shape[0]], np.float32)
-            image = resize_image(np.asarray(image, np.uint8), self.work_size)
+            image = resize_image(image, self.work_size)
+            if mask is not None:
+                mask = np.asarray(cv2.resize(mask, self.work_size[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
             lanes = [(lane + 0.5) * factor - 0.5 for lane in lanes]
-        return np.asarray(image, dtype=np.uint8), lanes
+        return image, lanes, mask
 
-    def _target(
-        self, lanes: Sequence[NDArray[np.float32]], ignored: Sequence[NDArray[np.float32]], size: tuple[int, int]
-    ) -> NDArray[np.uint8]:
-        shape, stride = self.shape, self.shape.label_stride
-        target_size = (shape.size[0] // stride, shape.size[1] // stride)
-        scale = (target_size[1] / size[1], target_size[0] / size[0])
-        visible = [part for lane in lanes if (part := clip_to_image(lane, size)) is not None]
-        chosen, others = nearest_lanes(visible, size, shape.lanes)
-        others += [part for lane in ignored if (part := clip_to_image(lane, size)) is not None]
-        widths = (shape.near_width / stride, shape.far_width / stride)
-        ids = draw_ids(chosen, target_size, *widths, scale)
-        if others:
-            ids[(draw_ids(others, target_size, *widths, scale) > 0) & (ids == 0)] = 255
-        return ids
+
+def _read_picture(path: Path, flags: int) -> NDArray[np.uint8]:
+    image = cv2.imread(str(path), flags)
+    if image is None:
+        raise DatasetError(f"expected a readable image at {path}")
+    return np.asarray(image, np.uint8)
 
 
 class MixtureSampler(Sampler[tuple[int, int]]):

@@ -59,7 +59,7 @@ class LaneModule(AveragedModule):
             self.log(f"train/{name}", value.detach(), prog_bar=True)
         return losses["loss"]
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
+    def validation_step(self, batch: tuple[Tensor, Tensor], index: int, dataloader_idx: int = 0) -> None:
         image, ids = batch
         logits = self.average(image.contiguous(memory_format=torch.channels_last))
         losses = self._losses(logits, ids, torch.Generator().manual_seed(index))
@@ -67,12 +67,12 @@ class LaneModule(AveragedModule):
         counted = ids != 255
         found, truth = (probability > 0.5) & counted, (ids > 0) & counted
         overlap = (found & truth).sum() / ((found | truth).sum() + 1e-6)
-        for name, value in (*losses.items(), ("foreground_iou", overlap)):
-            self.log(f"val/{name}", value, prog_bar=name == "foreground_iou", batch_size=len(image), sync_dist=True)
+        measured = {**losses, "foreground_iou": overlap, "found_area": found.float().mean()}
+        self.log_held_out(measured, dataloader_idx, len(image))
         if index == 0 and isinstance(self.logger, TensorBoardLogger):
             pictures = [self._picture(image[i], logits[i].float(), ids[i]) for i in range(min(len(image), 8))]
             self.logger.experiment.add_images(
-                "val/prediction_and_truth", np.stack(pictures), self.global_step, dataformats="NHWC"
+                f"val/prediction_and_truth_{dataloader_idx}", np.stack(pictures), self.global_step, dataformats="NHWC"
             )
 
     def _losses(self, logits: Tensor, ids: Tensor, generator: torch.Generator) -> dict[str, Tensor]:

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from rtseg.files import replacing
 from rtseg.lab.training.lanes.datasets import MixtureSampler
 from rtseg.ops.preprocess import preprocess
 
@@ -165,8 +164,9 @@ class _Keep(Callback):
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         self.losses.append(float(torch.stack(self._epoch).mean()))
         self._epoch = []
-        with replacing(self.checkpoint) as partial:
-            trainer.save_checkpoint(partial)
+        partial = self.checkpoint.with_suffix(".partial")
+        trainer.save_checkpoint(partial)
+        partial.replace(self.checkpoint)
 
     def state_dict(self) -> dict[str, Any]:
         return {"losses": self.losses}

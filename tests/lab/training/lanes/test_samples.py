@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from rtseg.errors import DatasetError
 from rtseg.lab.data.lane_targets import clip_to_image, draw_ids, nearest_lanes
 from rtseg.lab.training.augment import AugmentConfig, augment_appearance, augment_geometry
-from rtseg.lab.training.lanes.datasets import LaneDataset, MixtureSampler, SampleShape, load_real, render_cache
+from rtseg.lab.training.lanes.datasets import LaneDataset, MixtureSampler, load_real, render_cache
+from rtseg.lab.training.lanes.targets import SampleShape
 
 SHAPE = SampleShape(size=(96, 160), mean=(127.0,) * 3, std=(128.0,) * 3, lanes=3, label_stride=2)
 
@@ -77,7 +78,7 @@ def test_geometry_moves_picture_and_lines_together(seed: int) -> None:
     lane = line(120, 80, 200, 160)
     cv2.polylines(image, [np.round(lane * 16).astype(np.int32)], False, (255, 255, 255), 3, cv2.LINE_AA, 4)
     config = AugmentConfig()  # type: ignore[call-arg]
-    warped, (moved,) = augment_geometry(image, [lane], config, np.random.default_rng(seed))
+    warped, (moved,), _ = augment_geometry(image, [lane], config, np.random.default_rng(seed))
     inside = (moved > 8).all(1) & (moved < np.array([311, 171])).all(1)
     x, y = np.round(moved[inside]).astype(int).T
     gray = cv2.dilate(warped[:, :, 0], np.ones((3, 3), np.uint8))
@@ -94,7 +95,7 @@ def test_no_strength_changes_nothing() -> None:
     image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     lane = line(10, 10, 50, 50)
     rng = np.random.default_rng(0)
-    warped, (moved,) = augment_geometry(image, [lane], still, rng)
+    warped, (moved,), _ = augment_geometry(image, [lane], still, rng)
     assert np.abs(warped.astype(int) - image).max() <= 1
     np.testing.assert_allclose(moved, lane, atol=1e-3)
     assert np.array_equal(augment_appearance(image, still, rng), image)
