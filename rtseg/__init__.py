@@ -1,8 +1,11 @@
 """Lane and instance masks at camera rate.
 
+>>> import numpy as np
+>>> import rtseg
 >>> pipeline = rtseg.load("lanes-lite")
->>> lanes = pipeline(image)  # (H, W, 3) uint8 BGR
->>> lanes.mask, lanes.ids, lanes.sample([400, 500, 600])
+>>> lanes = pipeline(np.zeros((720, 1280, 3), np.uint8))  # (H, W, 3) uint8 BGR; nothing is in the dark
+>>> lanes.mask.shape, lanes.ids.tolist(), lanes.sample([400, 500, 600]).shape
+((720, 1280), [], (0, 3))
 """
 
 from __future__ import annotations

@@ -8,14 +8,17 @@ a function ``register(app)`` as entry point of the group ``rtseg.commands``.
 from __future__ import annotations
 
 import logging
+import signal
 from importlib.metadata import entry_points
+from types import FrameType
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
+from rich.text import Text
 
 from rtseg.errors import RtsegError
 from rtseg.options import BackendOption, DeviceOption, console
+from rtseg.printing import PlainConsole, VisibleFormatter, described, visible
 
 app = typer.Typer(
     name="rtseg",
@@ -47,7 +50,7 @@ def compile_engine(
     from rtseg.runtime.tensorrt import compile_model
 
     with Progress(console=console, transient=True) as progress:
-        task = progress.add_task(f"compiling {model} for {target} in {precision}", total=1.0)
+        task = progress.add_task(f"compiling {described(model)} for {target} in {precision}", total=1.0)
         engine, record = compile_model(
             find_model(model),
             precision,
@@ -56,7 +59,8 @@ def compile_engine(
             dla=dla,
             progress=lambda fraction: progress.update(task, completed=fraction),
         )
-    console.print(f"{engine}\n{record.engine_bytes / 1e6:.1f} MB, built {record.built} in {record.build_seconds:.1f} s")
+    console.print(engine)
+    console.print(f"{record.engine_bytes / 1e6:.1f} MB, built {record.built} in {record.build_seconds:.1f} s")
 
 
 @engines_app.command("list")
@@ -76,7 +80,7 @@ def engines_verify() -> None:
 
     broken = [state for state in list_engines() if state.fault]
     for state in broken:
-        console.print(f"[red]{state.path.name}[/red]: {state.fault}")
+        console.print(f"{state.path.name}: {state.fault}", style="red")
     console.print(f"{len(broken)} broken")
     raise typer.Exit(1 if broken else 0)
 
@@ -117,17 +121,24 @@ def doctor(
 
 
 def main() -> None:
-    """Entry point: typed errors become one sentence and exit code 2, never a traceback."""
-    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    """Entry point: typed errors become one sentence and exit code 2, never a traceback; a signal ends it in order."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(VisibleFormatter("%(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup, say, has SIGHUP ignored
+            signal.signal(number, _end)
     try:
         app()
     except RtsegError as error:
-        Console(stderr=True).print(f"[red]rtseg:[/red] {error}", highlight=False, soft_wrap=True)
+        PlainConsole(stderr=True).print(Text.assemble(("rtseg: ", "red"), visible(error)))
         raise SystemExit(2) from None
 
 
-if __name__ == "__main__":
-    main()
+def _end(number: int, _: FrameType | None) -> None:
+    """Leave through every ``finally`` on the way, so that nothing unfinished stays; a second signal ends at once."""
+    signal.signal(number, signal.SIG_DFL)
+    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

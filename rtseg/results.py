@@ -44,6 +44,12 @@ class Lanes:
 
         Returns:
             (n, m) float64 x in pixels, NaN where a lane does not reach that row.
+
+        Example:
+            >>> line = np.array([[10, 20], [30, 60]], np.float32)
+            >>> lanes = Lanes(np.zeros((80, 80), np.uint8), np.int32([1]), np.float32([0.9]), (line,))
+            >>> lanes.sample([40, 70]).tolist()
+            [[20.0, nan]]
         """
         rows = np.asarray(heights, dtype=np.float64)
         sampled = np.full((len(self.polylines), rows.size), np.nan)

@@ -11,7 +11,8 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from rtseg.errors import CalibrationError
+from rtseg.errors import CalibrationError, MediaError
+from rtseg.files import write_text
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,11 @@ class Camera:
 
         Raises:
             CalibrationError: if the size is not at least 1x1.
+
+        Example:
+            >>> camera = Camera(1280, 720, np.array([[900.0, 0, 639.5], [0, 900, 359.5], [0, 0, 1]]))
+            >>> camera.scaled(640, 360).K[:2].tolist()
+            [[450.0, 0.0, 319.5], [0.0, 450.0, 179.5]]
         """
         sx, sy = width / self.width, height / self.height
         matrix = self.K.copy()
@@ -156,8 +162,8 @@ class Camera:
         text = "".join(f"# {line}\n" for line in comment.splitlines())
         text += yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=120)
         try:
-            Path(path).write_text(text, encoding="utf-8")
-        except OSError as error:
+            write_text(path, text)
+        except MediaError as error:
             raise CalibrationError(f"the camera file {path} cannot be written: {error}") from error
 
 

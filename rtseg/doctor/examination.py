@@ -6,12 +6,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from rtseg.doctor.findings import Finding, look_around
 from rtseg.errors import RtsegError
 from rtseg.loading import load
+from rtseg.printing import visible
 from rtseg.runtime.backends import preferred_backends
 from rtseg.runtime.gpu.device import DLA
 from rtseg.runtime.models import bundled_models, find_model
@@ -72,14 +73,14 @@ class Examination:
         """What was found, and how each model would run, for the terminal."""
         found = Table("", "found", title="rtseg doctor")
         for finding in self.findings:
-            text = escape(finding.fault or finding.found)
-            found.add_row(finding.what, f"[red]fault[/red] {text}" if finding.fault else text)
+            text = visible(finding.fault or finding.found)
+            found.add_row(finding.what, Text.assemble(("fault ", "red"), text) if finding.fault else text)
         models = Table("model", "would use", "why not faster")
         for model in self.models:
-            used = escape(f"{model.facts.get('backend')} on {model.device}") if model.backend else "[red]fault[/red]"
+            used = f"{model.facts.get('backend')} on {model.device}" if model.backend else Text("fault", "red")
             reasons = [f"{ways}: {reason}" for ways, reason in _by_reason(model.passed_over)]
-            why = model.fault or "\n".join(reasons) or "this is the fastest"
-            models.add_row(escape(model.model), used, escape(why))
+            why = [model.fault] if model.fault else reasons or ["this is the fastest"]
+            models.add_row(model.model, used, Text("\n".join(map(visible, why))))
         return [found, models]
 
     def json(self) -> str:

@@ -45,6 +45,10 @@ def affinity_union(
 
     Raises:
         GroupingError: on affinities that are not finite in [0, 1], or shapes and parameters that do not fit.
+
+    Example:
+        >>> affinity_union(np.array([[[1.0, 0.2, 0.0]]]), [(0, 1)]).tolist()
+        [[1, 1, 2]]
     """
     limit = quantize_threshold(threshold)
     joined = None if superpixel_threshold is None else quantize_threshold(superpixel_threshold)

@@ -38,6 +38,10 @@ def color_components(
 
     Raises:
         GroupingError: on shapes or values that do not fit.
+
+    Example:
+        >>> color_components(np.array([[1, 1, 0, 2, 2]]), min_area=1).tolist()
+        [[1, 1, 0, 2, 2]]
     """
     colors = np.ascontiguousarray(ids)
     components, count = label_components(colors, connectivity)

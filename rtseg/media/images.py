@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from rtseg.errors import ImageError, MediaError
+from rtseg.files import write_bytes
 from rtseg.frame import Frame
 from rtseg.media.encodings import decode_compressed
 from rtseg.media.frame_source import FrameSource
@@ -96,9 +97,9 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
     """
     path = Path(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        done = cv2.imwrite(str(path), image)
-    except (OSError, cv2.error):
+        done, content = cv2.imencode(path.suffix, image)
+    except cv2.error:
         done = False
     if not done:
-        raise MediaError(f"expected to write {path}, got a failure; check the folder and the disk")
+        raise MediaError(f"expected a picture and a format that holds it, got {path.name}; name it .jpg or .png")
+    write_bytes(path, content.tobytes())

@@ -27,9 +27,14 @@ def open_frames(path: str | Path | int, topic: str | None = None, fps: float | N
         MediaError: there is nothing there that can be read, or it has a rate of its own.
 
     Example:
-        >>> with open_frames("drive.mp4") as frames:  # doctest: +SKIP
+        >>> import tempfile, cv2
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> written = cv2.imwrite(f"{folder.name}/one.png", np.zeros((48, 64, 3), np.uint8))
+        >>> with open_frames(folder.name, fps=10) as frames:
         ...     for frame in frames:
         ...         print(frame.stamp, frame.image.shape)
+        0 (48, 64, 3)
+        >>> folder.cleanup()
     """
     if fps is not None and not 0 < fps < 1e6:
         raise MediaError(f"expected a rate above 0 frames a second, got {fps}; leave it out for stills")

@@ -263,6 +263,11 @@ def label_components(
 
     Raises:
         GroupingError: if `labels` is not a 2-D integer array of under 2**31 pixels or the connectivity is neither.
+
+    Example:
+        >>> components, count = label_components(np.array([[5, 5, 0], [0, 0, 5]]), connectivity=4)
+        >>> components.tolist(), count
+        ([[1, 1, 0], [0, 0, 2]], 2)
     """
     if is_device_array(labels):
         return device_ops().label_components(labels, connectivity)

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rtseg.errors import ModelError
+from rtseg.files import write_text
 
 Family = Literal["l2c", "gmis", "daffnet", "exemplar_solo"]
 Task = Literal["lanes", "instances"]
@@ -165,7 +166,7 @@ class ModelCard(_Strict):
     def dump(self, path: Path) -> None:
         """Write the card as YAML."""
         content = self.model_dump(mode="json", exclude_defaults=False)
-        path.write_text(yaml.safe_dump(content, sort_keys=False, width=110, allow_unicode=True), encoding="utf-8")
+        write_text(path, yaml.safe_dump(content, sort_keys=False, width=110, allow_unicode=True))
 
 
 def sha256_of(path: Path) -> str:

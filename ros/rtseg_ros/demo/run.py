@@ -11,6 +11,7 @@ from rich.table import Table
 
 from rtseg.camera import Camera
 from rtseg.errors import RtsegError
+from rtseg.printing import PlainConsole
 from rtseg.runtime import find_model
 from rtseg_ros.demo.drive import render_drive
 from rtseg_ros.demo.live import LiveRun, run_live
@@ -49,7 +50,7 @@ def run_demo(
         RtsegError: rclpy is not installed, there is no such task or model, the input cannot be read, or one of the
             processes ended or hung; the message holds the end of its log.
     """
-    console = Console()
+    console = PlainConsole()
     if find_spec("rclpy") is None or find_spec("rtseg_ros") is None:
         raise RtsegError("expected rclpy for the live demo, but it is not installed; pip install 'rtseg[ros]'")
     if task not in TASKS:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rich.table import Table
 
 from rtseg.errors import DatasetError
-from rtseg.lab.data.text_files import write_text
+from rtseg.files import write_text
 from rtseg.runtime import LatencyLog
 
 

@@ -39,7 +39,7 @@ def bench(
     )
     console.print(result.runs[0].table())
     for remark in result.runs[0].remarks():
-        console.print(remark, highlight=False)
+        console.print(remark)
     if json_file:
         result.write(json_file)
 

@@ -64,4 +64,4 @@ def calibrate_int8_command(
         same = before.same_files({file.file: file.sha256 for file in result.card.files})
         if same is not None:
             console.print("the recipe's files, bit for bit" if same else "other files than the recipe's")
-    console.print(f"wrote {out}; report: {recipes / result.card.name}.html", highlight=False)
+    console.print(f"wrote {out}; report: {recipes / result.card.name}.html")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.errors import DatasetError
+from rtseg.files import write_text
 from rtseg.lab.data.cityscapes import read_picture
 from rtseg.lab.data.instance_labels import InstanceFrame, InstanceTruth, truth_from_codes
 
@@ -242,7 +242,8 @@ def write_coco(path: Path | str, frames: Iterable[tuple[str, InstanceTruth]], cl
         Number of annotations.
 
     Raises:
-        DatasetError: if labels and classes do not fit, or the file cannot be written.
+        DatasetError: if labels and classes do not fit.
+        MediaError: if the file cannot be written.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -260,13 +261,7 @@ def write_coco(path: Path | str, frames: Iterable[tuple[str, InstanceTruth]], cl
             mask = grouped & (truth.semantic == value)
             annotations.append(_annotation(mask, len(annotations) + 1, len(images), value - 1, 1))
     categories = [{"id": i, "name": name, "supercategory": "thing"} for i, name in enumerate(classes, 1)]
-    path = Path(path)
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
-        partial.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
-        partial.replace(path)
-    except OSError as error:
-        raise DatasetError(f"could not write {path}: {error}") from error
+    write_text(path, json.dumps({"images": images, "annotations": annotations, "categories": categories}))
     return len(annotations)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.errors import DatasetError
-from rtseg.lab.data.text_files import write_text
+from rtseg.files import write_text
 
 LABELS = "labels.json"
 """The file that :func:`write_labels` writes."""

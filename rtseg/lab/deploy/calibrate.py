@@ -14,6 +14,7 @@ import onnx
 from numpy.typing import NDArray
 
 from rtseg.errors import ModelError
+from rtseg.files import staging
 from rtseg.lab.deploy.calibration_frames import draw_frames
 from rtseg.lab.deploy.calibration_metric import Measured, TaskMetric, gated_metric, task_metric
 from rtseg.lab.deploy.calibration_report import write_calibration_report
@@ -119,9 +120,7 @@ def calibrate_int8(
     found = find_model(model)
     card, source = found.card, float_network(found)
     settings = settings or Settings()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".calibrate-", dir=out.parent) as temporary:
-        stage = Path(temporary)
+    with staging(out) as stage:
         task = task_metric(card, evaluation, settings.evaluation_frames, stage / "rendered", progress)
         drawn = draw_frames(data, settings, task.render)
         images = [image for source in drawn.values() for image in source.images]

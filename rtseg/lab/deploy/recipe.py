@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from rtseg.errors import MediaError, ModelError
+from rtseg.errors import ModelError
+from rtseg.files import write_text
 
 Method = Literal["minmax", "percentile", "entropy"]
 Kind = Literal["bag", "video", "pictures", "rendered"]
@@ -109,11 +110,7 @@ class Recipe(_Strict):
             MediaError: it cannot be written.
         """
         content = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, width=110, allow_unicode=True)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content, encoding="utf-8")
-        except OSError as error:
-            raise MediaError(f"expected to write a recipe to {path.parent}, got {error}; check the disk") from error
+        write_text(path, content)
 
     def same_files(self, hashes: dict[str, str]) -> bool | None:
         """Whether a calibration gave the files that this recipe gave before; None where it does not tell."""

@@ -25,6 +25,7 @@ from rtseg.lab.scores.lanes.temporal import TemporalScore
 from rtseg.media.frame_source import FrameSource
 from rtseg.media.images import ImageSource, write_image
 from rtseg.media.overlay import draw_instances, draw_lanes
+from rtseg.printing import described
 from rtseg.results import Instances, Lanes
 from rtseg.runtime.latency import StageLatency
 
@@ -164,7 +165,7 @@ def run_overlays(source: FrameSource, pipeline: ReplayPipeline, out: str | Path,
 def _shown(run: Run, progress: bool) -> Iterator[tuple[Frame, Lanes | Instances]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not progress) as bar:
-        task = bar.add_task(run.source.name, total=run.source.count)
+        task = bar.add_task(described(run.source.name), total=run.source.count)
         for item in run:
             yield item
             bar.update(task, completed=run.read)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -17,6 +15,7 @@ from rosbags.rosbag2.errors import WriterError
 from rosbags.typesys import Stores, get_typestore
 
 from rtseg.errors import MediaError
+from rtseg.files import Part
 from rtseg.frame import Frame
 from rtseg.media.overlay import color_of
 from rtseg.results import Instances, Lanes
@@ -72,15 +71,15 @@ class ResultBag:
         self._stills = 0
         self._store = get_typestore(Stores.ROS2_HUMBLE)
         self._connections: dict[str, Any] = {}
+        # rosbags writes a folder with metadata beside the storage; the storage alone is a whole MCAP file.
+        self._part = Part(self.path, folder=True)
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            # rosbags writes a folder with metadata beside the storage; the storage alone is a whole MCAP file.
-            self._folder = Path(tempfile.mkdtemp(prefix=f".{self.path.stem}.part", dir=self.path.parent))
-            self._writer = Writer(self._folder / "bag", version=9, storage_plugin=StoragePlugin.MCAP)
+            self._writer = Writer(self._part.path / "bag", version=9, storage_plugin=StoragePlugin.MCAP)
             # Masks are mostly zeros; chunks compress them a hundredfold.
             self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
             self._writer.open()
         except (OSError, WriterError) as error:
+            self._part.discard()
             raise MediaError(f"expected to write {self.path}, got {error}; check the folder") from error
 
     def write(
@@ -119,16 +118,16 @@ class ResultBag:
         """Write the index and give the file its name."""
         try:
             self._writer.close()
-            os.replace(self._folder / "bag" / "bag.mcap", self.path)
         except (OSError, WriterError) as error:
+            self._part.discard()
             raise MediaError(f"expected to finish {self.path}, got {error}; check the disk") from error
-        finally:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        self._part.keep(Path("bag", "bag.mcap"))
 
     def abort(self) -> None:
         """Leave no file behind."""
-        self._writer.abort()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        with suppress(Exception):  # on a full disk closing fails as writing did
+            self._writer.abort()
+        self._part.discard()
 
     def __enter__(self) -> ResultBag:
         return self

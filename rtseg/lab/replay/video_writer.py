@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.errors import MediaError
+from rtseg.files import Part
 from rtseg.frame import check_image
 
 
@@ -32,16 +33,18 @@ class VideoWriter:
     def __init__(self, path: str | Path, fps: float, size: tuple[int, int]) -> None:
         self.path = Path(path)
         self._size = size
-        self._partial = self.path.with_name(f".{self.path.stem}.part{self.path.suffix or '.mp4'}")
+        self._part = Part(self.path)
         height, width = (n + n % 2 for n in size)
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._container = av.open(str(self._partial), "w", format="mp4", options={"movflags": "faststart"})
+            # As a file, whatever its name: FFmpeg takes what stands before a colon for a protocol.
+            name = f"file:{self._part.path.absolute()}"
+            self._container = av.open(name, "w", format="mp4", options={"movflags": "faststart"})
             rate = Fraction(fps).limit_denominator(1001)
             self._stream = self._container.add_stream(
                 "libx264", rate=rate, options={"preset": "superfast", "crf": "21"}
             )
         except (av.FFmpegError, OSError, ValueError) as error:
+            self._part.discard()
             raise MediaError(f"expected to write a video to {self.path}, got {error}; check the folder") from error
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
         self._stream.codec_context.thread_count = 0
@@ -71,15 +74,16 @@ class VideoWriter:
         try:
             self._container.mux(self._stream.encode(None))
             self._container.close()
-            os.replace(self._partial, self.path)
         except (av.FFmpegError, OSError) as error:
             self.abort()
             raise MediaError(f"expected to finish the video {self.path}, got {error}; check the disk") from error
+        self._part.keep()
 
     def abort(self) -> None:
         """Leave no file behind."""
-        self._container.close()
-        self._partial.unlink(missing_ok=True)
+        with suppress(Exception):  # on a full disk closing fails as writing did
+            self._container.close()
+        self._part.discard()
 
     def __enter__(self) -> VideoWriter:
         return self

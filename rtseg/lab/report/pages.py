@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from rtseg.files import write_bytes, write_text
 from rtseg.lab.report.machine import machine_facts
 from rtseg.lab.report.report import Picture
 
@@ -37,7 +38,7 @@ def write_page(path: Path, command: str, parts: Sequence[str], hint: str = "") -
         *filter(None, [hint]),
         f"{facts}.",
     ]
-    path.write_text("\n\n".join([mark, *parts, *again]) + "\n", encoding="utf-8")
+    write_text(path, "\n\n".join([mark, *parts, *again]) + "\n")
     return path
 
 
@@ -52,7 +53,7 @@ def save_plot(path: Path, svg: str) -> None:
     head = '<?xml version="1.0" encoding="utf-8"?>\n'
     if 'xmlns="' not in svg[: svg.index(">")]:
         svg = svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
-    path.write_text(head + svg.replace("currentColor", _GRAY), encoding="utf-8")
+    write_text(path, head + svg.replace("currentColor", _GRAY))
 
 
 def save_pictures(path: Path, pictures: Sequence[Picture], columns: int = 3) -> None:
@@ -66,4 +67,4 @@ def save_pictures(path: Path, pictures: Sequence[Picture], columns: int = 3) -> 
     tiles = [cv2.copyMakeBorder(t, 0, height - t.shape[0], 0, 0, cv2.BORDER_CONSTANT, value=(255,) * 3) for t in tiles]
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
     sheet = np.vstack([np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)])
-    cv2.imwrite(str(path), sheet, [cv2.IMWRITE_JPEG_QUALITY, 80])
+    write_bytes(path, cv2.imencode(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes())

@@ -12,7 +12,7 @@ import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.lab.data.text_files import write_text
+from rtseg.files import write_text
 from rtseg.lab.report.plots import Series, plot_latency, plot_series
 from rtseg.runtime.latency import LatencyLog
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.errors import GroupingError, MediaError
+from rtseg.files import refuse_inputs, write_bytes
 from rtseg.grouping import affinity_union, gaec
 from rtseg.ops.adjacency import MAX_PIXELS, check_mask, quantize_affinity
 
@@ -116,10 +117,8 @@ def inspect_affinity(
     if not done:
         raise MediaError(f"expected a picture that PNG can hold, got one of shape {picture.shape}")
     target = Path(out)
-    try:
-        target.write_bytes(encoded.tobytes())
-    except OSError as error:
-        raise MediaError(f"expected a place to write the picture to, could not write {target}: {error}") from error
+    refuse_inputs([target], [path])
+    write_bytes(target, encoded.tobytes())
     return target
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from rtseg.errors import ConfigError, DatasetError
-from rtseg.lab.data.text_files import write_text
+from rtseg.files import write_text
 from rtseg.lab.data.tusimple import LabelledImage, read_labels, write_labels
 from rtseg.lab.scores.lanes.evaluate import LaneEvaluation, evaluate_lanes
 from rtseg.lab.studies.lane_page import frames_table

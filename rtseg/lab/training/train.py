@@ -22,6 +22,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from rtseg.errors import ConfigError, ModelError
+from rtseg.files import replacing, write_text
 from rtseg.lab.training.averaged_module import AveragedModule
 from rtseg.lab.training.config import RunConfig, load_config, parse_config
 from rtseg.lab.training.exported_weights import load_exported
@@ -81,11 +82,10 @@ def train(
     lightning.seed_everything(config.seed, verbose=False)
     module = family.module(config)
     samples = family.data(config, module.net, data, validation, cache or out / "rendered")
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+    write_text(out / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     folders = "".join(f" --data {folder}" for folder in data)
     started = f" --start {start}" if start is not None else ""
-    (out / "command.txt").write_text(f"rtseg train {named}{started}{folders} --out {out}\n", encoding="utf-8")
+    write_text(out / "command.txt", f"rtseg train {named}{started}{folders} --out {out}\n")
     if config.threads:
         torch.set_num_threads(config.threads)
     loader = training_loader(config, samples)
@@ -145,10 +145,9 @@ def _blend(net: nn.Module, start: dict[str, torch.Tensor], share: float) -> nn.M
 
 def save_weights(net: nn.Module, path: Path, config: RunConfig) -> None:
     """Write a network's weights as safetensors, with the configuration in the metadata, at once or not at all."""
-    partial = path.with_suffix(".partial")
     tensors = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
-    save_file(tensors, partial, metadata={"config": config.model_dump_json()})
-    partial.replace(path)
+    with replacing(path) as partial:
+        save_file(tensors, partial, metadata={"config": config.model_dump_json()})
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:

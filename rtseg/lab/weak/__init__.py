@@ -1,8 +1,14 @@
 """Supervision from image keywords: which salient instance shows what (no torch needed for this part).
 
->>> edges, weights = similarity_graph(features)  # (n, d), one semantic feature for each salient instance
->>> result = assign_tags(edges, weights, probabilities, allowed)  # (n, C) attention and keywords
->>> result.tags, result.objective, result.bound
+>>> import numpy as np
+>>> from rtseg.lab.weak import assign_tags, similarity_graph
+>>> features = np.eye(4, dtype=np.float32)[[0, 0, 1, 1]]  # (n, d), one semantic feature for each salient instance
+>>> edges, weights = similarity_graph(features)
+>>> probabilities = np.float32([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.4, 0.6]])  # (n, C), of the attention
+>>> keywords = np.ones((4, 2), bool)  # (n, C), of each instance's picture
+>>> result = assign_tags(edges, weights, probabilities, keywords, retention=1.0)
+>>> result.tags.tolist()
+[0, 0, 1, 1]
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.errors import WeakSupervisionError
+from rtseg.files import write_text
 from rtseg.lab.data.coco import decode_segmentation
 
 
@@ -123,9 +123,7 @@ def write_annotations(
         "categories": [{"id": i + 1, "name": name} for i, name in enumerate(classes)],
         "annotations": annotations,
     }
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_text(json.dumps(content), encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, json.dumps(content))
 
 
 def load_annotations(path: Path) -> tuple[Proposals, NDArray[np.int64], tuple[str, ...]]:

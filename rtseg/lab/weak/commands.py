@@ -61,12 +61,13 @@ def label(
             said = read_keywords(keywords)  # before anything that takes long
             run = make_labels(source, said, out, open_proposals(proposals), settings, topic, progress)
     if keywords is None:
-        console.print(f"fill in {template} and give it back as --keywords", highlight=False)
+        console.print(f"fill in {template} and give it back as --keywords")
         return
     for note in left_out(run):
-        console.print(note, highlight=False)
+        console.print(note)
     report = write_label_report(run, source.name)
-    console.print(f"labels: {run.labels} (rtseg train CONFIG --data {run.labels})\nreport: {report}", highlight=False)
+    console.print(f"labels: {run.labels} (rtseg train CONFIG --data {run.labels})")
+    console.print(f"report: {report}")
 
 
 @weak_app.command()
@@ -92,7 +93,7 @@ def ablate(
     with _progress() as progress:
         run, rows = run_ablation(data, out, proposals, TrialSettings(frames=frames, crop=crop), settings, progress)
     console.print(ablation_table(rows))
-    console.print(f"report: {write_label_report(run, f'Ablation on {data.name}', rows)}", highlight=False)
+    console.print(f"report: {write_label_report(run, f'Ablation on {data.name}', rows)}")
 
 
 @weak_app.command()
@@ -106,7 +107,7 @@ def train(
     from rtseg.lab.weak.keywords.train import train_from_labels
 
     card = train_from_labels(run, out, config, epochs)
-    console.print(f"card: {card} (rtseg run VIDEO --model {out})", highlight=False)
+    console.print(f"card: {card} (rtseg run VIDEO --model {out})")
 
 
 @weak_app.command()
@@ -129,7 +130,7 @@ def compare(
     with _progress() as progress:
         scores = run_comparison(data, out, config, epochs, settings, progress)
     console.print(comparison_table(scores))
-    console.print(f"report: {write_comparison(scores, out / REPORT)}", highlight=False)
+    console.print(f"report: {write_comparison(scores, out / REPORT)}")
 
 
 @weak_app.command()
@@ -154,12 +155,9 @@ def lanes(
     with _progress() as progress, open_frames(source, topic, rate) as frames:
         summary = label_lanes(frames, load(model), out, settings, lambda done, of: progress("frames", done, of))
     for reason, number in (summary.left_out + summary.ignored).most_common():
-        console.print(f"{number} {reason}", highlight=False)
-    console.print(
-        f"{summary.labelled} frames of {summary.frames} with {summary.lines} lines: {out / LABELS}\n"
-        f"look at {out / SHEET}, then rtseg train CONFIG --data {out}",
-        highlight=False,
-    )
+        console.print(f"{number} {reason}")
+    console.print(f"{summary.labelled} frames of {summary.frames} with {summary.lines} lines: {out / LABELS}")
+    console.print(f"look at {out / SHEET}, then rtseg train CONFIG --data {out}")
 
 
 def _settings(small: bool, beta: float, retention: float) -> LabelSettings:

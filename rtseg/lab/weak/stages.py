@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rtseg.errors import WeakSupervisionError
+from rtseg.files import write_text
 from rtseg.runtime.card import sha256_of
 
 RECORD = "stage.json"
@@ -93,8 +94,11 @@ def run_stage(out: Path, number: int, name: str, inputs: Mapping[str, Any], buil
     kept = _read_complete(folder, name, key)
     if kept is not None:
         return kept
+    # Not a name at random: what an interrupted run has made is gone on with.
     partial = out / f".{folder.name}.part"
     try:
+        if partial.is_symlink():
+            partial.unlink()
         if not (partial / RECORD).is_file() or _read(partial / RECORD).get("key") != key:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
@@ -149,6 +153,4 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, record: Mapping[str, Any]) -> None:
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_text(json.dumps(record, indent=1), encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, json.dumps(record, indent=1))

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from rtseg.errors import BackendError, ModelError
+from rtseg.files import write_bytes
 from rtseg.runtime.backends.signature import check_signature
 from rtseg.runtime.card import ModelCard, Precision
 from rtseg.runtime.gpu.device import Device, device_faults
 from rtseg.runtime.models import Model
 from rtseg.runtime.tensorrt import TensorRT, compile_model, find_tensorrt
 from rtseg.runtime.tensorrt.build import DLA_CORE, error_logger
-from rtseg.runtime.tensorrt.engine_cache import discard_engine, runtime_cache_of, write_atomically
+from rtseg.runtime.tensorrt.engine_cache import discard_engine, runtime_cache_of
 
 logger = logging.getLogger("rtseg")
 
@@ -135,7 +136,7 @@ class TensorRtBackend:
         if self._cache is not None:
             content = bytes(self._cache.serialize())
             if content != self._cached:
-                write_atomically(runtime_cache_of(self._file), content)
+                write_bytes(runtime_cache_of(self._file), content)
                 self._cached = content
 
     def _bind(self, tensor: Any) -> tuple[Any, dict[str, Any], Any]:

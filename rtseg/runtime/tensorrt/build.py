@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from rtseg.errors import BackendError, ModelError
-from rtseg.runtime.tensorrt.engine_cache import EngineTensor, write_atomically
+from rtseg.files import write_bytes
+from rtseg.runtime.tensorrt.engine_cache import EngineTensor
 from rtseg.runtime.tensorrt.library import TensorRT, current_target
 
 Progress = Callable[[float], None]
@@ -87,7 +88,7 @@ def build_engine(
         )
     if timings is not None and timing_cache is not None:
         timing_cache.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(timing_cache, bytes(timings.serialize()))
+        write_bytes(timing_cache, bytes(timings.serialize()))
     progress(1.0)
     flags = tuple(
         flag for flag in dir(trt.BuilderFlag) if flag.isupper() and config.get_flag(getattr(trt.BuilderFlag, flag))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,6 +14,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rtseg.errors import ModelError
+from rtseg.files import write_bytes, write_text
 from rtseg.runtime.card import Precision, sha256_of
 
 
@@ -123,8 +123,8 @@ def store_engine(engine: Path, content: bytes, record: EngineRecord) -> None:
     """
     engine.parent.mkdir(parents=True, exist_ok=True)
     sidecar_of(engine).unlink(missing_ok=True)
-    write_atomically(engine, content)
-    write_atomically(sidecar_of(engine), (record.model_dump_json(indent=1) + "\n").encode())
+    write_bytes(engine, content)
+    write_text(sidecar_of(engine), record.model_dump_json(indent=1) + "\n")
 
 
 def check_engine(engine: Path, key: EngineKey | None = None) -> EngineRecord:
@@ -188,17 +188,3 @@ def prune_engines(wanted: set[str], folder: Path | None = None) -> list[Path]:
 def sha256_of_bytes(content: bytes) -> str:
     """Hex SHA-256 of bytes."""
     return hashlib.sha256(content).hexdigest()
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name and rename it: it is there as a whole or not at all."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, suffix=".part", delete=False) as file:
-        temporary = Path(file.name)
-        try:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    temporary.replace(path)

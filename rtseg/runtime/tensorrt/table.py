@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.table import Table
+from rich.text import Text
 
+from rtseg.printing import visible
 from rtseg.runtime.tensorrt.engine_cache import EngineState
 
 
@@ -14,7 +16,7 @@ def engine_table(states: Sequence[EngineState]) -> Table:
     table = Table("model", "target", "precision", "TensorRT", "MB", "built", "state")
     for state in states:
         if state.record is None:
-            table.add_row(state.path.name, "", "", "", "", "", f"[red]{state.fault}[/red]")
+            table.add_row(state.path.name, "", "", "", "", "", Text(visible(state.fault), "red"))
             continue
         record = state.record
         table.add_row(
@@ -24,6 +26,6 @@ def engine_table(states: Sequence[EngineState]) -> Table:
             record.library,
             f"{record.engine_bytes / 1e6:.1f}",
             record.built,
-            "[green]ok[/green]",
+            Text("ok", "green"),
         )
     return table

@@ -4,12 +4,11 @@ cityscapesscripts read."""
 from __future__ import annotations
 
 import multiprocessing
-import os
 from pathlib import Path
 
 import cv2
 
-from rtseg.errors import DatasetError
+from rtseg.files import write_bytes
 from rtseg.lab.render.street.street import render_street
 
 QUALITY = 93
@@ -34,7 +33,7 @@ def write_streets(
         `folder`.
 
     Raises:
-        DatasetError: if a file cannot be written.
+        MediaError: if a file cannot be written.
     """
     folder = Path(folder)
     jobs = [(seed, str(folder), split, size) for seed in seeds if not _labels(folder, split, seed).is_file()]
@@ -66,14 +65,7 @@ def _write_one(job: tuple[int, str, str, tuple[int, int]]) -> None:
     stem = labels.name.removesuffix("_gtFine_instanceIds.png")
     picture = Path(root) / "leftImg8bit" / split / labels.parent.name / f"{stem}_leftImg8bit.jpg"
     _, ids = cv2.imencode(".png", ids_from_truth(street.truth()))
-    try:
-        for path in (labels, picture):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        _, pixels = cv2.imencode(".jpg", street.image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-        picture.write_bytes(pixels.tobytes())
-        # The labels come last and at once, so that an interrupted rendering leaves no half frame that looks whole.
-        partial = labels.with_suffix(f".{os.getpid()}")
-        partial.write_bytes(ids.tobytes())
-        partial.replace(labels)
-    except OSError as error:
-        raise DatasetError(f"could not write {picture} and {labels}: {error}") from error
+    _, pixels = cv2.imencode(".jpg", street.image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    write_bytes(picture, pixels.tobytes())
+    # The labels come last, so that an interrupted rendering leaves no half frame that looks whole.
+    write_bytes(labels, ids.tobytes())

@@ -24,6 +24,7 @@ from rtseg.lab.scores.instances.scores import InstanceScores, score_instances
 from rtseg.lab.scores.instances.sheet import InstanceSheet
 from rtseg.lab.scores.instances.variants import AS_IT_IS, Variant, ablation_variants, oracle_variants
 from rtseg.lab.scores.true_maps import HeadMaps, true_maps
+from rtseg.printing import described
 from rtseg.results import Instances
 from rtseg.runtime import Pipeline
 from rtseg.runtime.card import ModelCard
@@ -100,7 +101,7 @@ def evaluate_instances(
     variants = ablation_variants(card) if ablation else []
     varied = {variant.name: _Reading(variant, card) for variant in variants if variant.change}
     latency, sheet = LatencyLog(), InstanceSheet(card.classes)
-    for frame in track(frames, Path(data).name, console=Console(stderr=True), disable=not progress):
+    for frame in track(frames, described(Path(data).name), console=Console(stderr=True), disable=not progress):
         truth = frame.truth()
         scored = scored_truth(frame, truth)
         image = frame.image()

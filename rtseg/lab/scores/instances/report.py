@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
-from rtseg.errors import MediaError
+from rtseg.files import write_text
 from rtseg.lab.report.machine import machine_facts
 from rtseg.lab.report.report import ReportData, write_report
 from rtseg.lab.scores.instances.cityscapes_ap import FULL_PIXELS
@@ -100,10 +100,7 @@ def write_instance_report(
             for variant, row in evaluation.ablation
         ],
     }
-    try:
-        (out / "scores.json").write_text(json.dumps(_finite(content), indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise MediaError(f"expected to write scores to {out}, got {error}; check the disk") from error
+    write_text(out / "scores.json", json.dumps(_finite(content), indent=1) + "\n")
 
 
 def notes(evaluation: InstanceEvaluation) -> list[str]:

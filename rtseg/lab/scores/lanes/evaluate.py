@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from rtseg.errors import ConfigError, DatasetError, MediaError
+from rtseg.errors import ConfigError, DatasetError
+from rtseg.files import write_text
 from rtseg.frame import Frame
 from rtseg.lab.report.gallery import Gallery
 from rtseg.lab.report.machine import machine_facts
@@ -299,8 +300,5 @@ def _write(
         }
         for image in evaluation.images
     ]
-    try:
-        (out / "scores.json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
-        (out / "predictions.json").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    except OSError as error:
-        raise MediaError(f"expected to write scores to {out}, got {error}; check the disk") from error
+    write_text(out / "scores.json", json.dumps(scores, indent=1) + "\n")
+    write_text(out / "predictions.json", "".join(json.dumps(line) + "\n" for line in lines))

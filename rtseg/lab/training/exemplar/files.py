@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.errors import WeakSupervisionError
+from rtseg.files import write_text
 from rtseg.lab.data.coco import decode_segmentation, encode_mask
 from rtseg.media.images import read_image, write_image
 
@@ -63,9 +64,7 @@ def write_masks(path: Path, found: PictureMasks) -> None:
         "width": found.size[1],
         "annotations": annotations,
     }
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_text(json.dumps(content), encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, json.dumps(content))
 
 
 def read_masks(path: Path) -> PictureMasks:

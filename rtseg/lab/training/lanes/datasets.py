@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler
 
 from rtseg.errors import DatasetError
+from rtseg.files import write_bytes, write_text
 from rtseg.lab.data.culane import CulaneImage, has_test_set
 from rtseg.lab.data.lane_labels import read_lane_labels
 from rtseg.lab.data.tusimple import LabelledImage
@@ -79,13 +79,11 @@ def _render_one(job: tuple[int, str, tuple[int, int]]) -> None:
     seed, folder, size = job
     road = render_road(seed, size=size)
     stem = Path(folder) / f"{seed:07d}"
-    if not cv2.imwrite(str(stem.with_suffix(".jpg")), road.image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]):
-        raise DatasetError(f"could not write {stem}.jpg; is the disk full?")
+    _, pixels = cv2.imencode(".jpg", road.image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    write_bytes(stem.with_suffix(".jpg"), pixels.tobytes())
     content = json.dumps([np.round(np.asarray(lane, np.float64), 2).tolist() for lane in road.lanes])
-    # The labels come last and at once, so that an interrupted rendering leaves no half frame that looks whole.
-    partial = stem.with_suffix(f".{os.getpid()}")
-    partial.write_text(content, encoding="utf-8")
-    partial.replace(stem.with_suffix(".json"))
+    # The labels come last, so that an interrupted rendering leaves no half frame that looks whole.
+    write_text(stem.with_suffix(".json"), content)
 
 
 def _read_rendered(path: Path) -> LabelledFrame:

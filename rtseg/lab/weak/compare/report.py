@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from rtseg.lab.data.text_files import write_text
+from rtseg.files import write_text
 from rtseg.lab.report.pages import markdown_table
 from rtseg.lab.weak.compare.ablation import HEADER, AblationRow, ablation_cells
 

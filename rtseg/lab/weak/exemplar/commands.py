@@ -49,8 +49,8 @@ def add_to(weak_app: typer.Typer, progress: Callable[[], AbstractContextManager[
             run = train_from_nothing(source, out, settings, topic, advance)
         for stage in run.stages.values():
             kept = "from before" if stage.reused else f"{stage.seconds:.0f} s"
-            console.print(f"{stage.folder.name}: {dict(stage.summary)} ({kept})", highlight=False)
-        console.print(f"model: {run.model} (rtseg run VIDEO --model {run.model})", highlight=False)
+            console.print(f"{stage.folder.name}: {dict(stage.summary)} ({kept})")
+        console.print(f"model: {run.model} (rtseg run VIDEO --model {run.model})")
 
     @exemplar_app.command("score")
     def score_command(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.errors import WeakSupervisionError
+from rtseg.files import write_text
 from rtseg.lab.data.instance_labels import IGNORED_CLASS, InstanceFrame
 from rtseg.lab.scores.instances.coco_ap import EXEMPLAR_BANDS, CocoScore, coco_ap
 from rtseg.lab.scores.instances.overlaps import Overlaps, ScoredTruth
@@ -45,7 +46,7 @@ def score_masks(
         if results is not None:
             rows += coco_results(masks, number, (truth.labels.shape[0], truth.labels.shape[1]))
     if results is not None:
-        results.write_text(json.dumps(rows), encoding="utf-8")
+        write_text(results, json.dumps(rows))
     score, _ = coco_ap(counted, ("object",), EXEMPLAR_BANDS)
     return score, len(found)
 

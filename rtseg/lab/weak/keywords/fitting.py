@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from rtseg.files import replacing
 from rtseg.lab.training.lanes.datasets import MixtureSampler
 from rtseg.ops.preprocess import preprocess
 
@@ -164,9 +165,8 @@ class _Keep(Callback):
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         self.losses.append(float(torch.stack(self._epoch).mean()))
         self._epoch = []
-        partial = self.checkpoint.with_suffix(".partial")
-        trainer.save_checkpoint(partial)
-        partial.replace(self.checkpoint)
+        with replacing(self.checkpoint) as partial:
+            trainer.save_checkpoint(partial)
 
     def state_dict(self) -> dict[str, Any]:
         return {"losses": self.losses}

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from rtseg.errors import WeakSupervisionError
+from rtseg.files import replacing
 from rtseg.lab.weak.annotations import Proposals
 from rtseg.lab.weak.keywords.attention import (
     AttentionNet,
@@ -136,6 +137,5 @@ def _regions(
 
 
 def _save(net: nn.Module, folder: Path) -> None:
-    partial = folder / f".{WEIGHTS}"
-    save_file({name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}, partial)
-    partial.replace(folder / WEIGHTS)
+    with replacing(folder / WEIGHTS) as partial:
+        save_file({name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}, partial)

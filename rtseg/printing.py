@@ -1,0 +1,59 @@
+"""Foreign text on a terminal: names of files, topics, labels and classes are shown, never obeyed.
+
+Whoever names a file may put escape codes, brackets or line breaks into its name. What the command line prints goes
+through here: what a terminal would obey is shown as Python writes it, and Rich takes no bracket for markup.
+"""
+
+from __future__ import annotations
+
+import logging
+import unicodedata
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
+
+_OBEYED = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, directions, halves of pairs, separators of lines
+_LONGEST = 4000
+
+
+def visible(text: object) -> str:
+    """`text` on one line, with every character that a terminal would obey written as an escape."""
+    shown = "".join(
+        c if unicodedata.category(c) not in _OBEYED else c.encode("unicode_escape").decode("ascii")
+        for c in str(text)[: _LONGEST + 1]
+    )
+    return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 4]} ..."
+
+
+def described(text: object) -> str:
+    """`text` as the description of a progress bar, which Rich reads as markup whatever its console says."""
+    return escape(visible(text))
+
+
+class PlainConsole(Console):
+    """A console on which text is text: in prints, and in the titles and cells of tables.
+
+    Styles are given as arguments or as :class:`rich.text.Text`. A text of its own is not wrapped, so that paths can be
+    copied.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **settings)
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        return super().render_str(visible(text), **settings)
+
+    def print(self, *objects: Any, **settings: Any) -> None:
+        if all(isinstance(each, str | Text) for each in objects):
+            settings.setdefault("soft_wrap", True)
+        super().print(*objects, **settings)
+
+
+class VisibleFormatter(logging.Formatter):
+    """Formats log records for a terminal, a line each."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        return line if record.exc_info else visible(line)
