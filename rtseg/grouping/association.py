@@ -49,7 +49,7 @@ def greedy_association(
 
 
 @njit(cache=True, nogil=True)
-def follow_strongest(labels, weights, steps, mask, limit):  # type: ignore[no-untyped-def]
+def follow_strongest(labels, weights, steps, mask, limit):  # type: ignore[no-untyped-def]  # noqa: C901
     """Algorithm 4 in place on labels (H, W); weights and steps as from `quantize_affinity`."""
     channels, height, width = weights.shape
     waiting = np.empty(labels.size, dtype=np.int32)

@@ -136,34 +136,39 @@ def _check(
     if len(set(background_classes)) == classes:
         raise GroupingError(f"expected at least one class that is no background, got {classes} classes in all")
     for i, level in enumerate(levels):
-        channels = np.shape(level.affinity)[0] if np.ndim(level.affinity) == 3 else 0
-        if channels not in (2, 4):
-            raise GroupingError(f"expected affinities (2 or 4, h, w), got {np.shape(level.affinity)}")
-        size = np.shape(level.affinity)[1:]
-        for name, maps in (("semantic", level.semantic), ("embedding", level.embedding)):
-            if maps is None:
-                continue
-            if np.ndim(maps) != 3 or np.shape(maps)[1:] != size or np.asarray(maps).dtype.kind != "f":
-                raise GroupingError(
-                    f"expected {name} maps as floats (C, {size[0]}, {size[1]}) like the affinities, "
-                    f"got {np.asarray(maps).dtype} {np.shape(maps)}"
-                )
-            # one pass: a sum is finite only if all values are (or absurdly large)
-            if not np.isfinite(np.sum(maps)) or (name == "semantic" and np.min(maps) < 0):
-                raise GroupingError(f"expected finite {name} maps, semantics of 0 or more: apply the softmax first")
-        if np.shape(level.semantic)[0] != classes:
-            raise GroupingError(f"expected {classes} classes at every level, got {np.shape(level.semantic)[0]}")
-        if level.stride < 1:
-            raise GroupingError(f"expected a stride of 1 or more, got {level.stride}")
+        _check_level(level, classes)
         if i:
             coarse = levels[i - 1]
             factor = coarse.stride // level.stride
+            size = np.shape(level.affinity)[1:]
             wanted = tuple(-(-n // max(factor, 1)) for n in size)
             if factor < 1 or coarse.stride % level.stride or wanted != np.shape(coarse.affinity)[1:]:
                 raise GroupingError(
                     f"expected levels from coarse to fine, strides in whole factors, got stride {coarse.stride} "
                     f"{np.shape(coarse.affinity)[1:]} before stride {level.stride} {size}"
                 )
+
+
+def _check_level(level: CascadeLevel, classes: int) -> None:
+    channels = np.shape(level.affinity)[0] if np.ndim(level.affinity) == 3 else 0
+    if channels not in (2, 4):
+        raise GroupingError(f"expected affinities (2 or 4, h, w), got {np.shape(level.affinity)}")
+    size = np.shape(level.affinity)[1:]
+    for name, maps in (("semantic", level.semantic), ("embedding", level.embedding)):
+        if maps is None:
+            continue
+        if np.ndim(maps) != 3 or np.shape(maps)[1:] != size or np.asarray(maps).dtype.kind != "f":
+            raise GroupingError(
+                f"expected {name} maps as floats (C, {size[0]}, {size[1]}) like the affinities, "
+                f"got {np.asarray(maps).dtype} {np.shape(maps)}"
+            )
+        # one pass: a sum is finite only if all values are (or absurdly large)
+        if not np.isfinite(np.sum(maps)) or (name == "semantic" and np.min(maps) < 0):
+            raise GroupingError(f"expected finite {name} maps, semantics of 0 or more: apply the softmax first")
+    if np.shape(level.semantic)[0] != classes:
+        raise GroupingError(f"expected {classes} classes at every level, got {np.shape(level.semantic)[0]}")
+    if level.stride < 1:
+        raise GroupingError(f"expected a stride of 1 or more, got {level.stride}")
 
 
 @njit(cache=True, nogil=True)

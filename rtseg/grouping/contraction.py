@@ -146,7 +146,7 @@ def _hub_table(half, edge, node, edges):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def queue(edge, tie, edges, threshold, keys, order, scratch, heap_key, heap_edge):  # type: ignore[no-untyped-def]
+def queue(edge, tie, edges, threshold, keys, order, scratch, heap_key, heap_edge):  # type: ignore[no-untyped-def]  # noqa: C901
     """Sort the entries of all edges of key >= threshold; give the order, its length and the size of the heap.
 
     A stable radix sort by the key's integer part, then short runs are put right by insertion. Long runs that are out of
@@ -207,19 +207,25 @@ def queue(edge, tie, edges, threshold, keys, order, scratch, heap_key, heap_edge
 
 
 @njit(cache=True, nogil=True)
-def contract(  # type: ignore[no-untyped-def]
+def contract(  # type: ignore[no-untyped-def]  # noqa: C901
     half, edge, tie, node, edges, bound, parent, order, ordered, heap_key, heap_edge, queued, threshold, plain
 ):
     """Contract reciprocal-best edges of key >= threshold until none is left.
 
     Args:
-        half, edge, tie, node: the graph, see the module.
+        half: of the graph, see the module.
+        edge: see the module.
+        tie: see the module.
+        node: see the module.
         edges: number of edges.
         bound: (n,) float64, the highest key of an edge that leads out of this part of the graph, -1 for none; a node
             does not take part once its best edge inside is not above it.
         parent: (n,) int32, own index; on return the node that each was merged into.
-        order, ordered: edges in the order of their entries, and how many.
-        heap_key, heap_edge, queued: heap of further entries, heapified, and how many.
+        order: edges in the order of their entries.
+        ordered: how many.
+        heap_key: keys of a heap of further entries, heapified.
+        heap_edge: their edges.
+        queued: how many.
         threshold: fixed-point key.
         plain: average merged edges' values instead of weighting them by their counts (counts are then 1).
 
@@ -401,8 +407,10 @@ def contract_graph(names, bound, first, second, sums, counts, threshold, plain):
     Args:
         names: (n,) int32 names of the nodes, see `rtseg.ops.adjacency`.
         bound: (n,) float64 as in `contract`; changed in place.
-        first, second: (m,) int32 nodes of each edge.
-        sums, counts: (m,) float64.
+        first: (m,) int32, one node of each edge.
+        second: (m,) int32, the other.
+        sums: (m,) float64 of the values of the pixel edges that each stands for.
+        counts: (m,) float64 of them.
         threshold: fixed-point key.
         plain: linkage, as in `contract`.
 

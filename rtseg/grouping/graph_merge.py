@@ -236,7 +236,7 @@ def _block_parts(parts, m, blocks):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _collect(maps, channel, distance, classes, things, parts, groups, blocks, m, refine, sigma, inner):  # type: ignore[no-untyped-def]
+def _collect(maps, channel, distance, classes, things, parts, groups, blocks, m, refine, sigma, inner):  # type: ignore[no-untyped-def]  # noqa: C901
     """Average, refine and sum by blocks the edges of one distance; edges inside a block go to `inner`."""
     height, width = parts.shape
     columns = blocks.shape[1]

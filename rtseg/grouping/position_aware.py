@@ -120,7 +120,7 @@ def _nearness(boxes, u, v, beta):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _pa_gaec(affinity, boxes, threshold, beta):  # type: ignore[no-untyped-def]
+def _pa_gaec(affinity, boxes, threshold, beta):  # type: ignore[no-untyped-def]  # noqa: C901
     n = affinity.shape[0]
     group = np.arange(n).astype(np.int32)
     alive = np.ones(n, dtype=np.bool_)

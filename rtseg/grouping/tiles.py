@@ -15,7 +15,7 @@ from rtseg.grouping.contraction import add_edge, contract, contract_graph, find_
 
 
 @njit(cache=True, nogil=True)
-def contract_tiles(weights, numbers, steps, mask, block, tile_rows, tile_columns, threshold, plain, root):  # type: ignore[no-untyped-def]
+def contract_tiles(weights, numbers, steps, mask, block, tile_rows, tile_columns, threshold, plain, root):  # type: ignore[no-untyped-def]  # noqa: C901
     """Contract every tile of one block on its own.
 
     Args:
@@ -24,7 +24,8 @@ def contract_tiles(weights, numbers, steps, mask, block, tile_rows, tile_columns
         steps: (J, 2) int64 (dy, dx), each to a later pixel, by increasing dy * W + dx.
         mask: (H, W) bool.
         block: (y0, y1, x0, x1).
-        tile_rows, tile_columns: size of a tile.
+        tile_rows: height of a tile.
+        tile_columns: width of a tile.
         threshold: fixed-point key.
         plain: linkage.
         root: (H * W,) int32, written in this block: the name of each pixel's region.
@@ -125,15 +126,21 @@ def contract_tiles(weights, numbers, steps, mask, block, tile_rows, tile_columns
 
 
 @njit(cache=True, nogil=True)
-def contract_block(  # type: ignore[no-untyped-def]
+def contract_block(  # type: ignore[no-untyped-def]  # noqa: C901
     weights, numbers, steps, mask, block, side, names, values, threshold, root, slot
 ):
     """Join the tiles of one block, mean linkage.
 
     Args:
-        weights, numbers, steps, mask, block, threshold: as in `contract_tiles`.
+        weights: as in `contract_tiles`.
+        numbers: as in `contract_tiles`.
+        steps: as in `contract_tiles`.
+        mask: as in `contract_tiles`.
+        block: as in `contract_tiles`.
         side: of the square parts that were contracted before; the block starts at a multiple of it.
-        names, values: (m, 2) edges that remain inside those parts.
+        names: (m, 2) names of the edges that remain inside those parts.
+        values: (m, 2) their sums and counts.
+        threshold: as in `contract_tiles`.
         root: (H * W,) int32; regions merged here are given their new names.
         slot: (H * W,) int32 scratch; this block's pixels only are touched.
 

@@ -43,7 +43,7 @@ def upsample_labels(labels: NDArray[np.int32], guide: NDArray[np.float32], size:
 
 
 @njit(cache=True, nogil=True)
-def _paint(labels, kinds, winners, y_low, y_weight, x_low, x_weight, out):  # type: ignore[no-untyped-def]
+def _paint(labels, kinds, winners, y_low, y_weight, x_low, x_weight, out):  # type: ignore[no-untyped-def]  # noqa: C901
     height, width = labels.shape
     rows, columns = out.shape
     names = np.empty(4, np.int32)

@@ -124,7 +124,10 @@ def center_line(
     """Give the center line of one mask: the mean x at each row (paper, V-A), smoothed robustly, gaps bridged.
 
     Args:
-        widths, sums, left, right: (H,) rows of a :class:`rtseg.lanes.fragments.Fragments`.
+        widths: (H,) of the mask, pixels; a row of a :class:`rtseg.lanes.fragments.Fragments`, as are the next three.
+        sums: (H,) of its pixels' x.
+        left: (H,) first column.
+        right: (H,) last column.
         columns: width of the image.
         reach: rows to either side that take part in a row's fit.
         robust: pixels from the curve beyond which a row loses weight.

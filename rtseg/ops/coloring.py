@@ -48,7 +48,7 @@ def bilinear_taps(source, target):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _color(maps, winners, y_low, y_weight, x_low, x_weight, out):  # type: ignore[no-untyped-def]
+def _color(maps, winners, y_low, y_weight, x_low, x_weight, out):  # type: ignore[no-untyped-def]  # noqa: C901
     channels, height, width = maps.shape
     rows, columns = out.shape
     left = np.empty(channels, np.float32)

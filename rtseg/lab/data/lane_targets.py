@@ -59,6 +59,7 @@ def nearest_lanes(
     Args:
         lanes: polylines (k, 2) of (x, y), top to bottom, k >= 2.
         size: (height, width) of the image.
+        count: most lines to choose.
 
     Returns:
         The chosen lines ordered from far to near, so that near ones are drawn last, and the others.

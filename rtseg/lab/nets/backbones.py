@@ -60,12 +60,13 @@ def first_stages(backbone: Backbone, stages: int) -> list[nn.Module]:
     """The modules up to the output of the `stages`-th stage (at stride ``2 ** (stages + 1)``), to be kept as they are.
 
     Args:
+        backbone: a network of this module.
         stages: 0 to 4; 0 is none.
     """
     if stages == 0:
         return []
     if isinstance(backbone, EfficientNetLite0):
-        return [backbone._conv_stem, backbone._bn0, *backbone.blocks_up_to(stages)]
+        return [*backbone.stem(), *backbone.blocks_up_to(stages)]
     return [backbone.conv1, backbone.bn1, *backbone.stages()[:stages]]
 
 

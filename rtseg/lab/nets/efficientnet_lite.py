@@ -140,6 +140,10 @@ class EfficientNetLite0(nn.Module):
                 features.append(x)
         return features
 
+    def stem(self) -> list[nn.Module]:
+        """The modules before the first block; the published weights give them their names."""
+        return [self._conv_stem, self._bn0]
+
     def blocks_up_to(self, stages: int) -> list[nn.Module]:
         """The blocks that the first `stages` outputs (1 to 4) need."""
         return list(self._blocks[: _TAPS[stages - 1] + 1])

@@ -156,16 +156,8 @@ def chunk_patches(style: RoadStyle, seed: int, first: float, last: float) -> lis
                     Patch(s, s + float(rng.uniform(8, 30)), u + side, u + side + 0.2, (0.05,) * 3,
                           float(rng.uniform(0.2, 0.7)), soft=0.06, skew=slant)
                 )  # fmt: skip
-        if style.setting == "city" and rng.random() < 0.2:  # crossing and stop line
-            s = base + rng.uniform(0, CHUNK)
-            white = (0.8, 0.8, 0.8)
-            if rng.random() < 0.6:
-                for k in range(int((left - right) / 1.0)):
-                    patches.append(Patch(s, s + 3.2, right + k, right + k + 0.5, white, 0.8, 0.02, 0.03))
-            else:
-                patches.append(Patch(s, s + 0.3, right, left, white, 0.8, 0.02, 0.02))
-                patches.append(Patch(s + 3, s + 3.3, right, left, white, 0.8, 0.02, 0.02))
-            patches.append(Patch(s - 1.6, s - 1.2, right, left, white, 0.8, 0.02, 0.02))
+        if style.setting == "city" and rng.random() < 0.2:
+            patches += _crossing(base + rng.uniform(0, CHUNK), left, right, rng)
         if shadows:
             for _ in range(rng.poisson(0.9)):  # poles, gantries, bridges, walls, trees
                 s = base + rng.uniform(0, CHUNK)
@@ -177,3 +169,15 @@ def chunk_patches(style: RoadStyle, seed: int, first: float, last: float) -> lis
                           (dark * 1.1, dark, dark * 0.95), 1.0, 0.04, float(rng.choice([0.0, 0.0, 0.15])), skew, True)
                 )  # fmt: skip
     return patches
+
+
+def _crossing(s: float, left: float, right: float, rng: np.random.Generator) -> list[Patch]:
+    """A crossing, zebra or two lines, and the stop line before it."""
+    white = (0.8, 0.8, 0.8)
+    if rng.random() < 0.6:
+        across = [
+            Patch(s, s + 3.2, right + k, right + k + 0.5, white, 0.8, 0.02, 0.03) for k in range(int(left - right))
+        ]
+    else:
+        across = [Patch(at, at + 0.3, right, left, white, 0.8, 0.02, 0.02) for at in (s, s + 3)]
+    return [*across, Patch(s - 1.6, s - 1.2, right, left, white, 0.8, 0.02, 0.02)]

@@ -150,6 +150,10 @@ class World:
         """Paint the frame.
 
         Args:
+            ego: where the vehicle is.
+            view: its camera.
+            vehicles: the others, in any order.
+            frame: number of the frame, which seeds noise.
             things: paints what else stands in the scene, given canvas, road, light, whether it is night, and the share
                 of light that shadows leave.
 

@@ -55,7 +55,11 @@ def strip(
     """Extrude a wall, rail, curb or bank along the road at `u`.
 
     Args:
+        canvas: is painted on.
+        shape: of the road.
+        u: metres to the left of the road's axis.
         levels: heights in metres, rising, each with the color of the strip that ends there; the first one's is unused.
+        traveled: arc length of the vehicle in metres; the texture is anchored to the road.
         texture: seed, contrast and wavelength in metres of the brightness along it.
         lean: metres that it leans away for each metre of height.
         reach: metres ahead to which it is drawn.

@@ -120,7 +120,7 @@ def _running_at(table: np.ndarray, t: float) -> float:
 
 
 @numba.njit(cache=True, nogil=True)
-def _shade(
+def _shade(  # noqa: C901
     maps: np.ndarray,
     traveled: float,
     bands: np.ndarray,
@@ -249,7 +249,9 @@ def shade_ground(
         maps: road coordinates of the pixels.
         traveled: arc length of the vehicle in metres; bands, stripes and patches are anchored to the road.
         bands: materials from left to right.
-        stripes, patches, dapples: what lies on them, later over earlier.
+        stripes: paint on them, later over earlier.
+        patches: wear and repairs over those.
+        dapples: shadows over all.
 
     Returns:
         (H, W, 3) float32 BGR reflectance, 0 where no ground is seen, and (H, W) uint8, `Stripe.line` of the paint.

@@ -186,6 +186,9 @@ def paint_vehicle(
     """Paint one vehicle; call far to near.
 
     Args:
+        canvas: is painted on.
+        shape: of the road.
+        vehicle: and where it is.
         light: scales its colors.
         night: lamps shine.
         shadow: what share of light is left under it.

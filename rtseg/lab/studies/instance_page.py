@@ -43,7 +43,9 @@ def write_instance_page(
     Args:
         out: folder of the page.
         models: bundled models or folders.
-        data: see :func:`rtseg.lab.scores.instances.evaluate.evaluate_instances`, as are `cities` and `limit`.
+        data: see :func:`rtseg.lab.scores.instances.evaluate.evaluate_instances`.
+        cities: likewise.
+        limit: likewise.
 
     Returns:
         The page's path.

@@ -68,6 +68,8 @@ def augment_geometry(
     Args:
         image: (H, W, 3) uint8.
         lanes: polylines (k, 2) of (x, y) pixels.
+        config: how far each may go.
+        rng: draws.
         mask: (H, W) uint8 of classes, or None.
 
     Returns:

@@ -38,7 +38,8 @@ def background_loss(log_probabilities: Tensor, ids: Tensor, ignore: int = IGNORE
 
     Args:
         log_probabilities: (B, n + 1, H, W), channel 0 is background.
-        ids: (B, H, W) integer ids, 0 = background, `ignore` = pixels left out of the mean.
+        ids: (B, H, W) integer ids, 0 = background.
+        ignore: id of pixels that are left out of the mean.
     """
     background = log_probabilities[:, 0]
     foreground = torch.logsumexp(log_probabilities[:, 1:], dim=1)
@@ -101,6 +102,7 @@ def l2c_loss(
         samples: pixels drawn from each lane line.
         margin: sigma of the hinge.
         split: weight of `split_loss`; 0 is the paper's loss.
+        generator: draws the pixels.
 
     Returns:
         ``loss``, ``pair``, ``background`` and ``split``, scalars. Images without lines add to ``background`` alone.

@@ -129,8 +129,13 @@ def paint_actor(
     """Paint one actor with its shadow; its instances get `first_label`, `first_label` + 1, ... in the labels.
 
     Args:
+        canvas: is painted on, with labels.
+        shape: of the road.
+        actor: and where it is.
+        light: of the scene.
         shadow: what share of light is left under it.
         lean: metres to the left that shadows lean for each metre of height.
+        first_label: of its instances.
     """
     half = actor.extent()[0]
     if not -half < actor.s + 0.5 * half or actor.s - half > min(REACH, float(shape.s[-1])):

@@ -289,8 +289,11 @@ def paint_hull(
     """Paint a vehicle, the faces that look at the camera from far to near.
 
     Args:
+        canvas: is painted on.
+        hull: of the vehicle.
         origin: (3,) middle of its ground, vehicle frame.
         axes: (3, 3) rows forward, left and up of the vehicle.
+        light: of the scene.
     """
     eye = (canvas.view.eye - origin) @ axes.T
     distance = max(float(origin[0]), 1.0)

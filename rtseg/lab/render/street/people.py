@@ -121,6 +121,8 @@ def paint_walker(figure: Figure, look: Look, phase: float, stride: float) -> Non
     """A person on foot.
 
     Args:
+        figure: is painted.
+        look: build and clothes.
         phase: of the gait, radians.
         stride: metres of a step; 0 stands.
     """

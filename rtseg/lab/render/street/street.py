@@ -116,6 +116,7 @@ class StreetWorld(World):
             ego: where the vehicle is.
             camera: of the frame.
             view: the same camera at the size at which it is painted, before that is scaled to the frame's.
+            seconds: since the start.
             numbers: id of each instance seen so far, by its actor's key and its place in it; new ones are added.
             frame: number of the frame, which seeds noise.
         """

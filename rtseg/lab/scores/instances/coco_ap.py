@@ -96,7 +96,7 @@ def coco_ap(
         for area in params.areaRng
         for image in params.imgIds
     ]
-    evaluation._paramsEval = params
+    evaluation._paramsEval = params  # noqa: SLF001 - pycocotools has no other way in, here and below
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation.accumulate()
     everything = list(range(len(classes)))
@@ -120,11 +120,11 @@ def _enter(evaluation: Any, image: int, c: int, frame: Overlaps) -> None:
     if hidden.any():
         iou = np.concatenate([iou, (hidden / frame.areas[rows])[:, None]], axis=1)
         areas.append(0.0)
-    evaluation._gts[image, c] = [
+    evaluation._gts[image, c] = [  # noqa: SLF001
         {"id": k + 1, "area": area, "ignore": k >= len(columns), "iscrowd": int(k >= len(columns))}
         for k, area in enumerate(areas)
     ]
-    evaluation._dts[image, c] = [
+    evaluation._dts[image, c] = [  # noqa: SLF001
         {"id": int(row) + 1, "image_id": image, "score": float(frame.scores[row]), "area": float(frame.areas[row])}
         for row in rows
     ]

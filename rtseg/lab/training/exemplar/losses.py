@@ -80,6 +80,8 @@ def focal_loss(logits: Tensor, targets: Tensor, alpha: float = 0.25, gamma: floa
     Args:
         logits: any shape.
         targets: likewise, 1 for object, 0 for none.
+        alpha: weight of objects; that of the rest is 1 - alpha.
+        gamma: how much easy points lose weight.
     """
     cost = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     probability = logits.sigmoid()

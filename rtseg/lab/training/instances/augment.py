@@ -56,6 +56,8 @@ def sample_window(
         frame: (height, width) of the picture.
         view: (height, width) to which the whole picture is scaled at run time.
         size: (height, width) of the sample.
+        config: how far scale and place may go.
+        rng: draws.
 
     Returns:
         (y, x, height, width) in the picture's pixels, partly outside it where the objects are drawn smaller than

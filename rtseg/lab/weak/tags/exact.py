@@ -16,6 +16,7 @@ def solve_exactly(program: TagProgram, most_nodes: int | None = None) -> tuple[N
     and need not be integer.
 
     Args:
+        program: what is to be solved.
         most_nodes: stop after so many nodes of the search tree; None goes on until optimality is proven.
 
     Returns:

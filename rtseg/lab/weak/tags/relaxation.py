@@ -152,6 +152,7 @@ def split_bound(program: TagProgram, split: NDArray[np.float64]) -> tuple[float,
     """Upper bound of eq 8 that a split of the weights proves.
 
     Args:
+        program: whose pairs are split.
         split: (p,) float64, in [0, weight]: the part of each pair's weight that goes to its first slot.
 
     Returns:

@@ -36,7 +36,7 @@ def _spread(s, sign, first, second, weights, slot_pairs, pairs, support):  # typ
 
 
 @njit(cache=True, nogil=True)
-def _improve(scores, first, second, weights, vertex_slots, slot_pairs, pairs, chosen, passes):  # type: ignore[no-untyped-def]
+def _improve(scores, first, second, weights, vertex_slots, slot_pairs, pairs, chosen, passes):  # type: ignore[no-untyped-def]  # noqa: C901
     """Move single instances to better tags, and exchange a tagged for an untagged one, while the objective grows."""
     n = len(chosen)
     support = scores.copy()  # what a slot is worth beside the others as they are chosen
@@ -96,6 +96,7 @@ def round_relaxation(program: TagProgram, x: NDArray[np.float64], gains: NDArray
     """(n,) chosen slots, exactly ``program.kept`` of them, near a fractional x and no worse than their neighbors.
 
     Args:
+        program: what x solves.
         x: (s,) fractional solution.
         gains: (s,) scores of the slots with the pairs' weights split; they break the ties of x.
     """
