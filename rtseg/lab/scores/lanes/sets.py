@@ -19,8 +19,8 @@ from rich.progress import track
 from rich.table import Table
 
 from rtseg.errors import ConfigError, DatasetError, ImageError
+from rtseg.files import write_text
 from rtseg.frame import Frame
-from rtseg.lab.data.text_files import write_text
 from rtseg.lab.data.tusimple import LabelledImage, read_labels
 from rtseg.lab.scores.lanes import culane, tusimple
 from rtseg.lab.scores.lanes.culane import CulaneScore
