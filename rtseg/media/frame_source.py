@@ -10,11 +10,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rtseg.frame import Frame
+from rtseg.media.storage.base import printable
 
 if TYPE_CHECKING:
     from rtseg.camera import Camera
 
 logger = logging.getLogger("rtseg")
+
+LAST_STAMP = 2**31 * 10**9 - 1
+"""Nanoseconds: the last time that ``builtin_interfaces/Time``, with its 32 bits of seconds, can hold."""
 
 
 class FrameSource(ABC):
@@ -46,14 +50,22 @@ class FrameSource(ABC):
 
     def __iter__(self) -> Iterator[Frame]:
         self.skipped.clear()
-        return self._frames()
+        return self._tellable()
+
+    def _tellable(self) -> Iterator[Frame]:
+        """The frames whose time a message can tell."""
+        for frame in self._frames():
+            if frame.stamp is not None and frame.stamp > LAST_STAMP:
+                self.skip(f"expected a stamp before 19 January 2038, got {frame.stamp / 1e9:.0f} s; set the clock")
+                continue
+            yield frame
 
     def skip(self, error: Exception | str, frames: int = 1) -> None:
         """Count `frames` that were left out because of `error`."""
         # What differs from frame to frame, byte counts and the like, comes after "got"; the reason is what is before.
         reason = str(error).split(", got")[0].split(";")[0]
         if reason not in self.skipped:
-            logger.warning("%s: left out a frame: %s", self.name, error)
+            logger.warning("%s: left out a frame: %s", printable(self.name), error)
         self.skipped[reason] += frames
 
     def close(self) -> None:

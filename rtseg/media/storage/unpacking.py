@@ -1,0 +1,73 @@
+"""Whole files that were compressed after recording, unpacked into a temporary folder."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from rtseg.errors import MediaError
+from rtseg.media.storage.base import logger, printable
+from rtseg.media.storage.byte_sources import DECOMPRESSION_ERRORS, PIECE, zstd
+
+RESERVE = 1 << 30
+"""Bytes of the disk that unpacking leaves free, since others need it too."""
+
+
+def room_for(size: int) -> bool:
+    """Whether the folder for temporary files has room for so many bytes more."""
+    return shutil.disk_usage(tempfile.gettempdir()).free - size > RESERVE
+
+
+class Unpacked:
+    """A zstd file as a temporary file, which is gone when this is closed.
+
+    Attributes:
+        file: what was unpacked, all that is sound of it.
+
+    Raises:
+        MediaError: nothing of it unpacks, or there is no room.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="rtseg-")
+        self.file = Path(self._folder.name) / "recording"
+        try:
+            fault = self._unpack(path)
+            if not self.file.stat().st_size:
+                raise MediaError(
+                    f"expected a zstd file, got {printable(path)} of which nothing unpacks ({fault or 'it is empty'}); "
+                    "copy it again"
+                )
+        except OSError as error:
+            self.close()
+            raise MediaError(f"expected to unpack {printable(path)}, got {error}; run zstd -d first") from error
+        except BaseException:
+            self.close()
+            raise
+        if fault:
+            logger.warning("%s is damaged (%s); going on with what unpacks of it", printable(path), fault)
+
+    def close(self) -> None:
+        """Delete it."""
+        self._folder.cleanup()
+
+    def _unpack(self, path: Path) -> str:
+        """Write what unpacks; the reason why the rest does not."""
+        written = 0
+        with path.open("rb") as raw, self.file.open("wb") as out:
+            packed = zstd.ZstdFile(raw)
+            while True:
+                try:
+                    piece = packed.read(PIECE)
+                except DECOMPRESSION_ERRORS as error:
+                    return printable(str(error) or type(error).__name__)
+                if not piece:
+                    return ""
+                if written % (64 * PIECE) == 0 and not room_for(64 * PIECE):
+                    raise MediaError(
+                        f"expected room to unpack {printable(path)} in {tempfile.gettempdir()}, got less than "
+                        f"{RESERVE >> 30} GiB left; run zstd -d on it where there is room"
+                    )
+                out.write(piece)
+                written += PIECE

@@ -1,0 +1,73 @@
+"""Which topic of a recording holds the pictures that are wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from rtseg.errors import MediaError
+from rtseg.media.storage import Channel, printable
+
+IMAGE = "sensor_msgs/msg/Image"
+COMPRESSED = "sensor_msgs/msg/CompressedImage"
+CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+ENCODINGS = ("cdr", "ros1")
+MAX_LISTED = 20
+
+
+def holds_pictures(channel: Channel) -> bool:
+    """Whether the messages of a channel are pictures that can be decoded."""
+    depth = channel.topic.endswith("/compressedDepth")
+    return channel.msgtype in (IMAGE, COMPRESSED) and channel.encoding in ENCODINGS and not depth
+
+
+def camera_name(topic: str) -> str:
+    """The topic without image_transport's own last part."""
+    return topic.removesuffix("/compressed")
+
+
+def choose_topic(path: Path, counts: dict[Channel, int], wanted: str | None) -> str:
+    """Return the image topic to read: the wanted one, or the only one; of a camera recorded both ways, the raw one.
+
+    Raises:
+        MediaError: there is no such topic, or several cameras.
+    """
+    images: dict[str, int] = {}
+    for channel, count in counts.items():
+        if holds_pictures(channel):
+            images[channel.topic] = images.get(channel.topic, 0) + count
+    found = _listing(f"{printable(topic)} ({count})" for topic, count in images.items())
+    if wanted is not None:
+        name = "/" + wanted.strip("/")
+        for candidate in (wanted, name, name[1:], f"{name}/compressed"):
+            if candidate in images:
+                return candidate
+        raise MediaError(
+            f"expected image topic {printable(wanted)} in {printable(path)}, got {found or _others(counts)}; "
+            "name one of its image topics"
+        )
+    filled = sorted(topic for topic, count in images.items() if count)
+    if not filled:
+        raise MediaError(
+            f"expected sensor_msgs Image or CompressedImage messages in {printable(path)}, got "
+            f"{found or _others(counts)}; record an image topic (video-coded topics have to be decoded first)"
+        )
+    if len({camera_name(topic) for topic in filled}) > 1:
+        raise MediaError(f"expected one camera in {printable(path)}, got {found}; name one with --topic")
+    # Of a camera recorded both ways the raw frames lost nothing and need no decoding.
+    return filled[0]
+
+
+def _others(counts: dict[Channel, int]) -> str:
+    listed = (
+        f"{printable(channel.topic)} ({printable(channel.msgtype) or 'of no known type'}"
+        + (f", written as {printable(channel.encoding)}" if channel.encoding not in ENCODINGS else "")
+        + ")"
+        for channel in counts
+    )
+    return _listing(listed) or "no topics at all"
+
+
+def _listing(entries: Iterable[str]) -> str:
+    names = sorted(entries)
+    return ", ".join(names[:MAX_LISTED]) + (f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else "")
