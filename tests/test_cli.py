@@ -63,7 +63,7 @@ def test_help_names_every_command() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["run", "nowhere.mp4"], "does not exist"),
         (["replay", "nowhere.mcap"], "does not exist"),
@@ -77,10 +77,10 @@ def test_help_names_every_command() -> None:
         (["compile", "no-such-model"], "expected a bundled model"),
     ],
 )
-def test_bad_input_is_one_sentence_and_exit_code_2(rtseg: Rtseg, arguments: list[str], told: str) -> None:
+def test_bad_input_is_one_sentence_and_exit_code_2(rtseg: Rtseg, arguments: list[str], message: str) -> None:
     answer = rtseg(*arguments)
     assert answer.code == 2, answer.err
-    assert told in answer.err
+    assert message in answer.err
     assert "Traceback" not in answer.err
 
 

@@ -232,13 +232,13 @@ def test_super_classes_are_given_by_name_or_channel(instance_model: ModelFolder)
 
 def test_outputs_that_do_not_fit_the_method_are_told(instance_model: ModelFolder) -> None:
     outputs = [{"name": "semantic", "channels": 3, "stride": 4}, {"name": "affinity", "channels": 56, "stride": 4}]
-    for wrong, told in (
+    for wrong, message in (
         ({"outputs": outputs}, "colors"),
         ({"classes": ["person"]}, "semantic of 2 channels"),
         ({"classes": []}, "no classes"),
         ({"grouping": {"method": "cascade_gaec"}}, "semantic_s4"),
     ):
-        with pytest.raises(ModelError, match=told):
+        with pytest.raises(ModelError, match=message):
             load(instance_model(**wrong))
 
 

@@ -82,12 +82,12 @@ _PEER_HEADER = ("run", "plain code", "p50 ms", "p99 ms", "network p50 ms", "time
 
 def _names(columns: Sequence[_Column]) -> list[str]:
     """Short names: what differs between the runs, and a number where nothing does."""
-    told = [
+    described = [
         (name, run.model, run.precision, run.backend["backend"], f"{run.size[1]}x{run.size[0]}", run.encoding)
         for name, _, run in columns
     ]
-    differs = [len(set(values)) > 1 for values in zip(*told, strict=True)]
-    names = [", ".join(value for value, kept in zip(one, differs, strict=True) if kept) or one[0] for one in told]
+    differs = [len(set(values)) > 1 for values in zip(*described, strict=True)]
+    names = [", ".join(value for value, kept in zip(one, differs, strict=True) if kept) or one[0] for one in described]
     return [name if names.count(name) == 1 else f"{name} ({i + 1})" for i, name in enumerate(names)]
 
 

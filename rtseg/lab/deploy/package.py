@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.errors import DatasetError, ModelError
+from rtseg.lab.data.selection import evenly
 from rtseg.lab.deploy.describe_instances import Description, describe_instances
 from rtseg.lab.deploy.export import INPUT, OUTPUT, export_onnx
 from rtseg.lab.deploy.network_files import FLOAT, INT8, network_files, write_int8_networks
@@ -69,11 +70,10 @@ def calibration_images(folders: Sequence[Path], config: RunConfig) -> list[NDArr
         paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
         if not paths:
             raise DatasetError(f"expected pictures to calibrate with in {folder}, found none")
-        chosen = np.unique(np.linspace(0, len(paths) - 1, max(1, REAL_FRAMES // len(folders))).round().astype(int))
-        for i in chosen:
-            image = cv2.imread(str(paths[i]), cv2.IMREAD_COLOR)
+        for path in evenly(paths, max(1, REAL_FRAMES // len(folders))):
+            image = cv2.imread(str(path), cv2.IMREAD_COLOR)
             if image is None:
-                raise DatasetError(f"expected a readable image at {paths[i]}")
+                raise DatasetError(f"expected a readable image at {path}")
             images.append(np.asarray(image, dtype=np.uint8))
     return images + _rendered_images(config, bool(folders))
 
@@ -92,8 +92,8 @@ def _rendered_images(config: RunConfig, real: bool) -> list[NDArray[np.uint8]]:
 
 
 def _told_command(run_folder: Path) -> str:
-    told = run_folder / "command.txt"
-    return told.read_text(encoding="utf-8").strip() if told.is_file() else "rtseg train"
+    path = run_folder / "command.txt"
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else "rtseg train"
 
 
 def _card(

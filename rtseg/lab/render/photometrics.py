@@ -66,15 +66,15 @@ def wet_road(canvas: Canvas, maps: GroundMaps, style: RoadStyle, rng: np.random.
 
 
 def expose(
-    canvas: Canvas, style: RoadStyle, look: np.random.Generator, grain: np.random.Generator
+    canvas: Canvas, style: RoadStyle, per_drive: np.random.Generator, per_frame: np.random.Generator
 ) -> NDArray[np.uint8]:
     """Turn the float picture into camera bytes: halo, glare, exposure, white balance, lens, blur, noise, JPEG.
 
     Args:
         canvas: the finished picture.
         style: the scene.
-        look: generator of what stays the same in a drive (exposure, color, lens).
-        grain: generator of what changes with every frame (noise, drops).
+        per_drive: generator of what stays the same in a drive (exposure, color, lens).
+        per_frame: generator of what changes with every frame (noise, drops).
     """
     image = canvas.image
     height, width = image.shape[:2]
@@ -84,21 +84,24 @@ def expose(
         halo += cv2.GaussianBlur(small, (0, 0), max(width / 40, 0.8)) * 1.2
         image = np.asarray(image + canvas.glow * 1.5 + cv2.resize(halo, (width, height)), np.float32)
     rain, stray = style.weather == "rain", style.stray
-    if style.lighting == "sun" and look.random() < 0.12 * stray:  # low sun into the lens
-        cx, cy = look.uniform(0, width), look.uniform(0, 0.45) * height
+    if style.lighting == "sun" and per_drive.random() < 0.12 * stray:  # low sun into the lens
+        cx, cy = per_drive.uniform(0, width), per_drive.uniform(0, 0.45) * height
         y, x = np.ogrid[0:height, 0:width]
         distance = np.sqrt((x - cx) ** 2 + (y - cy) ** 2) / width
-        veil = look.uniform(0.2, 0.7) * np.exp(-distance / look.uniform(0.1, 0.5))
+        veil = per_drive.uniform(0.2, 0.7) * np.exp(-distance / per_drive.uniform(0.1, 0.5))
         image = image + veil[..., None].astype(np.float32) * np.array([0.85, 0.95, 1.0], np.float32)
     if rain:
-        image = _drops(np.asarray(image, np.float32), grain, look)
-    gain = float(np.exp(look.normal(0.05, 0.2 * stray)))
-    gain *= float(look.uniform(1.0, 1.9)) if style.lighting == "night" else 1.15
-    balance = np.exp(look.normal(0, 0.04 * stray, 3)).astype(np.float32)
-    gamma = float(np.clip(look.normal(1.0, 0.18 * stray), 0.6, 1.6))
-    contrast, lift = float(np.clip(look.normal(1.0, 0.13 * stray), 0.55, 1.35)), float(look.normal(0.0, 0.025 * stray))
-    saturation = float(np.clip(look.normal(0.95, 0.2 * stray), 0.1, 1.35))
-    vignette = float(look.uniform(0, 0.4)) * stray if look.random() < 0.6 else 0.0
+        image = _drops(np.asarray(image, np.float32), per_frame, per_drive)
+    gain = float(np.exp(per_drive.normal(0.05, 0.2 * stray)))
+    gain *= float(per_drive.uniform(1.0, 1.9)) if style.lighting == "night" else 1.15
+    balance = np.exp(per_drive.normal(0, 0.04 * stray, 3)).astype(np.float32)
+    gamma = float(np.clip(per_drive.normal(1.0, 0.18 * stray), 0.6, 1.6))
+    contrast, lift = (
+        float(np.clip(per_drive.normal(1.0, 0.13 * stray), 0.55, 1.35)),
+        float(per_drive.normal(0.0, 0.025 * stray)),
+    )
+    saturation = float(np.clip(per_drive.normal(0.95, 0.2 * stray), 0.1, 1.35))
+    vignette = float(per_drive.uniform(0, 0.4)) * stray if per_drive.random() < 0.6 else 0.0
     # The sensor's curve: linear with a shoulder, then gamma.
     levels = np.linspace(0, CURVE_TOP, CURVE)
     curve = np.where(levels > 0.8, 0.8 + 0.2 * (1 - np.exp(-(levels - 0.8) / 0.2)), levels) ** gamma
@@ -111,30 +114,30 @@ def expose(
         lift,
         vignette,
     )
-    blur = float(look.choice([0.0, look.uniform(0.3, 0.7), look.uniform(0.7, 1.5)], p=[0.45, 0.4, 0.15]))
+    blur = float(per_drive.choice([0.0, per_drive.uniform(0.3, 0.7), per_drive.uniform(0.7, 1.5)], p=[0.45, 0.4, 0.15]))
     blur *= width / 640 * min(stray, 1.0)
     if blur > 0.25:
         image = np.asarray(cv2.GaussianBlur(image, (0, 0), blur), np.float32)
-    if look.random() < 0.15 * stray:  # shake while the shutter is open
-        long = 2 * int(look.integers(1, 4)) + 1
+    if per_drive.random() < 0.15 * stray:  # shake while the shutter is open
+        long = 2 * int(per_drive.integers(1, 4)) + 1
         kernel = np.zeros((long, long), np.float32)
-        angle = float(look.uniform(0, np.pi))
+        angle = float(per_drive.uniform(0, np.pi))
         reach = np.array([np.cos(angle), np.sin(angle)]) * (long // 2)
         start, end = (np.rint(long // 2 + sign * reach).astype(int).tolist() for sign in (-1, 1))
         cv2.line(kernel, start, end, 1.0)
         image = np.asarray(cv2.filter2D(image, -1, kernel / kernel.sum()), np.float32)
-    noise = abs(float(look.normal(0, 0.007))) * stray + (
-        float(look.uniform(0.005, 0.035)) if style.lighting == "night" else 0.0
+    noise = abs(float(per_drive.normal(0, 0.007))) * stray + (
+        float(per_drive.uniform(0.005, 0.035)) if style.lighting == "night" else 0.0
     )
     if noise > 0.002:
-        image = image + (grain.standard_normal((height, width), dtype=np.float32) * np.float32(noise))[..., None]
+        image = image + (per_frame.standard_normal((height, width), dtype=np.float32) * np.float32(noise))[..., None]
     if noise > 0.01:
-        rough = grain.standard_normal((height // 2 + 1, width // 2 + 1, 3), dtype=np.float32) * (0.7 * noise)
+        rough = per_frame.standard_normal((height // 2 + 1, width // 2 + 1, 3), dtype=np.float32) * (0.7 * noise)
         image = image + cv2.resize(rough, (width, height), interpolation=cv2.INTER_LINEAR)
     picture = np.asarray(cv2.convertScaleAbs(np.maximum(image, 0), alpha=255.0), np.uint8)
-    if look.random() < 0.6:
+    if per_drive.random() < 0.6:
         _, data = cv2.imencode(
-            ".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(look.integers(35, 96) if stray > 0.5 else 95)]
+            ".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(per_drive.integers(35, 96) if stray > 0.5 else 95)]
         )
         picture = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
     return picture
@@ -178,20 +181,24 @@ def _curve_at(curve: np.ndarray, t: float) -> float:
     return curve[i] + (curve[i + 1] - curve[i]) * (t - i)
 
 
-def _drops(image: NDArray[np.float32], grain: np.random.Generator, look: np.random.Generator) -> NDArray[np.float32]:
+def _drops(
+    image: NDArray[np.float32], per_frame: np.random.Generator, per_drive: np.random.Generator
+) -> NDArray[np.float32]:
     """Falling streaks, and on some cameras drops on the lens that bend what is behind them."""
     height, width = image.shape[:2]
     streaks = np.zeros((height, width), np.float32)
-    slant = float(look.normal(0, 0.15))
-    for _ in range(int(grain.integers(0, 160))):
-        x, y, long = grain.uniform(0, width), grain.uniform(0, height), grain.uniform(0.01, 0.06) * height
-        cv2.line(streaks, (int(x), int(y)), (int(x + slant * long), int(y + long)), float(grain.uniform(0.05, 0.25)), 1)
+    slant = float(per_drive.normal(0, 0.15))
+    for _ in range(int(per_frame.integers(0, 160))):
+        x, y, long = per_frame.uniform(0, width), per_frame.uniform(0, height), per_frame.uniform(0.01, 0.06) * height
+        cv2.line(
+            streaks, (int(x), int(y)), (int(x + slant * long), int(y + long)), float(per_frame.uniform(0.05, 0.25)), 1
+        )
     image = image + streaks[..., None] * np.float32(0.6)
-    if look.random() < 0.6:
+    if per_drive.random() < 0.6:
         map_x, map_y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-        for _ in range(int(look.integers(3, 45))):
-            r = max(float(look.uniform(0.004, 0.022)) * width, 1.5)
-            cx, cy = float(look.uniform(0, width)), float(look.uniform(0, height))
+        for _ in range(int(per_drive.integers(3, 45))):
+            r = max(float(per_drive.uniform(0.004, 0.022)) * width, 1.5)
+            cx, cy = float(per_drive.uniform(0, width)), float(per_drive.uniform(0, height))
             x0, x1 = int(max(cx - r, 0)), int(min(cx + r + 1, width))
             y0, y1 = int(max(cy - r, 0)), int(min(cy + r + 1, height))
             if x1 <= x0 or y1 <= y0:

@@ -161,8 +161,8 @@ class World:
             the image, its canvas, (H, W) uint8 with the line id where lane paint is seen, and the road's shape.
         """
         style, traveled = self.style, ego.traveled
-        look = np.random.default_rng([self.seed, 61])
-        grain = np.random.default_rng([self.seed, 62, frame])
+        per_drive = np.random.default_rng([self.seed, 61])
+        per_frame = np.random.default_rng([self.seed, 62, frame])
         shape = self.shape(ego)
         maps = ground_maps(shape, view.rays, style.camera_height, view.focal)
         light = LIGHT[style.lighting]
@@ -173,7 +173,7 @@ class World:
         headed = float(np.interp(0.0, shape.s, shape.heading))
         sky = paint_sky(view, style, self.seed, ego.heading + headed)
         if style.lighting == "night":
-            ground *= photometrics.headlights(maps, style, look, traveled)
+            ground *= photometrics.headlights(maps, style, per_drive, traveled)
             object_light = 0.06
         else:
             ground *= np.float32(light * 1.1)
@@ -212,13 +212,13 @@ class World:
         if things is not None:
             things(canvas, shape, object_light, night, shadow)
         if style.weather == "rain":
-            photometrics.wet_road(canvas, maps, style, look)
+            photometrics.wet_road(canvas, maps, style, per_drive)
         haze = np.array([0.72, 0.71, 0.70] if style.weather == "fog" else [0.85, 0.78, 0.70])
         if style.visibility < 4000:
             dim = {"sun": 1.0, "overcast": 0.95, "dusk": 0.45, "night": 0.1}[style.lighting]
             photometrics.fog(canvas, haze * dim, style.visibility)
-        hood(canvas, style, look)
-        return photometrics.expose(canvas, style, look, grain), canvas, painted, shape
+        hood(canvas, style, per_drive)
+        return photometrics.expose(canvas, style, per_drive, per_frame), canvas, painted, shape
 
     def _bridge_shadow(self, traveled: float) -> list[Patch]:
         if self.bridge is None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rtseg.lab.data.selection import evenly
 from rtseg.lab.report.report import Picture
 
 
@@ -57,10 +58,7 @@ class Gallery:
     @property
     def spread(self) -> list[Picture]:
         """Evenly from the whole run, in order."""
-        if len(self._kept) <= self._wanted:
-            return [p for _, p in self._kept]
-        chosen = np.linspace(0, len(self._kept) - 1, self._wanted).round().astype(int)
-        return [self._kept[i][1] for i in chosen]
+        return [picture for _, picture in evenly(self._kept, self._wanted)]
 
     @property
     def worst(self) -> list[Picture]:

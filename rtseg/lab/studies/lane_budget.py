@@ -116,8 +116,8 @@ def _by_stage(
     size = sample.image.shape[0], sample.image.shape[1]
     owners = line_owners(sample.truth, size)
     ours = LaneDecoder(settings)
-    fit = TruthfulDecoder(settings, sample.truth, owners, joins=False)
-    joining = TruthfulDecoder(settings, sample.truth, owners)
+    fit = OracleDecoder(settings, sample.truth, owners, joins=False)
+    joining = OracleDecoder(settings, sample.truth, owners)
     yield ours(logits, size)
     yield fit(logits, size)
     yield joining(logits, size)
@@ -126,7 +126,7 @@ def _by_stage(
     yield ours(true, size)
     painted = true_lane_colors(card, sample.truth, size, size)
     yield ours.decode_colors(painted, true)
-    yield TruthfulDecoder(settings, sample.truth, owners, fits=False).decode_colors(painted, true)
+    yield OracleDecoder(settings, sample.truth, owners, fits=False).decode_colors(painted, true)
 
 
 def _recolored(colors: NDArray[np.uint8], owners: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -178,7 +178,7 @@ def line_owners(lines: Sequence[NDArray[np.float32]], size: tuple[int, int]) -> 
     return owners
 
 
-class TruthfulDecoder(LaneDecoder):
+class OracleDecoder(LaneDecoder):
     """A decoder that is told which fragments make a line, and where each line is.
 
     Args:

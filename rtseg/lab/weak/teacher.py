@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from rtseg.errors import WeakSupervisionError
 from rtseg.frame import Frame
+from rtseg.lab.data.selection import evenly
 from rtseg.lab.data.tusimple import LABELS, LabelledImage, write_labels
 from rtseg.lab.render.sheet import lay_out
 from rtseg.lanes import DetectedLanes, LaneDecoder, LaneTracker
@@ -132,8 +133,7 @@ def label_lanes(
             f"{2 * settings.window + 1} frames on end, found none in {summary.frames} frames; is it a drive?"
         )
     summary.left_out.update({f"could not be read: {why}": number for why, number in source.skipped.items()})
-    chosen = np.linspace(0, len(shown) - 1, min(len(shown), _SHOWN)).round().astype(int)
-    write_image(out / SHEET, lay_out((shown[i] for i in chosen), 3, _TILE))
+    write_image(out / SHEET, lay_out(evenly(shown, _SHOWN), 3, _TILE))
     # Labels come last, so that an interrupted run leaves none that look whole.
     write_labels(labels, out)
     return summary

@@ -70,7 +70,7 @@ def test_other_folders_are_not_taken_for_culane(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("1 2 3", "pairs"),
         ("1 2 3 nan", "pairs"),
@@ -78,9 +78,9 @@ def test_other_folders_are_not_taken_for_culane(tmp_path: Path) -> None:
         ("5 6 7 8\n1 2 inf 4", "line 2"),
     ],
 )
-def test_broken_labels_are_named(culane: Path, text: str, told: str) -> None:
+def test_broken_labels_are_named(culane: Path, text: str, message: str) -> None:
     (culane / CLIP / "00060.lines.txt").write_text(text)
-    with pytest.raises(DatasetError, match=told) as caught:
+    with pytest.raises(DatasetError, match=message) as caught:
         read_culane(culane)
     assert "00060.lines.txt" in str(caught.value)
 

@@ -43,7 +43,7 @@ def test_rows_in_any_order_are_sorted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("{broken", "does not parse"),
         ("[1, 2]", "JSON object"),
@@ -56,8 +56,8 @@ def test_rows_in_any_order_are_sorted(tmp_path: Path) -> None:
         ({**GOOD, "h_samples": [1, None, 3]}, "numbers"),
     ],
 )
-def test_bad_lines_are_named(tmp_path: Path, line: object, told: str) -> None:
-    with pytest.raises(DatasetError, match=told) as error:
+def test_bad_lines_are_named(tmp_path: Path, line: object, message: str) -> None:
+    with pytest.raises(DatasetError, match=message) as error:
         read_labels(write(tmp_path, GOOD, line))
     assert "line 2" in str(error.value)
 

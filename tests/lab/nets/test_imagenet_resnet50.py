@@ -100,7 +100,7 @@ def test_the_converted_network_computes_what_keras_does(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda folder: (folder / "model.json").unlink(), "model.json"),
         (lambda folder: (folder / "model.json").write_text("{}"), "weightsManifest"),
@@ -108,10 +108,10 @@ def test_the_converted_network_computes_what_keras_does(tmp_path: Path) -> None:
         (lambda folder: (folder / "group1-shard2of2.bin").write_bytes(b"short"), "end before"),
     ],
 )
-def test_broken_packages_are_named(tmp_path: Path, change: object, told: str) -> None:
+def test_broken_packages_are_named(tmp_path: Path, change: object, message: str) -> None:
     write_package(tmp_path, keras_tensors())
     change(tmp_path)  # type: ignore[operator]
-    with pytest.raises(ModelError, match=told):
+    with pytest.raises(ModelError, match=message):
         read_imagenet_resnet50(tmp_path)
 
 

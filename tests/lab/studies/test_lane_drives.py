@@ -106,9 +106,9 @@ class Nothing:
 
 
 def test_every_condition_is_driven():
-    pipeline, told = Nothing(), []
-    scores = score_drives(pipeline, rendered_drives([1], seconds=0.2, fps=10.0, size=SIZE), told.append)
-    assert list(scores) == told == list(CONDITIONS)
+    pipeline, reported = Nothing(), []
+    scores = score_drives(pipeline, rendered_drives([1], seconds=0.2, fps=10.0, size=SIZE), reported.append)
+    assert list(scores) == reported == list(CONDITIONS)
     assert pipeline.resets == len(CONDITIONS)
     assert all(one.frames == 2 and one.recall == 0 and one.true > 0 for one in scores.values())
     images = {name: next(iter(drive)).image for name, drive in rendered_drives([1], 0.2, 10.0, SIZE)}

@@ -101,7 +101,7 @@ def test_the_papers_schedule() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("{broken: [", "YAML"),
         ("name: x", "input"),
@@ -111,10 +111,10 @@ def test_the_papers_schedule() -> None:
         ("- 1", "valid dictionary"),
     ],
 )
-def test_bad_configurations_are_named(tmp_path: Path, text: str, told: str) -> None:
+def test_bad_configurations_are_named(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         load_config(path)
 
 
@@ -183,8 +183,8 @@ def test_a_run_goes_on_from_a_bundled_model(tmp_path: Path, road: Path) -> None:
     config = config.model_copy(update={**short, "data": nothing_rendered, "optimizer": slow})
     weights = train(config, [road], tmp_path / "run", start="lanes-lite")
     assert "--start lanes-lite" in (tmp_path / "run" / "command.txt").read_text()
-    network, told = load_network(weights)
-    assert told.start == "lanes-lite"
+    network, loaded = load_network(weights)
+    assert loaded.start == "lanes-lite"
     network.lower_background(config.line_bias)
     shipped = bundled_models_folder() / "lanes-lite" / "model-fp32.onnx"
     image = torch.randn(1, 3, config.input.height, config.input.width, generator=torch.Generator().manual_seed(0))
@@ -219,8 +219,8 @@ def test_a_student_comes_closer_to_its_teacher(tmp_path: Path, road: Path) -> No
     images = torch.stack([samples[i][0] for i in range(len(samples))])
     divergences = []
     for name, config in (("alone", alone), ("taught", taught)):
-        net, told = load_network(train(config, [road], tmp_path / name))
-        assert told == config
+        net, loaded = load_network(train(config, [road], tmp_path / name))
+        assert loaded == config
         teacher = LaneTeacher("lanes-lite", 6, net.mean, net.std, 1.0, torch.device("cpu"))
         with torch.no_grad():
             divergences.append(float(distillation_loss(net(images), teacher(images))))

@@ -49,13 +49,13 @@ def model() -> Iterator[Pipeline]:
 
 def test_trusted_lines_are_lines_of_the_road(drive: Drive, model: Pipeline, tmp_path: Path) -> None:
     roads = list(drive)
-    told: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
     settings = TeacherSettings(every=3, window=2)
     source = Pictures([road.image for road in roads])
-    summary = label_lanes(source, model, tmp_path, settings, lambda done, of: told.append((done, of)))
+    summary = label_lanes(source, model, tmp_path, settings, lambda done, of: reported.append((done, of)))
     labels = read_labels(tmp_path)
-    assert summary.frames == len(roads) == len(told)
-    assert told[-1] == (len(roads), len(roads))
+    assert summary.frames == len(roads) == len(reported)
+    assert reported[-1] == (len(roads), len(roads))
     assert summary.labelled == len(labels) == 3  # frames 2, 5 and 8 of 12, with two on each side
     assert summary.lines == sum(len(label.lanes) for label in labels) >= 6
     for label in labels:

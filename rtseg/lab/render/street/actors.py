@@ -11,7 +11,7 @@ from rtseg.lab.render.canvas import Canvas
 from rtseg.lab.render.road import RoadShape
 from rtseg.lab.render.scenery import plant
 from rtseg.lab.render.street.models import DARK, Hull, Light, paint_hull
-from rtseg.lab.render.street.people import Cycle, Figure, Look, paint_cycle, paint_rider, paint_walker
+from rtseg.lab.render.street.people import Appearance, Cycle, Figure, paint_cycle, paint_rider, paint_walker
 
 REACH = 140.0  # metres ahead to which things are painted
 
@@ -20,7 +20,7 @@ REACH = 140.0  # metres ahead to which things are painted
 class Walker:
     """A person on foot; `stride` metres a step, 0 for one who stands."""
 
-    look: Look
+    appearance: Appearance
     stride: float
 
 
@@ -29,7 +29,7 @@ class Ride:
     """A bicycle or motorcycle, with its rider or parked."""
 
     cycle: Cycle
-    rider: Look | None
+    rider: Appearance | None
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def paint_actor(
     if isinstance(actor.thing, Hull):
         paint_hull(canvas, actor.thing, origin, axes, light)
     elif isinstance(actor.thing, Walker):
-        paint_walker(figure, actor.thing.look, actor.phase, actor.thing.stride)
+        paint_walker(figure, actor.thing.appearance, actor.phase, actor.thing.stride)
     else:
         paint_cycle(figure, actor.thing.cycle, actor.phase)
         if actor.thing.rider is not None:

@@ -22,7 +22,7 @@ Point = tuple[float, float, float]  # metres forward, left and up from where the
 
 
 @dataclass(frozen=True)
-class Look:
+class Appearance:
     """A person's build and clothes."""
 
     height: float
@@ -38,12 +38,12 @@ class Look:
     hat: Color | None
 
 
-def random_look(rng: np.random.Generator) -> Look:
+def random_appearance(rng: np.random.Generator) -> Appearance:
     """Draw a person; one in seven is a child."""
     height = float(rng.uniform(1.05, 1.5) if rng.random() < 0.14 else rng.normal(1.72, 0.09))
     skirt = bool(rng.random() < 0.14)
     top = vivid_color(rng)
-    return Look(
+    return Appearance(
         height=height,
         girth=float(rng.uniform(0.85, 1.3)),
         skin=SKIN[rng.choice(4, p=[0.6, 0.2, 0.1, 0.1])],
@@ -117,22 +117,22 @@ class Figure:
         return bool((self.canvas.view.eye - self.origin) @ self.axes[1] > 0)
 
 
-def paint_walker(figure: Figure, look: Look, phase: float, stride: float) -> None:
+def paint_walker(figure: Figure, appearance: Appearance, phase: float, stride: float) -> None:
     """A person on foot.
 
     Args:
         figure: is painted.
-        look: build and clothes.
+        appearance: build and clothes.
         phase: of the gait, radians.
         stride: metres of a step; 0 stands.
     """
-    h, g = look.height / 1.75, look.girth
+    h, g = appearance.height / 1.75, appearance.girth
     hip, neck = 0.92 * h, 1.47 * h
     if figure.small:
         for s in (0.4 * stride * float(np.sin(phase)), -0.4 * stride * float(np.sin(phase))):
-            figure.limb((s, 0.3 * s, 0.06), (0.0, 0.0, hip), (0.07, 0.12 * g), look.legs)
-        figure.limb((0.0, 0.0, hip), (0.0, 0.0, 1.3 * h), (0.17 * g, 0.2 * g), look.top)
-        figure.limb((0.0, 0.0, 1.6 * h), (0.0, 0.0, 1.64 * h), (0.11 * h, 0.11 * h), look.hair)
+            figure.limb((s, 0.3 * s, 0.06), (0.0, 0.0, hip), (0.07, 0.12 * g), appearance.legs)
+        figure.limb((0.0, 0.0, hip), (0.0, 0.0, 1.3 * h), (0.17 * g, 0.2 * g), appearance.top)
+        figure.limb((0.0, 0.0, 1.6 * h), (0.0, 0.0, 1.64 * h), (0.11 * h, 0.11 * h), appearance.hair)
         return
     swing = 0.5 * stride * np.sin(phase)
     limbs = []
@@ -151,55 +151,58 @@ def paint_walker(figure: Figure, look: Look, phase: float, stride: float) -> Non
     near = 1.0 if figure.nearer_left() else -1.0
     for side, kind, a, b, c, d in sorted(limbs, key=lambda limb: (limb[0] == near, limb[1] == "arm")):
         if (side, kind) == (near, "leg"):
-            _trunk_behind(figure, look, h, g)
+            _trunk_behind(figure, appearance, h, g)
         tone = 1.0 if side == near else 0.75
         if kind == "leg":
-            bare = look.skirt
-            figure.limb(b, c, (0.065 * g * h, 0.05 * h), look.skin if bare else look.legs, tone)
-            figure.limb(a, b, (0.10 * g * h, 0.07 * g * h), look.skin if bare else look.legs, tone)
-            figure.limb(c, d, (0.055 * h, 0.045 * h), look.shoes, tone)
+            bare = appearance.skirt
+            figure.limb(b, c, (0.065 * g * h, 0.05 * h), appearance.skin if bare else appearance.legs, tone)
+            figure.limb(a, b, (0.10 * g * h, 0.07 * g * h), appearance.skin if bare else appearance.legs, tone)
+            figure.limb(c, d, (0.055 * h, 0.045 * h), appearance.shoes, tone)
         else:
-            figure.limb(b, c, (0.05 * g * h, 0.04 * h), look.top, tone * 0.92)
-            figure.limb(a, b, (0.065 * g * h, 0.05 * g * h), look.top, tone * 0.92)
-            figure.limb(c, c, (0.05 * h, 0.05 * h), look.skin, tone)
+            figure.limb(b, c, (0.05 * g * h, 0.04 * h), appearance.top, tone * 0.92)
+            figure.limb(a, b, (0.065 * g * h, 0.05 * g * h), appearance.top, tone * 0.92)
+            figure.limb(c, c, (0.05 * h, 0.05 * h), appearance.skin, tone)
         if (side, kind) == (near, "leg"):
-            _trunk(figure, look, (0.0, 0.0, hip), (0.02, 0.0, neck), h, g)
-            _head(figure, look, (0.03, 0.0, neck), h)
+            _trunk(figure, appearance, (0.0, 0.0, hip), (0.02, 0.0, neck), h, g)
+            _head(figure, appearance, (0.03, 0.0, neck), h)
 
 
-def _trunk_behind(figure: Figure, look: Look, h: float, g: float) -> None:
-    if look.bag is not None and figure.axes[0] @ (figure.canvas.view.eye - figure.origin) > 0:
-        figure.limb((-0.17, 0.0, 1.1 * h), (-0.17, 0.0, 1.35 * h), (0.16 * g, 0.14 * g), look.bag)
+def _trunk_behind(figure: Figure, appearance: Appearance, h: float, g: float) -> None:
+    if appearance.bag is not None and figure.axes[0] @ (figure.canvas.view.eye - figure.origin) > 0:
+        figure.limb((-0.17, 0.0, 1.1 * h), (-0.17, 0.0, 1.35 * h), (0.16 * g, 0.14 * g), appearance.bag)
 
 
-def _trunk(figure: Figure, look: Look, hip: Point, neck: Point, h: float, g: float) -> None:
+def _trunk(figure: Figure, appearance: Appearance, hip: Point, neck: Point, h: float, g: float) -> None:
     """Shoulders to hips, as wide as they look from where the camera is."""
     for y in (-0.09, 0.0, 0.09):
         low, high = (hip[0], y * g, hip[2] + 0.02), (neck[0] - 0.01, 1.15 * y * g, neck[2] - 0.14 * h)
-        figure.limb(low, high, (0.115 * g * h, 0.11 * g * h), look.top, 1.0 - 0.6 * abs(y))
+        figure.limb(low, high, (0.115 * g * h, 0.11 * g * h), appearance.top, 1.0 - 0.6 * abs(y))
     figure.limb(
-        (neck[0], 0.12 * g, neck[2] - 0.1 * h), (neck[0], -0.12 * g, neck[2] - 0.1 * h), (0.07 * h, 0.07 * h), look.top
+        (neck[0], 0.12 * g, neck[2] - 0.1 * h),
+        (neck[0], -0.12 * g, neck[2] - 0.1 * h),
+        (0.07 * h, 0.07 * h),
+        appearance.top,
     )
-    if look.skirt:
+    if appearance.skirt:
         wide = 0.2 * g
-        figure.limb((hip[0], -0.04, 0.58 * h), (hip[0], 0.0, hip[2]), (0.17 * g, 0.12 * g), look.legs)
-        figure.limb((hip[0], 0.04, 0.58 * h), (hip[0], 0.0, hip[2]), (wide, 0.12 * g), look.legs)
-    if look.bag is not None and figure.axes[0] @ (figure.canvas.view.eye - figure.origin) <= 0:
-        figure.limb((-0.17, 0.0, 1.08 * h), (-0.17, 0.0, 1.33 * h), (0.15 * g, 0.13 * g), look.bag)
+        figure.limb((hip[0], -0.04, 0.58 * h), (hip[0], 0.0, hip[2]), (0.17 * g, 0.12 * g), appearance.legs)
+        figure.limb((hip[0], 0.04, 0.58 * h), (hip[0], 0.0, hip[2]), (wide, 0.12 * g), appearance.legs)
+    if appearance.bag is not None and figure.axes[0] @ (figure.canvas.view.eye - figure.origin) <= 0:
+        figure.limb((-0.17, 0.0, 1.08 * h), (-0.17, 0.0, 1.33 * h), (0.15 * g, 0.13 * g), appearance.bag)
 
 
-def _head(figure: Figure, look: Look, neck: Point, h: float) -> None:
+def _head(figure: Figure, appearance: Appearance, neck: Point, h: float) -> None:
     x, y, z = neck
-    figure.limb((x, y, z - 0.05 * h), (x, y, z + 0.05 * h), (0.055 * h, 0.055 * h), look.skin)
+    figure.limb((x, y, z - 0.05 * h), (x, y, z + 0.05 * h), (0.055 * h, 0.055 * h), appearance.skin)
     skull = (x + 0.01, y, z + 0.155 * h)
-    if look.long_hair:
-        figure.limb((x - 0.06, y, z + 0.0), (x - 0.03, y, z + 0.17 * h), (0.09 * h, 0.115 * h), look.hair)
-    figure.limb(skull, (skull[0], y, skull[2] + 0.015), (0.105 * h, 0.105 * h), look.hair)
-    figure.limb((x + 0.05, y, z + 0.10 * h), (x + 0.05, y, z + 0.15 * h), (0.075 * h, 0.08 * h), look.skin)
+    if appearance.long_hair:
+        figure.limb((x - 0.06, y, z + 0.0), (x - 0.03, y, z + 0.17 * h), (0.09 * h, 0.115 * h), appearance.hair)
+    figure.limb(skull, (skull[0], y, skull[2] + 0.015), (0.105 * h, 0.105 * h), appearance.hair)
+    figure.limb((x + 0.05, y, z + 0.10 * h), (x + 0.05, y, z + 0.15 * h), (0.075 * h, 0.08 * h), appearance.skin)
     if figure.axes[0] @ (figure.canvas.view.eye - figure.origin) <= 0:  # from behind hair covers the face
-        figure.limb((x - 0.03, y, z + 0.12 * h), (x - 0.03, y, z + 0.17 * h), (0.085 * h, 0.1 * h), look.hair)
-    if look.hat is not None:
-        figure.limb((x, y, z + 0.21 * h), (x, y, z + 0.24 * h), (0.115 * h, 0.085 * h), look.hat)
+        figure.limb((x - 0.03, y, z + 0.12 * h), (x - 0.03, y, z + 0.17 * h), (0.085 * h, 0.1 * h), appearance.hair)
+    if appearance.hat is not None:
+        figure.limb((x, y, z + 0.21 * h), (x, y, z + 0.24 * h), (0.115 * h, 0.085 * h), appearance.hat)
 
 
 @dataclass(frozen=True)
@@ -265,9 +268,9 @@ def _motorcycle(figure: Figure, cycle: Cycle) -> None:
     figure.limb(lamp, lamp, (0.08, 0.08), (0.8, 0.8, 0.8) if facing else (0.06, 0.06, 0.5))
 
 
-def paint_rider(figure: Figure, look: Look, cycle: Cycle, phase: float) -> None:
+def paint_rider(figure: Figure, appearance: Appearance, cycle: Cycle, phase: float) -> None:
     """The person on the machine, painted over it."""
-    h, g = look.height / 1.75, look.girth
+    h, g = appearance.height / 1.75, appearance.girth
     seat: Point = (-0.22, 0.0, 0.92) if cycle.motor else (-0.16, 0.0, 1.0)
     neck: Point = (0.02 if cycle.motor else 0.10, 0.0, seat[2] + 0.56 * h)
     bars: Point = (0.40, 0.0, 1.05)
@@ -281,14 +284,14 @@ def paint_rider(figure: Figure, look: Look, cycle: Cycle, phase: float) -> None:
             foot = (-0.04 + 0.17 * float(np.cos(turn)), 0.1 * side, 0.34 + 0.17 * float(np.sin(turn)))
             knee = (0.5 * (foot[0] + seat[0]) + 0.28, 0.1 * side, 0.5 * (foot[2] + seat[2]) + 0.1)
         if side == near:
-            _trunk(figure, look, seat, neck, h, g)
-            _head(figure, look, neck, h)
-            if cycle.motor or look.hat is not None:
-                shell = look.hat or cycle.color
+            _trunk(figure, appearance, seat, neck, h, g)
+            _head(figure, appearance, neck, h)
+            if cycle.motor or appearance.hat is not None:
+                shell = appearance.hat or cycle.color
                 figure.limb((neck[0], 0.0, neck[2] + 0.14 * h), (neck[0], 0.0, neck[2] + 0.18 * h), (0.13, 0.13), shell)
-        figure.limb(knee, foot, (0.065 * g, 0.05), look.legs, tone)
-        figure.limb((seat[0], 0.09 * side, seat[2]), knee, (0.1 * g, 0.075 * g), look.legs, tone)
-        figure.limb(foot, (foot[0] + 0.14, foot[1], foot[2] - 0.02), (0.05, 0.045), look.shoes, tone)
+        figure.limb(knee, foot, (0.065 * g, 0.05), appearance.legs, tone)
+        figure.limb((seat[0], 0.09 * side, seat[2]), knee, (0.1 * g, 0.075 * g), appearance.legs, tone)
+        figure.limb(foot, (foot[0] + 0.14, foot[1], foot[2] - 0.02), (0.05, 0.045), appearance.shoes, tone)
         elbow = (0.5 * (neck[0] + bars[0]), 0.27 * side, 0.5 * (neck[2] + bars[2]) - 0.1)
-        figure.limb((neck[0], 0.19 * side * g, neck[2] - 0.09), elbow, (0.06 * g, 0.05), look.top, tone * 0.92)
-        figure.limb(elbow, (bars[0], 0.25 * side, bars[2]), (0.05, 0.04), look.top, tone * 0.92)
+        figure.limb((neck[0], 0.19 * side * g, neck[2] - 0.09), elbow, (0.06 * g, 0.05), appearance.top, tone * 0.92)
+        figure.limb(elbow, (bars[0], 0.25 * side, bars[2]), (0.05, 0.04), appearance.top, tone * 0.92)

@@ -8,7 +8,7 @@ import numpy as np
 
 from rtseg.lab.render.street.actors import REACH, Actor, Prop, Ride, Walker
 from rtseg.lab.render.street.models import Hull, bus, car, tram, truck
-from rtseg.lab.render.street.people import random_cycle, random_look
+from rtseg.lab.render.street.people import random_appearance, random_cycle
 from rtseg.lab.render.style import RoadStyle
 
 AHEAD, BEHIND = 160.0, 50.0  # metres of moving traffic around the vehicle; who leaves at one end comes in at the other
@@ -84,7 +84,7 @@ class Population:
                 u = middle + float(rng.normal(0, 0.15))
                 key = (TRAFFIC, len(actors))
                 if rng.random() < 0.07:
-                    ride = Ride(random_cycle(rng, motor=True), random_look(rng))
+                    ride = Ride(random_cycle(rng, motor=True), random_appearance(rng))
                     actors.append(Actor(key, ride, s, u, heading, speed))
                 else:
                     actors.append(Actor(key, hull, s, u, heading, speed))
@@ -103,7 +103,7 @@ class Population:
         actors: list[Actor] = []
         for side, edge in ((-1, self.style.right_edge), (1, self.style.left_edge)):
             for _ in range(int(rng.poisson(2.0 * self._cycles))):
-                ride = Ride(random_cycle(rng, motor=rng.random() < 0.1), random_look(rng))
+                ride = Ride(random_cycle(rng, motor=rng.random() < 0.1), random_appearance(rng))
                 s, u = float(rng.uniform(-20, 90)), edge + side * float(rng.uniform(-0.9, 1.2))
                 heading = np.pi if (side > 0) == (rng.random() < 0.85) else 0.0
                 speed, phase = float(rng.uniform(3.0, 6.0)), float(rng.uniform(0, 6))
@@ -177,12 +177,12 @@ class Population:
     ) -> None:  # fmt: skip
         count = int(rng.choice([1, 2, 3, 5], p=[0.58, 0.26, 0.11, 0.05]))
         for k in range(count):
-            look = random_look(rng)
-            stride = 0.42 * look.height if speed else 0.0
+            appearance = random_appearance(rng)
+            stride = 0.42 * appearance.height if speed else 0.0
             s = at[0] + float(rng.normal(0, 0.35)) * (count > 1)
             u = at[1] + 0.6 * (k - 0.5 * (count - 1)) + float(rng.normal(0, 0.1))
             phase = float(rng.uniform(0, 2 * np.pi))
-            actors.append(Actor((*key, len(actors)), Walker(look, stride), s, u, heading, speed, phase))
+            actors.append(Actor((*key, len(actors)), Walker(appearance, stride), s, u, heading, speed, phase))
 
     def _sides(self) -> list[tuple[int, float, tuple[float, bool]]]:
         return [(1, self.style.left_edge, self._rows[0]), (-1, self.style.right_edge, self._rows[1])]

@@ -18,6 +18,7 @@ from rtseg.instances.interpreter import InstanceInterpreter
 from rtseg.lab.data.cityscapes import GtFineFrame
 from rtseg.lab.data.instance_folders import HOLDOUT_CITIES, instance_frames
 from rtseg.lab.data.instance_labels import InstanceFrame, InstanceTruth
+from rtseg.lab.data.selection import evenly
 from rtseg.lab.scores.instances.distances import instance_distances
 from rtseg.lab.scores.instances.overlaps import Overlaps, ScoredTruth, overlaps
 from rtseg.lab.scores.instances.scores import InstanceScores, score_instances
@@ -142,9 +143,7 @@ def chosen_frames(data: str | Path, cities: str = HELD_OUT, limit: int | None = 
             places = ", ".join(sorted({frame.place for frame in frames}))
             raise DatasetError(f"expected frames of {', '.join(wanted)} in {data}, got {places}; choose with --cities")
         frames = kept
-    if limit is not None and limit < len(frames):
-        frames = [frames[i] for i in np.linspace(0, len(frames) - 1, limit).round().astype(int)]
-    return frames
+    return frames if limit is None else evenly(frames, limit)
 
 
 def scored_truth(frame: InstanceFrame, truth: InstanceTruth) -> ScoredTruth:

@@ -163,7 +163,7 @@ def _by_size(scores: InstanceScores) -> tuple[list[str], Rows]:
 def _variants(rows: Sequence[tuple[Variant, InstanceScores | None]]) -> tuple[list[str], Rows]:
     papers = any(variant.paper.table for variant, _ in rows)
     header = ["", "AP", "AP50", "PQ", "one class AP", *(("paper AP", "paper AP50", "paper's table") if papers else ())]
-    told = []
+    lines = []
     for variant, scores in rows:
         cells = [variant.name]
         if scores:
@@ -173,8 +173,8 @@ def _variants(rows: Sequence[tuple[Variant, InstanceScores | None]]) -> tuple[li
         if papers:
             paper = variant.paper
             cells += ["-" if v is None else f"{v:.1f}" for v in (paper.ap, paper.ap50)] + [paper.table]
-        told.append(cells)
-    return header, told
+        lines.append(cells)
+    return header, lines
 
 
 def _plain(scores: InstanceScores) -> dict[str, Any]:

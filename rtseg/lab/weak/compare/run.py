@@ -118,8 +118,8 @@ def train_stage(
     fitted = fit_config(labels, config, epochs)
 
     def build(folder: Path) -> Mapping[str, Any]:
-        told = f"{fitted.samples_per_epoch} frames with {kind}"
-        train_model(labels, fitted, folder / "training", folder / _MODEL, f"rtseg weak compare, {name}", [told])
+        trained = f"{fitted.samples_per_epoch} frames with {kind}"
+        train_model(labels, fitted, folder / "training", folder / _MODEL, f"rtseg weak compare, {name}", [trained])
         return {"epochs": fitted.epochs, "samples": fitted.epochs * fitted.samples_per_epoch}
 
     return run_stage(out, number, name, {"labels": digest, "config": fitted.model_dump(mode="json")}, build)

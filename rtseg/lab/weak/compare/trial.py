@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from rtseg.errors import WeakSupervisionError
 from rtseg.lab.data.instance_labels import InstanceFrame
+from rtseg.lab.data.selection import evenly
 from rtseg.lab.weak.annotations import Proposals, write_annotations
 from rtseg.lab.weak.proposals import Found, FrameFile, collect_proposals
 from rtseg.media.images import write_image
@@ -56,13 +57,11 @@ def make_trial(
     if not frames:
         raise WeakSupervisionError("expected labelled frames to try on, got none; check the folder")
     rng = np.random.default_rng(settings.seed)
-    chosen = np.linspace(0, len(frames) - 1, min(settings.frames, len(frames))).round().astype(int)
     classes = frames[0].classes
     files: list[FrameFile] = []
     masks: list[list[NDArray[np.bool_]]] = []
     class_ids: list[list[int]] = []
-    for index in chosen.tolist():
-        frame = frames[index]
+    for frame in evenly(frames, settings.frames):
         image, truth = frame.image(), frame.truth()
         window = _window(image.shape[:2], settings.crop, rng)
         image, instances = np.ascontiguousarray(image[window]), truth.instances[window]

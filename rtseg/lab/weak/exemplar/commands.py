@@ -41,12 +41,12 @@ def add_to(weak_app: typer.Typer, progress: Callable[[], AbstractContextManager[
         ] = None,
     ) -> None:
         """Train an instance model on a recording without labels (needs the extra train)."""
-        from rtseg.lab.weak.exemplar.run import ExemplarSettings, train_from_nothing
+        from rtseg.lab.weak.exemplar.run import ExemplarSettings, train_without_labels
 
         settings = ExemplarSettings(every, config, rounds, confidence=confidence, name=name, data=tuple(data or ()))
         settings = replace(settings, pool=settings.pool.model_copy(update={"count": exemplars}))
         with progress() as advance:
-            run = train_from_nothing(source, out, settings, topic, advance)
+            run = train_without_labels(source, out, settings, topic, advance)
         for stage in run.stages.values():
             kept = "from before" if stage.reused else f"{stage.seconds:.0f} s"
             console.print(f"{stage.folder.name}: {dict(stage.summary)} ({kept})")

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from rtseg.errors import ConfigError, WeakSupervisionError
 from rtseg.grouping.solo import SoloSettings
+from rtseg.lab.data.selection import evenly
 from rtseg.lab.training.config import load_config
 from rtseg.lab.training.exemplar.config import ExemplarConfig
 from rtseg.lab.training.exemplar.files import PictureMasks, mask_sheet, read_masks, write_masks
@@ -83,7 +84,7 @@ class ExemplarRun:
     model: Path
 
 
-def train_from_nothing(
+def train_without_labels(
     source: str | Path,
     out: Path,
     settings: ExemplarSettings | None = None,
@@ -216,8 +217,7 @@ def _build_files(
         step(i + 1, len(pictures))
     if not total:
         raise WeakSupervisionError(f"expected masks in {len(pictures)} pictures, got none: {why_none}")
-    shown = np.unique(np.linspace(0, len(files) - 1, min(_SHEET, len(files))).round().astype(int))
-    mask_sheet([files[i] for i in shown], folder / "sheet.png")
+    mask_sheet(evenly(files, _SHEET), folder / "sheet.png")
     return {"masks": total, "left_out": {"pictures without a mask": empty} if empty else {}}
 
 

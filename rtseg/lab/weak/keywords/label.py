@@ -26,13 +26,7 @@ from numpy.typing import NDArray
 from rtseg.errors import WeakSupervisionError
 from rtseg.lab.weak.annotations import Proposals, load_annotations
 from rtseg.lab.weak.keywords.attention import AttentionSettings
-from rtseg.lab.weak.keywords.features import FeatureSettings
-from rtseg.lab.weak.keywords.fitting import FitSettings
-from rtseg.lab.weak.keywords.keywords import KeywordFile, Keywords, match_keywords, read_keywords
-from rtseg.lab.weak.keywords.labels import write_labels
-from rtseg.lab.weak.keywords.proposal_stage import PROPOSALS, build_proposals
-from rtseg.lab.weak.keywords.regions import RegionSettings, region_probabilities
-from rtseg.lab.weak.keywords.witnesses import (
+from rtseg.lab.weak.keywords.cues import (
     Step,
     build_attention,
     build_features,
@@ -40,6 +34,12 @@ from rtseg.lab.weak.keywords.witnesses import (
     load_arrays,
     save_arrays,
 )
+from rtseg.lab.weak.keywords.features import FeatureSettings
+from rtseg.lab.weak.keywords.fitting import FitSettings
+from rtseg.lab.weak.keywords.keywords import KeywordFile, Keywords, match_keywords, read_keywords
+from rtseg.lab.weak.keywords.labels import write_labels
+from rtseg.lab.weak.keywords.proposal_stage import PROPOSALS, build_proposals
+from rtseg.lab.weak.keywords.regions import RegionSettings, region_probabilities
 from rtseg.lab.weak.proposals import FrameFile, ProposalSource
 from rtseg.lab.weak.recording import store_frames, stored_frames
 from rtseg.lab.weak.stages import Stage, listing_digest, run_stage

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rtseg.lab.data.coco import write_coco
 from rtseg.lab.data.instance_labels import InstanceTruth
+from rtseg.lab.data.selection import evenly
 from rtseg.lab.weak.annotations import Proposals, write_annotations
 from rtseg.lab.weak.keywords.keywords import Keywords
 from rtseg.lab.weak.keywords.sheet import draw_tags, tag_sheet
@@ -25,7 +26,7 @@ LABELS = "instances.json"
 IMAGES = "images"
 REJECTED = "rejected.json"
 SHEETS = "sheets"
-_LOOKS = 12  # frames drawn with their labels
+_DRAWN = 12  # frames drawn with their labels
 
 
 def write_labels(inputs: TagInputs, tags: NDArray[np.integer], keywords: Keywords, folder: Path) -> dict[str, Any]:
@@ -97,8 +98,7 @@ def _write_sheets(inputs: TagInputs, tags: NDArray[np.integer], folder: Path) ->
         title = f"{name}: {len(members)} instances, by probability"
         picture = tag_sheet(inputs.paths, proposals, members[order], [f"p {v:.2f}" for v in p[order]], title)
         write_image(folder / f"{'rejected' if tag < 0 else f'{tag:02d}-{_file_name(name)}'}.jpg", picture)
-    frames = np.unique(proposals.frames)
-    for frame in frames[np.linspace(0, len(frames) - 1, min(_LOOKS, len(frames))).round().astype(int)].tolist():
+    for frame in evenly(np.unique(proposals.frames).tolist(), _DRAWN):
         image = np.asarray(read_image(inputs.paths[frame]), np.uint8)
         picture = draw_tags(image, proposals, frame, tags, inputs.classes)
         write_image(folder / "frames" / f"{inputs.paths[frame].stem}.jpg", picture)

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rtseg.lab.data.selection import evenly
 from rtseg.lab.weak.annotations import Proposals
 from rtseg.media.images import read_image
 from rtseg.media.overlay import color_of
@@ -37,12 +38,12 @@ def tag_sheet(
         (H, W, 3) uint8 BGR.
     """
     rows, columns = _GRID
-    shown = np.linspace(0, len(members) - 1, min(len(members), rows * columns)).round().astype(int)
+    shown = evenly(range(len(members)), rows * columns)
     rows = max(1, -(-len(shown) // columns))
     cell = _THUMB + 18
     canvas = np.full((28 + rows * cell, columns * _THUMB, 3), 24, np.uint8)
     cv2.putText(canvas, title, (8, 20), _FONT, 0.55, (245, 245, 245), 1, cv2.LINE_AA)
-    for place, k in enumerate(shown.tolist()):
+    for place, k in enumerate(shown):
         top, left = 28 + place // columns * cell, place % columns * _THUMB
         canvas[top : top + _THUMB, left : left + _THUMB] = _thumbnail(paths, proposals, int(members[k]))
         cv2.putText(canvas, captions[k], (left + 4, top + _THUMB + 13), _FONT, 0.38, (210, 210, 210), 1, cv2.LINE_AA)

@@ -2,7 +2,7 @@
 
 Images carry keywords, as many and as unevenly spread over the classes as a photo collection's; their instances have a
 true class among the keywords, or none (noise). Attention probabilities and semantic features are drawn around the
-truth, each with a noise level of its own, so that each can be made the weaker witness.
+truth, each with a noise level of its own, so that each can be made the weaker source.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class SyntheticSettings:
         feature_noise: length of a feature's random part; the class's part has length 1, so their cosine is about
             ``1 / (1 + feature_noise**2)`` within a mode of a class.
         noise_ratio: share of instances that belong to no class.
-        modes: looks of one class (a face, a crowd, ...); features are similar within a mode above all.
+        modes: appearances of one class (a face, a crowd, ...); features are similar within a mode above all.
         channels: length of the feature vectors.
         seed: everything follows from it.
     """
@@ -94,7 +94,7 @@ def draw_instances(settings: SyntheticSettings) -> SyntheticInstances:
 
     # A feature: its class's direction, its mode's direction and a direction of its own; noise has only the last.
     classes = _unit(rng.standard_normal((s.classes, s.channels)))
-    looks = _unit(classes[:, None] + _unit(rng.standard_normal((s.classes, s.modes, s.channels))))
+    modes = _unit(classes[:, None] + _unit(rng.standard_normal((s.classes, s.modes, s.channels))))
     features = s.feature_noise * _unit(rng.standard_normal((n, s.channels)))
-    features[real] += looks[truth[real], rng.integers(0, s.modes, size=len(real))]
+    features[real] += modes[truth[real], rng.integers(0, s.modes, size=len(real))]
     return SyntheticInstances(images, truth, allowed, probabilities, _unit(features).astype(np.float32))

@@ -20,7 +20,7 @@ from rtseg.lab.render.road import grid, trace
 from rtseg.lab.render.street.actors import Actor, Prop, Ride, Walker, paint_actor, painting_order
 from rtseg.lab.render.street.folder import write_streets
 from rtseg.lab.render.street.models import Light, bus, car, tram, truck
-from rtseg.lab.render.street.people import random_cycle, random_look
+from rtseg.lab.render.street.people import random_appearance, random_cycle
 from rtseg.lab.render.street.sheet import street_sheet
 from rtseg.lab.render.street.street import CLASSES, RenderedStreet, StreetDrive, render_street, sample_street
 from rtseg.lab.render.view import View
@@ -122,19 +122,19 @@ def test_vehicles_are_as_large_as_perspective_makes_them(make: object, heading: 
 @settings(max_examples=20)
 def test_people_stand_on_the_ground_at_their_height(seed: int, heading: float) -> None:
     rng = np.random.default_rng(seed)
-    look = random_look(rng)
-    labels = _paint(Actor((0,), Walker(look, 0.7), 8.0, 0.5, heading, 1.3, float(rng.uniform(0, 6))))
+    appearance = random_appearance(rng)
+    labels = _paint(Actor((0,), Walker(appearance, 0.7), 8.0, 0.5, heading, 1.3, float(rng.uniform(0, 6))))
     rows, columns = np.nonzero(labels)
     assert set(np.unique(labels)) == {0, 10}
     assert abs(columns.mean() - (199.5 - 400 * 0.5 / 8)) < 12
-    assert abs(np.ptp(rows) - 400 * look.height / 8) < 18
+    assert abs(np.ptp(rows) - 400 * appearance.height / 8) < 18
     assert abs(rows.max() - (99.5 + 400 * 1.5 / 8)) < 12
 
 
 @pytest.mark.parametrize("motor", [False, True])
 def test_rider_and_machine_are_two_instances(motor: bool) -> None:
     rng = np.random.default_rng(0)
-    ride = Actor((0,), Ride(random_cycle(rng, motor), random_look(rng)), 8.0, 0.0, 0.5 * np.pi)
+    ride = Actor((0,), Ride(random_cycle(rng, motor), random_appearance(rng)), 8.0, 0.0, 0.5 * np.pi)
     assert ride.classes == ("motorcycle" if motor else "bicycle", "rider")
     labels = _paint(ride)
     machine, rider = (np.nonzero(labels == label)[0] for label in (10, 11))
@@ -147,7 +147,7 @@ def test_rider_and_machine_are_two_instances(motor: bool) -> None:
 
 def test_what_is_before_hides_what_is_behind() -> None:
     rng = np.random.default_rng(1)
-    person = Walker(random_look(rng), 0.0)
+    person = Walker(random_appearance(rng), 0.0)
     long = tram(rng)
     # Beside the tram towards the vehicle's path, beyond it, behind its far end, and before it.
     tram_actor = Actor((0,), long, 8.0 + 0.5 * long.length, 4.0)
@@ -174,7 +174,7 @@ def test_props_hide_and_have_no_label() -> None:
 @settings(max_examples=20)
 def test_the_painting_order_is_a_permutation_from_far_to_near(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    thing = Walker(random_look(rng), 0.0)
+    thing = Walker(random_appearance(rng), 0.0)
     actors = [Actor((k,), thing, float(rng.uniform(0, 90)), float(rng.uniform(-8, 8))) for k in range(9)]
     order = painting_order(actors, 0.0)
     assert sorted(order) == list(range(9))

@@ -192,14 +192,14 @@ def test_panoptic_quality_equals_the_cityscapes_script(tools, tmp_path):
             picture = np.stack([np.zeros_like(picture), picture // 256, picture % 256], axis=-1)
             cv2.imwrite(str(tmp_path / names[-1]), picture.astype(np.uint8))
         present = set(np.unique(ids).tolist()) - {0}
-        told = [
+        listed = [
             {"id": i, "category_id": segments[i][0], "iscrowd": segments[i][1], "area": int((ids == i).sum())}
             for i in sorted(present)
         ]
         found = [{"id": i, "category_id": int(classes[i - 1])} for i in sorted(set(np.unique(labels).tolist()) - {0})]
         pairs.append(
             (
-                {"image_id": seed, "file_name": names[0], "segments_info": told},
+                {"image_id": seed, "file_name": names[0], "segments_info": listed},
                 {"image_id": seed, "file_name": names[1], "segments_info": found},
             )
         )

@@ -83,11 +83,11 @@ def test_the_teacher_sees_pictures_of_any_size() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "lanes", "told"),
+    ("model", "lanes", "message"),
     [("lanes-lite", 4, "lane model of 5 outputs"), ("instances-lite", 6, "lane model"), ("none", 6, "bundled model")],
 )
-def test_models_that_cannot_teach_are_refused(model: str, lanes: int, told: str) -> None:
-    with pytest.raises(ModelError, match=told):
+def test_models_that_cannot_teach_are_refused(model: str, lanes: int, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
         teacher(model, lanes)
 
 

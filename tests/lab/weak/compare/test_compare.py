@@ -62,10 +62,10 @@ def test_cities_are_split_whole_and_near_the_share(cities: list[str]) -> None:
     assert abs(len(split.masks) - 0.4 * len(cities)) == pytest.approx(np.abs(boundaries - 0.4 * len(cities)).min())
 
 
-@pytest.mark.parametrize(("cities", "told"), [(("zurich", "aachen"), "zurich"), (("zurich", "bremen"), "got 0")])
-def test_too_few_cities_are_one_sentence(cities: tuple[str, ...], told: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("cities", "message"), [(("zurich", "aachen"), "zurich"), (("zurich", "bremen"), "got 0")])
+def test_too_few_cities_are_one_sentence(cities: tuple[str, ...], message: str, tmp_path: Path) -> None:
     data = write_streets(tmp_path / "data", 2, cities)
-    with pytest.raises(WeakSupervisionError, match=f"expected frames of a city to score on .* {told}"):
+    with pytest.raises(WeakSupervisionError, match=f"expected frames of a city to score on .* {message}"):
         split_stage(data, tmp_path / "out")
 
 

@@ -14,7 +14,7 @@ from rtseg.errors import ConfigError, WeakSupervisionError
 from rtseg.grouping.solo import SoloSettings
 from rtseg.lab.training.exemplar.files import read_masks
 from rtseg.lab.weak.exemplar.pool import PoolSettings
-from rtseg.lab.weak.exemplar.run import ExemplarSettings, stage_masks, train_from_nothing
+from rtseg.lab.weak.exemplar.run import ExemplarSettings, stage_masks, train_without_labels
 from rtseg.lab.weak.free_masks import FreeMaskSettings
 from rtseg.loading import load
 from rtseg.media.images import write_image
@@ -69,7 +69,7 @@ def settings(pictures: Path) -> ExemplarSettings:
 
 @pytest.mark.slow
 def test_pictures_to_a_model_that_runs(pictures: Path, tmp_path: Path) -> None:
-    run = train_from_nothing(pictures, tmp_path, settings(pictures))
+    run = train_without_labels(pictures, tmp_path, settings(pictures))
     names = ["frames", "free-masks", "training-0", "masks-0", "pool-1", "training-1", "masks-1", "engine"]
     assert list(run.stages) == names
     for name in ("free-masks", "masks-0", "masks-1"):
@@ -92,18 +92,20 @@ def test_pictures_to_a_model_that_runs(pictures: Path, tmp_path: Path) -> None:
 
     # What is complete is kept, and a stage that went missing is made again.
     shutil.rmtree(run.stages["masks-1"].folder)
-    again = train_from_nothing(pictures, tmp_path, settings(pictures))
+    again = train_without_labels(pictures, tmp_path, settings(pictures))
     assert [name for name, stage in again.stages.items() if not stage.reused] == ["masks-1"]
     assert again.stages["masks-1"].digest == run.stages["masks-1"].digest
 
 
 def test_a_model_of_another_kind_is_refused(pictures: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="exemplar-solo"):
-        train_from_nothing(pictures, tmp_path, ExemplarSettings(config="lanes-lite"))
+        train_without_labels(pictures, tmp_path, ExemplarSettings(config="lanes-lite"))
 
 
 def test_pictures_in_which_nothing_stands_out(tmp_path: Path) -> None:
     for i in range(2):
         write_image(tmp_path / "blank" / f"{i}.png", np.full((128, 256, 3), 90, np.uint8))
     with pytest.raises(WeakSupervisionError, match=r"expected masks in 2 pictures, got none: nothing stands out"):
-        train_from_nothing(tmp_path / "blank", tmp_path / "out", ExemplarSettings(free=FreeMaskSettings(maskness=0.9)))
+        train_without_labels(
+            tmp_path / "blank", tmp_path / "out", ExemplarSettings(free=FreeMaskSettings(maskness=0.9))
+        )

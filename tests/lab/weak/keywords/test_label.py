@@ -116,7 +116,7 @@ def test_every_stage_leaves_something_to_look_at(run: LabelRun) -> None:
         ("labels", "sheets/rejected.jpg"),
     ):
         assert (run.stages[name].folder / product).is_file()
-    assert list((run.stages["probabilities"].folder / "looks").glob("*.jpg"))
+    assert list((run.stages["probabilities"].folder / "attention").glob("*.jpg"))
 
 
 def test_a_second_run_takes_everything_from_disk_and_a_change_only_what_it_must(shapes: Path, run: LabelRun) -> None:

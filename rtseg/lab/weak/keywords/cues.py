@@ -13,6 +13,7 @@ from torch import nn
 
 from rtseg.errors import WeakSupervisionError
 from rtseg.files import replacing
+from rtseg.lab.data.selection import evenly
 from rtseg.lab.weak.annotations import Proposals
 from rtseg.lab.weak.keywords.attention import (
     AttentionNet,
@@ -28,7 +29,7 @@ from rtseg.lab.weak.proposals import FrameFile
 from rtseg.media.images import read_image, write_image
 
 WEIGHTS = "model.safetensors"
-_LOOKS = 6  # frames whose attention is drawn
+_DRAWN = 6  # frames whose attention is drawn
 
 Step = Callable[[int, int], None]
 """Told of the steps done and the steps there are."""
@@ -72,16 +73,16 @@ def build_probabilities(
     net.load_state_dict(weights)
     net.eval()
     frames = np.unique(proposals.frames).tolist()
-    looks = {frames[i] for i in np.linspace(0, len(frames) - 1, min(_LOOKS, len(frames))).round().astype(int)}
+    drawn = set(evenly(frames, _DRAWN))
     rows: list[NDArray[np.float64]] = []
 
     def visit(index: int, maps: NDArray[np.float32]) -> None:
         frame = frames[index]
         members = proposals.of_frame(frame)
         rows.append(box_probabilities(maps, proposals.boxes[members.start : members.stop], proposals.size(frame)))
-        if frame in looks:
+        if frame in drawn:
             picture = draw_attention(np.asarray(read_image(files[frame].path), np.uint8), maps, classes)
-            write_image(folder / "looks" / f"{files[frame].path.stem}.jpg", picture)
+            write_image(folder / "attention" / f"{files[frame].path.stem}.jpg", picture)
         step(index + 1, len(frames))
 
     attend(net, [files[frame].path for frame in frames], settings.size, visit)
