@@ -18,7 +18,8 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from rtseg.errors import ImageError
 from rtseg.frame import Frame, RawImage, check_image
-from rtseg.media.encodings import decode_compressed, raw_image
+from rtseg.media.compressed import decode_compressed
+from rtseg.media.encodings import MAX_MESSAGE_PIXELS, raw_image
 from rtseg.results import Lanes
 
 try:
@@ -50,7 +51,7 @@ def stamp_of(nanoseconds: int) -> Time:
     return Time(sec=seconds, nanosec=rest)
 
 
-def to_frame(message: Image | CompressedImage) -> Frame:
+def to_frame(message: Image | CompressedImage, max_pixels: int = MAX_MESSAGE_PIXELS) -> Frame:
     """Decode a compressed image message; a raw one is viewed, and converted when the picture is asked for.
 
     Raises:
@@ -58,7 +59,7 @@ def to_frame(message: Image | CompressedImage) -> Frame:
     """
     pixels: NDArray[np.uint8] | RawImage
     if isinstance(message, CompressedImage):
-        pixels = check_image(decode_compressed(message.format, message.data))
+        pixels = check_image(decode_compressed(message.format, message.data, max_pixels))
     else:
         pixels = raw_image(
             message.encoding, message.height, message.width, message.step, message.data, message.is_bigendian

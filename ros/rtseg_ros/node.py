@@ -271,7 +271,7 @@ class FrameNode(LifecycleNode):
             message, received_at = item
             del item
             try:
-                self._process(message, to_frame(message), received_at)
+                self._process(message, to_frame(message, self.parameters.max_pixels), received_at)
             except ImageError as error:  # found now, or later, when a raw picture is first converted
                 self._drop("invalid", _sentence(error))
             except RtsegError as error:

@@ -22,6 +22,7 @@ class NodeParameters:
     backend: str = "auto"
     threads: int = 0
     transport: str = "auto"
+    max_pixels: int = 20_000_000
     silence_warning: float = 2.0
     overlay_width: int = 0
     overlay_quality: int = 85
@@ -37,6 +38,7 @@ class NodeParameters:
         if self.transport not in TRANSPORTS:
             raise ConfigError(f"expected parameter transport to be one of {TRANSPORTS}, got {self.transport!r}")
         _check_range("threads", self.threads, 0, 256)
+        _check_range("max_pixels", self.max_pixels, 4, 1 << 30)
         _check_range("silence_warning", self.silence_warning, 0.1, 3600.0)
         _check_range("overlay_width", self.overlay_width, 0, 8192)
         _check_range("overlay_quality", self.overlay_quality, 1, 100)
@@ -110,6 +112,7 @@ DESCRIPTIONS = {
     "vehicle_frame": "coordinate frame of ~/lanes and ~/lane_points (x forward, y left, z up)",
     "min_confidence": "lanes under this confidence are left out of every topic",
     "min_score": "instances under this score are left out of every topic",
+    "max_pixels": "compressed pictures that announce more are dropped as invalid before they are decoded",
     "silence_warning": "seconds without a frame after which the diagnostics warn",
     "overlay_width": "width of ~/overlay in pixels; 0: as the camera's image",
     "overlay_quality": "JPEG quality of ~/overlay/compressed, 1..100",

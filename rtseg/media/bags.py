@@ -17,7 +17,8 @@ from rosbags.typesys import Stores, get_typestore
 
 from rtseg.errors import CalibrationError, ImageError, MediaError, RtsegError
 from rtseg.frame import Frame, RawImage
-from rtseg.media.encodings import decode_compressed, raw_image
+from rtseg.media.compressed import decode_compressed
+from rtseg.media.encodings import raw_image
 from rtseg.media.frame_source import FrameSource
 from rtseg.media.storage import Channel, StoredMessage, is_bag, open_recording, printable
 from rtseg.media.storage.base import MAX_MESSAGE

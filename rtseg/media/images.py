@@ -12,7 +12,8 @@ import numpy as np
 from rtseg.errors import ImageError, MediaError
 from rtseg.files import write_bytes
 from rtseg.frame import Frame
-from rtseg.media.encodings import decode_compressed
+from rtseg.media.compressed import decode_compressed
+from rtseg.media.encodings import MAX_PIXELS
 from rtseg.media.frame_source import FrameSource
 from rtseg.media.natural_order import natural_key
 
@@ -79,7 +80,7 @@ def read_image(path: str | Path) -> np.ndarray:
     except OSError as error:
         raise ImageError(f"expected a readable picture, got {path} ({error.strerror}); check the path") from error
     if path.suffix.lower() in (".jpg", ".jpeg", ".png"):
-        return decode_compressed(path.suffix, data)
+        return decode_compressed(path.suffix, data, MAX_PIXELS)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     except cv2.error:
