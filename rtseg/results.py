@@ -23,6 +23,7 @@ class Lanes:
         stamp: stamp of the frame, nanoseconds; None for a still.
         frame_id: coordinate frame of the camera.
         times: milliseconds spent in each stage, in the order the stages ran.
+        restart: why ids start anew with this frame of a stream, of :mod:`rtseg.runtime.scenes`; empty where they go on.
     """
 
     mask: NDArray[np.uint8]
@@ -32,6 +33,7 @@ class Lanes:
     stamp: int | None = None
     frame_id: str = ""
     times: dict[str, float] = field(default_factory=dict)
+    restart: str = ""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -74,6 +76,7 @@ class Instances:
         stamp: stamp of the frame, nanoseconds; None for a still.
         frame_id: coordinate frame of the camera.
         times: milliseconds spent in each stage.
+        restart: why ids start anew with this frame, as in :class:`Lanes`.
     """
 
     labels: NDArray[np.int32]
@@ -86,6 +89,7 @@ class Instances:
     stamp: int | None = None
     frame_id: str = ""
     times: dict[str, float] = field(default_factory=dict)
+    restart: str = ""
 
     def __len__(self) -> int:
         return len(self.ids)

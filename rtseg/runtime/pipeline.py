@@ -6,7 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from rtseg.results import Instances, Lanes
 from rtseg.runtime.card import ModelCard
 from rtseg.runtime.latency import StageClock
 from rtseg.runtime.paths import Finish, FramePath, HeadMaps, Interpreter
+from rtseg.runtime.scenes import SceneCheck
 from rtseg.runtime.selection import Selection
 
 logger = logging.getLogger("rtseg")
@@ -26,18 +27,21 @@ __all__ = ["HeadMaps", "Interpreter", "Pipeline"]
 
 @dataclass(frozen=True)
 class _Started:
-    """A frame on its way, and the path it is on."""
+    """A frame on its way, the path it is on, and why ids start anew with it, if they do."""
 
     frame: Frame
     path: FramePath
     finish: Finish
+    restart: str = ""
 
 
 class Pipeline:
     """A loaded model: ``pipeline(image)`` gives lanes or instances in the pixels of the image.
 
     One pipeline follows one camera, since ids are carried from frame to frame of a stream; stills may come between,
-    and leave no trace (:class:`rtseg.Frame` says what is which). It is not safe to call from several threads at once.
+    and leave no trace (:class:`rtseg.Frame` says what is which). Ids start anew, and the result says so, wherever the
+    stream goes on with another scene (:class:`rtseg.runtime.scenes.SceneCheck`). It is not safe to call from several
+    threads at once.
 
     A backend or device that fails is left for the next best, for good, and the frame in flight is computed again there:
     none is lost. See :mod:`rtseg.runtime.gpu.device` for what is tried again after which fault.
@@ -59,6 +63,8 @@ class Pipeline:
         self.card = card
         self.fallbacks: list[str] = []
         self._interpreter = interpreter
+        self._scenes = SceneCheck()
+        self._untold = ""  # why ids started anew with a frame that then failed
         self._candidates = list(selection.wanted)
         if selection.reason is not None:
             self._note_fallback(selection.reason)
@@ -80,7 +86,7 @@ class Pipeline:
             ImageError: if it is no such image.
             BackendError: if every backend failed on it.
         """
-        return self._finish(self._start(_as_frame(image)))
+        return self._finish(self._take(_as_frame(image)))
 
     def head_maps(self, image: NDArray[np.uint8] | Frame) -> tuple[HeadMaps, StageClock]:
         """Run the network only, for those who interpret its outputs in several ways.
@@ -108,7 +114,7 @@ class Pipeline:
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="rtseg-infer") as executor:
             pending: deque[_Started] = deque()
             for frame in frames:
-                pending.append(self._start(frame, executor))
+                pending.append(self._take(frame, executor))
                 if len(pending) > 1:
                     yield self._finish(pending.popleft())
             while pending:
@@ -116,6 +122,8 @@ class Pipeline:
 
     def reset(self) -> None:
         """Forget the tracked ids, as at the start of another recording."""
+        self._scenes.reset()
+        self._untold = ""
         self._interpreter.reset()
 
     def warm_up(self, height: int = 720, width: int = 1280) -> None:
@@ -143,6 +151,10 @@ class Pipeline:
             raise BackendError(f"expected a backend that works, none is left, {reason}; load the model again")
         return self._path
 
+    def _take(self, frame: Frame, ahead: Executor | None = None) -> _Started:
+        started = self._start(frame, ahead)
+        return replace(started, restart=self._scenes.check(frame))  # after a frame that is none was refused
+
     def _start(self, frame: Frame, ahead: Executor | None = None) -> _Started:
         while True:
             path = self._current()
@@ -152,6 +164,16 @@ class Pipeline:
                 self._leave(path, str(error))
 
     def _finish(self, started: _Started) -> Lanes | Instances:
+        if started.restart:
+            self._interpreter.reset()
+            self._untold = started.restart
+        result = self._result(started)
+        if result.stamp is None or not self._untold:
+            return result
+        restart, self._untold = self._untold, ""
+        return replace(result, restart=restart)
+
+    def _result(self, started: _Started) -> Lanes | Instances:
         while True:
             if started.path is self._path:  # else it was left for another while this frame was on its way
                 try:
