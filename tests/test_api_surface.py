@@ -15,7 +15,7 @@ SURFACE = Path(__file__).with_name("api_surface.json")
 MODULES = (
     *("rtseg", "rtseg.camera", "rtseg.errors", "rtseg.frame", "rtseg.grouping", "rtseg.instances", "rtseg.lanes"),
     *("rtseg.lab.render", "rtseg.lab.weak", "rtseg.loading", "rtseg.media", "rtseg.ops", "rtseg.results"),
-    *("rtseg.runtime", "rtseg.runtime.backends", "rtseg.runtime.tensorrt"),
+    *("rtseg.runtime", "rtseg.runtime.backends", "rtseg.runtime.tensorrt", "rtseg.stream"),
 )
 
 

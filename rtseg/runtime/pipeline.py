@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.errors import BackendError, ModelError
+from rtseg.errors import BackendError, ImageError, ModelError
 from rtseg.frame import Frame
 from rtseg.results import Instances, Lanes
 from rtseg.runtime.card import ModelCard
@@ -106,15 +106,31 @@ class Pipeline:
             except BackendError as error:
                 self._leave(path, str(error))
 
-    def stream(self, frames: Iterable[Frame]) -> Iterator[Lanes | Instances]:
+    def stream(
+        self, frames: Iterable[Frame], refused: Callable[[Frame, ImageError], None] | None = None
+    ) -> Iterator[Lanes | Instances]:
         """Process frames in order, overlapping the network of one frame with the other stages of its neighbors.
 
         Results come in the order of the frames, one each, one frame late.
+
+        Args:
+            frames: stills, or the frames of a stream.
+            refused: is told of frames that are no image, which then give no result; without, the first of them ends
+                the stream.
+
+        Raises:
+            ImageError: a frame is no image.
+            BackendError: every backend failed.
         """
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="rtseg-infer") as executor:
             pending: deque[_Started] = deque()
             for frame in frames:
-                pending.append(self._take(frame, executor))
+                try:
+                    pending.append(self._take(frame, executor))
+                except ImageError as error:
+                    if refused is None:
+                        raise
+                    refused(frame, error)
                 if len(pending) > 1:
                     yield self._finish(pending.popleft())
             while pending:

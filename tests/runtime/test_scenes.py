@@ -47,7 +47,8 @@ def stream(pictures: list[np.ndarray], step: int = STEP) -> list[Frame]:
 def as_encoding(picture: np.ndarray, encoding: str) -> Frame:
     conversions = {"rgb8": cv2.COLOR_BGR2RGB, "mono8": cv2.COLOR_BGR2GRAY, "yuv422": cv2.COLOR_BGR2YUV_UYVY}
     sent = np.ascontiguousarray(cv2.cvtColor(picture, conversions[encoding]))
-    return Frame(raw_image(encoding, *picture.shape[:2], sent[0].nbytes, sent.tobytes()))
+    height, width = picture.shape[:2]
+    return Frame(raw_image(encoding, height, width, sent[0].nbytes, sent.tobytes()))
 
 
 @pytest.mark.parametrize(("first", "second"), list(itertools.permutations([3, 5, 8], 2)))
@@ -133,10 +134,9 @@ def test_ids_start_anew_at_a_cut_and_the_result_says_so(tmp_path: Path) -> None:
     first = [Frame(road(1, 40 + i), stamp=i * STEP) for i in range(8)]
     # As another video after the first: lines elsewhere, and the same old ids would be carried on or given to them.
     second = [Frame(road(2, i), stamp=(8 + i) * STEP) for i in range(6)]
-    for results in (
-        [pipeline(frame) for frame in (*first, *second)],
-        pipeline.reset() or list(pipeline.stream([*first, *second])),
-    ):
+    one_by_one = [pipeline(frame) for frame in (*first, *second)]
+    pipeline.reset()
+    for results in (one_by_one, list(pipeline.stream([*first, *second]))):
         assert [result.restart for result in results] == [""] * 8 + [CUT] + [""] * 5
         fresh = rtseg.load(tmp_path / "thresholds")
         for frame, result in zip(second, results[8:], strict=True):

@@ -42,9 +42,10 @@ class ReplayResult:
     Attributes:
         name: of the recording.
         frames: processed.
-        dropped: left out because a newer one was waiting, as the node does (``realtime`` only).
+        dropped: left out as the node does: their stamps were late or wrong; with ``realtime`` also because a newer one
+            was waiting or they were too old.
         skipped: that could not be decoded or processed, by reason.
-        jumps: times the stamps went backwards; each resets the tracker.
+        restarts: times ids started anew, by the reasons of :mod:`rtseg.runtime.scenes`.
         fps: frames a second that the pipeline alone would sustain, one after the other.
         latency: percentiles by stage, milliseconds; with ``realtime``, ``stamp to result`` includes the wait.
         temporal: steadiness of the lanes, None for instances and stills.
@@ -55,7 +56,7 @@ class ReplayResult:
     frames: int
     dropped: int
     skipped: dict[str, int]
-    jumps: int
+    restarts: dict[str, int]
     fps: float
     latency: tuple[StageLatency, ...]
     temporal: TemporalScore | None
@@ -85,7 +86,7 @@ def replay(
 
     Args:
         source: recording to replay.
-        pipeline: a loaded model; its tracked ids are reset first, and wherever the stamps go backwards.
+        pipeline: a loaded model; its tracked ids are reset first.
         out: folder for the files.
         realtime: drop frames as the node would at the recorded rate: while one frame is processed the newest of those
             that arrive waits, and stale ones are dropped. The clock is simulated from stamps and measured processing
@@ -124,7 +125,7 @@ def replay(
         frames=run.processed,
         dropped=run.dropped,
         skipped=run.skipped,
-        jumps=run.jumps,
+        restarts=dict(run.restarts),
         fps=run.fps,
         latency=tuple(run.latency.summary()),
         temporal=run.temporal.score() if run.temporal else None,

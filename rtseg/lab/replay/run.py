@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,17 +19,24 @@ from rtseg.lab.scores.lanes.temporal import TemporalLog
 from rtseg.media.frame_source import FrameSource
 from rtseg.results import Instances, Lanes
 from rtseg.runtime.latency import LatencyLog
+from rtseg.runtime.scenes import PAUSE, PAUSE_SECONDS
+from rtseg.stream import MAX_AGE, OLD, STALE, STAMP, FrameLoop
 
 if TYPE_CHECKING:
     from rtseg.camera import Camera
 
 STAMP_TO_RESULT = "stamp to result"
 STILL_SECONDS = 1 / 30  # for which each of unrelated pictures is shown
-PAUSE = 60 * 10**9  # ns: a longer gap between stamps is a pause or a clock set anew, not time on the road
+
+_DROPPED = {
+    STALE: "a newer one had come",
+    OLD: "they were too old",
+    STAMP: "their stamps were late or wrong",
+}
 
 
 class ReplayPipeline(Protocol):
-    """What is replayed into: :class:`rtseg.runtime.Pipeline`, or what acts like it."""
+    """What is replayed into: :class:`rtseg.runtime.Pipeline`, or what acts like it (and may do without ``stream``)."""
 
     def __call__(self, frame: Frame, /) -> Lanes | Instances: ...
 
@@ -46,15 +54,15 @@ class Run:
 
     Args:
         source: recording to replay.
-        pipeline: is reset at the start, wherever stamps go backwards, and after pauses.
-        realtime: drop stale frames as the node does, on a clock simulated from stamps and processing times.
+        pipeline: is reset at the start.
+        realtime: drop stale and old frames as the node does, on a clock simulated from stamps and processing times.
         clock: seconds, for the processing times.
+        max_age: with `realtime`, seconds after which a frame is too old, as in the node; 0 for no limit.
 
     Attributes:
-        read, processed, dropped: frames.
+        read, processed: frames.
         failed: frames that the pipeline refused, by reason.
-        jumps: times the stamps went backwards.
-        pauses: gaps of more than a minute, which `seconds` leaves out.
+        restarts: times ids started anew, by the reasons of :mod:`rtseg.runtime.scenes`; `seconds` leaves pauses out.
         latency: stage times; with `realtime` also from a frame's arrival to its result.
         temporal: steadiness of lanes, None once instances or stills came.
         gallery: pictures of the report, for the caller to fill.
@@ -66,6 +74,7 @@ class Run:
         pipeline: ReplayPipeline,
         realtime: bool = False,
         clock: Callable[[], float] = time.perf_counter,
+        max_age: float = MAX_AGE,
     ) -> None:
         self.source = source
         self.pipeline = pipeline
@@ -73,37 +82,25 @@ class Run:
         self._now = clock
         self.read = 0
         self.processed = 0
-        self.dropped = 0
-        self.jumps = 0
-        self.pauses = 0
+        self.restarts: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
         self.latency = LatencyLog()
         self.temporal: TemporalLog | None = TemporalLog()
         self.gallery = Gallery()
         self.seconds = 0.0  # of the recording, gone by
+        self._loop: FrameLoop[tuple[Frame, float]] = FrameLoop(max_age)
         self._free = 0.0  # simulated time at which the pipeline is done with what it has
-        self._jumped = False
         self._rows: list[tuple[float, float, int, float]] = []  # seconds, ms, found, certainty
 
     def __iter__(self) -> Iterator[tuple[Frame, Lanes | Instances]]:
         self.pipeline.reset()
-        for frame, arrival in self._newest_win() if self.realtime else self._arrivals():
-            if not self.processed:
-                self._warm_up(frame)
-            if self._jumped:
-                self._jumped = False
-                self.pipeline.reset()
-                if self.temporal:
-                    self.temporal.reset()
-            begin = self._now()
-            try:
-                result = self.pipeline(frame)
-            except ImageError as error:
-                self.failed[str(error).split(", got")[0]] += 1
-                continue
-            self._free = max(self._free, arrival) + self._now() - begin
-            self._record(result, arrival)
-            yield frame, result
+        arrivals = self._arrivals()
+        first = next(arrivals, None)
+        if first is None:
+            return
+        self._warm_up(first[0])
+        arrivals = itertools.chain([first], arrivals)
+        yield from self._newest_win(arrivals) if self.realtime else self._every_frame(arrivals)
 
     def _warm_up(self, frame: Frame) -> None:
         """Compile and allocate before anything is timed, as the node does before its first frame."""
@@ -121,6 +118,17 @@ class Run:
     def skipped(self) -> dict[str, int]:
         """Frames that could not be decoded or processed, by reason."""
         return dict(self.source.skipped + self.failed)
+
+    @property
+    def dropped_by(self) -> dict[str, int]:
+        """Frames that were dropped as the node would drop them, by reason of :mod:`rtseg.stream`."""
+        counts = self._loop.counts().dropped
+        return {reason: counts[reason] for reason in _DROPPED if counts[reason]}
+
+    @property
+    def dropped(self) -> int:
+        """How many those are."""
+        return sum(self.dropped_by.values())
 
     @property
     def fps(self) -> float:
@@ -171,54 +179,98 @@ class Run:
     def notes(self) -> list[str]:
         """Drops and other things to know, for a report."""
         notes = []
-        if self.dropped:
-            share = 100 * self.dropped / max(1, self.read)
-            notes.append(
-                f"{self.dropped} of {self.read} frames ({share:.1f} %) were dropped because a newer one had come."
-            )
+        for reason, count in self.dropped_by.items():
+            share = 100 * count / max(1, self.read)
+            notes.append(f"{count} of {self.read} frames ({share:.1f} %) were dropped because {_DROPPED[reason]}.")
         notes += [f"{count} frames were left out: {reason}." for reason, count in self.skipped.items()]
-        if self.jumps:
-            notes.append(f"The stamps went backwards {self.jumps} times; tracking began anew each time.")
-        if self.pauses:
-            notes.append(f"The recording pauses {self.pauses} times for more than a minute; pauses are left out.")
+        for reason, count in self.restarts.items():
+            notes.append(
+                f"Ids began anew {count} times: {reason}."
+                + (" Pauses are left out of the time." if reason == PAUSE else "")
+            )
         return notes
 
     def _arrivals(self) -> Iterator[tuple[Frame, float]]:
-        """Give frames with their time in seconds of recording, which never goes back."""
+        """Give frames whose stamps are good, with their time in seconds of recording, which never goes back."""
         last: int | None = None
         for frame in self.source:
             self.read += 1
+            if self._loop.admit(frame.stamp):
+                continue
             if frame.stamp is None:
                 self.seconds += STILL_SECONDS if self.read > 1 else 0.0
                 self.temporal = None
-                yield frame, self.seconds
-                continue
-            if last is not None and frame.stamp < last:
-                self.jumps += 1
-                self._jumped = True
-            elif last is not None and frame.stamp - last > PAUSE:
-                self.pauses += 1
-                self._jumped = True
-            elif last is not None:
+            elif last is not None and 0 < frame.stamp - last <= 1e9 * PAUSE_SECONDS:
                 self.seconds += (frame.stamp - last) / 1e9
             last = frame.stamp
             yield frame, self.seconds
 
-    def _newest_win(self) -> Iterator[tuple[Frame, float]]:
-        """Keep one frame waiting while another is processed; a newer one takes its place."""
-        waiting: tuple[Frame, float] | None = None
-        for frame, arrival in self._arrivals():
-            if waiting is not None:
-                if self._free <= arrival:
-                    yield waiting
-                else:
-                    self.dropped += 1
-            waiting = (frame, arrival)
-        if waiting is not None:
-            yield waiting
+    def _every_frame(self, arrivals: Iterator[tuple[Frame, float]]) -> Iterator[tuple[Frame, Lanes | Instances]]:
+        stream = getattr(self.pipeline, "stream", self._one_by_one)
+        given: deque[tuple[Frame, float]] = deque()
+
+        def frames() -> Iterator[Frame]:
+            for entry in arrivals:
+                given.append(entry)
+                yield entry[0]
+
+        def refused(frame: Frame, error: ImageError) -> None:
+            self._refuse(error)
+            given.pop()  # refused before the next is asked for
+
+        for result in stream(frames(), refused):
+            frame, arrival = given.popleft()
+            self._record(result, arrival)
+            yield frame, result
+
+    def _one_by_one(
+        self, frames: Iterator[Frame], refused: Callable[[Frame, ImageError], None]
+    ) -> Iterator[Lanes | Instances]:
+        for frame in frames:
+            try:
+                yield self.pipeline(frame)
+            except ImageError as error:
+                refused(frame, error)
+
+    def _newest_win(self, arrivals: Iterator[tuple[Frame, float]]) -> Iterator[tuple[Frame, Lanes | Instances]]:
+        """One frame is in work and one waits, as in the node; a newer one takes its place."""
+        for entry in arrivals:
+            if self._free <= entry[1]:
+                yield from self._work()
+            self._loop.put(entry)
+        yield from self._work()
+
+    def _work(self) -> Iterator[tuple[Frame, Lanes | Instances]]:
+        """Process the frame that waits, if one does and is not too old, and now or then is not too old to be shown."""
+        entry = self._loop.take()
+        if entry is None:
+            return
+        frame, arrival = entry
+        if self._loop.is_old(max(0.0, self._free - arrival)):
+            self._loop.drop(OLD)
+            return
+        begin = self._now()
+        try:
+            result = self.pipeline(frame)
+        except ImageError as error:
+            self._refuse(error)
+            return
+        self._free = max(self._free, arrival) + self._now() - begin
+        if self._loop.is_old(self._free - arrival):
+            self._loop.drop(OLD)
+            return
+        self._record(result, arrival)
+        yield frame, result
+
+    def _refuse(self, error: ImageError) -> None:
+        self.failed[str(error).split(", got")[0]] += 1
 
     def _record(self, result: Lanes | Instances, arrival: float) -> None:
         self.processed += 1
+        if result.restart:
+            self.restarts[result.restart] += 1
+            if self.temporal:
+                self.temporal.reset()
         total = sum(result.times.values())
         late = {STAMP_TO_RESULT: 1e3 * (self._free - arrival)} if self.realtime else {}
         self.latency.record({**result.times, "total": total, **late})

@@ -11,6 +11,7 @@ from rtseg.errors import ImageError
 from rtseg.frame import Frame
 from rtseg.media import FrameSource
 from rtseg.results import Lanes
+from rtseg.runtime.scenes import SceneCheck
 
 HEIGHT, WIDTH = 72, 128
 MILLISECOND = 1_000_000
@@ -30,10 +31,12 @@ class ColumnPipeline:
     def __init__(self, busy: float = 0.0) -> None:
         self.busy = busy
         self.resets = 0
+        self._scenes = SceneCheck()
         self.stamps: list[int] = []
 
     def reset(self) -> None:
         self.resets += 1
+        self._scenes.reset()
 
     def __call__(self, frame: Frame) -> Lanes:
         begin = time.perf_counter()
@@ -50,7 +53,9 @@ class ColumnPipeline:
             pass
         spent = 1e3 * (time.perf_counter() - begin)
         confidence = np.linspace(0.9, 0.7, len(ids)).astype(np.float32)
-        return Lanes(mask, ids.astype(np.int32), confidence, lines, frame.stamp, frame.frame_id, {"infer": spent})
+        restart = self._scenes.check(frame)
+        times = {"infer": spent}
+        return Lanes(mask, ids.astype(np.int32), confidence, lines, frame.stamp, frame.frame_id, times, restart)
 
 
 class ListSource(FrameSource):

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+import rtseg
 from rtseg.errors import MediaError
 from rtseg.frame import Frame
 from rtseg.lab.replay.replay import replay, run_overlays
@@ -20,7 +21,9 @@ from rtseg.lab.replay.run import Run
 from rtseg.media import open_frames
 from rtseg.media.images import write_image
 from rtseg.results import Lanes
+from rtseg.runtime.scenes import REWIND
 from tests.lab.replay.runs import MILLISECOND, ColumnPipeline, ListSource, drive, road
+from tests.threshold_network import two_lane_road, write_threshold_model
 
 
 class Page(HTMLParser):
@@ -47,7 +50,7 @@ class Page(HTMLParser):
 def test_every_frame_is_processed_and_written(tmp_path: Path) -> None:
     source = drive([{1: 30 + i, 2: 90} for i in range(20)])
     result = replay(source, TimedPipeline([2] * 20), tmp_path / "out", progress=False)
-    assert (result.frames, result.dropped, result.skipped, result.jumps) == (20, 0, {}, 0)
+    assert (result.frames, result.dropped, result.skipped, result.restarts) == (20, 0, {}, {})
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["overlay.mp4", "report.html", "result.mcap"]
     with open_frames(result.video) as video:
         assert sum(1 for _ in video) == 20
@@ -159,31 +162,61 @@ def test_the_video_of_a_run_with_drops_keeps_its_speed(tmp_path: Path) -> None:
         assert sum(1 for _ in video) == 30
 
 
-def test_stamps_going_back_reset_the_tracker_and_are_counted(tmp_path: Path) -> None:
-    stamps = [0, 33, 66, 10, 43, 5, 38]
+def test_a_recording_that_begins_again_starts_the_ids_anew_and_a_late_frame_does_not(tmp_path: Path) -> None:
+    stamps = [0, 33, 66, 10, 99, 132, 10**9, 165, *range(0, 200, 33)]
     source = ListSource([Frame(road({1: 30}), s * MILLISECOND) for s in stamps])
-    pipeline = ColumnPipeline()
-    result = replay(source, pipeline, tmp_path, progress=False)
-    assert result.jumps == 2
-    assert pipeline.resets == 3
-    assert "went backwards 2 times" in Page(result.report).text
+    result = replay(source, ColumnPipeline(), tmp_path, progress=False)
+    assert result.restarts == {REWIND: 1}
+    assert (result.frames, result.dropped) == (11, 4)  # two that are late or wrong, and two until the loop is believed
+    text = Page(result.report).text
+    assert "Ids began anew 1 times: stamps went back." in text
+    assert "4 of 15 frames (26.7 %) were dropped because their stamps were late or wrong." in text
 
 
 def test_absurd_gaps_do_not_stretch_the_run(tmp_path: Path) -> None:
-    source = ListSource([Frame(road({1: 30}), s) for s in (0, 10**7, 17 * 10**17, 17 * 10**17 + 10**7)])
+    later = 17 * 10**17
+    source = ListSource([Frame(road({1: 30}), s) for s in (0, 10**7, *(later + i * 10**7 for i in range(4)))])
     run = Run(source, ColumnPipeline())
     assert sum(1 for _ in run) == 4
     assert run.seconds == pytest.approx(0.02)
-    assert "pauses 1 times" in replay(source, ColumnPipeline(), tmp_path, progress=False).report.read_text()
+    report = replay(source, ColumnPipeline(), tmp_path, progress=False).report.read_text()
+    assert "Ids began anew 1 times: pause. Pauses are left out of the time." in report
 
 
 @given(st.lists(st.integers(0, 2**62), min_size=1, max_size=12), st.booleans())
 @settings(max_examples=25)
 def test_any_stamps_pass(stamps: list[int], realtime: bool) -> None:
     run = Run(ListSource([Frame(road({1: 30}), s) for s in stamps]), ColumnPipeline(), realtime)
-    assert sum(1 for _ in run) + run.dropped == len(stamps)
+    assert sum(1 for _ in run) + run.dropped + sum(run.skipped.values()) == len(stamps)
     assert run.series()
     assert np.isfinite(run.seconds)
+
+
+def test_what_the_node_would_find_too_old_is_dropped_at_the_recorded_rate() -> None:
+    pipeline = TimedPipeline([10, 2000, 10, 10, 1500, *[10] * 60])
+    source = drive([{1: 30}] * 60, period=100 * MILLISECOND)
+    run = Run(source, pipeline, realtime=True, clock=pipeline.clock)
+    kept = [frame.stamp for frame, _ in run]
+    # The second and the fifth take longer than a result may; meanwhile others come, of which the newest is kept.
+    assert run.dropped_by == {"old": 2, "stale": pytest.approx(33, abs=2)}
+    assert run.processed + run.dropped == 60
+    assert kept[0] == 0
+    assert kept[-1] == 5900 * MILLISECOND
+    every = Run(source, TimedPipeline([1500] * 60), clock=pipeline.clock)
+    assert sum(1 for _ in every) == 60, "without realtime no frame waits, and none is too old"
+
+
+def test_a_pipeline_that_streams_gives_what_one_by_one_gives(tmp_path: Path) -> None:
+    pipeline = rtseg.load(write_threshold_model(tmp_path / "thresholds"))
+    frames = [Frame(np.roll(two_lane_road(), 2 * i, axis=1), i * 33 * MILLISECOND) for i in range(10)]
+    frames[4] = Frame(np.zeros((1, 9, 3), np.uint8), frames[4].stamp)
+    run = Run(ListSource(frames), pipeline)
+    found = list(run)
+    assert run.skipped == {"expected an image of at least 2x2 pixels": 1}
+    assert [frame.stamp for frame, _ in found] == [result.stamp for _, result in found]
+    pipeline.reset()
+    for frame, result in found:
+        np.testing.assert_array_equal(result.mask, pipeline(frame).mask)
 
 
 def test_refused_frames_are_counted_and_the_run_goes_on(tmp_path: Path) -> None:
