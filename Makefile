@@ -8,7 +8,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-fast lint bench clean
 
 ## Run the whole system live and write out/demo/ (INPUT=path for a bag or video of your own).
 demo: $(RUNTIME)
@@ -17,6 +17,10 @@ demo: $(RUNTIME)
 ## Run every test.
 test: $(DEVELOPMENT)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+## Run what is not marked slow, on two cores.
+test-fast: $(DEVELOPMENT)
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(PYTEST_ARGS)
 
 ## Style, types, and which part may import which.
 lint: $(DEVELOPMENT)
@@ -30,7 +34,7 @@ bench: $(DEVELOPMENT)
 	$(BIN)/python -m pytest bench --benchmark-only --benchmark-columns=min,median,mean,rounds $(PYTEST_ARGS)
 
 clean:
-	rm -rf $(VENV) build out .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build out .pytest_cache .mypy_cache .ruff_cache .numba_cache
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
