@@ -34,6 +34,7 @@ class CameraSource(FrameSource):
         # One buffer: the newest frame is wanted, not the four that queued up meanwhile.
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         super().__init__(f"camera {index}", fps=self._capture.get(cv2.CAP_PROP_FPS) or None)
+        self.live = True
 
     def _frames(self) -> Iterator[Frame]:
         while True:

@@ -6,6 +6,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,9 @@ logger = logging.getLogger("rtseg")
 LAST_STAMP = 2**31 * 10**9 - 1
 """Nanoseconds: the last time that ``builtin_interfaces/Time``, with its 32 bits of seconds, can hold."""
 
+MOST_NAMED = 1000
+"""Files that are remembered by name; of the others the number is known."""
+
 
 class FrameSource(ABC):
     """An iterable of frames that knows what it is; close it, or use it in a ``with`` block.
@@ -33,6 +37,9 @@ class FrameSource(ABC):
         fps: nominal frames a second, None where that is not known.
         camera: calibration that was recorded with it, None without.
         skipped: how many frames were left out, by reason, in the latest iteration.
+        left_out: (name, reason) of those among them that are files of their own, at most `MOST_NAMED`.
+        files: what is read, where that is files; nothing may be written in their place.
+        live: whether it goes on until it is stopped.
     """
 
     def __init__(
@@ -43,6 +50,9 @@ class FrameSource(ABC):
         self.fps = fps
         self.camera = camera
         self.skipped: Counter[str] = Counter()
+        self.left_out: list[tuple[str, str]] = []
+        self.files: tuple[Path, ...] = ()
+        self.live = False
 
     @abstractmethod
     def _frames(self) -> Iterator[Frame]:
@@ -50,18 +60,24 @@ class FrameSource(ABC):
 
     def __iter__(self) -> Iterator[Frame]:
         self.skipped.clear()
+        self.left_out.clear()
         return self._tellable()
 
     def _tellable(self) -> Iterator[Frame]:
         """The frames whose time a message can tell."""
         for frame in self._frames():
             if frame.stamp is not None and frame.stamp > LAST_STAMP:
-                self.skip(f"expected a stamp before 19 January 2038, got {frame.stamp / 1e9:.0f} s; set the clock")
+                self.skip(
+                    f"expected a stamp before 19 January 2038, got {frame.stamp / 1e9:.0f} s; set the clock",
+                    name=frame.name,
+                )
                 continue
             yield frame
 
-    def skip(self, error: Exception | str, frames: int = 1) -> None:
-        """Count `frames` that were left out because of `error`."""
+    def skip(self, error: Exception | str, frames: int = 1, name: str = "") -> None:
+        """Count `frames` that were left out because of `error`; `name` is the file of one that is a file of its own."""
+        if name and len(self.left_out) < MOST_NAMED:
+            self.left_out.append((name, str(error)))
         # What differs from frame to frame, byte counts and the like, comes after "got"; the reason is what is before.
         reason = str(error).split(", got")[0].split(";")[0]
         if reason not in self.skipped:

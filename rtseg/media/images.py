@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import glob
+import io
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image, UnidentifiedImageError
 
 from rtseg.errors import ImageError, MediaError
 from rtseg.files import write_bytes
@@ -17,7 +20,13 @@ from rtseg.media.encodings import MAX_PIXELS
 from rtseg.media.frame_source import FrameSource
 from rtseg.media.natural_order import natural_key
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+IMAGE_SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
+    ".avif", ".jp2",
+)  # fmt: skip
+"""Of single files that are pictures; others with the content of one are pictures too (`is_picture`)."""
+_LISTED = (*IMAGE_SUFFIXES, ".gif", ".heic", ".heif", ".exr", ".hdr", ".pfm", ".pic", ".ras", ".sr", ".tga")
+"""What counts as a picture in a folder, whether it can be read or not: none is to vanish without a word."""
 
 
 class ImageSource(FrameSource):
@@ -38,11 +47,11 @@ class ImageSource(FrameSource):
     def __init__(self, path: str | Path, fps: float | None = None) -> None:
         path = Path(path)
         if path.is_dir():
-            found = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
+            found = [p for p in path.iterdir() if _is_listed(p)]
         elif path.exists():
             found = [path]
         else:
-            found = [p for p in map(Path, glob.glob(str(path), recursive=True)) if p.suffix.lower() in IMAGE_SUFFIXES]
+            found = [p for p in map(Path, glob.glob(str(path), recursive=True)) if _is_listed(p)]
         self.paths = sorted(found, key=natural_key)
         if not self.paths:
             raise MediaError(f"expected pictures ({', '.join(IMAGE_SUFFIXES)}) at {path}, got none; check the path")
@@ -53,6 +62,7 @@ class ImageSource(FrameSource):
         elif timed:
             self._stamps = [int(p.stem) for p in self.paths]
         super().__init__(path.name, len(self.paths), fps)
+        self.files = tuple(self.paths)
 
     def _frames(self) -> Iterator[Frame]:
         given = 0
@@ -60,34 +70,85 @@ class ImageSource(FrameSource):
             try:
                 image = read_image(path)
             except ImageError as error:
-                self.skip(error)
+                self.skip(error, name=str(path))
                 continue
             given += 1
             yield Frame(image, stamp, name=str(path))
         if not given:
-            raise MediaError(f"expected pictures at {self.name}, got {len(self.paths)} that cannot be read; check them")
+            why = "; ".join(f"{Path(name).name}: {reason}" for name, reason in self.left_out[:3])
+            raise MediaError(
+                f"expected pictures at {self.name}, got {len(self.paths)} that cannot be read ({why}); check them"
+            )
+
+
+def _is_listed(path: Path) -> bool:
+    if path.suffix:
+        return path.suffix.lower() in _LISTED and not path.is_dir()
+    return is_picture(path)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file starts as a JPEG or PNG file does, whatever its name."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+    except OSError:
+        return False
+    return start.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"))
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Read a picture as (H, W, 3) uint8 BGR.
+    """Read a picture as (H, W, 3) uint8 BGR, turned upright as its EXIF orientation says.
 
     Raises:
-        ImageError: it is missing, incomplete or no picture.
+        ImageError: it is missing, incomplete, no picture, or absurdly large; the message names the file.
     """
     path = Path(path)
     try:
         data = path.read_bytes()
     except OSError as error:
         raise ImageError(f"expected a readable picture, got {path} ({error.strerror}); check the path") from error
-    if path.suffix.lower() in (".jpg", ".jpeg", ".png"):
-        return decode_compressed(path.suffix, data, MAX_PIXELS)
+    if not data:
+        raise ImageError(f"expected a picture, got {path}, which is empty; copy it again")
+    if data.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")) or data[:4] + data[8:12] == b"RIFFWEBP":
+        try:
+            return decode_compressed("", data, MAX_PIXELS, upright=True)
+        except ImageError as error:
+            raise ImageError(_reworded(path, error)) from error
+    height, width = _declared_size(path, data)
+    if height * width > MAX_PIXELS:
+        raise ImageError(
+            f"expected a picture of at most {MAX_PIXELS} pixels, got {path} of {width}x{height}; make it smaller"
+        )
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    except cv2.error:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except (cv2.error, MemoryError):
         image = None
     if image is None:
-        raise ImageError(f"expected a sound picture, got {path} that does not decode; save it again")
+        raise ImageError(f"expected a sound picture, got {path} that does not decode; save it again as JPEG or PNG")
     return np.asarray(image, dtype=np.uint8)
+
+
+def _reworded(path: Path, error: ImageError) -> str:
+    """What is wrong with a message's picture, in the terms of a file."""
+    said = str(error).split(";")[0]
+    wanted, _, got = said.partition(", got ")
+    return f"{wanted}, got {path}: {got or 'another'}; copy or save it again"
+
+
+def _declared_size(path: Path, data: bytes) -> tuple[int, int]:
+    """(height, width) as the header says, before anything is allocated."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data)) as picture:
+                return picture.height, picture.width
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"expected a picture of at most {MAX_PIXELS} pixels, got {path}; make it smaller") from error
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, MemoryError, OverflowError, TypeError) as error:
+        raise ImageError(
+            f"expected a picture that OpenCV reads, got {path}, which is none or damaged; save it as JPEG or PNG"
+        ) from error
 
 
 def write_image(path: str | Path, image: np.ndarray) -> None:

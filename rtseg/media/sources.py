@@ -9,17 +9,20 @@ from rtseg.errors import MediaError
 from rtseg.media.bags import BagSource, is_bag
 from rtseg.media.cameras import CameraSource
 from rtseg.media.frame_source import FrameSource
-from rtseg.media.images import IMAGE_SUFFIXES, ImageSource
+from rtseg.media.images import IMAGE_SUFFIXES, ImageSource, is_picture
+from rtseg.media.streams import StreamSource, is_url, masked
 from rtseg.media.videos import VideoSource
 
 _DEVICE = re.compile(r"(?:/dev/video)?(\d+)")
+_NUMBERED = re.compile(r"%\d*d")
 
 
 def open_frames(path: str | Path | int, topic: str | None = None, fps: float | None = None) -> FrameSource:
-    """Open a bag, a video, a picture, a folder or glob pattern of pictures, or a camera.
+    """Open a bag, a video, a picture, a folder or glob pattern of pictures, a camera or a network camera's stream.
 
     Args:
-        path: file or folder; a number or ``/dev/videoN`` is a camera.
+        path: file or folder; a number or ``/dev/videoN`` is a camera (a file of that name is ``./N``), an address
+            such as ``rtsp://host/stream`` a stream.
         topic: image topic of a bag, where it has several cameras.
         fps: makes a stream of pictures, so many a second; without they are stills.
 
@@ -38,23 +41,31 @@ def open_frames(path: str | Path | int, topic: str | None = None, fps: float | N
     """
     if fps is not None and not 0 < fps < 1e6:
         raise MediaError(f"expected a rate above 0 frames a second, got {fps}; leave it out for stills")
-    source = _open(Path(str(path)), topic, fps)
+    source = _open(str(path), topic, fps)
     if fps is not None and not isinstance(source, ImageSource):
         source.close()
         raise MediaError(f"expected pictures to give a rate of {fps:g} to, got {path}, which has its own; leave it out")
     return source
 
 
-def _open(path: Path, topic: str | None, fps: float | None) -> FrameSource:
-    device = _DEVICE.fullmatch(str(path))
+def _open(named: str, topic: str | None, fps: float | None) -> FrameSource:
+    path = Path(named)
+    device = _DEVICE.fullmatch(named)
     if device and not path.is_dir():
         return CameraSource(int(device[1]))
     if not path.exists():
-        if any(c in str(path) for c in "*?["):
+        if is_url(named):
+            return StreamSource(named)
+        if any(c in named for c in "*?["):
             return ImageSource(path, fps)
-        raise MediaError(f"expected a bag, video, picture or folder, got {path} that does not exist; check the path")
+        hint = f"write {re.sub(_NUMBERED, '*', named)}" if _NUMBERED.search(named) else "check the path"
+        raise MediaError(
+            f"expected a bag, video, picture, folder or stream, got {masked(named)} that does not exist; {hint}"
+        )
     if is_bag(path):
-        return BagSource(path, topic)
+        bag = BagSource(path, topic)
+        bag.files = (path,)
+        return bag
     if topic is not None:
         raise MediaError(f"expected a bag to read topic {topic} from, got {path}; leave the topic out")
     if path.is_dir():
@@ -62,6 +73,6 @@ def _open(path: Path, topic: str | None, fps: float | None) -> FrameSource:
         if bags:
             raise MediaError(f"expected one recording, got folder {path} with {', '.join(bags)}; name one of them")
         return ImageSource(path, fps)
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    if path.suffix.lower() in IMAGE_SUFFIXES or is_picture(path):
         return ImageSource(path, fps)
     return VideoSource(path)

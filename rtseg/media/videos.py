@@ -7,15 +7,17 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import numpy as np
 
 from rtseg.errors import MediaError
 from rtseg.frame import Frame
+from rtseg.media.containers import open_file, upright_picture
 from rtseg.media.frame_source import FrameSource
 
 
 class VideoSource(FrameSource):
     """The frames of a video file in whatever container and codec FFmpeg knows; stamps are presentation times.
+
+    Frames come as a player shows them: turned as the file says, with square pixels.
 
     Raises:
         MediaError: the file is no video, or its codec is not to be had. What does not decode later on is skipped and
@@ -31,14 +33,16 @@ class VideoSource(FrameSource):
             if not count and rate and container.duration:
                 count = round(container.duration / av.time_base * rate)
             super().__init__(self._path.name, count, float(rate) if rate else None)
+        self.files = (self._path,)
 
     def _open(self) -> av.container.InputContainer:
         try:
-            container = av.open(str(self._path))
+            container = open_file(self._path)
         except (av.FFmpegError, OSError, ValueError) as error:
             raise MediaError(
-                f"expected a video, got {self._path} that cannot be opened ({error}); "
-                "it may be truncated or no video at all: copy or convert it again"
+                f"expected a video, got {self._path} that cannot be opened "
+                f"({getattr(error, 'strerror', None) or error}); "
+                "it may be truncated, a list of other files, or no video at all: copy or convert it again"
             ) from error
         if not container.streams.video:
             container.close()
@@ -77,6 +81,6 @@ class VideoSource(FrameSource):
                         else frame.pts * frame.time_base
                     )
                     decoded += 1
-                    yield Frame(np.ascontiguousarray(frame.to_ndarray(format="bgr24")), int(at * 10**9))
+                    yield Frame(upright_picture(frame, stream.sample_aspect_ratio), int(at * 10**9))
         if not decoded:
             raise MediaError(f"expected frames in {self._path}, got none that decode; it is truncated or empty")

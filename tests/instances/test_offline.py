@@ -48,7 +48,7 @@ def test_run_draws_every_frame(tmp_path: Path) -> None:
     pipeline = load(write_instance_model(tmp_path / "model"), backend="onnxruntime", threads=1)
     with open_frames(_video(tmp_path / "drive.mp4")) as source:
         written = run_overlays(source, pipeline, tmp_path / "out", progress=False)
-    with open_frames(written) as overlay:
+    with open_frames(written.path) as overlay:
         frames = [frame.image for frame in overlay]
     assert len(frames) == FRAMES
     plain = paint([(1, 0, (64, 8, 112, 40))])[0]

@@ -18,7 +18,9 @@ RateOption = Annotated[
 
 @app.command()
 def run(
-    source: Annotated[str, typer.Argument(help="Video, bag, image, folder of images, or a camera's index.")],
+    source: Annotated[
+        str, typer.Argument(help="Video, bag, image, folder of images, camera's index, or rtsp://... stream.")
+    ],
     out: OutOption = Path("out/run"),
     fps: RateOption = None,
     model: ModelOption = "lanes-lite",
@@ -32,8 +34,9 @@ def run(
     from rtseg.media import open_frames
 
     with open_frames(source, fps=fps) as frames:
-        written = run_overlays(frames, load(model, device=device, backend=backend, threads=threads), out)
-    console.print(f"wrote {written}")
+        overlays = run_overlays(frames, load(model, device=device, backend=backend, threads=threads), out)
+    for line in overlays.lines():
+        console.print(line)
 
 
 @app.command()

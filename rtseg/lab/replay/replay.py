@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,14 +16,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from rtseg.errors import MediaError
+from rtseg.files import held, refuse_inputs
 from rtseg.frame import Frame
+from rtseg.lab.replay.pictures import OverlayPictures
 from rtseg.lab.replay.result_bag import ResultBag
 from rtseg.lab.replay.run import STAMP_TO_RESULT, ReplayPipeline, Run, certainty
 from rtseg.lab.replay.video_writer import VideoWriter
 from rtseg.lab.report.report import ReportData, write_report
 from rtseg.lab.scores.lanes.temporal import TemporalScore
 from rtseg.media.frame_source import FrameSource
-from rtseg.media.images import ImageSource, write_image
+from rtseg.media.images import ImageSource
 from rtseg.media.overlay import draw_instances, draw_lanes
 from rtseg.printing import described
 from rtseg.results import Instances, Lanes
@@ -101,25 +103,23 @@ def replay(
     out = Path(out)
     run = Run(source, pipeline, realtime)
     camera = camera or source.camera
+    refuse_inputs([out / name for name in ("result.mcap", "overlay.mp4", "report.html")], source.files)
     with ExitStack() as stack:
+        stack.enter_context(held(out))
         bag = stack.enter_context(ResultBag(out / "result.mcap", camera))
         video: VideoWriter | None = None
-        dropped = 0
         for frame, result in _shown(run, progress):
             picture = _draw(frame, result, run.classes)
             if video is None:
-                last, size = picture, picture.shape[:2]
+                size = picture.shape[:2]
                 video = stack.enter_context(VideoWriter(out / "overlay.mp4", source.fps or VIDEO_FPS, size))
-            shown = _fitted(picture, size)
-            for _ in range(run.dropped - dropped):  # while frames are dropped, the last result is what there is
-                video.write(last)
-            video.write(shown)
-            last, dropped = shown, run.dropped
+            # While frames are dropped, the last result is what there is, and what is shown.
+            video.write(_fitted(picture, size), run.at)
             bag.write(frame, result, picture)
             run.gallery.add(run.processed - 1, run.caption(result), picture, 1.0 - certainty(result))
         if video is None:
             raise _nothing(run)
-    report = write_report(out / "report.html", _report(run, camera))
+        report = write_report(out / "report.html", _report(run, camera))
     return ReplayResult(
         name=source.name,
         frames=run.processed,
@@ -135,32 +135,67 @@ def replay(
     )
 
 
-def run_overlays(source: FrameSource, pipeline: ReplayPipeline, out: str | Path, progress: bool = True) -> Path:
+@dataclass(frozen=True)
+class Overlays:
+    """What a run wrote.
+
+    Attributes:
+        path: the video, or the folder of pictures.
+        noun: what the source is made of: ``picture`` or ``frame``.
+        frames: how many were drawn.
+        skipped: how many were left out, by reason.
+        left_out: (name, reason) of those that are files of their own.
+    """
+
+    path: Path
+    noun: str
+    frames: int
+    skipped: dict[str, int]
+    left_out: tuple[tuple[str, str], ...]
+
+    def lines(self, most: int = 20) -> list[str]:
+        """What was read, written and left out, a line each; at most `most` files by name."""
+        lost = sum(self.skipped.values())
+        lines = [f"read {self.frames + lost} {self.noun}s, left out {lost}, wrote {self.frames}: {self.path}"]
+        if self.left_out:
+            lines += [f"left out {name}: {reason}" for name, reason in self.left_out[:most]]
+            lines += [f"left out {lost - most} more"] if lost > most else []
+        else:
+            lines += [f"left out {count}: {reason}" for reason, count in self.skipped.items()]
+        return lines
+
+
+def run_overlays(source: FrameSource, pipeline: ReplayPipeline, out: str | Path, progress: bool = True) -> Overlays:
     """Draw results over every frame: a video, or a picture for each where the source is pictures.
 
-    Returns:
-        The video, or the folder of pictures.
+    A live source goes on until it is interrupted; its video is whole then.
 
     Raises:
-        MediaError: nothing could be read, or a file not be written.
+        MediaError: nothing could be read, an output is an input, or a file cannot be written.
     """
     out = Path(out)
     run = Run(source, pipeline)
-    written = out if isinstance(source, ImageSource) else out / "overlay.mp4"
+    pictures = OverlayPictures(source.paths, out) if isinstance(source, ImageSource) else None
+    written = out if pictures else out / "overlay.mp4"
+    if not pictures:
+        refuse_inputs([written], source.files)
     with ExitStack() as stack:
+        stack.enter_context(held(out))
         video: VideoWriter | None = None
-        for frame, result in _shown(run, progress):
-            picture = _draw(frame, result, run.classes)
-            if isinstance(source, ImageSource):
-                write_image(out / f"{Path(frame.name).stem}.jpg", picture)
-                continue
-            if video is None:
-                size = picture.shape[:2]
-                video = stack.enter_context(VideoWriter(written, source.fps or VIDEO_FPS, size))
-            video.write(_fitted(picture, size))
+        with suppress(KeyboardInterrupt) if source.live else nullcontext():
+            for frame, result in _shown(run, progress):
+                picture = _draw(frame, result, run.classes)
+                if pictures:
+                    pictures.write(frame.name, picture)
+                    continue
+                if video is None:
+                    size = picture.shape[:2]
+                    video = stack.enter_context(VideoWriter(written, source.fps or VIDEO_FPS, size))
+                video.write(_fitted(picture, size), run.at)
         if not run.processed:
             raise _nothing(run)
-    return written
+    left_out = (*source.left_out, *run.refused)
+    return Overlays(written, "picture" if pictures else "frame", run.processed, run.skipped, left_out)
 
 
 def _shown(run: Run, progress: bool) -> Iterator[tuple[Frame, Lanes | Instances]]:

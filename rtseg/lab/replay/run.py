@@ -16,7 +16,7 @@ from rtseg.lab.report.gallery import Gallery
 from rtseg.lab.report.machine import machine_facts
 from rtseg.lab.report.plots import Series
 from rtseg.lab.scores.lanes.temporal import TemporalLog
-from rtseg.media.frame_source import FrameSource
+from rtseg.media.frame_source import MOST_NAMED, FrameSource
 from rtseg.results import Instances, Lanes
 from rtseg.runtime.latency import LatencyLog
 from rtseg.runtime.scenes import PAUSE, PAUSE_SECONDS
@@ -62,6 +62,7 @@ class Run:
     Attributes:
         read, processed: frames.
         failed: frames that the pipeline refused, by reason.
+        refused: (name, reason) of those among them that are files of their own.
         restarts: times ids started anew, by the reasons of :mod:`rtseg.runtime.scenes`; `seconds` leaves pauses out.
         latency: stage times; with `realtime` also from a frame's arrival to its result.
         temporal: steadiness of lanes, None once instances or stills came.
@@ -84,6 +85,7 @@ class Run:
         self.processed = 0
         self.restarts: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
+        self.refused: list[tuple[str, str]] = []
         self.latency = LatencyLog()
         self.temporal: TemporalLog | None = TemporalLog()
         self.gallery = Gallery()
@@ -107,6 +109,11 @@ class Run:
         warm_up = getattr(self.pipeline, "warm_up", None)
         if warm_up is not None:
             warm_up(*frame.size)
+
+    @property
+    def at(self) -> float:
+        """Seconds of recording gone by at the latest frame that was processed."""
+        return self._rows[-1][0] if self._rows else 0.0
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -215,7 +222,7 @@ class Run:
                 yield entry[0]
 
         def refused(frame: Frame, error: ImageError) -> None:
-            self._refuse(error)
+            self._refuse(frame, error)
             given.pop()  # refused before the next is asked for
 
         for result in stream(frames(), refused):
@@ -253,7 +260,7 @@ class Run:
         try:
             result = self.pipeline(frame)
         except ImageError as error:
-            self._refuse(error)
+            self._refuse(frame, error)
             return
         self._free = max(self._free, arrival) + self._now() - begin
         if self._loop.is_old(self._free - arrival):
@@ -262,8 +269,10 @@ class Run:
         self._record(result, arrival)
         yield frame, result
 
-    def _refuse(self, error: ImageError) -> None:
+    def _refuse(self, frame: Frame, error: ImageError) -> None:
         self.failed[str(error).split(", got")[0]] += 1
+        if frame.name and len(self.refused) < MOST_NAMED:
+            self.refused.append((frame.name, str(error)))
 
     def _record(self, result: Lanes | Instances, arrival: float) -> None:
         self.processed += 1

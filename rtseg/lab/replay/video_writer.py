@@ -15,6 +15,11 @@ from numpy.typing import NDArray
 from rtseg.errors import MediaError
 from rtseg.files import Part
 from rtseg.frame import check_image
+from rtseg.media.containers import file_name
+
+# Without frames out of order: the length of an MP4 is told by the order in which frames are stored.
+_ENCODING = {"preset": "superfast", "crf": "21", "bf": "0"}
+_TICKS = 90_000  # a second: the time base of frames that keep their own times
 
 
 class VideoWriter:
@@ -36,21 +41,26 @@ class VideoWriter:
         self._part = Part(self.path)
         height, width = (n + n % 2 for n in size)
         try:
-            # As a file, whatever its name: FFmpeg takes what stands before a colon for a protocol.
-            name = f"file:{self._part.path.absolute()}"
+            name = file_name(self._part.path)
             self._container = av.open(name, "w", format="mp4", options={"movflags": "faststart"})
-            rate = Fraction(fps).limit_denominator(1001)
-            self._stream = self._container.add_stream(
-                "libx264", rate=rate, options={"preset": "superfast", "crf": "21"}
-            )
+            rate = Fraction(min(max(fps, 0.1), 1000.0)).limit_denominator(1001)
+            self._stream = self._container.add_stream("libx264", rate=rate, options=_ENCODING)
         except (av.FFmpegError, OSError, ValueError) as error:
             self._part.discard()
             raise MediaError(f"expected to write a video to {self.path}, got {error}; check the folder") from error
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
         self._stream.codec_context.thread_count = 0
+        self._stream.codec_context.time_base = Fraction(1, _TICKS)
+        self._period = _TICKS / rate
+        self._next = Fraction(0)
+        self._last = -1
 
-    def write(self, image: NDArray[np.uint8]) -> None:
+    def write(self, image: NDArray[np.uint8], seconds: float | None = None) -> None:
         """Append one (H, W, 3) uint8 BGR image of the writer's size.
+
+        Args:
+            image: to append.
+            seconds: from the start of the video at which it is to be shown; by default a frame after the one before.
 
         Raises:
             MediaError: another size, or the disk is full.
@@ -65,7 +75,13 @@ class VideoWriter:
         if bottom or right:
             image = np.asarray(cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_REPLICATE), dtype=np.uint8)
         try:
-            self._container.mux(self._stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
+            frame = av.VideoFrame.from_ndarray(image, format="bgr24")
+            at = self._next if seconds is None else Fraction(seconds) * _TICKS
+            # Two frames of one time are shown one after the other.
+            frame.pts = self._last = max(round(at), self._last + 1)
+            frame.time_base = Fraction(1, _TICKS)
+            self._next = max(at, Fraction(self._last)) + self._period
+            self._container.mux(self._stream.encode(frame))
         except (av.FFmpegError, OSError) as error:
             raise MediaError(f"expected to write a video to {self.path}, got {error}; check the disk") from error
 

@@ -1,0 +1,75 @@
+"""FFmpeg's containers opened as what they are said to be: a file as a file, a stream as a stream, nothing beside it."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+FILE_FORMATS = (
+    "mov", "matroska", "webm", "avi", "mpegts", "mpeg", "mpegvideo", "h264", "hevc", "vvc", "av1", "obu", "ivf", "flv",
+    "asf", "ogg", "gif", "apng", "mjpeg", "mxf", "nut", "yuv4mpegpipe", "dv", "rm", "wtv", "m4v", "vc1", "swf", "nsv",
+    "jpeg_pipe", "png_pipe", "webp_pipe", "bmp_pipe", "tiff_pipe", "avif", "wav", "mp3", "aac", "flac",
+)  # fmt: skip
+"""Containers that hold their own frames. Playlists (HLS, DASH, concat, SDP) name other files and addresses."""
+STREAM_FORMATS = (*FILE_FORMATS, "rtsp", "rtp", "sdp", "hls", "mpjpeg", "live_flv", "mpegtsraw")
+STREAM_PROTOCOLS = ("rtsp", "rtsps", "rtp", "srtp", "srt", "rtmp", "rtmps", "http", "https", "httpproxy", "udp", "tcp")
+
+
+def file_name(path: str | Path) -> str:
+    """A file's name for FFmpeg, which takes what stands before a colon for a protocol."""
+    return f"file:{Path(path).absolute()}"
+
+
+def open_file(path: str | Path) -> av.container.InputContainer:
+    """Open a media file to read from that file alone, whatever its name."""
+    options = {"protocol_whitelist": "file", "format_whitelist": ",".join(FILE_FORMATS)}
+    return av.open(file_name(path), options=options)
+
+
+def open_stream(url: str, timeout: float) -> av.container.InputContainer:
+    """Open a live stream, which may lead to no file of this machine; seconds without an answer are an error."""
+    options = {
+        "protocol_whitelist": ",".join((*STREAM_PROTOCOLS, "tls", "crypto")),
+        "format_whitelist": ",".join(STREAM_FORMATS),
+    }
+    if url.startswith("rtsp"):
+        options["rtsp_transport"] = "tcp"  # UDP loses parts of frames wherever a network is not idle
+    return av.open(url, options=options, timeout=timeout)
+
+
+def upright_picture(frame: av.VideoFrame, aspect: Fraction | None = None) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 BGR of a decoded frame as a player shows it: square pixels, turned as its display matrix says.
+
+    Args:
+        frame: decoded.
+        aspect: width of a pixel divided by its height; None or 0 where the file does not say.
+    """
+    image = np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
+    if aspect and aspect != 1 and Fraction(1, 4) <= aspect <= 4:
+        height, width = image.shape[:2]
+        # Never fewer pixels than there are: the shorter side grows.
+        size = (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
+        if size != (width, height):
+            image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+    return np.ascontiguousarray(_turned(image, frame))
+
+
+def _turned(image: NDArray[np.uint8], frame: av.VideoFrame) -> NDArray[np.uint8]:
+    data: Any = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return image
+    matrix = np.frombuffer(bytes(data), np.int32)
+    if matrix.size != 9:
+        return image
+    a, b, c, d = (int(matrix[i]) for i in (0, 1, 3, 4))  # x' = a x + c y, y' = b x + d y
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        across, down = a, d
+    else:
+        image, across, down = image.transpose(1, 0, 2), c, b
+    return image[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1]
