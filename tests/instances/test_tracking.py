@@ -11,8 +11,8 @@ from rtseg.errors import GroupingError
 from rtseg.instances import InstanceTracker, InstanceTrackerSettings
 from rtseg.instances.masks import MaskStore
 from rtseg.instances.tracking import MAX_ID
-from rtseg.lab.scores.instances.switches import IdentityLog
 from rtseg.ops import region_statistics
+from tests.instances.identity_log import IdentityLog
 
 FRAME = 33_333_333
 SIZE = (120, 240)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rtseg.errors import DatasetError
-from rtseg.lab.bench.result import BenchFile, Latency, Run
+from rtseg.lab.bench.result import BenchFile, BenchRun, Latency
 from rtseg.lab.report.plots import plot_bars
 from rtseg.lab.report.report import ReportData, write_report
 
-_Column = tuple[str, BenchFile, Run]
+_Column = tuple[str, BenchFile, BenchRun]
 
 
 def write_comparison(files: Sequence[tuple[str, BenchFile]], out: Path) -> Path:
@@ -91,15 +91,15 @@ def _names(columns: Sequence[_Column]) -> list[str]:
     return [name if names.count(name) == 1 else f"{name} ({i + 1})" for i, name in enumerate(names)]
 
 
-def _stage_names(runs: Sequence[Run]) -> list[str]:
+def _stage_names(runs: Sequence[BenchRun]) -> list[str]:
     return list(dict.fromkeys(stage.stage for run in runs for stage in run.stages))
 
 
-def _of(run: Run, name: str) -> Latency | None:
+def _of(run: BenchRun, name: str) -> Latency | None:
     return next((row for row in (*run.stages, *run.wholes) if row.stage == name), None)
 
 
-def _stage_plot(names: Sequence[str], runs: Sequence[Run]) -> str:
+def _stage_plot(names: Sequence[str], runs: Sequence[BenchRun]) -> str:
     stages = _stage_names(runs)
     values = {
         name: [0.0 if (row := _of(run, stage)) is None else row.p50 for stage in stages]
@@ -108,7 +108,7 @@ def _stage_plot(names: Sequence[str], runs: Sequence[Run]) -> str:
     return plot_bars(values, "", "ms", ticks=stages)
 
 
-def _figures(runs: Sequence[Run]) -> list[list[str]]:
+def _figures(runs: Sequence[BenchRun]) -> list[list[str]]:
     rows = [
         ("model", [run.model for run in runs]),
         ("network", [f"{run.network} ({run.precision})" for run in runs]),
@@ -129,7 +129,7 @@ def _figures(runs: Sequence[Run]) -> list[list[str]]:
     return [[name, *values] for name, values in rows if any(value != "-" for value in values)]
 
 
-def _stages(runs: Sequence[Run]) -> list[list[str]]:
+def _stages(runs: Sequence[BenchRun]) -> list[list[str]]:
     wholes = list(dict.fromkeys(row.stage for run in runs for row in run.wholes))
     rows = []
     for stage in [*_stage_names(runs), *wholes]:
@@ -138,7 +138,7 @@ def _stages(runs: Sequence[Run]) -> list[list[str]]:
     return rows
 
 
-def _ratios(first: Run, runs: Sequence[Run]) -> list[list[str]]:
+def _ratios(first: BenchRun, runs: Sequence[BenchRun]) -> list[list[str]]:
     rows = []
     for stage in [*_stage_names(runs), "decode to publish", "host to host"]:
         base = _of(first, stage)
@@ -148,7 +148,7 @@ def _ratios(first: Run, runs: Sequence[Run]) -> list[list[str]]:
     return rows
 
 
-def _peers(names: Sequence[str], runs: Sequence[Run]) -> list[list[str]]:
+def _peers(names: Sequence[str], runs: Sequence[BenchRun]) -> list[list[str]]:
     rows = []
     for name, run in zip(names, runs, strict=True):
         for peer in run.peers:
@@ -160,7 +160,7 @@ def _peers(names: Sequence[str], runs: Sequence[Run]) -> list[list[str]]:
     return rows
 
 
-def _floors(runs: Sequence[Run]) -> list[list[str]]:
+def _floors(runs: Sequence[BenchRun]) -> list[list[str]]:
     floors = [run.floor for run in runs]
     if not any(floors):
         return []

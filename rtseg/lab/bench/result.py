@@ -97,7 +97,7 @@ class Floor(_Strict):
     reason: str = ""
 
 
-class Run(_Strict):
+class BenchRun(_Strict):
     """One model with one network file on one backend.
 
     Attributes:
@@ -204,7 +204,7 @@ class BenchFile(_Strict):
     versions: dict[str, str]
     commit: str
     date: str
-    runs: tuple[Run, ...]
+    runs: tuple[BenchRun, ...]
 
     @classmethod
     def load(cls, path: Path) -> BenchFile:

@@ -19,7 +19,7 @@ from rtseg.errors import RtsegError
 from rtseg.frame import Frame
 from rtseg.lab.bench.floor import measure_floor
 from rtseg.lab.bench.peers import PlainPeer, onnxruntime_peer, torch_peer
-from rtseg.lab.bench.result import BenchFile, Latency, Measured, Peer, Run, latency_of
+from rtseg.lab.bench.result import BenchFile, BenchRun, Latency, Measured, Peer, latency_of
 from rtseg.lab.bench.sensors import PowerMeter, device_memory, resident_memory
 from rtseg.lab.render import render_road
 from rtseg.lab.report.machine import commit, hardware_name, library_versions, machine_facts, utc_now
@@ -95,7 +95,7 @@ def _measure(
     settings: BenchSettings,
     threads: int,
     before: Measured,
-) -> Run:
+) -> BenchRun:
     messages = [make_message(image, settings.encoding) for image in images]
     pipeline.warm_up(*settings.size)
     for message in messages:
@@ -140,7 +140,7 @@ def _measure(
         infer = next((stage.p50 for stage in stages if stage.stage == "infer"), host.p50)
         path, precision, of_whole = model.path.parent / entry.file, entry.precision, on_card or host
         floor = measure_floor(model.card, path, precision, settings.size, threads, on_device, of_whole.p50, infer)
-    return Run(
+    return BenchRun(
         model=model.card.name,
         network=entry.file,
         sha256=entry.sha256,

@@ -13,7 +13,7 @@ from rtseg.errors import BackendError, DatasetError
 from rtseg.lab.bench.floor import least_bytes, network_cost
 from rtseg.lab.bench.page import write_comparison
 from rtseg.lab.bench.peers import onnxruntime_peer
-from rtseg.lab.bench.result import BenchFile, Run
+from rtseg.lab.bench.result import BenchFile, BenchRun
 from rtseg.lab.bench.run import BenchSettings, bench_model, make_message
 from rtseg.lab.bench.sensors import PowerMeter, resident_memory
 from rtseg.loading import load
@@ -148,7 +148,7 @@ def test_a_file_of_another_layout_is_refused(tmp_path: Path) -> None:
         BenchFile.load(tmp_path / "missing.json")
 
 
-def slower(run: Run, factor: float) -> Run:
+def slower(run: BenchRun, factor: float) -> BenchRun:
     def scaled(row):  # type: ignore[no-untyped-def]
         values = {name: factor * getattr(row, name) for name in ("mean", "p50", "p90", "p99", "max")}
         return row.model_copy(update=values)
