@@ -11,6 +11,7 @@ from sensor_msgs.msg import Image
 
 from rtseg.frame import Frame
 from rtseg.media.overlay import draw_instances
+from rtseg.messages import class_labels, class_mask, instance_mask, look_up
 from rtseg.results import Instances
 from rtseg.runtime import Pipeline
 from rtseg_ros import lifecycle, messages
@@ -48,8 +49,8 @@ class InstanceOutputs:
         self._mask = self._node.open_output(Image, f"{self._prefix}instance_mask")
         self._class_mask = self._node.open_output(Image, f"{self._prefix}class_mask")
         self._overlay = OverlayOutput(self._node, self._prefix)
-        names = {0: "no object", **dict(enumerate(self._classes, start=1))}
-        self._node.publish_label_info(f"{self._prefix}label_info", names, self._node.parameters.min_score)
+        labels = class_labels(self._classes)
+        self._node.publish_label_info(f"{self._prefix}label_info", labels, self._node.parameters.min_score)
 
     def open_inputs(self) -> list[Subscription]:
         """None besides the camera's."""
@@ -59,11 +60,9 @@ class InstanceOutputs:
         """Publish the masks first, then what is drawn from them."""
         instances = without_doubtful_instances(result, self._node.parameters.min_score)
         if self._mask.get_subscription_count():
-            mask = messages.look_up(instances.labels, instances.ids, np.uint16)
-            self._mask.publish(messages.to_image(mask, "16UC1", message.header))
+            self._mask.publish(messages.to_mask(instance_mask(instances), message.header))
         if self._class_mask.get_subscription_count():
-            mask = messages.look_up(instances.labels, instances.class_ids + 1, np.uint8)
-            self._class_mask.publish(messages.to_image(mask, "mono8", message.header))
+            self._class_mask.publish(messages.to_mask(class_mask(instances), message.header))
         self._overlay.publish(message.header, lambda: draw_instances(frame.image, instances, self._classes))
 
 
@@ -87,7 +86,7 @@ def without_doubtful_instances(instances: Instances, min_score: float) -> Instan
     fresh[keep] = np.arange(1, len(keep) + 1)
     return replace(
         instances,
-        labels=messages.look_up(instances.labels, fresh, np.int32),
+        labels=look_up(instances.labels, fresh, np.int32),
         **{name: getattr(instances, name)[keep] for name in _PER_INSTANCE},
     )
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
@@ -17,9 +16,9 @@ from visualization_msgs.msg import MarkerArray
 from rtseg.camera import Camera, Mount, camera_of, check_aspect, is_rectified
 from rtseg.errors import CalibrationError
 from rtseg.frame import Frame
-from rtseg.lab.replay.result_bag import MAX_DISTANCE
 from rtseg.lanes import GroundPlane
-from rtseg.media.overlay import color_of, draw_lanes
+from rtseg.media.overlay import draw_lanes
+from rtseg.messages import ground_lines, lane_labels, lane_markers, lane_mask, lane_points
 from rtseg.results import Lanes
 from rtseg.runtime import Pipeline
 from rtseg_ros import lifecycle, messages
@@ -62,8 +61,7 @@ class LaneOutputs:
         self._markers = self._node.open_output(MarkerArray, f"{self._prefix}lanes")
         self._points = self._node.open_output(PointCloud2, f"{self._prefix}lane_points")
         self._overlay = OverlayOutput(self._node, self._prefix)
-        names = {0: "no lane", **{lane_id: f"lane {lane_id}" for lane_id in range(1, 256)}}
-        self._node.publish_label_info(f"{self._prefix}label_info", names, parameters.min_confidence)
+        self._node.publish_label_info(f"{self._prefix}label_info", lane_labels(), parameters.min_confidence)
 
     def open_inputs(self) -> list[Subscription]:
         """Listen to camera_info where no calibration file was given."""
@@ -82,7 +80,7 @@ class LaneOutputs:
         """Publish the mask first, then what is drawn or computed from it."""
         lanes = without_doubtful_lanes(result, self._node.parameters.min_confidence)
         if self._mask.get_subscription_count():
-            self._mask.publish(messages.to_image(lanes.mask, "mono8", message.header))
+            self._mask.publish(messages.to_mask(lane_mask(lanes), message.header))
         self._publish_ground(message.header, frame, lanes)
         self._overlay.publish(message.header, lambda: draw_lanes(frame.image, lanes))
 
@@ -96,12 +94,11 @@ class LaneOutputs:
         if plane is None:
             return
         vehicle = messages.with_frame(header, self._node.parameters.vehicle_frame)
-        ground = [_seen(plane.project(line)) for line in lanes.polylines]
+        ground = ground_lines(lanes, plane)
         if markers:
-            colors = [[channel / 255.0 for channel in reversed(color_of(int(lane_id)))] for lane_id in lanes.ids]
-            self._markers.publish(messages.to_markers(lanes, ground, colors, vehicle))
+            self._markers.publish(messages.to_markers(lane_markers(lanes, ground), vehicle))
         if points:
-            self._points.publish(messages.to_points(lanes, ground, vehicle))
+            self._points.publish(messages.to_points(lane_points(lanes, ground), vehicle))
 
     def _ground_plane(self, width: int, height: int) -> GroundPlane | None:
         """The plane for frames of this size, made anew when size or calibration change; None while it is unknown."""
@@ -170,11 +167,6 @@ def without_doubtful_lanes(lanes: Lanes, min_confidence: float) -> Lanes:
     lines = tuple(line for line, kept in zip(lanes.polylines, keep, strict=True) if kept)
     mask = np.asarray(cv2.LUT(lanes.mask, table), dtype=np.uint8)
     return replace(lanes, mask=mask, ids=lanes.ids[keep], confidence=lanes.confidence[keep], polylines=lines)
-
-
-def _seen(ground: NDArray[np.floating]) -> NDArray[np.floating]:
-    # NaN (above the horizon) compares false.
-    return ground[(ground[:, 0] > 0) & (ground[:, 0] < MAX_DISTANCE)]
 
 
 class LanesNode(FrameNode):

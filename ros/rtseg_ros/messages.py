@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import array
-import json
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import Point
@@ -16,11 +14,10 @@ from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import ColorRGBA, Header, String
 from visualization_msgs.msg import Marker, MarkerArray
 
-from rtseg.errors import ImageError
 from rtseg.frame import Frame, RawImage, check_image
 from rtseg.media.compressed import decode_compressed
 from rtseg.media.encodings import MAX_MESSAGE_PIXELS, raw_image
-from rtseg.results import Lanes
+from rtseg.messages import JPEG_FORMAT, POINT_FIELDS, POINT_TYPE, LaneMarker, Mask, jpeg_bytes, label_text
 
 try:
     from vision_msgs.msg import LabelInfo, VisionClass
@@ -30,13 +27,8 @@ except ImportError:
 LABEL_INFO_TYPE = LabelInfo or String
 """vision_msgs/LabelInfo where that package is installed, else the same content as JSON in a std_msgs/String."""
 
-POINT_TYPE = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("id", "<u4")])
-
 _POINT_FIELDS = [
-    PointField(name="x", offset=0, datatype=PointField.FLOAT32, count=1),
-    PointField(name="y", offset=4, datatype=PointField.FLOAT32, count=1),
-    PointField(name="z", offset=8, datatype=PointField.FLOAT32, count=1),
-    PointField(name="id", offset=12, datatype=PointField.UINT32, count=1),
+    PointField(name=name, offset=offset, datatype=datatype, count=1) for name, offset, datatype in POINT_FIELDS
 ]
 
 
@@ -75,49 +67,38 @@ def to_image(pixels: NDArray[np.uint8] | NDArray[np.uint16], encoding: str, head
     return message
 
 
+def to_mask(mask: Mask, header: Header) -> Image:
+    """Make an image message of a mask."""
+    return to_image(mask.pixels, mask.encoding, header)
+
+
 def to_jpeg(image: NDArray[np.uint8], quality: int, header: Header) -> CompressedImage:
     """Make a compressed image message of a (H, W, 3) BGR array."""
-    done, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not done:
-        raise ImageError(f"could not encode an image of shape {image.shape} as JPEG")
-    return CompressedImage(header=header, format="bgr8; jpeg compressed bgr8", data=_bytes_of(encoded))
+    return CompressedImage(header=header, format=JPEG_FORMAT, data=_bytes_of(jpeg_bytes(image, quality)))
 
 
-def to_markers(
-    lanes: Lanes, ground: Sequence[NDArray[np.floating]], colors: Sequence[Sequence[float]], header: Header
-) -> MarkerArray:
+def to_markers(markers: Sequence[LaneMarker], header: Header) -> MarkerArray:
     """Draw each lane as a line strip on the ground, after taking away those of the frame before.
 
     Args:
-        lanes: the lanes of one frame.
-        ground: n arrays (k, 3), metres in the frame of `header`, without NaN.
-        colors: n colors (red, green, blue), 0..1.
+        markers: of the lanes of one frame.
         header: the frame's stamp with the vehicle's coordinate frame.
     """
-    markers = [Marker(header=header, ns="lanes", action=Marker.DELETEALL)]
-    for lane_id, confidence, points, color in zip(lanes.ids, lanes.confidence, ground, colors, strict=True):
-        if len(points) < 2:
-            continue
-        marker = Marker(header=header, ns="lanes", id=int(lane_id), type=Marker.LINE_STRIP, action=Marker.ADD)
+    made = [Marker(header=header, ns="lanes", action=Marker.DELETEALL)]
+    for lane in markers:
+        marker = Marker(header=header, ns=lane.namespace, id=lane.id, type=Marker.LINE_STRIP, action=Marker.ADD)
         marker.pose.orientation.w = 1.0
-        marker.scale.x = 0.15
-        red, green, blue = color
-        marker.color = ColorRGBA(r=red, g=green, b=blue, a=0.3 + 0.7 * float(confidence))
-        marker.lifetime = Duration(sec=1)
-        marker.points = [Point(x=x, y=y, z=z) for x, y, z in points.tolist()]
-        markers.append(marker)
-    return MarkerArray(markers=markers)
+        marker.scale.x = lane.width
+        red, green, blue, alpha = lane.color
+        marker.color = ColorRGBA(r=red, g=green, b=blue, a=alpha)
+        marker.lifetime = Duration(sec=lane.lifetime)
+        marker.points = [Point(x=x, y=y, z=z) for x, y, z in lane.points.tolist()]
+        made.append(marker)
+    return MarkerArray(markers=made)
 
 
-def to_points(lanes: Lanes, ground: Sequence[NDArray[np.floating]], header: Header) -> PointCloud2:
-    """All lanes' ground points as one cloud of `POINT_TYPE`, row order from left lane to right."""
-    counts = [len(points) for points in ground]
-    cloud = np.zeros(sum(counts), dtype=POINT_TYPE)
-    if len(cloud):
-        stacked = np.concatenate(list(ground))
-        for axis, name in enumerate("xyz"):
-            cloud[name] = stacked[:, axis]
-        cloud["id"] = np.repeat(lanes.ids, counts)
+def to_points(cloud: NDArray[np.void], header: Header) -> PointCloud2:
+    """A cloud of :data:`rtseg.messages.POINT_TYPE`."""
     return PointCloud2(
         header=header,
         height=1,
@@ -136,18 +117,7 @@ def to_label_info(names: dict[int, str], threshold: float, header: Header) -> An
     if LabelInfo is not None:
         classes = [VisionClass(class_id=value, class_name=name) for value, name in names.items()]
         return LabelInfo(header=header, class_map=classes, threshold=threshold)
-    content = {
-        "threshold": threshold,
-        "class_map": [{"class_id": value, "class_name": name} for value, name in names.items()],
-    }
-    return String(data=json.dumps(content))
-
-
-def look_up(labels: NDArray[np.int32], values: NDArray[Any], dtype: type) -> NDArray[Any]:
-    """Replace label i + 1 of (H, W) int32 by values[i], 0 staying 0."""
-    table: NDArray[Any] = np.zeros(len(values) + 1, dtype=dtype)
-    table[1:] = values
-    return np.asarray(np.take(table, labels))
+    return String(data=label_text(names, threshold))
 
 
 def with_frame(header: Header, frame_id: str) -> Header:

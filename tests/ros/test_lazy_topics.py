@@ -25,6 +25,8 @@ from visualization_msgs.msg import MarkerArray
 from rtseg.camera import Camera
 from rtseg.errors import GroupingError
 from rtseg.instances.interpreter import InstanceInterpreter
+from rtseg.lanes import GroundPlane
+from rtseg.messages import masks
 from tests.instance_networks import write_instance_model
 from tests.ros.harness import PATIENCE
 from tests.threshold_network import two_lane_road
@@ -101,7 +103,7 @@ def test_work_begins_with_the_first_subscriber(
         (messages, "to_points"),
         (messages, "to_jpeg"),
         (rtseg_ros.lanes, "draw_lanes"),
-        (rtseg_ros.lanes.GroundPlane, "project"),
+        (GroundPlane, "project"),
     ]:
         original = getattr(owner, name)
 
@@ -139,7 +141,7 @@ def test_instances_too_are_worked_on_only_for_subscribers(
     for owner, name in [
         (messages, "to_image"),
         (messages, "to_jpeg"),
-        (messages, "look_up"),
+        (masks, "look_up"),
         (rtseg_ros.instances, "draw_instances"),
     ]:
         original = getattr(owner, name)

@@ -76,7 +76,7 @@ def write_products(
     classes = find_model(models[list(models)[-1]]).card.classes
     every = max(1, len(live.stamps) // PICTURES)
     video: VideoWriter | None = None
-    with ResultBag(out / "result.mcap", camera) as bag, progress(console) as bar:
+    with ResultBag(out / "result.mcap", camera, classes=classes) as bag, progress(console) as bar:
         matched = _matched(source, live, task)
         for number, (frame, found, milliseconds) in enumerate(
             bar.track(matched, total=len(live.stamps), description="drawing")

@@ -106,7 +106,7 @@ def replay(
     refuse_inputs([out / name for name in ("result.mcap", "overlay.mp4", "report.html")], source.files)
     with ExitStack() as stack:
         stack.enter_context(held(out))
-        bag = stack.enter_context(ResultBag(out / "result.mcap", camera))
+        bag = stack.enter_context(ResultBag(out / "result.mcap", camera, classes=run.classes))
         video: VideoWriter | None = None
         for frame, result in _shown(run, progress):
             picture = _draw(frame, result, run.classes)

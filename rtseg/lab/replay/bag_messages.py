@@ -1,0 +1,132 @@
+"""What :mod:`rtseg.messages` says, as messages that rosbags writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rosbags.interfaces import Nodetype
+from rosbags.typesys import Stores, get_typestore
+
+from rtseg.camera import Camera
+from rtseg.messages import JPEG_FORMAT, POINT_FIELDS, POINT_TYPE, LaneMarker, Mask
+
+_LINE_STRIP, _DELETE_ALL = 4, 3
+# As rclpy makes them; rosbags knows no defaults of its own.
+_DEFAULTS = {("geometry_msgs/msg/Quaternion", "w"): 1.0}
+
+
+class BagMessages:
+    """Makes messages; fields that are not given have their defaults.
+
+    Attributes:
+        store: of the types.
+    """
+
+    def __init__(self) -> None:
+        self.store = get_typestore(Stores.ROS2_HUMBLE)
+
+    def serialize(self, message: Any) -> bytes:
+        """A message as it is stored, CDR."""
+        return bytes(self.store.serialize_cdr(message, message.__msgtype__))
+
+    def header(self, stamp: int, frame_id: str) -> Any:
+        """A header of nanoseconds."""
+        seconds, nanoseconds = divmod(max(stamp, 0), 10**9)
+        time = self._make("builtin_interfaces/msg/Time", sec=seconds, nanosec=nanoseconds)
+        return self._make("std_msgs/msg/Header", stamp=time, frame_id=frame_id)
+
+    def jpeg(self, header: Any, data: NDArray[np.uint8]) -> Any:
+        """A picture of :func:`rtseg.messages.jpeg_bytes`."""
+        return self._make("sensor_msgs/msg/CompressedImage", header=header, format=JPEG_FORMAT, data=data)
+
+    def mask(self, header: Any, mask: Mask) -> Any:
+        """A mask as an image."""
+        pixels = np.ascontiguousarray(mask.pixels)
+        height, width = pixels.shape
+        return self._make(
+            "sensor_msgs/msg/Image",
+            header=header,
+            height=height,
+            width=width,
+            encoding=mask.encoding,
+            step=width * pixels.itemsize,
+            data=pixels.reshape(-1).view(np.uint8),
+        )
+
+    def camera_info(self, header: Any, camera: Camera) -> Any:
+        """Intrinsics and distortion."""
+        matrix = np.asarray(camera.K, dtype=np.float64)
+        return self._make(
+            "sensor_msgs/msg/CameraInfo",
+            header=header,
+            height=camera.height,
+            width=camera.width,
+            distortion_model="plumb_bob",
+            d=np.asarray(camera.distortion, dtype=np.float64),
+            k=matrix.reshape(-1),
+            r=np.eye(3).reshape(-1),
+            p=np.hstack([matrix, np.zeros((3, 1))]).reshape(-1),
+        )
+
+    def markers(self, header: Any, markers: Sequence[LaneMarker]) -> Any:
+        """Line strips, after the one marker that deletes those of the frame before."""
+        made = [self._make("visualization_msgs/msg/Marker", header=header, ns="lanes", action=_DELETE_ALL)]
+        for marker in markers:
+            red, green, blue, alpha = marker.color
+            made.append(
+                self._make(
+                    "visualization_msgs/msg/Marker",
+                    header=header,
+                    ns=marker.namespace,
+                    id=marker.id,
+                    type=_LINE_STRIP,
+                    scale=self._make("geometry_msgs/msg/Vector3", x=marker.width),
+                    color=self._make("std_msgs/msg/ColorRGBA", r=red, g=green, b=blue, a=alpha),
+                    lifetime=self._make("builtin_interfaces/msg/Duration", sec=marker.lifetime),
+                    points=[self._make("geometry_msgs/msg/Point", x=x, y=y, z=z) for x, y, z in marker.points.tolist()],
+                )
+            )
+        return self._make("visualization_msgs/msg/MarkerArray", markers=made)
+
+    def points(self, header: Any, cloud: NDArray[np.void]) -> Any:
+        """A cloud of :data:`rtseg.messages.POINT_TYPE`."""
+        fields = [
+            self._make("sensor_msgs/msg/PointField", name=name, offset=offset, datatype=datatype, count=1)
+            for name, offset, datatype in POINT_FIELDS
+        ]
+        return self._make(
+            "sensor_msgs/msg/PointCloud2",
+            header=header,
+            height=1,
+            width=len(cloud),
+            fields=fields,
+            point_step=POINT_TYPE.itemsize,
+            row_step=cloud.nbytes,
+            data=np.frombuffer(cloud.tobytes(), dtype=np.uint8),
+            is_dense=True,
+        )
+
+    def text(self, text: str) -> Any:
+        """A string."""
+        return self._make("std_msgs/msg/String", data=text)
+
+    def _make(self, kind: str, /, **given: Any) -> Any:
+        _, fields = self.store.fielddefs[kind]
+        for field, (node, argument) in fields:
+            if field not in given:
+                given[field] = _DEFAULTS[kind, field] if (kind, field) in _DEFAULTS else self._default(node, argument)
+        return self.store.types[kind](**given)
+
+    def _default(self, kind: Nodetype, argument: Any) -> Any:
+        if kind == Nodetype.NAME:
+            return self._make(argument)
+        if kind == Nodetype.BASE:
+            name = argument[0]
+            return "" if name == "string" else False if name == "bool" else 0.0 if name.startswith("float") else 0
+        (element, of), count = argument
+        if element == Nodetype.BASE and of[0] != "string":
+            return np.zeros(count, dtype=of[0])
+        return []

@@ -1,0 +1,37 @@
+"""What messages about results hold, without ROS: the node publishes it, result bags store it."""
+
+from __future__ import annotations
+
+from rtseg.messages.ground import (
+    MAX_DISTANCE,
+    POINT_FIELDS,
+    POINT_TYPE,
+    VEHICLE_FRAME,
+    LaneMarker,
+    ground_lines,
+    lane_markers,
+    lane_points,
+)
+from rtseg.messages.labels import class_labels, label_text, lane_labels
+from rtseg.messages.masks import JPEG_FORMAT, Mask, class_mask, instance_mask, jpeg_bytes, lane_mask, look_up
+
+__all__ = [
+    "JPEG_FORMAT",
+    "MAX_DISTANCE",
+    "POINT_FIELDS",
+    "POINT_TYPE",
+    "VEHICLE_FRAME",
+    "LaneMarker",
+    "Mask",
+    "class_labels",
+    "class_mask",
+    "ground_lines",
+    "instance_mask",
+    "jpeg_bytes",
+    "label_text",
+    "lane_labels",
+    "lane_markers",
+    "lane_mask",
+    "lane_points",
+    "look_up",
+]

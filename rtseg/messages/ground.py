@@ -1,0 +1,75 @@
+"""Lanes on the ground, as line strips and as a cloud of points in the vehicle frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtseg.lanes.ground import GroundPlane
+from rtseg.media.overlay import color_of
+from rtseg.results import Lanes
+
+VEHICLE_FRAME = "base_link"
+"""Name of the vehicle frame (x forward, y left, z up) unless another is set."""
+
+MAX_DISTANCE = 80.0
+"""Metres ahead up to which lanes are drawn on the ground: farther off, one pixel is several metres."""
+
+POINT_TYPE = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("id", "<u4")])
+"""A point of ``lane_points``: metres, and the id of its lane."""
+
+POINT_FIELDS = (("x", 0, 7), ("y", 4, 7), ("z", 8, 7), ("id", 12, 6))
+"""The same as sensor_msgs/PointField says it: name, offset, datatype (FLOAT32 is 7, UINT32 is 6)."""
+
+
+@dataclass(frozen=True)
+class LaneMarker:
+    """A line strip of a visualization_msgs/MarkerArray whose first marker deletes all of the frame before.
+
+    Attributes:
+        id: of the lane.
+        points: (k, 3) float64 metres in the vehicle frame, k > 1.
+        color: red, green, blue and alpha, 0..1; the surer the lane the more opaque.
+        width: metres.
+        lifetime: whole seconds after which it vanishes where no other frame comes.
+        namespace: of markers.
+    """
+
+    id: int
+    points: NDArray[np.float64]
+    color: tuple[float, float, float, float]
+    width: float = 0.15
+    lifetime: int = 1
+    namespace: str = "lanes"
+
+
+def ground_lines(lanes: Lanes, plane: GroundPlane) -> list[NDArray[np.float64]]:
+    """Each lane as (k, 3) metres in the vehicle frame, without what is above the horizon, behind, or far off."""
+    lines = [plane.project(line) for line in lanes.polylines]
+    # NaN (above the horizon) compares false.
+    return [line[(line[:, 0] > 0) & (line[:, 0] < MAX_DISTANCE)] for line in lines]
+
+
+def lane_markers(lanes: Lanes, ground: Sequence[NDArray[np.float64]]) -> list[LaneMarker]:
+    """``lanes``: a line strip for each lane that has one on the ground."""
+    markers = []
+    for identity, confidence, points in zip(lanes.ids.tolist(), lanes.confidence.tolist(), ground, strict=True):
+        if len(points) > 1:
+            blue, green, red = (channel / 255.0 for channel in color_of(identity))
+            markers.append(LaneMarker(identity, points, (red, green, blue, 0.3 + 0.7 * confidence)))
+    return markers
+
+
+def lane_points(lanes: Lanes, ground: Sequence[NDArray[np.float64]]) -> NDArray[np.void]:
+    """``lane_points``: all lanes' points as one cloud, (n,) of :data:`POINT_TYPE`, from left lane to right."""
+    counts = [len(points) for points in ground]
+    cloud = np.zeros(sum(counts), dtype=POINT_TYPE)
+    if len(cloud):
+        stacked = np.concatenate(list(ground))
+        for axis, name in enumerate("xyz"):
+            cloud[name] = stacked[:, axis]
+        cloud["id"] = np.repeat(lanes.ids, counts)
+    return cloud
