@@ -92,6 +92,12 @@ def test_run_writes_overlays(rtseg: Rtseg, model: Path, pictures: Path, tmp_path
     assert (written[0] != two_lane_road()).any()
 
 
+def test_options_of_another_task_are_refused(rtseg: Rtseg, model: Path) -> None:
+    answer = rtseg("evaluate", "--model", model, "--dataset", "rendered", "--frames", 1, "--cities", "all")
+    assert answer.code == 2
+    assert "expected --cities for instances only" in answer.err.replace("\n", " ")
+
+
 def test_bench_writes_its_figures(rtseg: Rtseg, model: Path, tmp_path: Path) -> None:
     file = tmp_path / "results" / "bench.json"
     answer = rtseg("bench", "--model", model, "--width", 256, "--height", 144, "--frames", 20, "--json", file)

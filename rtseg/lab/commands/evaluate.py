@@ -13,10 +13,12 @@ from rtseg.errors import ConfigError
 from rtseg.options import BackendOption, DeviceOption, ModelOption, NetworkOption, OutOption, ThreadsOption, console
 
 app = typer.Typer()
+OF_ONE_TASK = {"lanes": ("dataset", "frames", "sets"), "instances": ("cities", "limit", "oracle", "ablation")}
 
 
 @app.command()
 def evaluate(
+    context: typer.Context,
     data: Annotated[
         Path | None, typer.Option(help="Folder of the data set, or one of CULane's lists of frames.")
     ] = None,
@@ -54,6 +56,12 @@ def evaluate(
     from rtseg.loading import load
 
     pipeline = load(model, device=device, backend=backend, threads=threads, network=network)
+    for task, options in OF_ONE_TASK.items():
+        source = {name: context.get_parameter_source(name) for name in options if task != pipeline.card.task}
+        given = [f"--{name}" for name, where in source.items() if where is not None and where.name == "COMMANDLINE"]
+        if given:
+            wrong = ", ".join(given)
+            raise ConfigError(f"expected {wrong} for {task} only, and {model} finds {pipeline.card.task}; leave it out")
     if pipeline.card.task == "instances":
         from rtseg.lab.scores.instances.evaluate import evaluate_instances
         from rtseg.lab.scores.instances.report import terminal_tables
