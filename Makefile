@@ -46,5 +46,5 @@ $(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
 
 $(DEVELOPMENT): $(RUNTIME)
 	@echo "installing what the tests need into $(VENV)"
-	$(INSTALL) --editable '.[ros,openvino,gpu,tensorrt,train,weak,scores,dev]'
+	$(INSTALL) --editable '.[ros,openvino,gpu,tensorrt,train,weak,scores,fleet,dev]'
 	touch $@

@@ -6,6 +6,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -40,6 +41,8 @@ class FrameSource(ABC):
         left_out: (name, reason) of those among them that are files of their own, at most `MOST_NAMED`.
         files: what is read, where that is files; nothing may be written in their place.
         live: whether it goes on until it is stopped.
+        extent: positions of the first frame and past the last one, for :meth:`between`; None where that is not known.
+        per_second: positions of a second of recording, None where that is not known.
     """
 
     def __init__(
@@ -53,6 +56,8 @@ class FrameSource(ABC):
         self.left_out: list[tuple[str, str]] = []
         self.files: tuple[Path, ...] = ()
         self.live = False
+        self.extent: tuple[int, int] | None = (0, count) if count and fps else None
+        self.per_second: float | None = fps
 
     @abstractmethod
     def _frames(self) -> Iterator[Frame]:
@@ -61,11 +66,25 @@ class FrameSource(ABC):
     def __iter__(self) -> Iterator[Frame]:
         self.skipped.clear()
         self.left_out.clear()
-        return self._tellable()
+        return self._tellable(self._frames())
 
-    def _tellable(self) -> Iterator[Frame]:
+    def between(self, start: int, stop: int | None = None) -> Iterator[Frame]:
+        """Give the frames of a part of the recording, in order; parts that meet share no frame and miss none.
+
+        Args:
+            start: position of the first.
+            stop: position past the last; the end of the recording by default.
+        """
+        self.skipped.clear()
+        self.left_out.clear()
+        return self._tellable(self._part(start, stop))
+
+    def _part(self, start: int, stop: int | None) -> Iterator[Frame]:
+        return islice(self._frames(), start, stop)
+
+    def _tellable(self, frames: Iterator[Frame]) -> Iterator[Frame]:
         """The frames whose time a message can tell."""
-        for frame in self._frames():
+        for frame in frames:
             if frame.stamp is not None and frame.stamp > LAST_STAMP:
                 self.skip(
                     f"expected a stamp before 19 January 2038, got {frame.stamp / 1e9:.0f} s; set the clock",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,6 +13,11 @@ from rtseg.errors import MediaError
 from rtseg.frame import Frame
 from rtseg.media.containers import open_file, upright_picture
 from rtseg.media.frame_source import FrameSource
+
+_TIMED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts")
+"""Containers that store when each frame is shown, so that it has the same stamp wherever decoding begins."""
+
+_TICK = 10**9 // av.time_base  # nanoseconds of FFmpeg's own unit of time
 
 
 class VideoSource(FrameSource):
@@ -33,6 +39,11 @@ class VideoSource(FrameSource):
             if not count and rate and container.duration:
                 count = round(container.duration / av.time_base * rate)
             super().__init__(self._path.name, count, float(rate) if rate else None)
+            self._timed = container.format.name in _TIMED and stream.start_time is not None and container.duration
+            if self._timed:
+                begin = _nanoseconds(stream.start_time * stream.time_base)
+                self.extent = (begin, begin + container.duration * _TICK)
+                self.per_second = 1e9
         self.files = (self._path,)
 
     def _open(self) -> av.container.InputContainer:
@@ -53,34 +64,64 @@ class VideoSource(FrameSource):
         return container
 
     def _frames(self) -> Iterator[Frame]:
-        decoded = 0
         with self._open() as container:
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            period = 1 / Fraction(stream.average_rate or 30)
-            packets = container.demux(stream)
-            while True:
-                try:
-                    packet = next(packets)
-                    frames = packet.decode()
-                except (StopIteration, av.EOFError):
-                    break
-                except av.FFmpegError as error:
-                    # A broken packet; when the container itself is broken, asking again raises the same for ever.
-                    self.skip(f"a part of the video does not decode: {error.strerror}")
-                    if self.skipped.total() > 1000:
-                        break
-                    continue
-                for frame in frames:
-                    if frame.is_corrupt:
-                        self.skip("a frame of the video is damaged")
-                        continue
-                    at = (
-                        decoded * period
-                        if frame.pts is None or frame.time_base is None
-                        else frame.pts * frame.time_base
-                    )
-                    decoded += 1
-                    yield Frame(upright_picture(frame, stream.sample_aspect_ratio), int(at * 10**9))
-        if not decoded:
+            frame = None
+            for frame in self._decode(container):
+                yield frame
+        if frame is None:
             raise MediaError(f"expected frames in {self._path}, got none that decode; it is truncated or empty")
+
+    def _part(self, start: int, stop: int | None) -> Iterator[Frame]:
+        """Give the frames whose stamps are at least `start` and less than `stop`, from the key frame before them on."""
+        if not self._timed or self.extent is None:
+            yield from super()._part(start, stop)
+            return
+        first, _ = self.extent
+        with self._open() as container:
+            if start > first:
+                with suppress(av.FFmpegError):  # then it is decoded from the start
+                    container.seek(start // _TICK)
+            led_past = start > first
+            for frame in self._decode(container):
+                assert frame.stamp is not None
+                led_past = led_past and frame.stamp > start
+                if led_past or (stop is not None and frame.stamp >= stop):
+                    break
+                if frame.stamp >= start:
+                    yield frame
+        if led_past:  # the container's index is wrong, or nothing is there
+            for frame in self._frames():
+                assert frame.stamp is not None
+                if start <= frame.stamp and (stop is None or frame.stamp < stop):
+                    yield frame
+
+    def _decode(self, container: av.container.InputContainer) -> Iterator[Frame]:
+        decoded = 0
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        period = 1 / Fraction(stream.average_rate or 30)
+        packets = container.demux(stream)
+        while True:
+            try:
+                packet = next(packets)
+                frames = packet.decode()
+            except (StopIteration, av.EOFError):
+                break
+            except av.FFmpegError as error:
+                # A broken packet; when the container itself is broken, asking again raises the same for ever.
+                self.skip(f"a part of the video does not decode: {error.strerror}")
+                if self.skipped.total() > 1000:
+                    break
+                continue
+            for frame in frames:
+                if frame.is_corrupt:
+                    self.skip("a frame of the video is damaged")
+                    continue
+                timed = frame.pts is not None and frame.time_base is not None
+                at = frame.pts * frame.time_base if timed else decoded * period
+                decoded += 1
+                yield Frame(upright_picture(frame, stream.sample_aspect_ratio), _nanoseconds(at))
+
+
+def _nanoseconds(seconds: Fraction) -> int:
+    return int(seconds * 10**9)

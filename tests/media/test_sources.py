@@ -32,6 +32,21 @@ def test_other_containers(tmp_path: Path, suffix: str) -> None:
     assert len(list(open_frames(write_video(tmp_path / f"a{suffix}")))) == 12
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi", ".ts", ".h264"])
+def test_parts_that_meet_are_the_whole(tmp_path: Path, suffix: str) -> None:
+    with open_frames(write_video(tmp_path / f"a{suffix}", frames=40)) as source:
+        whole = list(source)
+        begin, end = source.extent or (0, len(whole))
+        cuts = [begin + (end - begin) * i // 7 for i in range(7)]
+        parts = [list(source.between(a, b)) for a, b in zip(cuts, [*cuts[1:], None], strict=True)]
+        assert min(map(len, parts[:6])) >= 5
+        frames = [frame for part in parts for frame in part]
+        assert [frame.stamp for frame in frames] == [frame.stamp for frame in whole]
+        for ours, theirs in zip(frames, whole, strict=True):
+            assert np.array_equal(ours.image, theirs.image)
+        assert list(source.between(end + 10**10)) == []
+
+
 @pytest.mark.parametrize("part", [0.0, 0.3, 0.8])
 def test_truncated_mp4_has_no_index(tmp_path: Path, part: float) -> None:
     path = write_video(tmp_path / "a.mp4")

@@ -43,6 +43,25 @@ class TemporalScore:
         return self.flicker_frames / self.frames if self.frames else 0.0
 
 
+@dataclass(frozen=True)
+class FrameSteadiness:
+    """What one frame adds to the estimates; sums over frames, and the median of all residuals, are the run's.
+
+    Attributes:
+        lanes: seen in it, as in :class:`TemporalScore`.
+        switches: lines that went on under another id.
+        flickers: earlier frames of which this one shows that a line was missing there.
+        residuals: pixels, one for each lane, how far it lay from the middle of its places before and after.
+        carried: lanes that were not seen but carried on.
+    """
+
+    lanes: int
+    switches: int
+    flickers: int
+    residuals: tuple[float, ...]
+    carried: int
+
+
 def carried_lanes(lanes: Lanes) -> int:
     """How many lanes have no pixel in the mask: the tracker carried them on, for they were not seen."""
     return int(np.count_nonzero(~np.isin(lanes.ids, np.flatnonzero(np.bincount(lanes.mask.ravel(), minlength=256)))))
@@ -67,8 +86,9 @@ class TemporalLog:
         self._last.clear()
         self._recent.clear()
 
-    def update(self, lanes: Lanes) -> None:
+    def update(self, lanes: Lanes) -> FrameSteadiness:
         """Add one frame."""
+        switches, flickers, residuals = self._switches, len(self._flickers), len(self._jitter)
         height, width = lanes.mask.shape
         now = self._frames
         sampled = lanes.sample(np.linspace(0.5 * height, height - 1, _ROWS))
@@ -88,7 +108,15 @@ class TemporalLog:
         self._recent.append(current)
         self._frames += 1
         self._lanes += len(current)
-        self._carried += carried_lanes(lanes)
+        carried = carried_lanes(lanes)
+        self._carried += carried
+        return FrameSteadiness(
+            len(current),
+            self._switches - switches,
+            len(self._flickers) - flickers,
+            tuple(self._jitter[residuals:]),
+            carried,
+        )
 
     def score(self) -> TemporalScore:
         """The estimates so far."""

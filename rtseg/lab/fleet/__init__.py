@@ -1,0 +1,1 @@
+"""Recordings of a whole fleet: replayed in shards on Ray, reported, compared, and searched for frames to label."""

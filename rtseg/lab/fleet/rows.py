@@ -1,0 +1,212 @@
+"""The rows of results: one a frame, a Parquet file a shard. The schema is a contract; docs/fleet.md describes it."""
+
+from __future__ import annotations
+
+import io
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import cv2
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
+from numpy.typing import NDArray
+
+from rtseg.errors import MediaError
+from rtseg.results import Instances, Lanes
+
+SCHEMA_VERSION = 1
+"""Counts up with every change that a reader would notice; it is in every file's metadata as ``rtseg.schema``."""
+
+LANE = pa.struct([("id", pa.int32()), ("confidence", pa.float32()), ("x", pa.list_(pa.float32())), ("y", pa.list_(pa.float32()))])  # fmt: skip
+OBJECT = pa.struct([("id", pa.int32()), ("class", pa.string()), ("score", pa.float32()), ("area", pa.int64()), *((side, pa.float32()) for side in ("x0", "y0", "x1", "y1"))])  # fmt: skip
+
+SCHEMA = pa.schema(
+    [
+        ("recording", pa.string()),
+        ("shard", pa.int32()),
+        ("frame", pa.int32()),
+        ("stamp", pa.int64()),
+        ("name", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("fault", pa.string()),
+        ("restart", pa.string()),
+        ("found", pa.int32()),
+        ("certainty", pa.float32()),
+        ("lanes", pa.list_(LANE)),
+        ("objects", pa.list_(OBJECT)),
+        ("switches", pa.int32()),
+        ("flickers", pa.int32()),
+        ("residuals", pa.list_(pa.float32())),
+        ("scores", pa.map_(pa.string(), pa.float32())),
+        ("descriptor", pa.binary()),
+        ("picture", pa.binary()),
+        ("ms", pa.float32()),
+        ("stages", pa.map_(pa.string(), pa.float32())),
+        ("stale", pa.bool_()),
+    ]
+)
+MEASURED = ("ms", "stages", "stale")
+"""Columns of which another run gives other values; all others are the same whenever and wherever a shard is done."""
+
+_TILES = (6, 4)  # columns, rows of the descriptor
+
+
+class ShardName(NamedTuple):
+    """What a shard's file is called: all that tells whether it has to be done again.
+
+    Attributes:
+        key: of the recording.
+        fingerprint: of the recording's version, the model, the settings and the schema.
+        index: of the shard.
+        count: of shards of the recording.
+    """
+
+    key: str
+    fingerprint: str
+    index: int
+    count: int
+
+    @property
+    def file(self) -> str:
+        """Name of the Parquet file."""
+        return f"{self.key}.{self.fingerprint}.{self.index:05d}-of-{self.count:05d}.parquet"
+
+    @classmethod
+    def of(cls, file: str) -> ShardName | None:
+        """Read a file's name; None for a file that is no shard."""
+        try:
+            key, fingerprint, part, suffix = file.rsplit(".", 3)
+            index, _, count = part.partition("-of-")
+            return cls(key, fingerprint, int(index), int(count)) if suffix == "parquet" else None
+        except ValueError:
+            return None
+
+
+def result_fields(result: Lanes | Instances, classes: Sequence[str]) -> dict[str, Any]:
+    """The columns that come from a result alone."""
+    scores = result.confidence if isinstance(result, Lanes) else result.scores
+    fields: dict[str, Any] = {
+        "found": len(result),
+        "certainty": float(scores.mean()) if len(scores) else 0.0,
+        "restart": getattr(result, "restart", "") or None,
+        "ms": float(sum(result.times.values())),
+        "stages": list(result.times.items()),
+    }
+    if isinstance(result, Lanes):
+        fields["lanes"] = [
+            {"id": int(i), "confidence": float(c), "x": line[:, 0], "y": line[:, 1]}
+            for i, c, line in zip(result.ids, result.confidence, result.polylines, strict=True)
+        ]
+        return fields
+    fields["objects"] = [
+        {
+            "id": int(result.ids[i]),
+            "class": classes[result.class_ids[i]] if result.class_ids[i] < len(classes) else str(result.class_ids[i]),
+            "score": float(result.scores[i]),
+            "area": int(result.areas[i]),
+            **dict(zip(("x0", "y0", "x1", "y1"), map(float, result.boxes[i]), strict=True)),
+        }
+        for i in range(len(result))
+    ]
+    return fields
+
+
+def describe(image: NDArray[np.uint8]) -> bytes:
+    """A picture's descriptor: mean colors of 6x4 tiles, row by row, as 72 bytes BGR."""
+    step = max(1, image.shape[1] // 160)
+    tiles = cv2.resize(np.ascontiguousarray(image[::step, ::step]), _TILES, interpolation=cv2.INTER_AREA)
+    return np.asarray(tiles, dtype=np.uint8).tobytes()
+
+
+def table_of(rows: Sequence[dict[str, Any]], metadata: dict[str, str]) -> pa.Table:
+    """Rows as a table; columns that a row lacks are null."""
+    facts = {b"rtseg.schema": str(SCHEMA_VERSION).encode()}
+    facts |= {f"rtseg.{name}".encode(): value.encode() for name, value in metadata.items()}
+    columns = [pa.array([row.get(field.name) for row in rows], field.type) for field in SCHEMA]
+    return pa.table(columns, schema=SCHEMA.with_metadata(facts))
+
+
+def commit(folder: str, name: str, table: pa.Table) -> None:
+    """Write a shard's file whole or not at all, and so that it is there after a power cut.
+
+    Raises:
+        MediaError: it cannot be written.
+    """
+    buffer = io.BytesIO()
+    parquet.write_table(table, buffer, compression="zstd")
+    write_whole(folder, name, buffer.getvalue())
+
+
+def write_whole(folder: str, name: str, content: bytes) -> None:
+    """Write a file of a local or remote folder, whole or not at all.
+
+    Raises:
+        MediaError: it cannot be written.
+    """
+    fs, path = fsspec.core.url_to_fs(folder)
+    try:
+        if "file" not in fs.protocol:
+            fs.pipe_file(f"{path}/{name}", content)  # object stores show an object when all of it is there
+            return
+        os.makedirs(path, exist_ok=True)
+        partial = f"{path}/.{name}.{uuid.uuid4().hex}"
+        try:
+            with open(partial, "xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, f"{path}/{name}")
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        finally:
+            if os.path.exists(partial):
+                os.unlink(partial)
+    except OSError as error:
+        raise MediaError(f"expected to write {folder}/{name}, got {error}; check the folder and the disk") from error
+
+
+def read_rows(folder: str, columns: Sequence[str] | None = None) -> Iterator[tuple[ShardName, pa.Table]]:
+    """The shards of a job's folder, recording by recording, each in the order of its time.
+
+    Args:
+        folder: that holds the shards' files.
+        columns: to read; all by default.
+
+    Raises:
+        MediaError: a file is damaged, or of another version of the schema.
+    """
+    fs, path = fsspec.core.url_to_fs(folder)
+    for name in sorted(shards_in(folder), key=lambda name: (name.key, name.index)):
+        try:
+            with fs.open(f"{path}/{name.file}", "rb") as file:
+                reader = parquet.ParquetFile(file)
+                version = (reader.schema_arrow.metadata or {}).get(b"rtseg.schema", b"?").decode()
+                if version != str(SCHEMA_VERSION):
+                    raise MediaError(
+                        f"expected rows of schema {SCHEMA_VERSION}, got {version} in {name.file}; "
+                        "run the job again into another folder"
+                    )
+                yield name, reader.read(columns=list(columns) if columns is not None else None)
+        except (OSError, pa.ArrowException) as error:
+            raise MediaError(
+                f"expected a shard's rows, got {folder}/{name.file} that cannot be read ({error}); "
+                "delete it, and run the job again: it does what is missing"
+            ) from error
+
+
+def shards_in(folder: str) -> list[ShardName]:
+    """The shards whose files are in a folder; none where it does not exist."""
+    fs, path = fsspec.core.url_to_fs(folder)
+    try:
+        names = fs.ls(path, detail=False, refresh=True)
+    except FileNotFoundError:
+        return []
+    return [shard for name in names if (shard := ShardName.of(name.rpartition("/")[2])) is not None]
