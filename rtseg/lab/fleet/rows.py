@@ -183,23 +183,31 @@ def read_rows(folder: str, columns: Sequence[str] | None = None) -> Iterator[tup
     Raises:
         MediaError: a file is damaged, or of another version of the schema.
     """
-    fs, path = fsspec.core.url_to_fs(folder)
     for name in sorted(shards_in(folder), key=lambda name: (name.key, name.index)):
-        try:
-            with fs.open(f"{path}/{name.file}", "rb") as file:
-                reader = parquet.ParquetFile(file)
-                version = (reader.schema_arrow.metadata or {}).get(b"rtseg.schema", b"?").decode()
-                if version != str(SCHEMA_VERSION):
-                    raise MediaError(
-                        f"expected rows of schema {SCHEMA_VERSION}, got {version} in {name.file}; "
-                        "run the job again into another folder"
-                    )
-                yield name, reader.read(columns=list(columns) if columns is not None else None)
-        except (OSError, pa.ArrowException) as error:
-            raise MediaError(
-                f"expected a shard's rows, got {folder}/{name.file} that cannot be read ({error}); "
-                "delete it, and run the job again: it does what is missing"
-            ) from error
+        yield name, read_shard(folder, name, columns)
+
+
+def read_shard(folder: str, name: ShardName, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of one shard, with what is known of it in the metadata.
+
+    Raises:
+        MediaError: its file is damaged, or of another version of the schema.
+    """
+    fs, path = fsspec.core.url_to_fs(folder)
+    try:
+        with fs.open(f"{path}/{name.file}", "rb") as file:
+            reader = parquet.ParquetFile(file)
+            version = (reader.schema_arrow.metadata or {}).get(b"rtseg.schema", b"?").decode()
+            if version == str(SCHEMA_VERSION):
+                return reader.read(columns=list(columns) if columns is not None else None)
+    except (OSError, pa.ArrowException) as error:
+        raise MediaError(
+            f"expected a shard's rows, got {folder}/{name.file} that cannot be read ({error}); "
+            "delete it, and run the job again: it does what is missing"
+        ) from error
+    raise MediaError(
+        f"expected rows of schema {SCHEMA_VERSION}, got {version} in {name.file}; run the job again into another folder"
+    )
 
 
 def shards_in(folder: str) -> list[ShardName]:
@@ -210,3 +218,9 @@ def shards_in(folder: str) -> list[ShardName]:
     except FileNotFoundError:
         return []
     return [shard for name in names if (shard := ShardName.of(name.rpartition("/")[2])) is not None]
+
+
+def exists(path: str) -> bool:
+    """Whether there is a local or remote file."""
+    fs, name = fsspec.core.url_to_fs(path)
+    return bool(fs.exists(name))

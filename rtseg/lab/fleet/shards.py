@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -69,6 +70,13 @@ class PartSource(FrameSource):
         self._source = source
         self._part = part
         self.skipped = source.skipped
+        self._told: Counter[str] = Counter()
+
+    def new_faults(self) -> Counter[str]:
+        """Frames of the part that were left out since the last call, by reason."""
+        new = self.skipped - self._told if not self.leading else Counter()
+        self._told = self.skipped.copy()
+        return new
 
     def _frames(self) -> Iterator[Frame]:
         if self._part.whole:
@@ -78,4 +86,6 @@ class PartSource(FrameSource):
             self.leading = True
             yield from self._source.between(self._part.lead, self._part.start)
             self.leading = False
+            self.skipped.clear()
+            self._told.clear()
         yield from self._source.between(self._part.start, self._part.stop)

@@ -26,10 +26,12 @@ class Picture:
     Attributes:
         caption: one line below it.
         jpeg: the file's bytes.
+        link: address, relative to the page, that the caption leads to; empty for none.
     """
 
     caption: str
     jpeg: bytes
+    link: str = ""
 
     @classmethod
     def of(cls, caption: str, image: NDArray[np.uint8]) -> Picture:

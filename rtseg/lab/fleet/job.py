@@ -1,0 +1,65 @@
+"""A job: shards handed to workers until none is left, with progress, and an end that loses nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from rtseg.lab.fleet.queue import Progress, TaskQueue, Workers
+
+_SHOWN = 8  # recordings in the progress table
+
+
+def run_job(queue: TaskQueue, workers: Workers, progress: bool = True) -> Progress:
+    """Do all tasks.
+
+    No more tasks are under way than there are workers, and outcomes are a few numbers, so that the memory of this
+    process does not grow with what is done.
+
+    Raises:
+        KeyboardInterrupt: it was stopped; what is done is kept, and another run goes on from there.
+    """
+    under_way: dict[str, int] = {}
+    console = Console(stderr=True)
+    with Live(console=console, refresh_per_second=2, transient=True, auto_refresh=False) as live:
+        shown = 0.0
+        while queue or under_way:
+            while queue and workers.free > 0:
+                task = queue.take()
+                under_way[task.recording.uri] = under_way.get(task.recording.uri, 0) + 1
+                workers.start(task)
+            for done in workers.wait():
+                uri = done.task.recording.uri
+                under_way[uri] -= 1
+                if not under_way[uri]:
+                    del under_way[uri]
+                queue.record(done)
+            if progress and time.monotonic() - shown > 0.5:
+                shown = time.monotonic()
+                live.update(progress_table(queue.progress, under_way), refresh=True)
+    return queue.progress
+
+
+def progress_table(progress: Progress, under_way: Iterable[str]) -> Table:
+    """How far the job is, and each recording that is under way."""
+    spent = max(1e-6, time.monotonic() - progress.began)
+    finished, total = progress.finished, len(progress.states)
+    shards = sum(state.done for state in progress.states.values()) - progress.resumed
+    left = sum(max(1, state.shards) - state.done for state in progress.states.values() if not state.finished)
+    eta = f", about {_clock(spent * left / shards)} to go" if shards > 0 else ""
+    title = f"{finished} of {total} recordings, {progress.frames / spent:.0f} frames a second{eta}"
+    table = Table("recording", "shards", title=title)
+    for uri in list(under_way)[:_SHOWN]:
+        state = progress.states[uri]
+        table.add_row(uri.rpartition("/")[2], f"{state.done} of {state.shards or '?'}")
+    return table
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}"

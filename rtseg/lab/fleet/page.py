@@ -1,0 +1,219 @@
+"""The page and the summary of a fleet job."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as parquet
+from rich.table import Table
+
+from rtseg.lab.fleet.histogram import ERROR
+from rtseg.lab.fleet.rows import SCHEMA_VERSION, ShardName, read_rows, write_whole
+from rtseg.lab.fleet.settings import JobSettings
+from rtseg.lab.fleet.sources import SourceFault
+from rtseg.lab.fleet.summary import FleetTotals, Totals, add_up
+from rtseg.lab.fleet.tracks import stitch
+from rtseg.lab.report.machine import machine_facts
+from rtseg.lab.report.report import Picture, ReportData, render_report
+
+WORST = 9  # recordings whose pictures are shown
+LONGEST_TABLE = 500  # rows of the page's table; summary.json has all
+
+
+@dataclass(frozen=True)
+class FleetReport:
+    """What a job gave.
+
+    Attributes:
+        recordings: totals by address.
+        all: totals of all of them.
+        faults: recordings that gave nothing or not all they hold, (address, reason).
+        duplicates: sources that were left out, since another has the same bytes.
+    """
+
+    recordings: dict[str, Totals]
+    all: Totals
+    faults: tuple[tuple[str, str], ...]
+    duplicates: tuple[SourceFault, ...]
+
+    def table(self) -> Table:
+        """The figures for the terminal."""
+        figures = self.all.figures()
+        title = f"{len(self.recordings)} recordings, {self.all.processed} frames"
+        table = Table("", "", title=title, show_header=False)
+        if self.all.milliseconds:
+            table.add_row("frames a second, one worker", f"{figures['fps']:.1f}")
+            table.add_row("latency, 99th percentile", f"{figures['latency']['total']['p99']:.1f} ms")
+        table.add_row("mean confidence", f"{figures['certainty']:.3f}")
+        table.add_row("flicker", f"{100 * figures['flicker']:.2f} %")
+        table.add_row("id switches", str(self.all.switches))
+        for uri, reason in self.faults[:20]:
+            table.add_row(uri.rpartition("/")[2], reason)
+        return table
+
+
+def write_pages(
+    out: str, settings: JobSettings, faults: Sequence[tuple[str, str]], duplicates: Sequence[SourceFault]
+) -> FleetReport:
+    """Add up a job's rows; write ``summary.json``, ``tracks.parquet`` and ``report.html``.
+
+    Raises:
+        MediaError: rows cannot be read, or files not be written.
+    """
+    totals = add_up(f"{out}/rows")
+    report = FleetReport(totals.recordings, totals.all, tuple(faults), tuple(duplicates))
+    summary = {
+        "schema": SCHEMA_VERSION,
+        "settings": settings.model_dump(mode="json"),
+        "all": totals.all.figures(),
+        "recordings": {uri: one.figures() for uri, one in totals.recordings.items()},
+        "faults": [{"recording": uri, "reason": reason} for uri, reason in faults],
+        "duplicates": [{"recording": fault.uri, "reason": fault.reason} for fault in duplicates],
+        "percentile error": ERROR,
+    }
+    write_whole(out, "summary.json", json.dumps(summary, indent=1).encode() + b"\n")
+    _write_tracks(out)
+    write_whole(out, "report.html", render_report(_page(out, settings, report, totals)).encode())
+    return report
+
+
+def worst_recordings(totals: dict[str, Totals], count: int) -> list[str]:
+    """Addresses of the recordings with the most doubt, flicker and switches."""
+    shown = [uri for uri, one in totals.items() if one.processed]
+    return sorted(shown, key=lambda uri: -totals[uri].badness)[:count]
+
+
+def bag_of(shard: ShardName) -> str:
+    """Where the result bag of a shard's recording lies in the job's folder."""
+    return f"bags/{shard.key}.{shard.fingerprint}/result.mcap"
+
+
+def _page(out: str, settings: JobSettings, report: FleetReport, totals: FleetTotals) -> ReportData:
+    everything, figures = report.all, report.all.figures()
+    complete = len(report.recordings)
+    named = complete + sum(1 for uri, _ in report.faults if uri not in report.recordings)
+    tiles = [
+        ("recordings with results", f"{complete} of {named}"),
+        ("frames with results", f"{everything.processed} of {everything.frames}"),
+        ("hours of recording", f"{everything.seconds / 3600:.2f}"),
+    ]
+    if everything.milliseconds:
+        tiles += [
+            ("frames a second, one worker", f"{figures['fps']:.0f}"),
+            ("latency, median", f"{figures['latency']['total']['p50']:.1f} ms"),
+            ("latency, 99th percentile", f"{figures['latency']['total']['p99']:.1f} ms"),
+            ("flicker", f"{100 * figures['flicker']:.2f} %"),
+            ("id switches", str(everything.switches)),
+            ("stale at the recorded rate", str(everything.stale)),
+        ]
+    latency = [
+        (stage, str(h.count), *(f"{h.percentile(share):.2f}" for share in (50, 90, 99)), f"{h.largest:.2f}")
+        for stage, h in everything.stages.items()
+    ]
+    order = worst_recordings(report.recordings, LONGEST_TABLE)
+    tables = [
+        (
+            f"Latency by stage, ms (percentiles within {100 * ERROR:g} % of the value)",
+            ("stage", "frames", "p50", "p90", "p99", "max"),
+            latency,
+        ),
+        ("Recordings, worst first", _HEADER, [_row(uri, report.recordings[uri]) for uri in order]),
+        ("Sources with faults", ("source", "reason"), list(report.faults)),
+        ("Duplicates, left out", ("source", "reason"), [(d.uri, d.reason) for d in report.duplicates]),
+        ("Frames without a result", ("reason", "frames"), _counted(everything.faults)),
+        ("Ids started anew", ("reason", "times"), _counted(everything.restarts)),
+    ]
+    if everything.labelled:
+        scores = [(name, f"{value:.4f}") for name, value in figures["scores"].items()]
+        tables.insert(1, (f"Scores on {everything.labelled} labelled frames", ("metric", "mean"), scores))
+    notes = [f"{uri}: {reason}" for uri, reason in report.faults[:20]]
+    if len(report.recordings) > LONGEST_TABLE:
+        notes.append(f"The table shows the {LONGEST_TABLE} worst recordings; summary.json has all of them.")
+    return ReportData(
+        title="Fleet replay",
+        subtitle=f"{settings.model} ({settings.model_hash}), shards of {settings.shard_seconds:g} s",
+        figures=tiles,
+        tables=[table for table in tables if table[2]],
+        worst=_pictures(out, totals, worst_recordings(report.recordings, WORST)),
+        worst_title="Worst recordings: doubt, flicker and switches a frame",
+        facts=[("model", f"{settings.model}, {settings.model_hash}"), *machine_facts()],
+        notes=notes,
+    )
+
+
+_HEADER = ("recording", "frames", "without", "found", "confidence", "flicker %", "switches", "stale", "p99 ms")
+
+
+def _row(uri: str, one: Totals) -> tuple[str, ...]:
+    figures = one.figures()
+    return (
+        uri.rpartition("/")[2],
+        str(one.frames),
+        str(one.faults.total()),
+        f"{figures['found per frame']:.2f}",
+        f"{figures['certainty']:.3f}",
+        f"{100 * figures['flicker']:.2f}",
+        str(one.switches),
+        str(one.stale),
+        f"{figures['latency']['total']['p99']:.1f}",
+    )
+
+
+def _counted(counts: Any) -> list[tuple[str, str]]:
+    return [(reason, str(count)) for reason, count in counts.most_common()]
+
+
+def _pictures(out: str, totals: FleetTotals, worst: Sequence[str]) -> list[Picture]:
+    """The least certain frame of each of the worst recordings, with a link to its result bag where there is one."""
+    fs, path = fsspec.core.url_to_fs(out)
+    pictures = []
+    for uri in worst:
+        best: tuple[float, bytes] | None = None
+        for name in totals.shards[uri]:
+            for row in _shown(f"{path}/rows/{name.file}", fs):
+                if best is None or row["certainty"] < best[0]:
+                    best = row["certainty"], row["picture"]
+        bag = bag_of(totals.shards[uri][0])
+        if best is not None:
+            link = bag if fs.exists(f"{path}/{bag}") else ""
+            caption = f"{uri.rpartition('/')[2]}: confidence {best[0]:.2f}"
+            pictures.append(Picture(caption, best[1], link))
+    return pictures
+
+
+def _shown(path: str, fs: Any) -> list[dict[str, Any]]:
+    with fs.open(path, "rb") as file:
+        table = parquet.read_table(file, columns=["certainty", "picture"])
+    return table.filter(table["picture"].is_valid()).to_pylist()
+
+
+def _write_tracks(out: str) -> None:
+    """Which ids of the shards are one track; only recordings of several shards need it."""
+    rows: dict[str, list[Any]] = {"recording": [], "shard": [], "id": [], "track": []}
+    group: list[tuple[ShardName, pa.Table]] = []
+
+    def flush() -> None:
+        if group and group[0][0].count > 1:
+            for (name, table), mapping in zip(group, stitch(table for _, table in group), strict=True):
+                for identity, track in mapping.items():
+                    rows["recording"].append(table["recording"][0].as_py())
+                    rows["shard"].append(name.index)
+                    rows["id"].append(identity)
+                    rows["track"].append(track)
+        group.clear()
+
+    for name, table in read_rows(f"{out}/rows", ("recording", "found", "lanes", "objects")):
+        if group and group[0][0].key != name.key:
+            flush()
+        if name.count > 1 and len(table):
+            group.append((name, table))
+    flush()
+    types = [("recording", pa.string()), ("shard", pa.int32()), ("id", pa.int32()), ("track", pa.int64())]
+    buffer = pa.BufferOutputStream()
+    parquet.write_table(pa.table(rows, schema=pa.schema(types)), buffer)
+    write_whole(out, "tracks.parquet", buffer.getvalue().to_pybytes())

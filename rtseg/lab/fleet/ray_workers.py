@@ -1,0 +1,188 @@
+"""Workers as processes of a Ray cluster: a machine of one's own, or many."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
+
+from rtseg.errors import BackendError, RtsegError
+from rtseg.lab.fleet.queue import Done, Task
+from rtseg.lab.fleet.settings import JobSettings
+from rtseg.lab.fleet.shards import Part
+from rtseg.lab.fleet.sources import Recording
+from rtseg.lab.fleet.worker import Outcome, Worker
+
+LEAKED = 4096
+"""MiB by which a worker may grow over what it held after its first shard before a fresh one takes its place."""
+
+_NO_START = 3  # workers on end that fail to start, after which the job is given up
+
+logger = logging.getLogger("rtseg")
+
+
+@dataclass
+class _Slot:
+    """One worker's place; the process in it may be replaced."""
+
+    actor: Any
+    node: str | None = None
+    task: Task | None = None
+    started: float = 0.0
+    held: int = 0
+
+
+class RayWorkers:
+    """Processes that each hold a model, on whatever machines the cluster has.
+
+    Args:
+        settings: of the job.
+        out: its folder, which every machine sees under this name.
+        address: of a cluster, ``auto`` for the one that this machine belongs to; None starts one here and now.
+        workers: processes; by default as many as the cluster's cores (or GPUs) feed.
+        threads: cores of each, for decoding, network and grouping.
+        gpus: of each, a share of one will do; 0 for none.
+        timeout: seconds after which a shard counts as hung.
+
+    Raises:
+        BackendError: there is no such cluster, or no room on it.
+    """
+
+    def __init__(
+        self,
+        settings: JobSettings,
+        out: str,
+        address: str | None = None,
+        workers: int | None = None,
+        threads: int = 1,
+        gpus: float = 0.0,
+        timeout: float = 3600.0,
+    ) -> None:
+        self._owner = not ray.is_initialized()
+        try:
+            if self._owner:
+                local = {} if address else {"num_cpus": max(os.cpu_count() or 1, (workers or 1) * threads)}
+                if not address:
+                    local |= {"include_dashboard": False}
+                ray.init(address=address or "local", log_to_driver=False, logging_level=logging.WARNING, **local)
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            raise BackendError(
+                f"expected a Ray cluster at {address or 'this machine'}, got {error}; start it with ray start, and give "
+                "all machines one token (ray get-auth-token --generate, RAY_AUTH_MODE=token)"
+            ) from error
+        room = ray.cluster_resources()
+        fits = int(room.get("CPU", 0) // threads)
+        if gpus:
+            fits = min(fits, int(room.get("GPU", 0) / gpus))
+        if not fits:
+            self.close()
+            raise BackendError(
+                f"expected room for a worker of {threads} cores and {gpus:g} GPUs, got a cluster with "
+                f"{room.get('CPU', 0):g} cores and {room.get('GPU', 0):g} GPUs; add machines or ask for less"
+            )
+        self._arguments = (settings, out, threads)
+        # A worker that dies is replaced here, where it is known which shard it had.
+        self._kind = ray.remote(Worker).options(
+            num_cpus=threads, num_gpus=gpus, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
+        )
+        self._timeout = timeout
+        self._failed_starts = 0
+        self._calls: dict[Any, _Slot] = {}
+        self._slots = [_Slot(self._kind.remote(*self._arguments)) for _ in range(min(workers or fits, fits))]
+
+    @property
+    def free(self) -> int:
+        """How many tasks they take now: one each, so that a crash takes one along."""
+        return sum(slot.task is None for slot in self._slots)
+
+    def start(self, task: Task) -> None:
+        """Give a task to a worker that has none."""
+        slot = next(slot for slot in self._slots if slot.task is None)
+        slot.task, slot.started = task, time.monotonic()
+        self._calls[slot.actor.run.remote(task.recording, task.part)] = slot
+
+    def wait(self) -> list[Done]:
+        """Wait, for a second at most, for tasks to end.
+
+        Raises:
+            BackendError: workers do not start any more, or the cluster is gone.
+        """
+        ready, _ = ray.wait(list(self._calls), num_returns=1, timeout=1.0)
+        done = [self._finish(call) for call in ready]
+        for call, slot in list(self._calls.items()):
+            if call not in ready and time.monotonic() - slot.started > self._timeout:
+                done.append(self._failed(self._calls.pop(call), f"no result within {self._timeout:g} s"))
+        return done
+
+    def write_bag(self, recording: Recording, part: Part, path: str) -> None:
+        """Run a shard once more, into a result bag.
+
+        Raises:
+            BackendError: it did not come to an end.
+        """
+        try:
+            ray.get(self._slots[0].actor.write_bag.remote(recording, part, path), timeout=self._timeout)
+        except (RayError, GetTimeoutError) as error:
+            self._replace(self._slots[0])
+            raise BackendError(f"expected a result bag, got {str(error).splitlines()[-1][:300]}") from error
+
+    def close(self) -> None:
+        """End the workers, and the cluster where it was started here."""
+        for slot in getattr(self, "_slots", ()):
+            with suppress(Exception):
+                ray.kill(slot.actor)
+        if self._owner:
+            ray.shutdown()
+
+    def _finish(self, call: Any) -> Done:
+        slot = self._calls.pop(call)
+        task = slot.task
+        assert task is not None
+        try:
+            outcome: Outcome = ray.get(call)
+        except RayTaskError as error:
+            cause = error.cause if isinstance(error.cause, Exception) else error
+            if isinstance(cause, RtsegError):
+                slot.task = None
+                return Done(task, None, str(cause), final=True)
+            return self._failed(slot, f"{type(cause).__name__}: {str(cause).splitlines()[-1][:300] if str(cause) else ''}")
+        except RayActorError as error:
+            return self._failed(slot, *self._death(slot, error))
+        except RayError as error:
+            return self._failed(slot, f"{type(error).__name__}: {str(error).splitlines()[0][:300]}")
+        self._failed_starts = 0
+        slot.task, slot.held = None, slot.held or outcome.memory
+        if outcome.memory > slot.held + LEAKED:
+            logger.warning("a worker grew from %d to %d MiB; a fresh one takes its place", slot.held, outcome.memory)
+            self._replace(slot)
+        return Done(task, outcome)
+
+    def _failed(self, slot: _Slot, reason: str, blameless: bool = False) -> Done:
+        task = slot.task
+        assert task is not None
+        slot.task = None
+        self._replace(slot)
+        return Done(task, None, reason, blameless=blameless)
+
+    def _death(self, slot: _Slot, error: RayActorError) -> tuple[str, bool]:
+        """Why a worker died, and whether the shard has no part in that."""
+        text = str(error)
+        if "creation task" in text or "__init__" in text:
+            self._failed_starts += 1
+            if self._failed_starts >= _NO_START * len(self._slots):
+                raise BackendError(f"expected workers to start, got {text.splitlines()[-1][:300]}; mend that and run again")
+            return f"a worker did not start: {text.splitlines()[-1][:300]}", True
+        if "node" in text.lower() and ("died" in text.lower() or "terminated" in text.lower()) and "The node" in text:
+            return "the worker's machine was lost", True
+        return "the worker died in it (a crash in native code, or out of memory)", False
+
+    def _replace(self, slot: _Slot) -> None:
+        with suppress(Exception):
+            ray.kill(slot.actor)
+        slot.actor, slot.held = self._kind.remote(*self._arguments), 0

@@ -1,0 +1,93 @@
+"""What a job's results depend on, and how a shard is known to be done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated
+
+import fsspec
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from rtseg.errors import ConfigError
+from rtseg.lab.fleet.rows import SCHEMA_VERSION, ShardName, write_whole
+from rtseg.lab.fleet.shards import Part
+from rtseg.lab.fleet.sources import Recording
+from rtseg.runtime.card import ModelCard
+
+JOB_FILE = "job.json"
+
+
+class JobSettings(BaseModel):
+    """All that rows depend on but for the recordings; one folder of results has one of these.
+
+    Attributes:
+        model: bundled model, or a folder that every worker sees.
+        model_hash: of its card, which holds the hashes of its networks.
+        device, backend: as of :func:`rtseg.load`.
+        topic: image topic of bags that have several cameras.
+        shard_seconds: length of a shard of a long recording.
+        lead_in: seconds before a shard that are worked on again, so that tracks are as without shards. Tracks forget
+            within two seconds; the rest is for beliefs to settle.
+        schema_version: of the rows.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+    model: str = "lanes-lite"
+    model_hash: str = ""
+    device: str = "auto"
+    backend: str = "auto"
+    topic: str | None = None
+    shard_seconds: Annotated[float, Field(gt=0)] = 120.0
+    lead_in: Annotated[float, Field(ge=0)] = 5.0
+    schema_version: int = SCHEMA_VERSION
+
+    def shard(self, recording: Recording, part: Part) -> ShardName:
+        """The name of a shard's file under these settings."""
+        facts = [recording.uri, recording.version, self.model_dump(mode="json")]
+        digest = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=8).hexdigest()
+        return ShardName(recording.key, digest, part.index, part.count)
+
+
+def model_hash(card: ModelCard) -> str:
+    """Hash of a card, and through it of its networks."""
+    return hashlib.sha256(card.model_dump_json().encode()).hexdigest()[:16]
+
+
+def claim_folder(out: str, settings: JobSettings, again: bool = False) -> None:
+    """Make a folder the one of a job; rows of other models or settings never come to lie among its own.
+
+    Args:
+        out: local or remote folder.
+        settings: of the job.
+        again: do all anew: what rows and faults are there is deleted first.
+
+    Raises:
+        ConfigError: it holds the results of other settings, or what is there cannot be read.
+    """
+    fs, path = fsspec.core.url_to_fs(out)
+    if again:
+        for name in (*ROOMS, JOB_FILE):
+            if fs.exists(f"{path}/{name}"):
+                fs.rm(f"{path}/{name}", recursive=True)
+    try:
+        with fs.open(f"{path}/{JOB_FILE}", "rb") as file:
+            there = JobSettings.model_validate_json(file.read())
+    except FileNotFoundError:
+        write_whole(out, JOB_FILE, settings.model_dump_json(indent=1).encode() + b"\n")
+        return
+    except (OSError, ValidationError) as error:
+        raise ConfigError(f"expected the settings of a job in {out}/{JOB_FILE}, got {error}; delete it") from error
+    differing = [
+        f"{name} {getattr(there, name)}" for name in JobSettings.model_fields if getattr(there, name) != getattr(settings, name)
+    ]
+    if differing:
+        raise ConfigError(
+            f"expected results of these settings in {out}, got those of {', '.join(differing)}; "
+            "choose another --out, or --no-resume to replace them"
+        )
+
+
+ROOMS = ("rows", "faults")
+"""Folders of a job that hold what its shards gave."""

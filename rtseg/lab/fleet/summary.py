@@ -1,0 +1,174 @@
+"""What the rows of a job add up to, recording by recording."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as compute
+
+from rtseg.lab.fleet.histogram import Histogram
+from rtseg.lab.fleet.rows import ShardName, read_rows
+
+COLUMNS = (
+    *("recording", "stamp", "fault", "restart", "found", "certainty", "switches", "flickers", "residuals"),
+    *("scores", "ms", "stages", "stale"),
+)
+
+
+@dataclass
+class Totals:
+    """Sums over frames; of a recording, or of all of them.
+
+    Attributes:
+        frames: read or left out.
+        processed: that gave a result.
+        seconds: of recording.
+        found: lanes or objects.
+        certainty: sum over the processed frames of the mean confidence.
+        switches, flickers: as of :class:`rtseg.lab.scores.lanes.temporal.FrameSteadiness`.
+        stale: frames that a node would have dropped at the recorded rate, on the machine that did them.
+        faults: frames without a result, by reason.
+        restarts: times ids started anew, by reason.
+        residuals: pixels that lanes lie off the middle of their places before and after.
+        stages: milliseconds by stage, ``total`` among them.
+        scores: sums of the scores of labelled frames, by metric.
+        labelled: frames with scores.
+    """
+
+    frames: int = 0
+    processed: int = 0
+    seconds: float = 0.0
+    found: int = 0
+    certainty: float = 0.0
+    switches: int = 0
+    flickers: int = 0
+    stale: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    restarts: Counter[str] = field(default_factory=Counter)
+    residuals: Histogram = field(default_factory=Histogram)
+    stages: dict[str, Histogram] = field(default_factory=dict)
+    scores: Counter[str] = field(default_factory=Counter)
+    labelled: int = 0
+
+    def add(self, table: pa.Table) -> None:
+        """Add the rows of a shard."""
+        done = table.filter(compute.is_valid(table["found"]))
+        self.frames += len(table)
+        self.processed += len(done)
+        self.found += _sum(done["found"])
+        self.certainty += _sum(done["certainty"])
+        self.switches += _sum(done["switches"])
+        self.flickers += _sum(done["flickers"])
+        self.stale += _sum(done["stale"].cast(pa.int32()))
+        self.faults.update(reason for reason in table["fault"].to_pylist() if reason)
+        self.restarts.update(reason for reason in done["restart"].to_pylist() if reason)
+        self.residuals.add(_flat(done["residuals"]))
+        stamps = done["stamp"].drop_null().to_numpy()
+        steps = np.diff(stamps) / 1e9
+        self.seconds += float(steps[steps > 0].sum())
+        self._add_stages(done)
+        keys, values = _pairs(done["scores"])
+        for key in np.unique(keys):
+            self.scores[str(key)] += float(values[keys == key].sum())
+        self.labelled += int(compute.sum(compute.is_valid(done["scores"])).as_py() or 0)
+
+    def _add_stages(self, done: pa.Table) -> None:
+        keys, values = _pairs(done["stages"])
+        for key in dict.fromkeys(keys.tolist()):
+            self.stages.setdefault(str(key), Histogram()).add(values[keys == key])
+        self.stages.setdefault("total", Histogram()).add(done["ms"].to_numpy())
+
+    @property
+    def milliseconds(self) -> float:
+        """Spent on the frames by the pipeline alone."""
+        return self.stages["total"].total if "total" in self.stages else 0.0
+
+    @property
+    def badness(self) -> float:
+        """What the worst have most of: doubt, flicker and switches, a frame."""
+        if not self.processed:
+            return 0.0
+        return 1 + (self.flickers + self.switches - self.certainty) / self.processed
+
+    def figures(self) -> dict[str, Any]:
+        """The numbers, for machines."""
+        each = max(1, self.processed)
+        figures: dict[str, Any] = {
+            "frames": self.frames,
+            "processed": self.processed,
+            "seconds": round(self.seconds, 3),
+            "found per frame": self.found / each,
+            "certainty": self.certainty / each,
+            "switches": self.switches,
+            "flickers": self.flickers,
+            "flicker": self.flickers / each,
+            "jitter": self.residuals.percentile(50) if self.residuals.count else None,
+            "stale": self.stale,
+            "fps": 1e3 * self.processed / self.milliseconds if self.milliseconds else None,
+            "faults": dict(self.faults),
+            "restarts": dict(self.restarts),
+            "latency": {
+                stage: {f"p{share}": histogram.percentile(share) for share in (50, 90, 99)} | {"max": histogram.largest}
+                for stage, histogram in self.stages.items()
+            },
+        }
+        if self.labelled:
+            figures["labelled"] = self.labelled
+            figures["scores"] = {name: value / self.labelled for name, value in self.scores.items()}
+        return figures
+
+
+@dataclass
+class FleetTotals:
+    """Totals of every recording, and of all together."""
+
+    recordings: dict[str, Totals]
+    shards: dict[str, list[ShardName]]
+    all: Totals
+
+
+def add_up(rows: str) -> FleetTotals:
+    """Add up the rows of a job's folder; one shard is in memory at a time.
+
+    Raises:
+        MediaError: a file of rows cannot be read.
+    """
+    totals = FleetTotals({}, {}, Totals())
+    for name, table in read_rows(rows, COLUMNS):
+        if not len(table):
+            continue
+        uri = table["recording"][0].as_py()
+        totals.recordings.setdefault(uri, Totals()).add(table)
+        totals.shards.setdefault(uri, []).append(name)
+        totals.all.add(table)
+    return totals
+
+
+def badness_of(rows: pa.Table) -> float:
+    """:attr:`Totals.badness` of some rows."""
+    totals = Totals()
+    totals.add(rows)
+    return totals.badness
+
+
+def _sum(column: Any) -> Any:
+    return compute.sum(column).as_py() or 0
+
+
+def _flat(column: Any) -> Any:
+    return compute.list_flatten(column.drop_null()).to_numpy()
+
+
+def _pairs(column: Any) -> tuple[Any, Any]:
+    """Keys and values of a column of maps."""
+    chunks: Iterable[Any] = column.drop_null().chunks
+    keys = [chunk.keys.to_numpy(zero_copy_only=False) for chunk in chunks]
+    values = [chunk.items.to_numpy(zero_copy_only=False) for chunk in chunks]
+    if not keys:
+        return np.zeros(0, dtype=object), np.zeros(0)
+    return np.concatenate(keys), np.concatenate(values)
