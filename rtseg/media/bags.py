@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import cache
 from itertools import islice, pairwise
 from pathlib import Path
@@ -74,20 +74,33 @@ class BagSource(FrameSource):
             part.close()
 
     def _frames(self) -> Iterator[Frame]:
-        read = 0
-        for message in self._messages(self.topic):
-            read += 1
-            try:
-                yield self._decode(message)
-            except RtsegError as error:
-                self.skip(error)
-        if self.count and read < self.count:
-            self.skip("the bag is damaged", self.count - read)
+        read = yield from self._part(0, None)
         if self.count and not read:
             raise MediaError(
                 f"expected {self.count} messages on {printable(self.topic)}, got none that can be read from "
                 f"{printable(self.name)}"
             )
+
+    def between(self, start: int, stop: int | None = None) -> Iterator[Frame]:
+        """Give the frames of the messages from number `start` on and before `stop`; no other is decoded."""
+        self.skipped.clear()
+        yield from self._part(start, stop)
+
+    def _part(self, start: int, stop: int | None) -> Generator[Frame, None, int]:
+        """Give the frames of some messages; returns how many messages there were up to their end."""
+        read = 0
+        for message in islice(self._messages(self.topic), stop):
+            read += 1
+            if read <= start:
+                continue
+            try:
+                yield self._decode(message)
+            except RtsegError as error:
+                self.skip(error)
+        wanted = min(stop, self.count or 0) if stop is not None else self.count or 0
+        if max(read, start) < wanted:
+            self.skip("the bag is damaged", wanted - max(read, start))
+        return read
 
     def _messages(self, topic: str) -> Iterator[StoredMessage]:
         for part in self._parts:

@@ -117,8 +117,11 @@ class VideoSource(FrameSource):
                 if frame.is_corrupt:
                     self.skip("a frame of the video is damaged")
                     continue
-                timed = frame.pts is not None and frame.time_base is not None
-                at = frame.pts * frame.time_base if timed else decoded * period
+                at = (
+                    decoded * period
+                    if frame.pts is None or frame.time_base is None
+                    else Fraction(frame.pts * frame.time_base)
+                )
                 decoded += 1
                 yield Frame(upright_picture(frame, stream.sample_aspect_ratio), _nanoseconds(at))
 

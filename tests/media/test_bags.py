@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,25 @@ def test_raw_frames_come_back_bit_for_bit(tmp_path: Path, kind: str, messages: M
             assert frame.stamp == START + i * PERIOD
             assert frame.frame_id == "camera_front"
         assert len(list(source)) == 6, "a second pass starts again"
+
+
+@pytest.mark.parametrize("bad", [False, True])
+def test_parts_that_meet_are_the_whole(tmp_path: Path, kind: str, messages: Messages, bad: bool) -> None:
+    entries = drive(messages, frames=10)
+    if bad:
+        entries[9] = (*entries[9][:2], messages.image(4, entries[9][1], data=np.zeros(7, np.uint8)))
+    with open_frames(write_bag(tmp_path, kind, entries, messages)) as source:
+        whole, skipped = list(source), source.skipped.copy()
+        assert source.extent == (0, 10)
+        parts: list[np.ndarray] = []
+        lost: Counter[str] = Counter()
+        for start, stop in ((0, 3), (3, 4), (4, 9), (9, None)):
+            parts += [frame.image for frame in source.between(start, stop)]
+            lost += source.skipped
+        assert len(parts) == len(whole) == 10 - bad
+        assert all(np.array_equal(ours, theirs.image) for ours, theirs in zip(parts, whole, strict=True))
+        assert lost == skipped
+        assert list(source.between(10)) == []
 
 
 def test_compressed_frames(tmp_path: Path, kind: str, messages: Messages) -> None:

@@ -16,7 +16,9 @@ def fleet_replay(
     sources: Annotated[list[str], typer.Argument(help="Files, folders, patterns or manifests, local or remote.")],
     out: Annotated[str, typer.Option("--out", "-o", help="Folder for the results, seen by all workers.")] = "out/fleet",
     model: ModelOption = "lanes-lite",
-    address: Annotated[str | None, typer.Option(help="Ray cluster: auto or HOST:PORT; this machine by default.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster: auto or HOST:PORT; this machine by default.")
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(min=0, help="Processes; 0 works in this one, without Ray. All cores by default.")
     ] = None,

@@ -116,7 +116,7 @@ def _page(out: str, settings: JobSettings, report: FleetReport, totals: FleetTot
         for stage, h in everything.stages.items()
     ]
     order = worst_recordings(report.recordings, LONGEST_TABLE)
-    tables = [
+    tables: list[tuple[str, Sequence[str], Sequence[Sequence[str]]]] = [
         (
             f"Latency by stage, ms (percentiles within {100 * ERROR:g} % of the value)",
             ("stage", "frames", "p50", "p90", "p99", "max"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -194,7 +194,7 @@ class _Folder:
         except FileNotFoundError:
             return []
 
-    def write(self, name: str, fact: dict[str, object]) -> None:
+    def write(self, name: str, fact: Mapping[str, object]) -> None:
         write_whole(self._folder, name, json.dumps(fact, indent=1).encode() + b"\n")
 
     def delete(self, *names: str) -> None:

@@ -67,14 +67,16 @@ class RayWorkers:
         self._owner = not ray.is_initialized()
         try:
             if self._owner:
-                local = {} if address else {"num_cpus": max(os.cpu_count() or 1, (workers or 1) * threads)}
+                local: dict[str, Any] = (
+                    {} if address else {"num_cpus": max(os.cpu_count() or 1, (workers or 1) * threads)}
+                )
                 if not address:
                     local |= {"include_dashboard": False}
                 ray.init(address=address or "local", log_to_driver=False, logging_level=logging.WARNING, **local)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             raise BackendError(
-                f"expected a Ray cluster at {address or 'this machine'}, got {error}; start it with ray start, and give "
-                "all machines one token (ray get-auth-token --generate, RAY_AUTH_MODE=token)"
+                f"expected a Ray cluster at {address or 'this machine'}, got {error}; start it with ray start, and "
+                "give all machines one token (ray get-auth-token --generate, RAY_AUTH_MODE=token)"
             ) from error
         room = ray.cluster_resources()
         fits = int(room.get("CPU", 0) // threads)
@@ -130,7 +132,7 @@ class RayWorkers:
             ray.get(self._slots[0].actor.write_bag.remote(recording, part, path), timeout=self._timeout)
         except (RayError, GetTimeoutError) as error:
             self._replace(self._slots[0])
-            raise BackendError(f"expected a result bag, got {str(error).splitlines()[-1][:300]}") from error
+            raise BackendError(f"expected a result bag, got {_last_line(error)}") from error
 
     def close(self) -> None:
         """End the workers, and the cluster where it was started here."""
@@ -151,11 +153,11 @@ class RayWorkers:
             if isinstance(cause, RtsegError):
                 slot.task = None
                 return Done(task, None, str(cause), final=True)
-            return self._failed(slot, f"{type(cause).__name__}: {str(cause).splitlines()[-1][:300] if str(cause) else ''}")
+            return self._failed(slot, f"{type(cause).__name__}: {_last_line(cause)}")
         except RayActorError as error:
-            return self._failed(slot, *self._death(slot, error))
+            return self._failed(slot, *self._death(error))
         except RayError as error:
-            return self._failed(slot, f"{type(error).__name__}: {str(error).splitlines()[0][:300]}")
+            return self._failed(slot, f"{type(error).__name__}: {_last_line(error)}")
         self._failed_starts = 0
         slot.task, slot.held = None, slot.held or outcome.memory
         if outcome.memory > slot.held + LEAKED:
@@ -170,15 +172,15 @@ class RayWorkers:
         self._replace(slot)
         return Done(task, None, reason, blameless=blameless)
 
-    def _death(self, slot: _Slot, error: RayActorError) -> tuple[str, bool]:
+    def _death(self, error: RayActorError) -> tuple[str, bool]:
         """Why a worker died, and whether the shard has no part in that."""
         text = str(error)
         if "creation task" in text or "__init__" in text:
             self._failed_starts += 1
             if self._failed_starts >= _NO_START * len(self._slots):
-                raise BackendError(f"expected workers to start, got {text.splitlines()[-1][:300]}; mend that and run again")
-            return f"a worker did not start: {text.splitlines()[-1][:300]}", True
-        if "node" in text.lower() and ("died" in text.lower() or "terminated" in text.lower()) and "The node" in text:
+                raise BackendError(f"expected workers to start, got {_last_line(error)}; mend that, and run it again")
+            return f"a worker did not start: {_last_line(error)}", True
+        if "node" in text and ("node was terminated" in text or "node died" in text or "its node" in text):
             return "the worker's machine was lost", True
         return "the worker died in it (a crash in native code, or out of memory)", False
 
@@ -186,3 +188,9 @@ class RayWorkers:
         with suppress(Exception):
             ray.kill(slot.actor)
         slot.actor, slot.held = self._kind.remote(*self._arguments), 0
+
+
+def _last_line(error: Exception) -> str:
+    """What an error says at its end, where traces of several processes have their cause."""
+    lines = str(error).strip().splitlines()
+    return lines[-1].strip()[:300] if lines else type(error).__name__

@@ -49,7 +49,9 @@ def replay_fleet(
         workers: processes; 0 works in this one, without Ray.
         threads: cores of each.
         gpus: of each.
-        device, backend, topic: as of :func:`rtseg.load` and :func:`rtseg.media.open_frames`.
+        device: as of :func:`rtseg.load`.
+        backend: as of :func:`rtseg.load`.
+        topic: as of :func:`rtseg.media.open_frames`.
         shard_seconds: longer recordings are cut.
         tries: crashes after which a shard is given up.
         timeout: seconds after which a shard counts as hung.

@@ -6,7 +6,8 @@ import io
 import os
 import uuid
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import fsspec
@@ -21,9 +22,15 @@ from rtseg.results import Instances, Lanes
 SCHEMA_VERSION = 1
 """Counts up with every change that a reader would notice; it is in every file's metadata as ``rtseg.schema``."""
 
-LANE = pa.struct([("id", pa.int32()), ("confidence", pa.float32()), ("x", pa.list_(pa.float32())), ("y", pa.list_(pa.float32()))])  # fmt: skip
-OBJECT = pa.struct([("id", pa.int32()), ("class", pa.string()), ("score", pa.float32()), ("area", pa.int64()), *((side, pa.float32()) for side in ("x0", "y0", "x1", "y1"))])  # fmt: skip
-
+LANE = pa.struct(
+    {"id": pa.int32(), "confidence": pa.float32(), "x": pa.list_(pa.float32()), "y": pa.list_(pa.float32())}
+)
+OBJECT = pa.struct(
+    {
+        **{"id": pa.int32(), "class": pa.string(), "score": pa.float32(), "area": pa.int64()},
+        **dict.fromkeys(("x0", "y0", "x1", "y1"), pa.float32()),
+    }
+)
 SCHEMA = pa.schema(
     [
         ("recording", pa.string()),
@@ -56,7 +63,8 @@ MEASURED = ("ms", "stages", "stale")
 _TILES = (6, 4)  # columns, rows of the descriptor
 
 
-class ShardName(NamedTuple):
+@dataclass(frozen=True)
+class ShardName:
     """What a shard's file is called: all that tells whether it has to be done again.
 
     Attributes:

@@ -80,7 +80,9 @@ def claim_folder(out: str, settings: JobSettings, again: bool = False) -> None:
     except (OSError, ValidationError) as error:
         raise ConfigError(f"expected the settings of a job in {out}/{JOB_FILE}, got {error}; delete it") from error
     differing = [
-        f"{name} {getattr(there, name)}" for name in JobSettings.model_fields if getattr(there, name) != getattr(settings, name)
+        f"{name} {getattr(there, name)}"
+        for name in JobSettings.model_fields
+        if getattr(there, name) != getattr(settings, name)
     ]
     if differing:
         raise ConfigError(

@@ -52,7 +52,7 @@ class Totals:
     restarts: Counter[str] = field(default_factory=Counter)
     residuals: Histogram = field(default_factory=Histogram)
     stages: dict[str, Histogram] = field(default_factory=dict)
-    scores: Counter[str] = field(default_factory=Counter)
+    scores: dict[str, float] = field(default_factory=dict)
     labelled: int = 0
 
     def add(self, table: pa.Table) -> None:
@@ -74,7 +74,7 @@ class Totals:
         self._add_stages(done)
         keys, values = _pairs(done["scores"])
         for key in np.unique(keys):
-            self.scores[str(key)] += float(values[keys == key].sum())
+            self.scores[str(key)] = self.scores.get(str(key), 0.0) + float(values[keys == key].sum())
         self.labelled += int(compute.sum(compute.is_valid(done["scores"])).as_py() or 0)
 
     def _add_stages(self, done: pa.Table) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from typing import Any
 
 import pyarrow as pa
 
@@ -24,7 +25,7 @@ def stitch(shards: Iterable[pa.Table]) -> list[dict[int, int]]:
     """
     mappings: list[dict[int, int]] = []
     count = 0
-    before: list[list[list[int | str]]] = []
+    before: list[list[list[Any]]] = []
     for table in shards:
         lead = json.loads((table.schema.metadata or {}).get(b"rtseg.lead", b"[]"))
         mapping: dict[int, int] = {}
@@ -37,7 +38,9 @@ def stitch(shards: Iterable[pa.Table]) -> list[dict[int, int]]:
                 if track is not None and identity not in mapping and track not in taken:
                     mapping[identity] = track
                     taken.add(track)
-        here = [marks(row) for row in table.select(["lanes", "objects", "found"]).to_pylist() if row["found"] is not None]
+        here = [
+            marks(row) for row in table.select(["lanes", "objects", "found"]).to_pylist() if row["found"] is not None
+        ]
         for frame in here:
             for identity, _ in frame:
                 if identity not in mapping:

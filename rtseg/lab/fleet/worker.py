@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -183,7 +183,7 @@ class ShardRows:
             if fields["restart"]:
                 self._temporal.reset()
             steady = self._temporal.update(result)
-            fields |= {"switches": steady.switches, "flickers": steady.flickers, "residuals": steady.residuals}
+            fields |= {"switches": steady.switches, "flickers": steady.flickers, "residuals": sorted(steady.residuals)}
         if leading:
             self._lead.append(marks(fields))
             return
@@ -220,7 +220,8 @@ class ShardRows:
         """Remember what the least certain frame looked like, drawn only when it is less certain than all before."""
         badness = 1.0 - fields["certainty"] + (fields.get("flickers") or 0) + (fields.get("switches") or 0)
         if self._worst is None or badness > self._worst[0] + 0.02:
-            picture = Picture.of("", drawn(frame, result, self._classes))
+            untimed = replace(result, times={})  # times are drawn, and differ from run to run
+            picture = Picture.of("", drawn(frame, untimed, self._classes))
             self._worst = badness, len(self.rows), picture.jpeg
 
 
@@ -282,4 +283,4 @@ def _bound_threads(threads: int) -> None:
     import numba
 
     cv2.setNumThreads(threads)
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    numba.set_num_threads(min(threads, numba.get_num_threads()))

@@ -1,0 +1,150 @@
+"""Replays of a fleet: shards equal the whole, nothing is done twice, what is bad is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pytest
+from typer.testing import CliRunner
+
+from rtseg.cli import app
+from rtseg.errors import ConfigError
+from rtseg.lab.fleet.replay import replay_fleet
+from rtseg.lab.fleet.rows import MEASURED, SCHEMA, read_rows
+from rtseg.lab.fleet.tracks import stitch
+from tests.lab.fleet.drives import write_drive, write_fleet
+from tests.lab.replay.test_replay import Page
+
+
+def replay(sources: list[str], out: Path | str, model: str, **settings: Any):
+    return replay_fleet(sources, str(out), model, **{"workers": 0, "bags": 0, "progress": False} | settings)
+
+
+def rows_of(out: Path | str) -> list[dict[str, Any]]:
+    return [row for _, table in read_rows(f"{out}/rows") for row in table.to_pylist()]
+
+
+def result_table(out: Path | str) -> pa.Table:
+    """All that is not measured, which no other run may change."""
+    return pa.concat_tables(table for _, table in read_rows(f"{out}/rows")).drop_columns(list(MEASURED))
+
+
+@pytest.mark.parametrize("seconds", [3.0, 7.0])
+def test_shards_give_what_the_whole_gives_but_for_the_numbers_of_ids(tmp_path: Path, seconds: float) -> None:
+    model = write_fleet(tmp_path, 0)[1]
+    source = str(write_drive(tmp_path / "long.mp4", 400))
+    replay([source], tmp_path / "whole", model, shard_seconds=1e6)
+    replay([source], tmp_path / "parts", model, shard_seconds=seconds)
+    shards = [table for _, table in read_rows(str(tmp_path / "parts/rows"))]
+    assert len(shards) == round(40 / seconds)
+    tracks = [track for table, track in zip(shards, stitch(shards), strict=True) for _ in range(len(table))]
+    whole, parts = rows_of(tmp_path / "whole"), rows_of(tmp_path / "parts")
+    assert len(whole) == len(parts) == 400
+    pairs = set()
+    for one, other, numbers in zip(whole, parts, tracks, strict=True):
+        for column in ("stamp", "found", "switches", "flickers", "restart", "fault"):
+            assert one[column] == other[column]
+        assert one["residuals"] == pytest.approx(other["residuals"])
+        for ours, theirs in zip(one["lanes"], other["lanes"], strict=True):
+            assert (ours["x"], ours["y"]) == (theirs["x"], theirs["y"])
+            assert ours["confidence"] == pytest.approx(theirs["confidence"], abs=1e-6)
+            pairs.add((ours["id"], numbers[theirs["id"]]))
+    assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs}) > 3, "ids and tracks are one to one"
+
+
+def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
+    sources, model = write_fleet(tmp_path, 3, frames=90)
+    out = tmp_path / "out"
+    replay(sources, out, model, shard_seconds=3)
+    first = {path.name: path.stat().st_mtime_ns for path in (out / "rows").iterdir()}
+    assert len(first) == 9
+    whole = result_table(out)
+    lost = sorted(first)[4]
+    (out / "rows" / lost).unlink()
+    write_drive(Path(sources[2]), 95, seed=9)
+    replay(sources, out, model, shard_seconds=3)
+    second = {path.name: path.stat().st_mtime_ns for path in (out / "rows").iterdir()}
+    changed = {name for name in second if first.get(name) != second[name]}
+    assert lost in changed
+    assert all(name.startswith("drive-2-mp4") for name in changed - {lost})
+    assert len(changed) == 4
+    kept = [row for row in rows_of(out) if row["recording"] != sources[2]]
+    before = [row for row in whole.to_pylist() if row["recording"] != sources[2]]
+    assert [{k: v for k, v in row.items() if k not in MEASURED} for row in kept] == before
+
+
+def test_a_folder_holds_the_results_of_one_model_and_its_settings(tmp_path: Path) -> None:
+    sources, model = write_fleet(tmp_path, 1)
+    replay(sources, tmp_path / "out", model)
+    with pytest.raises(ConfigError, match="shard_seconds 120"):
+        replay(sources, tmp_path / "out", model, shard_seconds=2)
+    replay(sources, tmp_path / "out", model, shard_seconds=2, resume=False)
+    assert len(list((tmp_path / "out/rows").iterdir())) == 3
+
+
+def test_bad_sources_are_told_on_the_page_and_by_the_exit_code(tmp_path: Path) -> None:
+    sources, model = write_fleet(tmp_path, 1)
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "torn.mp4").write_bytes(Path(sources[0]).read_bytes()[:3000])
+    (tmp_path / "twin.mp4").write_bytes(Path(sources[0]).read_bytes())
+    bad = [str(tmp_path / name) for name in ("gone.mp4", "empty.mp4", "torn.mp4", "twin.mp4")]
+
+    def code(*arguments: str) -> int:
+        fixed = ["fleet", "replay", *sources, "--model", model, "--workers", "0", "--bags", "1"]
+        return CliRunner().invoke(app, [*fixed, "--out", str(tmp_path / "out"), *arguments]).exit_code
+
+    assert code() == 0
+    assert code(bad[3]) == 0, "a duplicate costs nothing"
+    assert code(*bad) == 1
+    assert code(*bad, "--fail-on", "all") == 0
+    assert code(*bad, "--fail-on", "never") == 0
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    assert {Path(fault["recording"]).name for fault in summary["faults"]} == {"gone.mp4", "empty.mp4", "torn.mp4"}
+    assert [Path(fault["recording"]).name for fault in summary["duplicates"]] == ["twin.mp4"]
+    page = Page(tmp_path / "out/report.html")
+    for words in ("gone.mp4", "does not exist", "has no bytes", "torn.mp4", "same bytes", "1 of 4"):
+        assert words in page.text
+    bags = [link for link in page.links if link.endswith("result.mcap")]
+    assert len(bags) == 1
+    assert (tmp_path / "out" / bags[0]).stat().st_size > 1000
+    (tmp_path / "torn.mp4").write_bytes(Path(sources[0]).read_bytes() + b"more")
+    assert code(str(tmp_path / "torn.mp4")) == 0
+    assert list((tmp_path / "out/faults").iterdir()) == []
+
+
+def test_the_page_adds_up_what_the_rows_say(tmp_path: Path) -> None:
+    sources, model = write_fleet(tmp_path, 3, frames=40)
+    report = replay(sources, tmp_path / "out", model)
+    rows = rows_of(tmp_path / "out")
+    assert [row["frame"] for row in rows if row["recording"] == sources[1]] == list(range(41))
+    assert report.all.processed == len(rows) == 40 + 41 + 42
+    assert report.all.found == sum(len(row["lanes"]) for row in rows)
+    assert report.all.flickers == sum(row["flickers"] for row in rows) > 0
+    assert report.all.milliseconds == pytest.approx(sum(row["ms"] for row in rows), rel=1e-5)
+    assert report.all.seconds == pytest.approx((39 + 40 + 41) / 10)
+    assert sum(row["picture"] is not None for row in rows) == 3
+    for _, table in read_rows(str(tmp_path / "out/rows")):
+        assert table.schema.equals(SCHEMA)
+        assert table.schema.metadata[b"rtseg.schema"] == b"1"
+
+
+def test_remote_recordings_and_remote_results(tmp_path: Path, bucket: str) -> None:
+    sources, model = write_fleet(tmp_path, 2, frames=60)
+    fs, path = fsspec.core.url_to_fs(bucket)
+    for source in sources:
+        fs.put_file(source, f"{path}/fleet/{Path(source).name}")
+    replay(sources, tmp_path / "here", model, shard_seconds=3)
+    replay([f"{bucket}/fleet"], f"{bucket}/out", model, shard_seconds=3, bags=1)
+    ours, theirs = result_table(tmp_path / "here"), result_table(f"{bucket}/out")
+    assert ours.num_rows == 121
+    columns = [name for name in ours.column_names if name != "recording"]
+    order = [("frame", "ascending"), ("shard", "ascending"), ("stamp", "ascending"), ("certainty", "ascending")]
+    assert ours.select(columns).sort_by(order).equals(theirs.select(columns).sort_by(order))
+    assert fs.exists(f"{path}/out/report.html")
+    before = fs.ls(f"{path}/out/rows", detail=True, refresh=True)
+    replay([f"{bucket}/fleet"], f"{bucket}/out", model, shard_seconds=3, bags=1)
+    assert fs.ls(f"{path}/out/rows", detail=True, refresh=True) == before
