@@ -74,19 +74,18 @@ class BagSource(FrameSource):
             part.close()
 
     def _frames(self) -> Iterator[Frame]:
-        read = yield from self._part(0, None)
+        read = yield from self._numbered(0, None)
         if self.count and not read:
             raise MediaError(
                 f"expected {self.count} messages on {printable(self.topic)}, got none that can be read from "
                 f"{printable(self.name)}"
             )
 
-    def between(self, start: int, stop: int | None = None) -> Iterator[Frame]:
+    def _part(self, start: int, stop: int | None) -> Iterator[Frame]:
         """Give the frames of the messages from number `start` on and before `stop`; no other is decoded."""
-        self.skipped.clear()
-        yield from self._part(start, stop)
+        yield from self._numbered(start, stop)
 
-    def _part(self, start: int, stop: int | None) -> Generator[Frame, None, int]:
+    def _numbered(self, start: int, stop: int | None) -> Generator[Frame, None, int]:
         """Give the frames of some messages; returns how many messages there were up to their end."""
         read = 0
         for message in islice(self._messages(self.topic), stop):

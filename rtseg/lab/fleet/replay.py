@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from rtseg.errors import RtsegError
+from rtseg.files import held
 from rtseg.lab.fleet.job import run_job
 from rtseg.lab.fleet.page import FleetReport, bag_of, worst_recordings, write_pages
 from rtseg.lab.fleet.queue import TaskQueue, Workers
@@ -75,29 +77,34 @@ def replay_fleet(
         topic=topic,
         shard_seconds=shard_seconds,
     )
-    claim_folder(out, settings, again=not resume)
-    queue = TaskQueue(found.recordings, settings, out, tries)
-    pool: Workers | None = None
-    try:
-        if queue:
-            pool = _workers(settings, out, address, workers, threads, gpus, timeout)
-            run_job(queue, pool, progress)
-        totals = add_up(f"{out}/rows")
-        wanted = _bags_to_write(found.recordings, out, totals, bags)
-        if wanted and pool is None:
-            pool = _workers(settings, out, address, workers, threads, gpus, timeout)
-        for recording, part, path in wanted:
-            assert pool is not None
-            try:
-                pool.write_bag(recording, part, path)
-            except RtsegError as error:
-                logger.warning("no result bag of %s: %s", recording.uri, error)
-    finally:
-        if pool is not None:
-            pool.close()
-    faults = [(fault.uri, fault.reason) for fault in found.faults if fault.kind != "duplicate"]
-    faults += [(uri, state.fault) for uri, state in queue.progress.states.items() if state.fault]
-    return write_pages(out, settings, faults, [fault for fault in found.faults if fault.kind == "duplicate"])
+    with _held(out):
+        claim_folder(out, settings, again=not resume)
+        queue = TaskQueue(found.recordings, settings, out, tries)
+        pool: Workers | None = None
+        try:
+            if queue:
+                pool = _workers(settings, out, address, workers, threads, gpus, timeout)
+                run_job(queue, pool, progress)
+            wanted = _bags_to_write(found.recordings, out, add_up(f"{out}/rows"), bags)
+            if wanted and pool is None:
+                pool = _workers(settings, out, address, workers, threads, gpus, timeout)
+            for recording, part, path in wanted:
+                assert pool is not None
+                try:
+                    pool.write_bag(recording, part, path)
+                except RtsegError as error:
+                    logger.warning("no result bag of %s: %s", recording.uri, error)
+        finally:
+            if pool is not None:
+                pool.close()
+        faults = [(fault.uri, fault.reason) for fault in found.faults if fault.kind != "duplicate"]
+        faults += [(uri, state.fault) for uri, state in queue.progress.states.items() if state.fault]
+        return write_pages(out, settings, faults, [fault for fault in found.faults if fault.kind == "duplicate"])
+
+
+def _held(out: str) -> AbstractContextManager[None]:
+    """Keep other runs out of a local folder; a remote one has no locks."""
+    return nullcontext() if "://" in out else held(out)
 
 
 def _workers(

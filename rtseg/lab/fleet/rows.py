@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +15,7 @@ import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
 from rtseg.errors import MediaError
+from rtseg.files import write_bytes
 from rtseg.results import Instances, Lanes
 
 SCHEMA_VERSION = 1
@@ -157,28 +156,13 @@ def write_whole(folder: str, name: str, content: bytes) -> None:
         MediaError: it cannot be written.
     """
     fs, path = fsspec.core.url_to_fs(folder)
+    if "file" in fs.protocol:
+        write_bytes(f"{path}/{name}", content)
+        return
     try:
-        if "file" not in fs.protocol:
-            fs.pipe_file(f"{path}/{name}", content)  # object stores show an object when all of it is there
-            return
-        os.makedirs(path, exist_ok=True)
-        partial = f"{path}/.{name}.{uuid.uuid4().hex}"
-        try:
-            with open(partial, "xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, f"{path}/{name}")
-            handle = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
-        finally:
-            if os.path.exists(partial):
-                os.unlink(partial)
+        fs.pipe_file(f"{path}/{name}", content)  # object stores show an object when all of it is there
     except OSError as error:
-        raise MediaError(f"expected to write {folder}/{name}, got {error}; check the folder and the disk") from error
+        raise MediaError(f"expected to write {folder}/{name}, got {error}; check the folder") from error
 
 
 def read_rows(folder: str, columns: Sequence[str] | None = None) -> Iterator[tuple[ShardName, pa.Table]]:

@@ -68,7 +68,7 @@ class PartSource(FrameSource):
         super().__init__(source.name, None, source.fps, source.camera)
         self.leading = False
         self._source = source
-        self._part = part
+        self._shard = part
         self.skipped = source.skipped
         self._told: Counter[str] = Counter()
 
@@ -79,13 +79,13 @@ class PartSource(FrameSource):
         return new
 
     def _frames(self) -> Iterator[Frame]:
-        if self._part.whole:
+        if self._shard.whole:
             yield from self._source
             return
-        if self._part.lead < self._part.start:
+        if self._shard.lead < self._shard.start:
             self.leading = True
-            yield from self._source.between(self._part.lead, self._part.start)
+            yield from self._source.between(self._shard.lead, self._shard.start)
             self.leading = False
             self.skipped.clear()
             self._told.clear()
-        yield from self._source.between(self._part.start, self._part.stop)
+        yield from self._source.between(self._shard.start, self._shard.stop)

@@ -31,6 +31,9 @@ from rtseg.media import open_frames
 from rtseg.media.overlay import draw_instances, draw_lanes
 from rtseg.results import Instances, Lanes
 from rtseg.runtime import Pipeline
+from rtseg.stream import FrameLoop
+
+WRONG_STAMP = "its stamp lies before the last one, or far ahead of it"
 
 
 @dataclass(frozen=True)
@@ -95,24 +98,27 @@ class Worker:
                     return Outcome(parts, memory=memory_mib())
                 part = parts[0]
             shard = ShardRows(recording, part, self._pipeline.card.classes)
-            frames = PartSource(source, part)
-            self._pipeline.reset()
-            for frame in frames:
-                if frame.size not in self._warm:
-                    self._pipeline.warm_up(*frame.size)
-                    self._warm.add(frame.size)
-                shard.note_faults(frames.new_faults())
-                try:
-                    result = self._pipeline(frame)
-                except ImageError as error:
-                    if not frames.leading:
-                        shard.add_fault(str(error).split(", got")[0], frame)
-                    continue
-                shard.add(frame, result, frames.leading)
-            shard.note_faults(frames.new_faults())
+            self._fill(shard, PartSource(source, part))
         name = self._settings.shard(recording, part)
         commit(f"{self._out}/rows", name.file, shard.table(self._pipeline))
         return Outcome((), len(shard.rows), shard.seconds, memory_mib())
+
+    def _fill(self, shard: ShardRows, frames: PartSource) -> None:
+        loop: FrameLoop[Frame] = FrameLoop()
+        self._pipeline.reset()
+        for frame in frames:
+            shard.note_faults(frames.new_faults())
+            if loop.admit(frame.stamp):
+                shard.add_fault(WRONG_STAMP, frame, frames.leading)
+                continue
+            if frame.size not in self._warm:
+                self._pipeline.warm_up(*frame.size)
+                self._warm.add(frame.size)
+            try:
+                shard.add(frame, self._pipeline(frame), frames.leading)
+            except ImageError as error:
+                shard.add_fault(str(error).split(", got")[0], frame, frames.leading)
+        shard.note_faults(frames.new_faults())
 
     def write_bag(self, recording: Recording, part: Part, path: str) -> None:
         """Run a shard once more, into a result bag.
@@ -171,10 +177,10 @@ class ShardRows:
         for reason in sorted(faults.elements()):
             self.add_fault(reason)
 
-    def add_fault(self, reason: str, frame: Frame | None = None) -> None:
-        """Add a row for a frame that gave no result."""
-        row = self._row(frame)
-        self.rows.append(row | {"fault": reason})
+    def add_fault(self, reason: str, frame: Frame | None = None, leading: bool = False) -> None:
+        """Add a row for a frame that gave no result; one that leads in has none."""
+        if not leading:
+            self.rows.append(self._row(frame) | {"fault": reason})
 
     def add(self, frame: Frame, result: Lanes | Instances, leading: bool) -> None:
         """Add the row of a frame that gave a result; a frame that leads in only leaves its marks."""
