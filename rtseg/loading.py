@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from rtseg.runtime.card import ModelCard
+from rtseg.runtime.interpreter import AnyInterpreter
 from rtseg.runtime.models import find_model
-from rtseg.runtime.paths import Interpreter
 from rtseg.runtime.pipeline import Pipeline
 from rtseg.runtime.selection import select
 
@@ -44,13 +44,13 @@ def load(
     return Pipeline(model.card, interpreter, selection)
 
 
-def interpreter_for(card: ModelCard) -> Interpreter:
+def interpreter_for(card: ModelCard) -> AnyInterpreter:
     """Make what turns a model's head maps into results.
 
     Raises:
         ModelError: if the card's grouping does not fit.
     """
-    if card.grouping.method == "lanes":
+    if card.task == "lanes":
         from rtseg.lanes.interpreter import LaneInterpreter
 
         return LaneInterpreter(card)

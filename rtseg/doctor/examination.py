@@ -14,7 +14,7 @@ from rtseg.errors import RtsegError
 from rtseg.loading import load
 from rtseg.printing import visible
 from rtseg.runtime.backends import preferred_backends
-from rtseg.runtime.gpu.device import DLA
+from rtseg.runtime.device import DLA
 from rtseg.runtime.models import bundled_models, find_model
 
 

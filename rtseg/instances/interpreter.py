@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 from rtseg.errors import ModelError
 from rtseg.frame import Frame
 from rtseg.instances import InstanceTracker, InstanceTrackerSettings, upsample_labels
-from rtseg.instances.methods import GROUPINGS, AffinityUnion, MapInstances, Solo
+from rtseg.instances.methods import method_of
+from rtseg.instances.methods.method import MapInstances
+from rtseg.instances.methods.warm_up import warm_up_maps
+from rtseg.instances.mirror import mirrored_channels
 from rtseg.ops import region_statistics
 from rtseg.ops.assignment import assign
 from rtseg.results import Instances
 from rtseg.runtime.card import ModelCard
+from rtseg.runtime.interpreter import DeviceForm, DeviceGrouping, HeadMaps, Mirror, interpret
 from rtseg.runtime.latency import StageClock
-
-if TYPE_CHECKING:
-    from rtseg.runtime.gpu.grouping import DeviceGrouping
 
 MAX_INSTANCES = 1024
 """More are garbage, which must not cost a frame its time: the largest are kept."""
@@ -29,38 +30,34 @@ class InstanceInterpreter:
     """Groups head maps with the method of the card, enlarges and describes the masks, and gives them ids that last."""
 
     def __init__(self, card: ModelCard) -> None:
-        if card.grouping.method not in GROUPINGS:
-            raise ModelError(
-                f"the card of {card.name} asks for grouping {card.grouping.method!r}, expected {', '.join(GROUPINGS)}"
-            )
+        self._method = method_of(card)
         if not card.classes:
             raise ModelError(f"the card of {card.name} names no classes, expected those of its semantic map")
         self._card = card
-        self._grouping = GROUPINGS[card.grouping.method](card)
-        parameters = self._grouping.parameters
+        parameters = self._method.read_parameters(card)
+        self._grouping = self._method.grouping(card, parameters)
+        self.mirror: Mirror | None = mirrored_channels(card) if parameters.flip else None
         settings = InstanceTrackerSettings(**parameters.tracker.model_dump())
         self._tracker = InstanceTracker(len(card.classes), settings) if parameters.track else None
 
-    def __call__(self, maps: dict[str, NDArray[np.float32]], frame: Frame, clock: StageClock) -> Instances:
-        """Give the instances of one frame.
+    @property
+    def device_form(self) -> DeviceForm[MapInstances] | None:
+        on_device = self._method.on_device
+        if on_device is None:
+            return None
+
+        def make(maps: dict[str, Any], size: tuple[int, int], launcher: Any) -> DeviceGrouping[MapInstances]:
+            return on_device(self._grouping, maps, launcher)
+
+        return make
+
+    def group(self, maps: HeadMaps, size: tuple[int, int]) -> MapInstances:
+        """Group the maps with the method of the card; the size of the frame does not matter yet.
 
         Raises:
             GroupingError: if the maps are not finite or hold values that the method cannot take.
         """
-        with clock.stage("group"):
-            found = self._grouping(maps)
-        return self.finish(found, frame, clock)
-
-    def on_device(self, maps: dict[str, Any], size: tuple[int, int], launcher: Any) -> DeviceGrouping:
-        """Give the part that looks at pixels, for a device that holds the maps, as far as the method has one."""
-        from rtseg.instances.device import AffinityUnionGrouping, SoloGrouping
-        from rtseg.runtime.gpu.grouping import HostGrouping
-
-        if isinstance(self._grouping, AffinityUnion):
-            return AffinityUnionGrouping(self, self._grouping, maps, launcher)
-        if isinstance(self._grouping, Solo):
-            return SoloGrouping(self, self._grouping, maps, launcher)
-        return HostGrouping(self, maps)
+        return self._grouping(maps)
 
     def finish(self, found: MapInstances, frame: Frame, clock: StageClock) -> Instances:
         """Enlarge, describe and track instances that were grouped on the map."""
@@ -98,38 +95,9 @@ class InstanceInterpreter:
 
     def warm_up(self, frame: Frame) -> None:
         """Group, describe and track some objects, twice, as they would be in two frames."""
-        for maps in warm_up_maps(self._card):
-            self(maps, frame, StageClock())
+        for maps in warm_up_maps(self._card, self._method.outputs):
+            interpret(self, maps, frame, StageClock())
         assign(np.zeros((1, 1)), 1.0)  # only objects that contend for each other come to this in the tracker
-
-
-def warm_up_maps(card: ModelCard) -> list[dict[str, NDArray[np.float32]]]:
-    """Head maps of two frames in which every output shows three blocks: two side by side, and one apart."""
-    frames = []
-    for shift in (0.0, 0.05):
-        maps = {}
-        for output in card.outputs:
-            height, width = card.input.height // output.stride, card.input.width // output.stride
-            blocks = np.zeros((height, width), dtype=np.int32)
-            for number, (start, end) in enumerate(((0.1, 0.3), (0.3, 0.5), (0.6, 0.9)), start=1):
-                left, right = round((start + shift) * width), round((end + shift) * width)
-                blocks[3 * height // 10 : 7 * height // 10, left:right] = number
-            values = np.zeros((1, output.channels, height, width), dtype=np.float32)
-            if output.name.startswith("affinity"):
-                values[:] = np.where(blocks > 0, 0.9, 0.1)
-                values[:, :, :, 1:][:, :, blocks[:, 1:] != blocks[:, :-1]] = 0.1
-            elif output.name.startswith("kernel"):
-                values[0, 0] = 2.0
-                values[0, 3:5] = -2.0
-            elif output.name.startswith("cate"):
-                values[0, 0] = np.where(blocks > 0, 4.0, -9.0)
-            elif output.name.startswith(("semantic", "colors")):
-                values[0, 0] = 1.0
-                for number in (1, 2, 3):
-                    values[0, min(number, output.channels - 1), blocks == number] = 5.0
-            maps[output.name] = values
-        frames.append(maps)
-    return frames
 
 
 def _largest(areas: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from rtseg.errors import GroupingError
 from rtseg.lanes.centerline import center_line
+from rtseg.lanes.color_runs import ColorRuns
 from rtseg.lanes.confidence import calibrated, check_calibration
 from rtseg.lanes.fragments import Fragments, find_fragments
 from rtseg.lanes.joining import join_fragments
-from rtseg.ops import Runs, label_runs, upsample_argmax
+from rtseg.ops import upsample_argmax
 
 
 @dataclass(frozen=True)
@@ -144,22 +145,11 @@ class LaneDecoder:
 
     def decode_colors(self, colors: NDArray[np.uint8], logits: NDArray[np.float32]) -> DetectedLanes:
         """Decode the lanes of an image whose pixels, (H, W) uint8, were colored elsewhere; see :meth:`decode_runs`."""
-        runs = label_runs(colors, 8)
-        rows = np.repeat(np.arange(len(runs.rows) - 1), np.diff(runs.rows))
-        return self.decode_runs(runs, colors[rows, runs.starts], logits, (colors.shape[0], colors.shape[1]))
+        return self.decode_runs(ColorRuns.of(colors, logits), (colors.shape[0], colors.shape[1]))
 
-    def decode_runs(
-        self, runs: Runs, colors: NDArray[np.uint8], logits: NDArray[np.float32], size: tuple[int, int]
-    ) -> DetectedLanes:
-        """Decode the lanes of an image whose pixels were colored and labelled elsewhere, such as on a GPU.
-
-        Args:
-            runs: the 8-connected components of the color image, as :func:`rtseg.ops.label_runs` gives them.
-            colors: (r,) uint8 color of each run.
-            logits: (n + 1, h, w) finite float32 that the colors come from.
-            size: (H, W) of the image.
-        """
-        settings = self._settings
+    def decode_runs(self, image: ColorRuns, size: tuple[int, int]) -> DetectedLanes:
+        """Decode the lanes of an image of (H, W) whose pixels were colored and labelled elsewhere, such as on a GPU."""
+        settings, runs = self._settings, image.runs
         height, width = size
         mask = np.zeros((height, width), np.uint8)
         fragments = find_fragments(
@@ -167,8 +157,8 @@ class LaneDecoder:
         )
         if not len(fragments):
             return DetectedLanes(mask, np.empty(0, np.float32), ())
-        line_of = self._join(fragments, _fragment_colors(colors, fragments.runs, len(fragments)), size)
-        logits = np.ascontiguousarray(logits, dtype=np.float32)
+        line_of = self._join(fragments, _fragment_colors(image.colors, fragments.runs, len(fragments)), size)
+        logits = np.ascontiguousarray(image.logits, dtype=np.float32)
         found: list[_Line] = []
         for number in np.unique(line_of):
             polyline = self._fit(fragments, int(number), size)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rtseg.errors import BackendError
-from rtseg.frame import Frame
+from rtseg.lanes.color_runs import ColorRuns
 from rtseg.ops.cuda import ColoringPlan, ComponentsPlan, RunsPlan
 from rtseg.ops.cuda.module import Launcher
-from rtseg.results import Lanes
-from rtseg.runtime.gpu.grouping import Downloads
-from rtseg.runtime.latency import StageClock
-
-if TYPE_CHECKING:
-    from rtseg.lanes.interpreter import LaneInterpreter
+from rtseg.runtime.interpreter import Downloads
 
 
 class LaneGrouping:
@@ -22,14 +17,13 @@ class LaneGrouping:
     Runs and head maps come down instead of images: a tenth of the bytes, and the seam at which the CPU's code goes on.
 
     Args:
-        interpreter: finishes frames and tracks lines.
         logits: (1, n + 1, h, w) float32 on the device, the backend's output buffer.
         size: (H, W) of the frames.
         launcher: where kernels run.
     """
 
-    def __init__(self, interpreter: LaneInterpreter, logits: Any, size: tuple[int, int], launcher: Launcher) -> None:
-        self._interpreter, self._logits, self._size = interpreter, logits[0], size
+    def __init__(self, logits: Any, size: tuple[int, int], launcher: Launcher) -> None:
+        self._logits = logits[0]
         self._coloring = ColoringPlan(self._logits.shape, size, launcher)
         self._components = ComponentsPlan(size, 8, launcher)
         self._runs = RunsPlan(size, None, launcher)
@@ -42,10 +36,8 @@ class LaneGrouping:
         self._components.run(self._colors, self._labels)
         self._runs.run(self._colors, self._labels)
 
-    def finish(self, host: Downloads, frame: Frame, clock: StageClock) -> Lanes | None:
+    def found(self, host: Downloads) -> ColorRuns | None:
         if host["status"][0]:
             raise BackendError("expected finite logits from the device, got NaN or infinite values")
         unpacked = self._runs.unpack(host["runs"])
-        if unpacked is None:
-            return None
-        return self._interpreter.finish(*unpacked, host["logits"], frame, clock)
+        return None if unpacked is None else ColorRuns(*unpacked, host["logits"])

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from rtseg.errors import ModelError
 from rtseg.frame import Frame
@@ -19,13 +18,15 @@ from rtseg.lanes import (
     LaneTrackerSettings,
     TrackedLanes,
 )
-from rtseg.ops import Runs
+from rtseg.lanes.color_runs import ColorRuns
+from rtseg.ops import upsample_argmax
 from rtseg.results import Lanes
-from rtseg.runtime.card import ModelCard
+from rtseg.runtime.card import ModelCard, ModelOutput
+from rtseg.runtime.interpreter import DeviceForm, DeviceGrouping, HeadMaps, Mirror, interpret
 from rtseg.runtime.latency import StageClock
 
-if TYPE_CHECKING:
-    from rtseg.lanes.device import LaneGrouping
+METHOD = "lanes"
+"""The grouping that a card of lanes asks for."""
 
 
 def lane_settings(card: ModelCard) -> tuple[LaneDecoderSettings, LaneTrackerSettings]:
@@ -59,38 +60,55 @@ def shown_lanes(detected: DetectedLanes, lanes: TrackedLanes, frame: Frame) -> L
     )
 
 
+def color_output(card: ModelCard) -> ModelOutput:
+    """Find the output that a lane network colors pixels with.
+
+    Raises:
+        ModelError: if there is none, there are several, or the card asks for another way of grouping.
+    """
+    if card.grouping.method != METHOD:
+        raise ModelError(f"the card of {card.name} asks for grouping {card.grouping.method!r}, expected {METHOD}")
+    found = [output for output in card.outputs if output.kind == "colors"]
+    if len(found) != 1:
+        kinds = ", ".join(f"{output.name} ({output.kind})" for output in card.outputs)
+        raise ModelError(f"the card of {card.name} is of lanes, expected one output of kind colors, got {kinds}")
+    return found[0]
+
+
 class LaneInterpreter:
     """Decodes colors into lane lines and gives them ids that last."""
+
+    mirror: Mirror | None = None
 
     def __init__(self, card: ModelCard) -> None:
         decoding, tracking = lane_settings(card)
         self._decoder, self._tracker = LaneDecoder(decoding), LaneTracker(tracking)
         self._tracking = tracking
-        self._output = card.outputs[0]
+        self._output = color_output(card)
         self._map_size = card.input.height // self._output.stride, card.input.width // self._output.stride
 
-    def __call__(self, maps: dict[str, NDArray[np.float32]], frame: Frame, clock: StageClock) -> Lanes:
+    @property
+    def device_form(self) -> DeviceForm[ColorRuns]:
+        def make(maps: dict[str, Any], size: tuple[int, int], launcher: Any) -> DeviceGrouping[ColorRuns]:
+            from rtseg.lanes.device import LaneGrouping
+
+            return LaneGrouping(maps[self._output.name], size, launcher)
+
+        return make
+
+    def group(self, maps: HeadMaps, size: tuple[int, int]) -> ColorRuns:
+        """Color the pixels and find the runs of the colors.
+
+        Raises:
+            GroupingError: if the logits have the wrong shape or values that are not finite.
+        """
+        logits = maps[self._output.name][0]
+        return ColorRuns.of(upsample_argmax(logits, size), logits)
+
+    def finish(self, found: ColorRuns, frame: Frame, clock: StageClock) -> Lanes:
+        """Make lane lines of the runs and give them their ids."""
         with clock.stage("decode"):
-            height, width = frame.size
-            detected = self._decoder(maps[self._output.name][0], (height, width))
-        return self._track(detected, frame, clock)
-
-    def on_device(self, maps: dict[str, Any], size: tuple[int, int], launcher: Any) -> LaneGrouping:
-        """Give the part that looks at pixels, for a device that holds the maps; see :meth:`finish`."""
-        from rtseg.lanes.device import LaneGrouping
-
-        return LaneGrouping(self, maps[self._output.name], size, launcher)
-
-    def finish(
-        self, runs: Runs, colors: NDArray[np.uint8], logits: NDArray[np.float32], frame: Frame, clock: StageClock
-    ) -> Lanes:
-        """Go on from the runs of a color image; arguments as :meth:`rtseg.lanes.LaneDecoder.decode_runs`."""
-        with clock.stage("decode"):
-            height, width = frame.size
-            detected = self._decoder.decode_runs(runs, colors, logits, (height, width))
-        return self._track(detected, frame, clock)
-
-    def _track(self, detected: DetectedLanes, frame: Frame, clock: StageClock) -> Lanes:
+            detected = self._decoder.decode_runs(found, frame.size)
         with clock.stage("track"):
             tracker = self._tracker if frame.stamp is not None else LaneTracker(self._tracking)
             lanes = shown_lanes(detected, tracker.update(detected, frame.stamp or 0), frame)
@@ -110,4 +128,4 @@ class LaneInterpreter:
             for beside in (-1, 0, 1):
                 logits[0, channel, rows, np.clip(columns + beside, 0, width - 1)] = 9.0
         for _ in range(2):
-            self({self._output.name: logits}, frame, StageClock())
+            interpret(self, {self._output.name: logits}, frame, StageClock())

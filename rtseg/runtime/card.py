@@ -11,11 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from rtseg.errors import ModelError
 from rtseg.files import write_text
+from rtseg.runtime.older_cards import with_kinds
 
-Family = Literal["l2c", "gmis", "daffnet", "exemplar_solo"]
 Task = Literal["lanes", "instances"]
 Precision = Literal["fp32", "fp16", "int8"]
-BackendName = Literal["onnxruntime", "openvino", "tensorrt", "torch"]
 Positive = Annotated[int, Field(gt=0)]
 
 
@@ -27,13 +26,17 @@ class ModelFile(_Strict):
     """A network file beside the card.
 
     One calibration gives two int8 files, one a form that CPUs are fast on and one that TensorRT parses, so a file names
-    the backends it is for.
+    the backends it is for; none named means any.
     """
 
     file: str
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     precision: Precision
-    backends: Annotated[tuple[BackendName, ...], Field(min_length=1)] = ("onnxruntime", "openvino", "tensorrt", "torch")
+    backends: tuple[str, ...] = ()
+
+    def is_for(self, backend: str) -> bool:
+        """Whether a backend may run it."""
+        return not self.backends or backend in self.backends
 
     @model_validator(mode="after")
     def _stays_beside_the_card(self) -> ModelFile:
@@ -54,9 +57,15 @@ class ModelInput(_Strict):
 
 
 class ModelOutput(_Strict):
-    """One output tensor: (1, channels, height / stride, width / stride)."""
+    """One output tensor: (1, channels, height / stride, width / stride).
+
+    `kind` says what its channels mean, and so what reads it: ``semantic`` (logits of background and classes),
+    ``affinity`` (probabilities), ``embedding``, ``colors`` (logits), ``centers`` (offsets in pixels of the input), and
+    SOLO's ``category``, ``kernel`` and ``mask_features``. A grouping method may define others.
+    """
 
     name: str
+    kind: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     channels: Positive
     stride: Positive
 
@@ -64,7 +73,7 @@ class ModelOutput(_Strict):
 class Grouping(_Strict):
     """How raw maps become lanes or instances, with the method's parameters."""
 
-    method: Literal["lanes", "coloring", "graph_merge", "cascade_gaec", "affinity_union", "solo"]
+    method: str
     parameters: dict[str, Any] = {}
 
 
@@ -94,11 +103,12 @@ class Score(_Strict):
 class ModelCard(_Strict):
     """Everything the runtime and a user need to know of a model; stored as ``card.yaml``.
 
-    `max_int8_loss` is how much of the first scored metric int8 may cost, in points (hundredths of a share).
+    `family` names the paper that the network follows; `max_int8_loss` is how much of the first scored metric int8 may
+    cost, in points (hundredths of a share).
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
-    family: Family
+    family: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
     task: Task
     summary: str
     licence: str
@@ -111,6 +121,11 @@ class ModelCard(_Strict):
     training: Training
     scores: tuple[Score, ...] = ()
     max_int8_loss: Annotated[float, Field(ge=0)] = 0.5
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_older_cards(cls, content: Any) -> Any:
+        return with_kinds(content)
 
     @model_validator(mode="after")
     def _outputs_are_named_once(self) -> ModelCard:

@@ -14,20 +14,10 @@ from rtseg.ops import preprocess
 from rtseg.results import Instances, Lanes
 from rtseg.runtime.backends import Backend
 from rtseg.runtime.card import ModelCard
+from rtseg.runtime.interpreter import AnyInterpreter, HeadMaps, interpret
 from rtseg.runtime.latency import StageClock
 
-HeadMaps = dict[str, NDArray[np.float32]]
 Finish = Callable[[], Lanes | Instances]
-
-
-class Interpreter(Protocol):
-    """Turns the head maps of one frame into its result; holds what a task remembers from frame to frame."""
-
-    def __call__(self, maps: HeadMaps, frame: Frame, clock: StageClock) -> Lanes | Instances: ...
-
-    def reset(self) -> None: ...
-
-    def warm_up(self, frame: Frame) -> None: ...
 
 
 class FramePath(Protocol):
@@ -68,7 +58,7 @@ class HostPath:
 
     device = "cpu"
 
-    def __init__(self, card: ModelCard, backend: Backend, interpreter: Interpreter) -> None:
+    def __init__(self, card: ModelCard, backend: Backend, interpreter: AnyInterpreter) -> None:
         self._card = card
         self._backend = backend
         self._interpreter = interpreter
@@ -80,9 +70,9 @@ class HostPath:
         clock = StageClock()
         tensor = self._preprocess(frame, clock)
         if ahead is None:
-            return lambda: self._interpreter(self._infer(tensor, clock), frame, clock)
+            return lambda: interpret(self._interpreter, self._infer(tensor, clock), frame, clock)
         maps = ahead.submit(self._infer, tensor, clock)
-        return lambda: self._interpreter(maps.result(), frame, clock)
+        return lambda: interpret(self._interpreter, maps.result(), frame, clock)
 
     def head_maps(self, frame: Frame, clock: StageClock) -> HeadMaps:
         return self._infer(self._preprocess(frame, clock), clock)

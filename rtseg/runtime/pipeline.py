@@ -15,14 +15,15 @@ from rtseg.errors import BackendError, ImageError, ModelError
 from rtseg.frame import Frame
 from rtseg.results import Instances, Lanes
 from rtseg.runtime.card import ModelCard
+from rtseg.runtime.interpreter import AnyInterpreter, HeadMaps
 from rtseg.runtime.latency import StageClock
-from rtseg.runtime.paths import Finish, FramePath, HeadMaps, Interpreter
+from rtseg.runtime.paths import Finish, FramePath
 from rtseg.runtime.scenes import SceneCheck
 from rtseg.runtime.selection import Selection
 
 logger = logging.getLogger("rtseg")
 
-__all__ = ["HeadMaps", "Interpreter", "Pipeline"]
+__all__ = ["HeadMaps", "Pipeline"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Pipeline:
     threads at once.
 
     A backend or device that fails is left for the next best, for good, and the frame in flight is computed again there:
-    none is lost. See :mod:`rtseg.runtime.gpu.device` for what is tried again after which fault.
+    none is lost. See :mod:`rtseg.runtime.device` for what is tried again after which fault.
 
     Args:
         card: the model's card.
@@ -59,7 +60,7 @@ class Pipeline:
         BackendError: if none of the ways that have to open does.
     """
 
-    def __init__(self, card: ModelCard, interpreter: Interpreter, selection: Selection) -> None:
+    def __init__(self, card: ModelCard, interpreter: AnyInterpreter, selection: Selection) -> None:
         self.card = card
         self.fallbacks: list[str] = []
         self._interpreter = interpreter

@@ -7,11 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rtseg.errors import BackendError
-from rtseg.runtime.backends import available_backends, check_backend, create_backend, create_device_backend
+from rtseg.runtime.backends import (
+    available_backends,
+    check_backend,
+    check_backend_names,
+    create_backend,
+    create_device_backend,
+)
+from rtseg.runtime.backends.flip import FlipBackend
 from rtseg.runtime.card import verified_model_file
-from rtseg.runtime.gpu.device import DLA, CudaDevice, Device, device_driver_present, device_faults, parse_device
+from rtseg.runtime.device import DLA, CudaDevice, Device, device_driver_present, device_faults, parse_device
+from rtseg.runtime.interpreter import AnyInterpreter
 from rtseg.runtime.models import Model
-from rtseg.runtime.paths import FramePath, HostPath, Interpreter
+from rtseg.runtime.paths import FramePath, HostPath
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,7 @@ class Selection:
 
 
 def select(
-    model: Model, interpreter: Interpreter, device: str, backend: str, threads: int, network: str | None
+    model: Model, interpreter: AnyInterpreter, device: str, backend: str, threads: int, network: str | None
 ) -> Selection:
     """Say what to try.
 
@@ -63,7 +71,9 @@ def select(
     Raises:
         BackendError: if the device or backend cannot be had; a device found wanting is one for ``cuda``, not for
             ``auto``.
+        ModelError: if the card names a backend that does not exist.
     """
+    check_backend_names(model.card)
     if device == DLA:
         return _select_dla(model, interpreter, backend, threads, network)
     number = parse_device(device)
@@ -92,7 +102,9 @@ def select(
     return Selection(devices, hosts) if number is not None else Selection((*devices, *hosts))
 
 
-def _select_dla(model: Model, interpreter: Interpreter, backend: str, threads: int, network: str | None) -> Selection:
+def _select_dla(
+    model: Model, interpreter: AnyInterpreter, backend: str, threads: int, network: str | None
+) -> Selection:
     """TensorRT on the accelerator or nothing, when the model is loaded; after a fault what ``cuda`` would take."""
     if backend not in ("auto", "tensorrt"):
         raise BackendError(f"expected backend auto or tensorrt for device {DLA}, got {backend!r}")
@@ -104,7 +116,7 @@ def _select_dla(model: Model, interpreter: Interpreter, backend: str, threads: i
 
 
 def open_device_path(
-    name: str, model: Model, interpreter: Interpreter, device: Device, network: str | None = None
+    name: str, model: Model, interpreter: AnyInterpreter, device: Device, network: str | None = None
 ) -> FramePath:
     """Open a backend on a device, run it once, and put the stages around it.
 
@@ -114,6 +126,8 @@ def open_device_path(
     """
     from rtseg.runtime.gpu.path import DevicePath
 
+    if interpreter.mirror is not None:
+        raise BackendError(f"the card of {model.card.name} asks for flip inference, which runs on the CPU only")
     path = network_for(model, name, on_device=True, network=network)
     with device_faults(f"opening {name}"), device.use(device.stream()):
         backend = create_device_backend(name, path, model.card, device)
@@ -130,22 +144,20 @@ def network_for(model: Model, backend: str, on_device: bool, network: str | None
         BackendError: if the card names none.
         ModelError: if the file is not the card's.
     """
-    if network is not None or (not on_device and backend in model_backends(model)):
+    preferred = next(file for file in model.card.files if file.file == model.path.name)
+    if network is not None or (not on_device and preferred.is_for(backend)):
         return model.path
     for file in model.card.files:
         fits = not on_device or backend == "tensorrt" or file.precision != "int8"
-        if backend in file.backends and fits:
+        if file.is_for(backend) and fits:
             return verified_model_file(model.path.parent, file)
     raise BackendError(f"the card of {model.card.name} names no network for {backend}{' on a device' * on_device}")
 
 
-def model_backends(model: Model) -> tuple[str, ...]:
-    """Backends that the card names for the model's preferred network."""
-    return next(file.backends for file in model.card.files if file.file == model.path.name)
-
-
-def _open_host(name: str, model: Model, interpreter: Interpreter, threads: int, network: str | None) -> FramePath:
+def _open_host(name: str, model: Model, interpreter: AnyInterpreter, threads: int, network: str | None) -> FramePath:
     backend = create_backend(name, network_for(model, name, False, network), model.card, threads)
+    if interpreter.mirror is not None:
+        backend = FlipBackend(backend, interpreter.mirror)
     backend.warm_up()
     return HostPath(model.card, backend, interpreter)
 

@@ -15,11 +15,15 @@ from numba.core.registry import CPUDispatcher
 from rtseg.errors import GroupingError, ModelError
 from rtseg.frame import Frame
 from rtseg.instances import interpreter as instance_interpreter
-from rtseg.instances.flip import FlipBackend
+from rtseg.instances.methods import METHODS
+from rtseg.instances.methods.warm_up import warm_up_maps
+from rtseg.instances.mirror import mirrored_channels
 from rtseg.loading import load
 from rtseg.ops import region_statistics
 from rtseg.results import Instances
 from rtseg.runtime.backends import create_backend
+from rtseg.runtime.backends.flip import FlipBackend
+from rtseg.runtime.interpreter import interpret
 from rtseg.runtime.latency import StageClock
 from rtseg.runtime.models import find_model
 from tests.instance_networks import CLASSES, FAMILIES, paint, write_instance_model
@@ -236,7 +240,7 @@ def test_outputs_that_do_not_fit_the_method_are_told(instance_model: ModelFolder
         ({"outputs": outputs}, "colors"),
         ({"classes": ["person"]}, "semantic of 2 channels"),
         ({"classes": []}, "no classes"),
-        ({"grouping": {"method": "cascade_gaec"}}, "semantic_s4"),
+        ({"grouping": {"method": "cascade_gaec"}}, "kind affinity"),
     ):
         with pytest.raises(ModelError, match=message):
             load(instance_model(**wrong))
@@ -249,12 +253,12 @@ def test_maps_that_are_not_finite_are_a_typed_error_and_the_next_frame_is_fine(
     model = find_model(instance_model(method))
     interpreter = instance_interpreter.InstanceInterpreter(model.card)
     frame = Frame(paint(SCENE)[0])
-    good = instance_interpreter.warm_up_maps(model.card)[0]
+    good = warm_up_maps(model.card, METHODS[method].outputs)[0]
     for name in good:
         spoilt = {**good, name: np.where(good[name] > -1, np.float32(np.nan), 0).astype(np.float32)}
         with pytest.raises(GroupingError, match=r"expected .*"):
-            interpreter(spoilt, frame, StageClock())
-    assert len(interpreter(good, frame, StageClock())) >= 1
+            interpret(interpreter, spoilt, frame, StageClock())
+    assert len(interpret(interpreter, good, frame, StageClock())) >= 1
 
 
 def test_flip_inference_averages_maps_that_fit_each_other(instance_model: ModelFolder) -> None:
@@ -264,17 +268,18 @@ def test_flip_inference_averages_maps_that_fit_each_other(instance_model: ModelF
         plain, flipped = (find_model(instance_model(method, parameters={"flip": flip})) for flip in (False, True))
         tensor = rng.random((1, 3, 64, 128), dtype=np.float32)
         one = create_backend("onnxruntime", plain.path, plain.card, 1)
-        two = create_backend("onnxruntime", flipped.path, flipped.card, 1)
-        assert isinstance(two, FlipBackend)
+        two = FlipBackend(create_backend("onnxruntime", flipped.path, flipped.card, 1), mirrored_channels(flipped.card))
         assert two.describe()["flip"]
         expected, got = one.infer(tensor), two.infer(tensor)
         assert expected.keys() == got.keys()
         for name in expected:
             np.testing.assert_allclose(got[name], expected[name], atol=1e-5)
-        assert len(load(plain.path.parent)(paint(SCENE)[0])) == len(SCENE)
+        pipeline = load(plain.path.parent)  # of the card that was written last: it asks for flip inference
+        assert pipeline.backend["flip"]
+        assert len(pipeline(paint(SCENE)[0])) == len(SCENE)
 
 
 def test_flip_inference_refuses_maps_that_a_mirror_changes(instance_model: ModelFolder) -> None:
     model = find_model(instance_model())
     with pytest.raises(ModelError, match="flip"):
-        FlipBackend(create_backend("onnxruntime", model.path, model.card, 1), model.card)
+        mirrored_channels(model.card)

@@ -9,8 +9,11 @@ import pytest
 
 from rtseg.errors import ModelError
 from rtseg.frame import Frame
-from rtseg.instances.interpreter import InstanceInterpreter, warm_up_maps
+from rtseg.instances.interpreter import InstanceInterpreter
+from rtseg.instances.methods.solo import METHOD
+from rtseg.instances.methods.warm_up import warm_up_maps
 from rtseg.runtime.card import ModelCard
+from rtseg.runtime.interpreter import interpret
 from rtseg.runtime.latency import StageClock
 
 OUTPUTS = [("cate_s8", 1, 8), ("cate_s16", 1, 16), ("kernel_s8", 8, 8), ("kernel_s16", 8, 16), ("mask_features", 3, 4)]
@@ -44,7 +47,7 @@ def test_discs_become_instances_of_the_image() -> None:
         maps[f"cate_s{stride}"][:] = -9
         maps[f"cate_s{stride}"][0, 0, y, x] = 3
         maps[f"kernel_s{stride}"][0, :5, y, x] = 0.5, 0, 0, -2, -2
-    found = interpreter(maps, frame, StageClock())
+    found = interpret(interpreter, maps, frame, StageClock())
     assert len(found) == 2
     assert found.stamp == 5
     expected = sorted([((4 + 0.5) * 16 - 0.5, (3 + 0.5) * 16 - 0.5), ((6 + 0.5) * 32 - 0.5, (1 + 0.5) * 32 - 0.5)])
@@ -55,7 +58,8 @@ def test_warm_up_finds_something() -> None:
     card = make_card()
     interpreter = InstanceInterpreter(card)
     frame = Frame(np.zeros((64, 128, 3), np.uint8))
-    assert all(len(interpreter(maps, frame, StageClock())) > 0 for maps in warm_up_maps(card))
+    for maps in warm_up_maps(card, METHOD.outputs):
+        assert len(interpret(interpreter, maps, frame, StageClock())) > 0
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from rtseg.errors import ModelError
 from rtseg.frame import Frame
 from rtseg.lanes.interpreter import LaneInterpreter, lane_settings
 from rtseg.runtime.card import ModelCard
+from rtseg.runtime.interpreter import interpret as run_both_steps
 from rtseg.runtime.latency import StageClock
 from tests.lanes.lane_logits import SIZE, lane_logits, line
 from tests.threshold_network import write_threshold_model
@@ -26,7 +27,7 @@ def frame(i: int) -> Frame:
 
 
 def interpret(interpreter: LaneInterpreter, logits: np.ndarray, i: int):
-    return interpreter({"logits": logits[None]}, frame(i), StageClock())
+    return run_both_steps(interpreter, {"logits": logits[None]}, frame(i), StageClock())
 
 
 def test_doubtful_lines_are_in_neither_mask_nor_lines(tmp_path):

@@ -188,7 +188,7 @@ def test_what_one_task_cannot_do_does_not_keep_the_other_from_it(
         def fail(*arguments: Any) -> Any:
             raise GroupingError("injected: expected finite maps")
 
-        monkeypatch.setattr(InstanceInterpreter, "__call__", fail)
+        monkeypatch.setattr(InstanceInterpreter, "group", fail)
         before = bench.node.statistics.snapshot()
         later = Header(stamp=messages.stamp_of(1))
         bench.images.publish(messages.to_image(two_lane_road(), "bgr8", later))

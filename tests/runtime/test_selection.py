@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-import rtseg.runtime.gpu.device as gpu_device
+import rtseg.runtime.device as gpu_device
 import rtseg.runtime.selection as selection
 from rtseg.errors import BackendError, ModelError
 from rtseg.lanes.interpreter import LaneInterpreter
 from rtseg.loading import load
 from rtseg.runtime import bundled_models
 from rtseg.runtime.backends import available_backends, check_backend
-from rtseg.runtime.gpu.device import parse_device
+from rtseg.runtime.backends.registry import BACKENDS, Entry
+from rtseg.runtime.device import parse_device
 from rtseg.runtime.models import Model, find_model
 from rtseg.runtime.selection import network_for, select
 from tests.conftest import _gpu_missing
@@ -138,9 +139,7 @@ def test_backends_that_do_not_run_there_are_refused(model: Model, device: str, b
 
 
 def test_a_backend_without_its_library_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    import rtseg.runtime.backends.base as base
-
-    monkeypatch.setitem(base._BACKENDS, "openvino", ("nowhere", ("no_such_library",)))
+    monkeypatch.setitem(BACKENDS, "openvino", Entry("nowhere", ("no_such_library",), ("cpu",)))
     with pytest.raises(BackendError, match="pip install no_such_library"):
         check_backend("openvino", "cpu")
     assert "openvino" not in available_backends()

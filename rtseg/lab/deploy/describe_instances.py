@@ -9,7 +9,7 @@ from typing import Any
 from rtseg.lab.deploy.quantize import QuantizationReport
 from rtseg.lab.nets.heads import OutputMap
 from rtseg.lab.training.instances.config import InstanceConfig
-from rtseg.runtime.card import Family, Grouping, ModelOutput, Task
+from rtseg.runtime.card import Grouping, ModelOutput, Task
 
 # Classes that are taken for one another but not for those of other groups (GMIS, section 4.2).
 _CONFUSED = (("person", "rider"), ("car", "truck", "bus", "train"), ("motorcycle", "bicycle"))
@@ -24,7 +24,7 @@ class Description:
     `data` names the training data where the packager is told of none; `compared` says how int8 stands against float.
     """
 
-    family: Family
+    family: str
     task: Task
     summary: str
     outputs: tuple[ModelOutput, ...]
@@ -43,7 +43,10 @@ def describe_instances(config: InstanceConfig, maps: Sequence[OutputMap], report
         task="instances",
         summary=f"{len(config.classes)} kinds of objects: {title} on {network.backbone}, "
         f"{size.width}x{size.height}, int8",
-        outputs=tuple(ModelOutput(name=entry.name, channels=entry.channels, stride=entry.stride) for entry in maps),
+        outputs=tuple(
+            ModelOutput(name=entry.name, kind=entry.kind, channels=entry.channels, stride=entry.stride)
+            for entry in maps
+        ),
         grouping=grouping,
         classes=config.classes,
         data=("not told",),
@@ -52,7 +55,7 @@ def describe_instances(config: InstanceConfig, maps: Sequence[OutputMap], report
     )
 
 
-def _grouping(config: InstanceConfig) -> tuple[Family, str, Grouping]:
+def _grouping(config: InstanceConfig) -> tuple[str, str, Grouping]:
     scale = config.input.width / _PAPERS_WIDTH
     parameters: dict[str, Any] = {}
     if config.model == "l2c-instances":

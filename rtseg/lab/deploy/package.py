@@ -153,7 +153,7 @@ def _describe_lanes(config: TrainingConfig, report: QuantizationReport) -> Descr
         task="lanes",
         summary=f"Lane lines, up to {network.lanes}: L2C on {network.backbone}, c = {network.channels}, "
         f"{size.width}x{size.height}, int8",
-        outputs=(ModelOutput(name=OUTPUT, channels=network.lanes + 1, stride=4),),
+        outputs=(ModelOutput(name=OUTPUT, kind="colors", channels=network.lanes + 1, stride=4),),
         grouping=Grouping(method="lanes"),
         classes=("lane",),
         data=(f"rtseg.lab.render seeds {first} to {last - 1} (Apache-2.0)",),

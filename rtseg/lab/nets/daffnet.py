@@ -63,7 +63,7 @@ class DaffNet(InstanceNetwork):
         self.affinity = heads(4, bias=2.0)
         self.embedding = heads(embedding)
         self.maps = tuple(
-            OutputMap(f"{kind}_s{stride}", count, stride)
+            OutputMap(f"{kind}_s{stride}", kind, count, stride)
             for stride in STRIDES
             for kind, count in (("semantic", 1 + classes), ("affinity", 4), ("embedding", embedding))
         )

@@ -113,7 +113,10 @@ class GMIS(InstanceNetwork):
 
         self.semantic = branch(1 + classes)
         self.affinity = branch(len(GMIS_OFFSETS))
-        self.maps = (OutputMap("semantic", 1 + classes, STRIDE), OutputMap("affinity", len(GMIS_OFFSETS), STRIDE))
+        self.maps = (
+            OutputMap("semantic", "semantic", 1 + classes, STRIDE),
+            OutputMap("affinity", "affinity", len(GMIS_OFFSETS), STRIDE),
+        )
 
     @property
     def backbones(self) -> tuple[Backbone, ...]:

@@ -12,9 +12,10 @@ from rtseg.lab.nets.backbones import Backbone
 
 @dataclass(frozen=True)
 class OutputMap:
-    """One named map of a network: (B, channels, H / stride, W / stride)."""
+    """One named map of a network: (B, channels, H / stride, W / stride); `kind` as in a model card."""
 
     name: str
+    kind: str
     channels: int
     stride: int
 
@@ -58,6 +59,5 @@ class ExportedMaps(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         maps = self.net(image)
         return tuple(
-            torch.sigmoid(maps[entry.name]) if entry.name.startswith("affinity") else maps[entry.name]
-            for entry in self.net.maps
+            torch.sigmoid(maps[entry.name]) if entry.kind == "affinity" else maps[entry.name] for entry in self.net.maps
         )

@@ -83,9 +83,9 @@ class L2CInstances(InstanceNetwork):
         self.semantic = prediction_head(channels, channels, 1 + classes, layers=1)
         self.centers = prediction_head(channels, channels, 2, layers=1)
         self.maps = (
-            OutputMap("colors", colors + 1, STRIDE),
-            OutputMap("semantic", 1 + classes, STRIDE),
-            OutputMap("centers", 2, STRIDE),
+            OutputMap("colors", "colors", colors + 1, STRIDE),
+            OutputMap("semantic", "semantic", 1 + classes, STRIDE),
+            OutputMap("centers", "centers", 2, STRIDE),
         )
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:

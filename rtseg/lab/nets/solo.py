@@ -61,9 +61,9 @@ class SoloNetwork(InstanceNetwork):
         self.mask = nn.Sequential(conv_bn(channels, channels), nn.Conv2d(channels, mask_channels, 1))
         self.exemplar = MaskGuidedEmbedding(channels)
         self.maps = (
-            *(OutputMap(f"cate_s{stride}", 1, stride) for stride in STRIDES),
-            *(OutputMap(f"kernel_s{stride}", SHAPE_TERMS + mask_channels, stride) for stride in STRIDES),
-            OutputMap("mask_features", mask_channels, MASK_STRIDE),
+            *(OutputMap(f"cate_s{stride}", "category", 1, stride) for stride in STRIDES),
+            *(OutputMap(f"kernel_s{stride}", "kernel", SHAPE_TERMS + mask_channels, stride) for stride in STRIDES),
+            OutputMap("mask_features", "mask_features", mask_channels, MASK_STRIDE),
         )
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:

@@ -15,8 +15,8 @@ from rtseg.lab.data.instance_labels import IGNORED_CLASS, InstanceTruth
 from rtseg.lab.data.lane_targets import draw_ids, nearest_lanes
 from rtseg.ops import region_statistics
 from rtseg.runtime.card import ModelCard, ModelOutput
+from rtseg.runtime.interpreter import HeadMaps
 
-HeadMaps = dict[str, NDArray[np.float32]]
 _OUTPUTS = {"semantic": ("semantic",), "affinity": ("affinity", "embedding", "colors", "centers")}
 _LOGIT = 10.0  # certain enough for every softmax
 _NEAR_STROKE, _FAR_STROKE = 4.0, 2.5  # input pixels, as lane networks are trained (rtseg.lab.training.config)
@@ -45,7 +45,7 @@ def true_maps(card: ModelCard, truth: InstanceTruth, heads: Sequence[str], class
     made: HeadMaps = {}
     codes = np.random.default_rng(0).normal(size=(len(truth) + 2, 64)) * 4.0
     for output in card.outputs:
-        kind = output.name.partition("_")[0]
+        kind = output.kind
         if kind not in wanted:
             continue
         size = card.input.height // output.stride, card.input.width // output.stride
@@ -65,7 +65,7 @@ def true_maps(card: ModelCard, truth: InstanceTruth, heads: Sequence[str], class
     if not made:
         raise ConfigError(
             f"expected outputs of {card.name} that true {' and '.join(heads)} maps could stand for, got "
-            f"{', '.join(output.name for output in card.outputs)}"
+            f"{', '.join(output.kind for output in card.outputs)}"
         )
     return made
 

@@ -27,6 +27,7 @@ from rtseg.loading import load
 from rtseg.media import open_frames
 from rtseg.results import Lanes
 from rtseg.runtime import Pipeline
+from rtseg.runtime.interpreter import interpret
 
 _TILES = 6
 _OURS = "decoding true maps"
@@ -211,7 +212,7 @@ class _Reinterpreted:
 
     def __call__(self, frame: Frame) -> Lanes:
         maps, clock = self._pipeline.head_maps(frame)
-        return self._interpreter(maps, frame, clock)
+        return interpret(self._interpreter, maps, frame, clock)
 
     def reset(self) -> None:
         self._interpreter.reset()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from rtseg.runtime.backends.base import (
-    Backend,
-    DeviceBackend,
+from rtseg.runtime.backends.base import Backend, DeviceBackend
+from rtseg.runtime.backends.registry import (
     available_backends,
     check_backend,
+    check_backend_names,
     create_backend,
     create_device_backend,
     preferred_backends,
@@ -17,6 +17,7 @@ __all__ = [
     "DeviceBackend",
     "available_backends",
     "check_backend",
+    "check_backend_names",
     "create_backend",
     "create_device_backend",
     "preferred_backends",

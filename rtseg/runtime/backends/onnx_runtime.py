@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rtseg.errors import BackendError, ModelError
 from rtseg.runtime.backends.signature import check_signature
 from rtseg.runtime.card import ModelCard
-from rtseg.runtime.gpu.device import Device, device_faults
+from rtseg.runtime.device import Device, device_faults
 
 
 class OnnxRuntimeBackend:

@@ -10,7 +10,7 @@ from rtseg.errors import BackendError, ModelError
 from rtseg.files import write_bytes
 from rtseg.runtime.backends.signature import check_signature
 from rtseg.runtime.card import ModelCard, Precision
-from rtseg.runtime.gpu.device import Device, device_faults
+from rtseg.runtime.device import Device, device_faults
 from rtseg.runtime.models import Model
 from rtseg.runtime.tensorrt import TensorRT, compile_model, find_tensorrt
 from rtseg.runtime.tensorrt.build import DLA_CORE, error_logger
@@ -157,7 +157,7 @@ class TensorRtBackend:
 def _precision_of(model: Path, card: ModelCard) -> Precision:
     """fp16 by default; int8 where the network that was asked for is the card's for TensorRT."""
     for file in card.files:
-        if file.file == model.name and file.precision == "int8" and "tensorrt" in file.backends:
+        if file.file == model.name and file.precision == "int8" and file.is_for("tensorrt"):
             return "int8"
     return "fp16"
 

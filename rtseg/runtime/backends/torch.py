@@ -15,7 +15,7 @@ from rtseg.errors import BackendError
 from rtseg.runtime.backends.onnx_torch import OnnxNetwork
 from rtseg.runtime.backends.signature import check_signature
 from rtseg.runtime.card import ModelCard
-from rtseg.runtime.gpu.device import Device, device_faults
+from rtseg.runtime.device import Device, device_faults
 
 
 class TorchBackend:

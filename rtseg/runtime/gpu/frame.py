@@ -16,10 +16,9 @@ from rtseg.ops.cuda import PreprocessPlan
 from rtseg.ops.cuda.preprocess import ENCODINGS
 from rtseg.runtime.backends import DeviceBackend
 from rtseg.runtime.card import ModelCard
-from rtseg.runtime.gpu.device import Device, device_faults
-from rtseg.runtime.gpu.grouping import Downloads, make_grouping
+from rtseg.runtime.device import Device, device_faults
+from rtseg.runtime.interpreter import DeviceForm, HeadMaps
 from rtseg.runtime.nvtx import annotate
-from rtseg.runtime.paths import Interpreter
 
 logger = logging.getLogger("rtseg")
 
@@ -35,13 +34,12 @@ class DeviceFrame:
         device: where.
         backend: opened on that device.
         card: of the model.
-        interpreter: whose grouping runs on the device where it can.
+        form: of the interpreter's first step; None where head maps come down as they are, for the CPU to group.
         size: (H, W) of the frames.
         encoding: of the frames, one of :data:`rtseg.ops.cuda.preprocess.ENCODINGS`.
         tensor: the network's input, on the device; no other frame in flight may use it.
 
     Attributes:
-        grouping: what finishes the frame on the host.
         uncaptured: why the step is not one graph, None where it is.
 
     Raises:
@@ -53,7 +51,7 @@ class DeviceFrame:
         device: Device,
         backend: DeviceBackend,
         card: ModelCard,
-        interpreter: Interpreter,
+        form: DeviceForm[Any] | None,
         size: tuple[int, int],
         encoding: str,
         tensor: Any,
@@ -79,9 +77,10 @@ class DeviceFrame:
                 self._events = [device.event() for _ in range(len(STAGES) + 1)]
                 with device_faults("in stage infer"):
                     self._maps = backend.infer(self._input)
-                self.grouping = make_grouping(interpreter, self._maps, size, launcher)
+                self._grouping = None if form is None else form(self._maps, size, launcher)
+                self._downloads = self._maps if self._grouping is None else self._grouping.downloads
                 self._host = {
-                    name: device.host_array(array.shape, array.dtype) for name, array in self.grouping.downloads.items()
+                    name: device.host_array(array.shape, array.dtype) for name, array in self._downloads.items()
                 }
                 self._enqueue()  # once for real: kernels load and libraries allocate now and not in the capture
                 device.wait(self._stream)
@@ -101,8 +100,8 @@ class DeviceFrame:
             with annotate("replay"):
                 self._replay()
 
-    def finish(self) -> tuple[Downloads, dict[str, float]]:
-        """Wait for the step and give the downloads, valid until the next start, and the milliseconds of its stages.
+    def finish(self) -> dict[str, float]:
+        """Wait for the step and give the milliseconds of its stages.
 
         Where the stages cannot be told apart, the time waited is that of ``device``.
         """
@@ -110,19 +109,25 @@ class DeviceFrame:
             before = time.perf_counter()
             self._device.wait(self._stream)
             if not self._timed:
-                return self._host, {"device": 1e3 * (time.perf_counter() - before)}
+                return {"device": 1e3 * (time.perf_counter() - before)}
             times = {}
             for stage, begin, end in zip(STAGES, self._events[:-1], self._events[1:], strict=True):
                 times[stage] = self._device.milliseconds(begin, end)
-        return self._host, times
+        return times
+
+    def found(self) -> Any:
+        """What was grouped in the last frame, valid until the next start; None where the CPU has to group the maps."""
+        return None if self._grouping is None else self._grouping.found(self._host)
 
     def wait(self) -> None:
         """Wait until nothing is enqueued any more."""
         with device_faults("waiting for a frame"):
             self._device.wait(self._stream)
 
-    def download_maps(self) -> dict[str, NDArray[np.float32]]:
-        """Copy the head maps of the last frame to the host."""
+    def maps(self) -> HeadMaps:
+        """The head maps of the last frame, the caller's own."""
+        if self._grouping is None:
+            return {name: np.array(values) for name, values in self._host.items()}
         with device_faults("downloading head maps"), self._device.use(self._stream):
             maps = {name: np.empty(array.shape, array.dtype) for name, array in self._maps.items()}
             for name, array in self._maps.items():
@@ -153,10 +158,11 @@ class DeviceFrame:
             raise BackendError(f"expected {self._backend.name} to keep its output buffers, it gave others")
 
     def _group(self) -> None:
-        self.grouping.run()
+        if self._grouping is not None:
+            self._grouping.run()
 
     def _download(self) -> None:
-        for name, array in self.grouping.downloads.items():
+        for name, array in self._downloads.items():
             self._device.download(array, self._host[name], self._stream)
 
     def _capture(self) -> tuple[Callable[[], None], str | None]:

@@ -16,10 +16,10 @@ from rtseg.ops.cuda.preprocess import ENCODINGS
 from rtseg.results import Instances, Lanes
 from rtseg.runtime.backends import DeviceBackend
 from rtseg.runtime.card import ModelCard
-from rtseg.runtime.gpu.device import Device, device_faults
+from rtseg.runtime.device import Device, device_faults
 from rtseg.runtime.gpu.frame import DeviceFrame
+from rtseg.runtime.interpreter import AnyInterpreter, HeadMaps
 from rtseg.runtime.latency import StageClock
-from rtseg.runtime.paths import HeadMaps, Interpreter
 
 
 class DevicePath:
@@ -34,7 +34,7 @@ class DevicePath:
     device by CUDA events, and those on the host afterwards.
     """
 
-    def __init__(self, card: ModelCard, device: Device, backend: DeviceBackend, interpreter: Interpreter) -> None:
+    def __init__(self, card: ModelCard, device: Device, backend: DeviceBackend, interpreter: AnyInterpreter) -> None:
         self.device = device.name
         self._card, self._device, self._backend, self._interpreter = card, device, backend, interpreter
         self._format = ((0, 0), "")
@@ -58,22 +58,22 @@ class DevicePath:
 
     def head_maps(self, frame: Frame, clock: StageClock) -> HeadMaps:
         started = self.start(frame, None)
-        _, times = started.buffers.finish()
+        times = started.buffers.finish()
         clock.times.update({**started.clock.times, **times})
-        return started.buffers.download_maps()
+        return started.buffers.maps()
 
     def finish(self, buffers: DeviceFrame, frame: Frame, clock: StageClock) -> Lanes | Instances:
         """Wait for a started frame and make its result."""
-        host, times = buffers.finish()
-        clock.times.update(times)
+        clock.times.update(buffers.finish())
         try:
-            result = buffers.grouping.finish(host, frame, clock)
-            if result is None:
-                result = self._interpreter(buffers.download_maps(), frame, clock)
+            with clock.stage("group"):
+                found = buffers.found()
+                if found is None:
+                    found = self._interpreter.group(buffers.maps(), frame.size)
+            return self._interpreter.finish(found, frame, clock)
         except GroupingError as error:
             # Half precision may overflow where float32 does not: another backend is asked before the frame is given up.
             raise BackendError(f"head maps from {self._backend.name} on {self.device} do not group: {error}") from error
-        return result
 
     def alive(self) -> bool:
         return self._device.alive()
@@ -100,9 +100,8 @@ class DevicePath:
             if len(self._inputs) == len(self._frames):
                 self._inputs.append(self._new_input())
             tensor = self._inputs[len(self._frames)]
-        self._frames.append(
-            DeviceFrame(self._device, self._backend, self._card, self._interpreter, size, encoding, tensor)
-        )
+        form = self._interpreter.device_form
+        self._frames.append(DeviceFrame(self._device, self._backend, self._card, form, size, encoding, tensor))
         return self._frames[-1]
 
     def _new_input(self) -> Any:

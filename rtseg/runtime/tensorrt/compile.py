@@ -111,7 +111,7 @@ def _source_network(model: Model, precision: Precision) -> ModelFile:
     """The ONNX file an engine of that precision is compiled from: Q/DQ for int8, float32 otherwise."""
     wanted = "int8" if precision == "int8" else "fp32"
     for file in model.card.files:
-        if file.precision == wanted and "tensorrt" in file.backends:
+        if file.precision == wanted and file.is_for("tensorrt"):
             return file
     raise ModelError(f"the card of {model.card.name} names no {wanted} network for TensorRT; export the model again")
 

@@ -12,6 +12,7 @@ from rtseg.instances.interpreter import InstanceInterpreter
 from rtseg.lab.data.instance_labels import InstanceTruth
 from rtseg.lab.scores.true_maps import _colors, true_maps
 from rtseg.runtime.card import ModelCard
+from rtseg.runtime.interpreter import interpret
 from rtseg.runtime.latency import StageClock
 from tests.instance_networks import CLASSES, write_instance_model
 
@@ -43,7 +44,7 @@ def test_the_truth_comes_back(card):
         output.name: (1, output.channels, SIZE[0] // output.stride, SIZE[1] // output.stride) for output in card.outputs
     }
     assert all(values.dtype == np.float32 for values in maps.values())
-    found = InstanceInterpreter(card)(maps, Frame(np.zeros((*SIZE, 3), np.uint8)), StageClock())
+    found = interpret(InstanceInterpreter(card), maps, Frame(np.zeros((*SIZE, 3), np.uint8)), StageClock())
     # affinity_union of neighbors leaves in two what is cut in two; the larger part is most of the car.
     for i in range(1, len(truth) + 1):
         mask = truth.instances == i
@@ -99,8 +100,6 @@ def test_near_instances_have_other_colors(tmp_path):
 
 def test_a_family_without_such_heads_is_named(tmp_path):
     card = ModelCard.load(write_instance_model(tmp_path / "m", "coloring") / "card.yaml")
-    bare = card.model_copy(
-        update={"outputs": tuple(o.model_copy(update={"name": f"cate{o.name}"}) for o in card.outputs)}
-    )
+    bare = card.model_copy(update={"outputs": tuple(o.model_copy(update={"kind": "category"}) for o in card.outputs)})
     with pytest.raises(ConfigError, match="true semantic"):
         true_maps(bare, _truth(), ("semantic",), CLASSES)

@@ -78,7 +78,7 @@ class HostBuffer:
 
 
 class ShimDevice:
-    """See rtseg.runtime.gpu.device.Device."""
+    """See rtseg.runtime.device.Device."""
 
     def __init__(self, library: Path, name: str = "cuda:0") -> None:
         self.name, self.dla = name, False

@@ -21,7 +21,7 @@ from rtseg.media import raw_image
 from rtseg.results import Instances, Lanes
 from rtseg.runtime import Pipeline, bundled_models
 from rtseg.runtime.backends import available_backends
-from rtseg.runtime.gpu.device import CudaDevice
+from rtseg.runtime.device import CudaDevice
 from rtseg.runtime.gpu.frame import STAGES
 from rtseg.runtime.gpu.path import DevicePath
 from tests.instance_networks import paint, write_instance_model

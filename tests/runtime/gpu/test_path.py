@@ -27,6 +27,7 @@ from rtseg.ops.cuda.status import BAD_AFFINITY, EDGE_OVERFLOW
 from rtseg.results import Lanes
 from rtseg.runtime.backends import create_backend
 from rtseg.runtime.card import ModelCard
+from rtseg.runtime.interpreter import interpret
 from rtseg.runtime.latency import StageClock
 from rtseg.runtime.models import Model, find_model
 from rtseg.runtime.paths import FramePath, HostPath
@@ -326,9 +327,11 @@ def test_solo_over_the_device_is_that_of_the_cpu(card_content, shim_library, see
     card = ModelCard.model_validate({**card_content, **fields, "input": {**card_content["input"], **size}})
     device, host = interpreter_for(card), interpreter_for(card)
     launcher, frame = ShimDevice(shim_library).launcher, Frame(np.zeros((128, 192, 3), np.uint8))
-    grouping = device.on_device(maps, (128, 192), launcher)  # type: ignore[attr-defined]
+    assert device.device_form is not None
+    grouping = device.device_form(maps, (128, 192), launcher)
     grouping.run()
-    found, truth = grouping.finish(grouping.downloads, frame, StageClock()), host(maps, frame, StageClock())
+    found = device.finish(grouping.found(grouping.downloads), frame, StageClock())
+    truth = interpret(host, maps, frame, StageClock())
     assert len(truth) > 0
     for name in ("labels", "ids", "class_ids", "scores", "boxes", "areas", "centers"):
         np.testing.assert_array_equal(getattr(found, name), getattr(truth, name), err_msg=name)
@@ -369,7 +372,7 @@ def test_a_driver_without_events_in_graphs_costs_the_stages_times(bench, frames,
     for found, truth in zip(results, expected, strict=True):
         _assert_same(found, truth)
     assert pipeline.backend["graph"] == "captured"
-    assert list(results[1].times) == ["submit", "device", "decode", "track"]
+    assert list(results[1].times) == ["submit", "device", "group", "decode", "track"]
 
 
 STAGES = {

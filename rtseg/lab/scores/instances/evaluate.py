@@ -24,11 +24,12 @@ from rtseg.lab.scores.instances.overlaps import Overlaps, ScoredTruth, overlaps
 from rtseg.lab.scores.instances.scores import InstanceScores, score_instances
 from rtseg.lab.scores.instances.sheet import InstanceSheet
 from rtseg.lab.scores.instances.variants import AS_IT_IS, Variant, ablation_variants, oracle_variants
-from rtseg.lab.scores.true_maps import HeadMaps, true_maps
+from rtseg.lab.scores.true_maps import true_maps
 from rtseg.printing import described
 from rtseg.results import Instances
 from rtseg.runtime import Pipeline
 from rtseg.runtime.card import ModelCard
+from rtseg.runtime.interpreter import HeadMaps, interpret
 from rtseg.runtime.latency import LatencyLog, StageClock
 
 HELD_OUT = "held-out"
@@ -175,7 +176,7 @@ class _Reading:
         if self._heads:
             maps = {**maps, **true_maps(self._card, truth, self._heads, frame.classes)}
         self._interpreter.reset()
-        found = self._interpreter(maps, Frame(image), clock or StageClock())
+        found = interpret(self._interpreter, maps, Frame(image), clock or StageClock())
         target = np.array([frame.classes.index(c) if c in frame.classes else -1 for c in self._card.classes])
         one = overlaps(frame.name, scored, found.labels, target[found.class_ids], found.scores, len(frame.classes))
         self.frames.append(one.ranked_by_truth() if "ranking" in self.variant.oracles else one)

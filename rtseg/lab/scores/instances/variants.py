@@ -101,9 +101,9 @@ def _with(**parameters: Any) -> Callable[[ModelCard], ModelCard]:
     return change
 
 
-def _without(heads: str, **parameters: Any) -> Callable[[ModelCard], ModelCard]:
+def _without(kind: str, **parameters: Any) -> Callable[[ModelCard], ModelCard]:
     def change(card: ModelCard) -> ModelCard:
-        outputs = tuple(output for output in card.outputs if not output.name.startswith(heads))
+        outputs = tuple(output for output in card.outputs if output.kind != kind)
         return _with(**parameters)(card.model_copy(update={"outputs": outputs}))
 
     return change

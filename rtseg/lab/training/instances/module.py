@@ -79,14 +79,15 @@ class InstanceModule(AveragedModule):
         maps = self.average(batch["image"].contiguous(memory_format=torch.channels_last))
         losses = self._losses(maps, batch, torch.Generator().manual_seed(index))
         self.log_held_out(losses, dataloader_idx, len(batch["image"]))
-        finest = next(entry for entry in self.net.maps if entry.name.startswith("semantic"))
+        finest = next(entry for entry in self.net.maps if entry.kind == "semantic")
         self._count(maps[finest.name].argmax(1), at_stride(batch["semantic"], finest.stride))
         if index == 0 and isinstance(self.logger, TensorBoardLogger):
+            drawn = {entry.kind: maps[entry.name] for entry in reversed(self.net.maps)}  # the finest of each kind
             pictures = [
                 draw_prediction(
                     batch["image"][i].cpu().numpy() * np.reshape(self.net.std, (3, 1, 1))
                     + np.reshape(self.net.mean, (3, 1, 1)),
-                    {name: value[i].float().cpu().numpy() for name, value in maps.items()},
+                    {kind: value[i].float().cpu().numpy() for kind, value in drawn.items()},
                     batch["instances"][i].cpu().numpy(),
                 )
                 for i in range(min(len(batch["image"]), _PICTURES))

@@ -29,7 +29,7 @@ def draw_prediction(
 
     Args:
         image: (3, H, W) RGB, 0..255.
-        maps: finest map of each kind by name, (C, h, w): logits of `semantic`, and of `colors` or `affinity`, of which
+        maps: finest map of each kind, (C, h, w): logits of `semantic`, and of `colors` or `affinity`, of which
             the mean probability is drawn.
         instances: (H, W) int, 0 none, -1 ignored (gray).
 
@@ -46,10 +46,7 @@ def draw_prediction(
         color[large < 0] = 128
         return np.where(large[..., None] != 0, color // 3 * 2 + plain // 3, plain)
 
-    def finest(kind: str) -> NDArray[np.floating] | None:
-        return next((value for name, value in maps.items() if name.startswith(kind)), None)
-
-    semantic, affinity, colors = finest("semantic"), finest("affinity"), finest("colors")
+    semantic, affinity, colors = maps.get("semantic"), maps.get("affinity"), maps.get("colors")
     classes = plain if semantic is None else overlay(semantic.argmax(0))
     grouping = plain if colors is None else overlay(colors.argmax(0))
     if affinity is not None:

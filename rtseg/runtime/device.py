@@ -141,7 +141,7 @@ class CudaDevice:
             yield
 
     def frame_buffer(self, shape: tuple[int, ...]) -> FrameBuffer:
-        from rtseg.runtime.gpu.buffers import MappedBuffer, PinnedBuffer
+        from rtseg.runtime.frame_buffers import MappedBuffer, PinnedBuffer
 
         return MappedBuffer(shape, self.number) if self._mapped else PinnedBuffer(shape)
 

@@ -1,0 +1,34 @@
+"""Grouping methods of instance models: one file each, and one entry here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rtseg.errors import ModelError
+from rtseg.instances.methods import affinity_union, cascade_gaec, coloring, graph_merge, solo
+from rtseg.instances.methods.method import Method
+from rtseg.runtime.card import ModelCard
+
+METHODS: dict[str, Method[Any]] = {
+    method.name: method
+    for method in (
+        coloring.METHOD,
+        graph_merge.METHOD,
+        cascade_gaec.METHOD,
+        affinity_union.METHOD,
+        solo.METHOD,
+    )
+}
+
+
+def method_of(card: ModelCard) -> Method[Any]:
+    """Find the method that a card asks for.
+
+    Raises:
+        ModelError: if there is no such method.
+    """
+    if card.grouping.method not in METHODS:
+        raise ModelError(
+            f"the card of {card.name} asks for grouping {card.grouping.method!r}, expected {', '.join(METHODS)}"
+        )
+    return METHODS[card.grouping.method]

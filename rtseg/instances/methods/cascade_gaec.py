@@ -1,0 +1,69 @@
+"""DaffNet: Cascade-GAEC from the coarsest level to the finest (section 3.5)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from rtseg.errors import ModelError
+from rtseg.grouping import CascadeLevel, cascade_gaec
+from rtseg.grouping.cascade import FOUR_NEIGHBORS
+from rtseg.instances.methods.method import GroupingParameters, MapInstances, Method, Probability
+from rtseg.instances.methods.outputs import listed_outputs, strides_of, wanted_outputs
+from rtseg.instances.methods.semantics import as_classes, foreground_guide, probabilities
+from rtseg.instances.methods.warm_up import paint_affinities, paint_channels, paint_nothing
+from rtseg.runtime.card import ModelCard, ModelOutput
+from rtseg.runtime.interpreter import HeadMaps
+
+
+class CascadeParameters(GroupingParameters):
+    """See :func:`rtseg.grouping.cascade_gaec`."""
+
+    background: Literal["exclude", "reopen"] = "exclude"
+    threshold: Probability = 0.5
+    position_threshold: Probability = 0.5
+    beta: Annotated[float, Field(ge=0, le=100)] = 0.5
+    min_pixels: Annotated[int, Field(ge=1, le=10**6)] = 4
+    final: Literal["gaec", "association"] = "gaec"
+    max_segments: Annotated[int, Field(ge=0, le=4096)] = 512
+
+
+class Cascade:
+    """One level for each stride at which the network gives class maps; the embedding of a level may be missing."""
+
+    def __init__(self, card: ModelCard, parameters: CascadeParameters) -> None:
+        self._chosen = parameters.model_dump(exclude={"flip", "track", "tracker"})
+        strides, embedded = strides_of(card, "semantic"), strides_of(card, "embedding")
+        if not strides:
+            raise ModelError(
+                f"the card of {card.name} asks for {card.grouping.method}, expected outputs of kind semantic, affinity "
+                f"and embedding at one or several strides, got {listed_outputs(card)}"
+            )
+        self._levels: list[list[ModelOutput]] = []
+        for stride in sorted(strides, reverse=True):
+            wanted: dict[str, int | None] = {"semantic": 1 + len(card.classes), "affinity": len(FOUR_NEIGHBORS)}
+            if stride in embedded:
+                wanted["embedding"] = None
+            self._levels.append(wanted_outputs(card, wanted, stride))
+
+    def __call__(self, maps: HeadMaps) -> MapInstances:
+        levels = [
+            CascadeLevel(
+                affinity=maps[affinity.name][0],
+                semantic=probabilities(maps[semantic.name][0]),
+                embedding=maps[embedding[0].name][0] if embedding else None,
+                stride=semantic.stride,
+            )
+            for semantic, affinity, *embedding in self._levels
+        ]
+        found = cascade_gaec(levels, **self._chosen)
+        return MapInstances(as_classes(found), foreground_guide(levels[-1].semantic))
+
+
+METHOD = Method(
+    name="cascade_gaec",
+    parameters=CascadeParameters,
+    outputs={"semantic": paint_channels, "affinity": paint_affinities, "embedding": paint_nothing},
+    grouping=Cascade,
+)

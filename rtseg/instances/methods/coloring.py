@@ -1,0 +1,76 @@
+"""L2C: connected components of the colors, merged where their predicted centers agree (sections III-B, V-B)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from rtseg.grouping import GroupedInstances, color_components
+from rtseg.grouping.grouped import channel_means, renumber
+from rtseg.instances.methods.method import GroupingParameters, MapInstances, Method
+from rtseg.instances.methods.outputs import pixels_of, wanted_outputs
+from rtseg.instances.methods.semantics import as_classes, probabilities
+from rtseg.instances.methods.warm_up import paint_channels, paint_nothing
+from rtseg.ops import upsample_argmax
+from rtseg.runtime.card import ModelCard
+from rtseg.runtime.interpreter import HeadMaps
+
+
+class ColoringParameters(GroupingParameters):
+    """Centers within `merge_distance` input pixels merge; an area of `score_area` scores 1."""
+
+    merge_distance: Annotated[float, Field(ge=0, le=10_000)] = 20.0
+    score_area: Annotated[float, Field(gt=0, le=10**7)] = 1500.0
+    connectivity: Literal[4, 8] = 8
+
+
+class Coloring:
+    """The class is the argmax of the mean semantic probability over the mask; one whose best is background is none.
+
+    The score is min(1, area / 1500).
+    """
+
+    def __init__(self, card: ModelCard, parameters: ColoringParameters) -> None:
+        self._parameters = parameters
+        wanted = {"colors": None, "semantic": 1 + len(card.classes), "centers": 2}
+        self._colors, self._semantic, self._centers = wanted_outputs(card, wanted)
+
+    def __call__(self, maps: HeadMaps) -> MapInstances:
+        colors, offsets = maps[self._colors.name][0], maps[self._centers.name][0]
+        semantic = probabilities(maps[self._semantic.name][0])
+        height, width = colors.shape[1:]
+        stride, settings = self._colors.stride, self._parameters
+        ids = upsample_argmax(colors, (height, width))
+        centers = np.empty_like(offsets)
+        centers[0] = offsets[0] + (stride * (np.arange(width, dtype=np.float32) + 0.5) - 0.5)
+        centers[1] = offsets[1] + (stride * (np.arange(height, dtype=np.float32) + 0.5) - 0.5)[:, None]
+        least = pixels_of(settings.min_area, stride)
+        labels = color_components(ids, centers, settings.merge_distance, least, settings.connectivity)
+        count = int(labels.max(initial=0))
+        means, sizes = channel_means(labels.reshape(-1), count, semantic.reshape(len(semantic), -1))
+        best = means.argmax(axis=1).astype(np.int32) if count else np.zeros(0, np.int32)
+        scores = np.minimum(1.0, sizes * stride**2 / settings.score_area).astype(np.float32)
+        return MapInstances(_things_only(labels, best, scores), colors)
+
+
+def _things_only(
+    labels: NDArray[np.int32], channels: NDArray[np.int32], scores: NDArray[np.float32]
+) -> GroupedInstances:
+    """Leave out what is background; `labels` is changed in place."""
+    keep = np.flatnonzero(channels > 0)
+    if len(keep) < len(channels):
+        mapping = np.zeros(len(channels) + 1, dtype=np.int32)
+        mapping[keep + 1] = keep + 1
+        renumber(labels.reshape(-1), mapping)
+    return as_classes(GroupedInstances(labels, channels[keep], scores[keep]))
+
+
+METHOD = Method(
+    name="coloring",
+    parameters=ColoringParameters,
+    outputs={"colors": paint_channels, "semantic": paint_channels, "centers": paint_nothing},
+    grouping=Coloring,
+)

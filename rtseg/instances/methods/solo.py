@@ -1,0 +1,128 @@
+"""Exemplar-FreeSOLO: masks that kernels of points make, suppressed and painted into each other."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from rtseg.errors import BackendError, ModelError
+from rtseg.grouping import GroupedInstances, SoloLevel, SoloSettings, solo_instances, solo_masks
+from rtseg.grouping.solo import MASK_STRIDE, SHAPE_TERMS
+from rtseg.instances.methods.method import GroupingParameters, MapInstances, Method, Probability
+from rtseg.instances.methods.outputs import listed_outputs, pixels_of, strides_of, wanted_outputs
+from rtseg.instances.methods.warm_up import paint_nothing
+from rtseg.ops.cuda.module import Launcher
+from rtseg.runtime.card import ModelCard
+from rtseg.runtime.interpreter import Downloads, HeadMaps
+
+
+class SoloParameters(GroupingParameters):
+    """See :class:`rtseg.grouping.SoloSettings`."""
+
+    score_threshold: Probability = SoloSettings.score_threshold
+    candidates: Annotated[int, Field(ge=1, le=1024)] = SoloSettings.candidates
+    nms: Literal["matrix", "fast"] = SoloSettings.nms
+    sigma: Annotated[float, Field(gt=0, le=100)] = SoloSettings.sigma
+    overlap: Probability = SoloSettings.overlap
+    keep_threshold: Probability = SoloSettings.keep_threshold
+    min_visible: Probability = SoloSettings.min_visible
+
+
+class Solo:
+    """The decoding of SOLO as a card asks for it.
+
+    Attributes:
+        features: the output of mask features.
+        levels: the outputs of categories and kernels, level by level.
+        settings: thresholds.
+    """
+
+    def __init__(self, card: ModelCard, parameters: SoloParameters) -> None:
+        strides = strides_of(card, "category")
+        if len(card.classes) != 1 or not strides:
+            raise ModelError(
+                f"the card of {card.name} asks for {card.grouping.method}, expected one class and outputs of kind "
+                f"category and kernel at one or several strides, got {len(card.classes)} classes and "
+                f"{listed_outputs(card)}"
+            )
+        (self.features,) = wanted_outputs(card, {"mask_features": None}, MASK_STRIDE)
+        wanted = {"category": 1, "kernel": SHAPE_TERMS + self.features.channels}
+        self.levels = [wanted_outputs(card, wanted, stride) for stride in strides]
+        chosen = parameters.model_dump(exclude=set(GroupingParameters.model_fields))
+        self.settings = SoloSettings(**chosen, min_pixels=pixels_of(parameters.min_area, MASK_STRIDE))
+
+    def __call__(self, maps: HeadMaps) -> MapInstances:
+        levels = [
+            SoloLevel(maps[category.name][0, 0], maps[kernel.name][0], category.stride)
+            for category, kernel in self.levels
+        ]
+        masks = solo_masks(levels, maps[self.features.name][0], self.settings)
+        return _described(solo_instances(masks, self.settings))
+
+
+class SoloOnDevice:
+    """The same in fixed buffers of a device; labels and scores come down.
+
+    Args:
+        grouping: as the card asks for it.
+        maps: the backend's output buffers.
+        launcher: where kernels run.
+    """
+
+    def __init__(self, grouping: Solo, maps: dict[str, Any], launcher: Launcher) -> None:
+        from rtseg.ops.cuda import SoloPlan
+
+        self._features = maps[grouping.features.name][0]
+        self._levels = [(maps[category.name][0, 0], maps[kernel.name][0]) for category, kernel in grouping.levels]
+        shapes = [
+            (*category.shape, output.stride)
+            for (category, _), (output, _) in zip(self._levels, grouping.levels, strict=True)
+        ]
+        self._plan = SoloPlan(shapes, self._features.shape, **asdict(grouping.settings), launcher=launcher)
+        self._labels = launcher.xp.zeros(self._features.shape[1:], "int32")
+        plan = self._plan
+        self.downloads = {
+            "labels": self._labels,
+            "scores": plan.scores,
+            "count": plan.count,
+            "status": plan.status,
+        }
+
+    def run(self) -> None:
+        self._plan.run(self._levels, self._features, self._labels)
+
+    def found(self, host: Downloads) -> MapInstances:
+        if host["status"][0]:
+            raise BackendError("expected finite head maps from the device, got NaN or infinite values")
+        count = int(host["count"][0])
+        scores = host["scores"][:count].copy()
+        return _described(GroupedInstances(host["labels"].copy(), np.zeros(count, np.int32), scores))
+
+
+def _described(found: GroupedInstances) -> MapInstances:
+    """Add what outlines follow to instances on the map of mask features."""
+    inside = found.labels > 0
+    return MapInstances(found, np.stack([~inside, inside]).astype(np.float32))
+
+
+def _paint_categories(values: NDArray[np.float32], blocks: NDArray[np.int32]) -> None:
+    values[0] = np.where(blocks > 0, 4.0, -9.0)
+
+
+def _paint_kernels(values: NDArray[np.float32], blocks: NDArray[np.int32]) -> None:
+    """Discs of two cells around every point."""
+    values[0] = 2.0
+    values[3:5] = -2.0
+
+
+METHOD = Method(
+    name="solo",
+    parameters=SoloParameters,
+    outputs={"category": _paint_categories, "kernel": _paint_kernels, "mask_features": paint_nothing},
+    grouping=Solo,
+    on_device=SoloOnDevice,
+)

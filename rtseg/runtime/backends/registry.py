@@ -1,0 +1,119 @@
+"""The backends there are: one file each, and one entry here."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from rtseg.errors import BackendError, ModelError
+from rtseg.runtime.backends.base import Backend, DeviceBackend
+from rtseg.runtime.card import ModelCard
+from rtseg.runtime.device import Device
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A backend, and where it runs.
+
+    Attributes:
+        module: with ``open_backend(model, card, threads)`` for a CPU, ``open_on_device(model, card, device)`` for CUDA
+            devices, or both; imported when the backend is opened, since it imports the library.
+        libraries: of which it needs one.
+        preferred: ``cpu``, ``cuda`` or both, where it is tried unasked.
+        possible: where it runs if it is asked for by name.
+    """
+
+    module: str
+    libraries: tuple[str, ...]
+    preferred: tuple[str, ...]
+    possible: tuple[str, ...] = ()
+
+    @property
+    def installed(self) -> bool:
+        """Whether one of its libraries is."""
+        return any(find_spec(library) is not None for library in self.libraries)
+
+    def runs_on(self, device: str) -> bool:
+        """Whether it runs on ``cpu`` or ``cuda`` at all."""
+        return device in (*self.preferred, *self.possible)
+
+    def load(self) -> Any:
+        """Import its module."""
+        return importlib.import_module(f"rtseg.runtime.backends.{self.module}")
+
+
+# Best first.
+BACKENDS = {
+    "tensorrt": Entry("tensorrt", ("tensorrt", "tensorrt_rtx"), ("cuda",)),
+    "torch": Entry("torch", ("torch",), ("cuda",), ("cpu",)),  # on a CPU slower than the others
+    "onnxruntime": Entry("onnx_runtime", ("onnxruntime",), ("cpu", "cuda")),
+    "openvino": Entry("openvino", ("openvino",), ("cpu",)),
+}
+
+
+def preferred_backends(device: str = "cpu") -> tuple[str, ...]:
+    """Names of the backends for ``cpu`` or ``cuda``, installed or not, best first."""
+    return tuple(name for name, entry in BACKENDS.items() if device in entry.preferred)
+
+
+def available_backends(device: str = "cpu") -> list[str]:
+    """Names of the backends for ``cpu`` or ``cuda`` whose library is installed, best first."""
+    return [name for name in preferred_backends(device) if BACKENDS[name].installed]
+
+
+def check_backend(name: str, device: str) -> None:
+    """Check that a backend of that name is installed and runs on ``cpu`` or ``cuda``.
+
+    Raises:
+        BackendError: if not; the message says what to do.
+    """
+    if name not in BACKENDS:
+        raise BackendError(f"expected a backend of {', '.join(sorted(BACKENDS))}, got {name!r}")
+    entry = BACKENDS[name]
+    if not entry.runs_on(device):
+        fitting = sorted(other for other in BACKENDS if BACKENDS[other].runs_on(device))
+        raise BackendError(f"expected a backend that runs on {device}: {', '.join(fitting)}, got {name!r}")
+    if not entry.installed:
+        library = entry.libraries[-1]
+        raise BackendError(f"backend {name} needs the package {library}, which is not installed: pip install {library}")
+
+
+def check_backend_names(card: ModelCard) -> None:
+    """Check that the backends a card names exist.
+
+    Raises:
+        ModelError: if one does not.
+    """
+    for file in card.files:
+        unknown = sorted(set(file.backends) - set(BACKENDS))
+        if unknown:
+            raise ModelError(
+                f"the card of {card.name} names {', '.join(unknown)} as backends of {file.file}, expected some of "
+                f"{', '.join(sorted(BACKENDS))}"
+            )
+
+
+def create_backend(name: str, model: Path, card: ModelCard, threads: int) -> Backend:
+    """Open `model` with the named backend on the CPU.
+
+    Raises:
+        BackendError: if the name is unknown, the library is missing, or it cannot load the model.
+    """
+    check_backend(name, "cpu")
+    backend: Backend = BACKENDS[name].load().open_backend(model, card, threads)
+    return backend
+
+
+def create_device_backend(name: str, model: Path, card: ModelCard, device: Device) -> DeviceBackend:
+    """Open `model` with the named backend on a device, which is current, as is a stream.
+
+    Raises:
+        BackendError: if the backend does not run there, its library is missing, or it cannot load the model.
+        ModelError: if the network does not fit the backend or the card.
+    """
+    check_backend(name, "cuda")
+    backend: DeviceBackend = BACKENDS[name].load().open_on_device(model, card, device)
+    return backend
