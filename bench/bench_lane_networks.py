@@ -15,7 +15,7 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from rtseg.lab.deploy.export import export_onnx
-from rtseg.lab.training.config import load_config
+from rtseg.lab.training.configurations import load_config
 from rtseg.lab.training.lanes.module import build_network
 from rtseg.runtime.backends import create_backend
 from rtseg.runtime.card import ModelCard, ModelFile, sha256_of

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from rtseg.lab.deploy.calibration_result import Int8Calibration
 from rtseg.lab.deploy.network_files import FLOAT, INT8, INT8_TENSORRT
 from rtseg.lab.report.machine import machine_facts
 from rtseg.lab.report.plots import plot_bars
 from rtseg.lab.report.report import ReportData, write_report
-
-if TYPE_CHECKING:
-    from rtseg.lab.deploy.calibrate import Int8Calibration
 
 _NAMES = {FLOAT: "fp32", INT8: "int8 for CPUs", INT8_TENSORRT: "int8 for TensorRT"}
 _COLUMNS = ("SQNR dB", "error %", "added %")

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rtseg.lab.report.pages import markdown_table, write_page
-from rtseg.lab.scores.instances.evaluate import HELD_OUT, InstanceEvaluation, evaluate_instances
+from rtseg.lab.scores.instances.evaluate import HELD_OUT, evaluate_instances
+from rtseg.lab.scores.instances.evaluation import InstanceEvaluation
 from rtseg.lab.scores.instances.report import instance_tables, notes
 from rtseg.lab.scores.instances.variants import ORACLES, ablates
 from rtseg.loading import load

@@ -24,7 +24,8 @@ from torch.utils.data import DataLoader
 from rtseg.errors import ConfigError, ModelError
 from rtseg.files import replacing, write_text
 from rtseg.lab.training.averaged_module import AveragedModule
-from rtseg.lab.training.config import RunConfig, load_config, parse_config
+from rtseg.lab.training.config import RunConfig
+from rtseg.lab.training.configurations import load_config, parse_config
 from rtseg.lab.training.exported_weights import load_exported
 from rtseg.lab.training.families import FAMILIES, training_loader
 from rtseg.lab.training.lanes.datasets import MixtureSampler

@@ -49,7 +49,7 @@ def label(
     from rtseg.lab.weak.keywords.keywords import read_keywords
     from rtseg.lab.weak.keywords.label import extract_frames
     from rtseg.lab.weak.keywords.label import label as make_labels
-    from rtseg.lab.weak.keywords.label_report import left_out, write_label_report
+    from rtseg.lab.weak.label_report import left_out, write_label_report
     from rtseg.lab.weak.proposals import open_proposals
     from rtseg.lab.weak.recording import TEMPLATE
 
@@ -87,7 +87,7 @@ def ablate(
     from rtseg.lab.weak.compare.ablation import ablation_table
     from rtseg.lab.weak.compare.ablation_run import run_ablation
     from rtseg.lab.weak.compare.trial import TrialSettings
-    from rtseg.lab.weak.keywords.label_report import write_label_report
+    from rtseg.lab.weak.label_report import write_label_report
 
     settings = _settings(small, beta, retention)
     with _progress() as progress:

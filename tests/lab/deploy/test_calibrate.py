@@ -19,7 +19,8 @@ import yaml
 from onnx import TensorProto, helper, numpy_helper
 
 from rtseg.errors import DatasetError, MediaError, ModelError
-from rtseg.lab.deploy.calibrate import Int8Calibration, calibrate_int8
+from rtseg.lab.deploy.calibrate import calibrate_int8
+from rtseg.lab.deploy.calibration_result import Int8Calibration
 from rtseg.lab.deploy.network_files import FLOAT, INT8, INT8_TENSORRT
 from rtseg.lab.deploy.quantize import calibrate_ranges, network_inputs, open_session, quantize_network
 from rtseg.lab.deploy.recipe import Recipe, Settings

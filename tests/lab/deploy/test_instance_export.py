@@ -19,7 +19,7 @@ from rtseg.lab.nets.daffnet import DaffNet
 from rtseg.lab.nets.gmis import GMIS
 from rtseg.lab.nets.heads import ExportedMaps, InstanceNetwork
 from rtseg.lab.nets.l2c_instances import L2CInstances
-from rtseg.lab.training.config import parse_config
+from rtseg.lab.training.configurations import parse_config
 from rtseg.lab.training.families import FAMILIES
 from rtseg.lab.training.train import save_weights
 from rtseg.runtime.card import ModelCard

@@ -8,7 +8,7 @@ from torch import nn
 
 from rtseg.errors import TrainingError
 from rtseg.lab.training.averaged_module import AveragedModule
-from rtseg.lab.training.config import load_config
+from rtseg.lab.training.configurations import load_config
 
 
 def module_and_optimizer() -> tuple[AveragedModule, torch.optim.Optimizer]:

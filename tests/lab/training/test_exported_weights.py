@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from rtseg.errors import ModelError
 from rtseg.lab.deploy.export import run_maps
 from rtseg.lab.nets.heads import ExportedMaps, InstanceNetwork
-from rtseg.lab.training.config import load_config
+from rtseg.lab.training.configurations import load_config
 from rtseg.lab.training.exported_weights import load_exported
 from rtseg.lab.training.families import FAMILIES
 from rtseg.runtime.card import ModelCard, sha256_of

@@ -14,7 +14,8 @@ import torch
 from rtseg.errors import ConfigError, ModelError
 from rtseg.lab.deploy.export import run_maps
 from rtseg.lab.training.averaged_module import update_average
-from rtseg.lab.training.config import DistilConfig, TrainingConfig, load_config
+from rtseg.lab.training.config import DistilConfig, TrainingConfig
+from rtseg.lab.training.configurations import load_config
 from rtseg.lab.training.families import lane_shape
 from rtseg.lab.training.lanes.datasets import LaneDataset, load_real
 from rtseg.lab.training.lanes.distillation import LaneTeacher, distillation_loss

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +18,9 @@ from rtseg.lab.data.instance_folders import HOLDOUT_CITIES, instance_frames
 from rtseg.lab.data.instance_labels import InstanceFrame, InstanceTruth
 from rtseg.lab.data.selection import evenly
 from rtseg.lab.scores.instances.distances import instance_distances
+from rtseg.lab.scores.instances.evaluation import InstanceEvaluation
 from rtseg.lab.scores.instances.overlaps import Overlaps, ScoredTruth, overlaps
-from rtseg.lab.scores.instances.scores import InstanceScores, score_instances
+from rtseg.lab.scores.instances.scores import score_instances
 from rtseg.lab.scores.instances.sheet import InstanceSheet
 from rtseg.lab.scores.instances.variants import AS_IT_IS, Variant, ablation_variants, oracle_variants
 from rtseg.lab.scores.true_maps import true_maps
@@ -34,36 +33,6 @@ from rtseg.runtime.latency import LatencyLog, StageClock
 
 HELD_OUT = "held-out"
 ALL = "all"
-
-
-@dataclass(frozen=True)
-class InstanceEvaluation:
-    """Scores of a model on a set.
-
-    Attributes:
-        dataset: the set, its cities and the number of frames.
-        size: (H, W) of the frames; None where they differ.
-        frames: how many.
-        scores: of the model as it is.
-        oracles: rows with true maps.
-        ablation: rows of the paper's ablation; None where one network cannot tell.
-    """
-
-    dataset: str
-    size: tuple[int, int] | None
-    frames: int
-    scores: InstanceScores
-    oracles: tuple[tuple[Variant, InstanceScores], ...] = ()
-    ablation: tuple[tuple[Variant, InstanceScores | None], ...] = ()
-
-    def metrics(self) -> dict[str, float]:
-        """What a model card says, by metric."""
-        ap, ap50 = self.scores.ap
-        named = {"AP": ap, "AP50": ap50} if self.scores.coco else {}
-        named |= {"PQ": self.scores.panoptic}
-        named |= {"class-agnostic AP": self.scores.agnostic.ap, "class-agnostic AP50": self.scores.agnostic.ap50}
-        named |= {f"AP, {variant.name}": scores.ap[0] for variant, scores in self.oracles}
-        return {name: value for name, value in named.items() if not math.isnan(value)}
 
 
 def evaluate_instances(

@@ -15,7 +15,7 @@ from rtseg.files import write_text
 from rtseg.lab.report.machine import machine_facts
 from rtseg.lab.report.report import ReportData, write_report
 from rtseg.lab.scores.instances.cityscapes_ap import FULL_PIXELS
-from rtseg.lab.scores.instances.evaluate import InstanceEvaluation
+from rtseg.lab.scores.instances.evaluation import InstanceEvaluation
 from rtseg.lab.scores.instances.scores import InstanceScores
 from rtseg.lab.scores.instances.sheet import InstanceSheet
 from rtseg.lab.scores.instances.variants import AS_IT_IS, Variant

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from rtseg.lab.weak.keywords.label import TagInputs
+from rtseg.lab.weak.keywords.tag_inputs import TagInputs
 from rtseg.lab.weak.tags.assignment import assign_tags, count_kept
 
 _DRAWS = 50  # of random tags

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from rtseg.errors import ConfigError, WeakSupervisionError
 from rtseg.grouping.solo import SoloSettings
 from rtseg.lab.data.selection import evenly
-from rtseg.lab.training.config import load_config
+from rtseg.lab.training.configurations import load_config
 from rtseg.lab.training.exemplar.config import ExemplarConfig
 from rtseg.lab.training.exemplar.files import PictureMasks, mask_sheet, read_masks, write_masks
 from rtseg.lab.training.train import train

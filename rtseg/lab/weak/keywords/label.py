@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rtseg.errors import WeakSupervisionError
 from rtseg.lab.weak.annotations import Proposals, load_annotations
@@ -102,31 +101,6 @@ class LabelRun:
     @property
     def labels(self) -> Path:
         return self.stages["labels"].folder
-
-
-@dataclass(frozen=True)
-class TagInputs:
-    """What the tags of a run are assigned from; row j of every array is instance j of `proposals`.
-
-    Attributes:
-        paths: pictures of `proposals.names`.
-        proposals: instances of frames with a known, non-empty set of keywords.
-        classes: C names.
-        allowed: (n, C) bool.
-        attention: (n, C) float64 probabilities of eq 2.
-        probabilities: (n, C) float64, of the classifier of regions.
-        edges: (m, 2) int32.
-        weights: (m,) float64.
-    """
-
-    paths: list[Path]
-    proposals: Proposals
-    classes: tuple[str, ...]
-    allowed: NDArray[np.bool_]
-    attention: NDArray[np.float64]
-    probabilities: NDArray[np.float64]
-    edges: NDArray[np.int32]
-    weights: NDArray[np.float64]
 
 
 def label(

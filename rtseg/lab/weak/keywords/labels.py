@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,8 @@ from rtseg.lab.data.selection import evenly
 from rtseg.lab.weak.annotations import Proposals, write_annotations
 from rtseg.lab.weak.keywords.keywords import Keywords
 from rtseg.lab.weak.keywords.sheet import draw_tags, tag_sheet
+from rtseg.lab.weak.keywords.tag_inputs import TagInputs
 from rtseg.media.images import read_image, write_image
-
-if TYPE_CHECKING:
-    from rtseg.lab.weak.keywords.label import TagInputs
 
 LABELS = "instances.json"
 IMAGES = "images"

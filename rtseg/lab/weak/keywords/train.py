@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rtseg.errors import ConfigError, WeakSupervisionError
-from rtseg.lab.training.config import load_config, parse_config
+from rtseg.lab.training.configurations import load_config, parse_config
 from rtseg.lab.training.instances.config import InstanceConfig
 from rtseg.lab.weak.annotations import read_annotations
 from rtseg.lab.weak.keywords.labels import IMAGES, LABELS

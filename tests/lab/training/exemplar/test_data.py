@@ -11,7 +11,7 @@ import torch
 
 from rtseg.errors import DatasetError, WeakSupervisionError
 from rtseg.lab.data.coco import decode_segmentation
-from rtseg.lab.training.config import parse_config
+from rtseg.lab.training.configurations import parse_config
 from rtseg.lab.training.exemplar.data import MaskDataset, load_pool, mask_files
 from rtseg.lab.training.exemplar.files import PictureMasks, coco_results, read_masks, write_masks
 from rtseg.lab.training.exemplar.module import ExemplarModule

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtseg.errors import ConfigError
-from rtseg.lab.training.config import parse_config
+from rtseg.lab.training.configurations import parse_config
 from rtseg.lab.training.instances.config import DaffNetLossConfig
 from rtseg.lab.training.instances.daffnet_losses import (
     affinity_losses,

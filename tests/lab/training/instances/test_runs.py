@@ -13,7 +13,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from rtseg.errors import ConfigError
 from rtseg.lab.training.averaged_module import _schedule
-from rtseg.lab.training.config import OptimizerConfig, load_config, parse_config
+from rtseg.lab.training.config import OptimizerConfig
+from rtseg.lab.training.configurations import load_config, parse_config
 from rtseg.lab.training.families import FAMILIES
 from rtseg.lab.training.instances.config import CITYSCAPES_THINGS, InstanceConfig
 from rtseg.lab.training.instances.module import InstanceModule

@@ -9,8 +9,8 @@ from rich.console import Console
 from rtseg.lab.weak import similarity_graph
 from rtseg.lab.weak.annotations import Proposals
 from rtseg.lab.weak.compare.ablation import HEADER, ablate, ablation_cells, ablation_table
-from rtseg.lab.weak.keywords.label import TagInputs
 from rtseg.lab.weak.keywords.regions import region_probabilities
+from rtseg.lab.weak.keywords.tag_inputs import TagInputs
 from rtseg.lab.weak.tags.synthetic import SyntheticSettings, draw_instances
 
 

@@ -22,8 +22,8 @@ from rtseg.lab.weak.keywords.attention import AttentionSettings
 from rtseg.lab.weak.keywords.features import FeatureSettings
 from rtseg.lab.weak.keywords.fitting import FitSettings
 from rtseg.lab.weak.keywords.label import LabelRun, LabelSettings, extract_frames, label
-from rtseg.lab.weak.keywords.label_report import left_out, write_label_report
 from rtseg.lab.weak.keywords.proposal_stage import build_proposals
+from rtseg.lab.weak.label_report import left_out, write_label_report
 from rtseg.lab.weak.proposals import Found, FrameFile, ProposalSource, open_proposals
 from tests.lab.weak.shapes import CLASSES, draw_shapes, keywords_of, write_shapes
 
