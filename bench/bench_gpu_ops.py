@@ -16,16 +16,13 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from rtseg.lab.data.affinity_scenes import GRID_OFFSETS, label_affinities, street_scene
-from rtseg.ops.cuda import (
-    AffinityUnionPlan,
-    ColoringPlan,
-    ComponentsPlan,
-    MeansPlan,
-    PreprocessPlan,
-    SoloPlan,
-    StatisticsPlan,
-    check_status,
-)
+from rtseg.ops.cuda.coloring import ColoringPlan
+from rtseg.ops.cuda.components import ComponentsPlan
+from rtseg.ops.cuda.merging import AffinityUnionPlan
+from rtseg.ops.cuda.preprocess import PreprocessPlan
+from rtseg.ops.cuda.solo import SoloPlan
+from rtseg.ops.cuda.statistics import MeansPlan, StatisticsPlan
+from rtseg.ops.cuda.status import check_status
 
 SIZE = (1024, 2048)
 PIXELS = SIZE[0] * SIZE[1]

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from rtseg.grouping.contraction import contract_graph
 from rtseg.grouping.gaec import gaec
 from rtseg.ops.adjacency import Offsets, check_mask, collect_edges, quantize_affinity, quantize_threshold
-from rtseg.ops.dispatch import device_ops, is_device_array
 from rtseg.ops.threads import thread_count
 from rtseg.ops.union_find import number_roots, unite_grid
 
@@ -32,7 +31,7 @@ def affinity_union(
 
     Args:
         affinity: (K, H, W) floats in [0, 1]; ``affinity[k, y, x]`` joins pixel (y, x) to
-            ``(y + offsets[k][0], x + offsets[k][1])``. A CUDA array is grouped on its device.
+            ``(y + offsets[k][0], x + offsets[k][1])``.
         offsets: K pairs (dy, dx).
         superpixel_threshold: affinities of at least this join pixels beforehand. At 1 or None nothing is joined
             beforehand, and the result is that of ``gaec(linkage="mean")``, label for label.
@@ -54,11 +53,6 @@ def affinity_union(
     joined = None if superpixel_threshold is None else quantize_threshold(superpixel_threshold)
     if superpixel_threshold is not None and superpixel_threshold >= 1.0:
         superpixel_threshold = None
-    if is_device_array(affinity):
-        on_device: NDArray[np.int32] = device_ops().affinity_union(
-            affinity, offsets, superpixel_threshold, threshold, mask
-        )
-        return on_device
     if superpixel_threshold is None or joined is None:
         return gaec(affinity, offsets, threshold, "mean", mask, threads)
     workers = thread_count(threads)

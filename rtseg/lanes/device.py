@@ -6,8 +6,10 @@ from typing import Any
 
 from rtseg.errors import BackendError
 from rtseg.lanes.color_runs import ColorRuns
-from rtseg.ops.cuda import ColoringPlan, ComponentsPlan, RunsPlan
+from rtseg.ops.cuda.coloring import ColoringPlan
+from rtseg.ops.cuda.components import ComponentsPlan
 from rtseg.ops.cuda.module import Launcher
+from rtseg.ops.cuda.runs import RunsPlan
 from rtseg.runtime.interpreter import Downloads
 
 

@@ -1,11 +1,10 @@
-"""Array primitives; each runs where its input lives: NumPy arrays in Numba, CuPy arrays in CUDA."""
+"""Array primitives on NumPy arrays, compiled by Numba; their CUDA kernels are plans in :mod:`rtseg.ops.cuda`."""
 
 from __future__ import annotations
 
 from rtseg.ops.adjacency import RegionGraph, region_adjacency
 from rtseg.ops.coloring import upsample_argmax
 from rtseg.ops.components import Runs, label_components, label_runs
-from rtseg.ops.dispatch import is_device_array
 from rtseg.ops.mask_nms import fast_nms, mask_overlaps, matrix_nms
 from rtseg.ops.preprocess import preprocess, resize_image
 from rtseg.ops.statistics import RegionStatistics, region_means, region_statistics
@@ -16,7 +15,6 @@ __all__ = [
     "RegionStatistics",
     "Runs",
     "fast_nms",
-    "is_device_array",
     "label_components",
     "label_runs",
     "mask_overlaps",

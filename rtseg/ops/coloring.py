@@ -7,7 +7,6 @@ from numba import njit
 from numpy.typing import NDArray
 
 from rtseg.errors import GroupingError
-from rtseg.ops.dispatch import device_ops, is_device_array
 
 
 @njit(cache=True, nogil=True)
@@ -158,7 +157,7 @@ def upsample_argmax(maps: NDArray[np.float32], size: tuple[int, int]) -> NDArray
     winners are evaluated pixel by pixel, so the cost follows the length of the borders and not the area.
 
     Args:
-        maps: (C, h, w) float32, at most 256 channels; a CUDA array is worked on where it is.
+        maps: (C, h, w) float32, at most 256 channels.
         size: (H, W) of the result.
 
     Returns:
@@ -167,8 +166,6 @@ def upsample_argmax(maps: NDArray[np.float32], size: tuple[int, int]) -> NDArray
     Raises:
         GroupingError: if `maps` does not fit or holds values that are not finite, or `size` is not at least 1x1.
     """
-    if is_device_array(maps):
-        return device_ops().upsample_argmax(maps, size)
     source = check_maps(maps)
     rows, columns = check_size(size)
     _, height, width = source.shape

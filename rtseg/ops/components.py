@@ -16,7 +16,6 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from rtseg.errors import GroupingError
-from rtseg.ops.dispatch import device_ops, is_device_array
 from rtseg.ops.threads import run_strips, strip_bounds
 
 _MAX_STRIPS = 16
@@ -254,7 +253,7 @@ def label_components(
     """Label the connected components of a label image: neighboring pixels join when they are equal and not 0.
 
     Args:
-        labels: (H, W) integer or bool, 0 is background; a CUDA array is labelled on its device.
+        labels: (H, W) integer or bool, 0 is background.
         connectivity: 4 (neighbors over edges) or 8 (over corners too).
         threads: strips of rows worked on in parallel; the result does not depend on it.
 
@@ -269,8 +268,6 @@ def label_components(
         >>> components.tolist(), count
         ([[1, 1, 0], [0, 0, 2]], 2)
     """
-    if is_device_array(labels):
-        return device_ops().label_components(labels, connectivity)
     image = _as_labels(labels)
     bounds, starts, ends, rows, row_ends, ids, count = _find_runs(image, connectivity, threads)
     components = np.empty(image.shape, np.int32)

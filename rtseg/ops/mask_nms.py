@@ -13,7 +13,6 @@ from numba import njit
 from numpy.typing import NDArray
 
 from rtseg.errors import GroupingError
-from rtseg.ops.dispatch import device_ops, is_device_array
 
 Kernel = Literal["gaussian", "linear"]
 
@@ -29,7 +28,7 @@ def matrix_nms(
     i, never above 1; "before" is a higher score, or the same score and a lower index. An empty mask overlaps nothing.
 
     Args:
-        masks: (n, H, W) bool; a CUDA array is worked on where it is.
+        masks: (n, H, W) bool.
         scores: (n,) float, finite, 0 or more.
         kernel: f: ``exp(-sigma iou^2)`` or ``1 - iou``.
         sigma: of the gaussian.
@@ -41,8 +40,6 @@ def matrix_nms(
         GroupingError: if shapes, scores or parameters do not fit.
     """
     check_nms(kernel=kernel, sigma=sigma)
-    if is_device_array(masks):
-        return device_ops().matrix_nms(masks, scores, kernel, sigma)
     values = _check_scores(scores, len(masks) if isinstance(masks, np.ndarray) else -1)
     overlaps = mask_overlaps(masks)
     return decay_scores(overlaps, values, score_order(values), kernel == "gaussian", np.float32(sigma))
@@ -52,7 +49,7 @@ def fast_nms(masks: NDArray[np.bool_], scores: NDArray[np.floating], threshold: 
     """Say which masks no better one overlaps by more than `threshold`, suppressed ones counting too (YOLACT, 3.3).
 
     Args:
-        masks: (n, H, W) bool; a CUDA array is worked on where it is.
+        masks: (n, H, W) bool.
         scores: (n,) float, finite, 0 or more; ties go to the lower index.
         threshold: greatest intersection over union that is let stand, in [0, 1].
 
@@ -63,8 +60,6 @@ def fast_nms(masks: NDArray[np.bool_], scores: NDArray[np.floating], threshold: 
         GroupingError: if shapes, scores or the threshold do not fit.
     """
     check_nms(threshold=threshold)
-    if is_device_array(masks):
-        return device_ops().fast_nms(masks, scores, threshold)
     values = _check_scores(scores, len(masks) if isinstance(masks, np.ndarray) else -1)
     return fast_keep(mask_overlaps(masks), score_order(values), np.float32(threshold))
 

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from rtseg.errors import GroupingError
 from rtseg.frame import check_image
 from rtseg.ops.coloring import check_size
-from rtseg.ops.dispatch import device_ops, is_device_array
 
 
 @lru_cache(maxsize=32)
@@ -105,7 +104,7 @@ def resize_image(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.
     """Resize a BGR image the way training and runtime do it: area average to shrink, linear to enlarge.
 
     Args:
-        image: (H, W, 3) uint8, any size from 2x2, any strides; a CUDA array is resized on its device.
+        image: (H, W, 3) uint8, any size from 2x2, any strides.
         size: (h, w) of the result.
 
     Returns:
@@ -115,8 +114,6 @@ def resize_image(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.
         ImageError: if `image` is not an (H, W, 3) uint8 image.
         GroupingError: if `size` is not at least 1x1.
     """
-    if is_device_array(image):
-        return device_ops().resize_image(image, size)
     source = _flat(image)
     height, width = check_size(size)
     rows, columns = _filter(image.shape[0], height), _filter(image.shape[1], width)
@@ -136,7 +133,7 @@ def preprocess(
     """Resize, normalize and transpose in one pass: ``(resize_image(image, size) - mean) / std`` as NCHW.
 
     Args:
-        image: (H, W, 3) uint8 BGR, any size from 2x2, any strides; a CUDA array is worked on where it is.
+        image: (H, W, 3) uint8 BGR, any size from 2x2, any strides.
         size: (h, w) of the network's input.
         mean: three means on the scale 0 to 255, in the order of `order`.
         std: three positive standard deviations, likewise.
@@ -150,8 +147,6 @@ def preprocess(
         ImageError: if `image` is not an (H, W, 3) uint8 image.
         GroupingError: if a parameter does not fit.
     """
-    if is_device_array(image):
-        return device_ops().preprocess(image, size, mean, std, order, out)
     source = _flat(image)
     height, width = check_size(size)
     if order not in ("rgb", "bgr"):

@@ -9,7 +9,6 @@ from numba import njit
 from numpy.typing import NDArray
 
 from rtseg.errors import GroupingError
-from rtseg.ops.dispatch import device_ops, is_device_array
 
 
 @dataclass(frozen=True)
@@ -110,14 +109,12 @@ def region_statistics(labels: NDArray[np.integer], count: int) -> RegionStatisti
     """Measure the regions 1..count of a label image.
 
     Args:
-        labels: (H, W) integer, 0 = nothing; a CUDA array is measured on its device.
+        labels: (H, W) integer, 0 = nothing.
         count: the number of regions.
 
     Raises:
         GroupingError: if `labels` is not an integer image with values 0..count.
     """
-    if is_device_array(labels):
-        return device_ops().region_statistics(labels, count)
     image = _check(labels, count)
     areas = np.zeros(count, np.int64)
     boxes = np.zeros((count, 4), np.int32)
@@ -132,7 +129,7 @@ def region_means(labels: NDArray[np.integer], count: int, maps: NDArray[np.float
     """Average every channel of `maps` over each region.
 
     Args:
-        labels: (H, W) integer, 0 = nothing; a CUDA array is measured on its device.
+        labels: (H, W) integer, 0 = nothing.
         count: the number of regions.
         maps: (C, H, W) float.
 
@@ -142,8 +139,6 @@ def region_means(labels: NDArray[np.integer], count: int, maps: NDArray[np.float
     Raises:
         GroupingError: if the shapes do not fit or a label is outside 0..count.
     """
-    if is_device_array(labels):
-        return device_ops().region_means(labels, count, maps)
     image = _check(labels, count)
     if not isinstance(maps, np.ndarray) or maps.ndim != 3 or maps.shape[1:] != image.shape:
         raise GroupingError(

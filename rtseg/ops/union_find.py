@@ -7,7 +7,6 @@ from numba import njit
 from numpy.typing import NDArray
 
 from rtseg.ops.adjacency import Offsets, check_mask, quantize_affinity, quantize_threshold
-from rtseg.ops.dispatch import device_ops, is_device_array
 from rtseg.ops.threads import run_strips, strip_bounds, thread_count
 
 
@@ -135,7 +134,7 @@ def union_affinities(
 
     Args:
         affinity: (K, H, W) floats in [0, 1]; ``affinity[k, y, x]`` joins pixel (y, x) to
-            ``(y + offsets[k][0], x + offsets[k][1])``. A CUDA array is labelled on its device.
+            ``(y + offsets[k][0], x + offsets[k][1])``.
         offsets: K pairs (dy, dx).
         threshold: in [0, 1], compared as `rtseg.ops.adjacency` says.
         mask: (H, W) bool; pixels where it is False get 0.
@@ -147,9 +146,6 @@ def union_affinities(
     Raises:
         GroupingError: on affinities that are not finite in [0, 1], or shapes that do not fit.
     """
-    if is_device_array(affinity):
-        labels: NDArray[np.int32] = device_ops().union_affinities(affinity, offsets, threshold, mask)
-        return labels
     workers = thread_count(threads)
     limit = quantize_threshold(threshold)
     weights, steps = quantize_affinity(affinity, offsets)

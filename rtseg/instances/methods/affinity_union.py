@@ -80,7 +80,8 @@ class AffinityUnionOnDevice:
     """
 
     def __init__(self, grouping: AffinityUnion, maps: dict[str, Any], launcher: Launcher) -> None:
-        from rtseg.ops.cuda import AffinityUnionPlan, ColoringPlan
+        from rtseg.ops.cuda.coloring import ColoringPlan
+        from rtseg.ops.cuda.merging import AffinityUnionPlan
 
         self._grouping = grouping
         self._semantic, self._affinity = (maps[name][0] for name in grouping.names)

@@ -74,7 +74,7 @@ class SoloOnDevice:
     """
 
     def __init__(self, grouping: Solo, maps: dict[str, Any], launcher: Launcher) -> None:
-        from rtseg.ops.cuda import SoloPlan
+        from rtseg.ops.cuda.solo import SoloPlan
 
         self._features = maps[grouping.features.name][0]
         self._levels = [(maps[category.name][0, 0], maps[kernel.name][0]) for category, kernel in grouping.levels]

@@ -91,7 +91,8 @@ def evaluate(
 
 def _evaluate_sets(pipeline: Any, config: str, data: Path | None, out: Path) -> None:
     from rtseg.lab.scores.lanes.sets import score_sets, table, write_scores
-    from rtseg.lab.training.config import TrainingConfig, load_config
+    from rtseg.lab.training.config import TrainingConfig
+    from rtseg.lab.training.configurations import load_config
 
     loaded = load_config(config)
     if not isinstance(loaded, TrainingConfig) or data is None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rtseg.lab.training.augment import AugmentConfig
-from rtseg.lab.training.lanes.targets import Supervision
+from rtseg.lab.training.supervision import Supervision
 
 Positive = Annotated[int, Field(gt=0)]
 

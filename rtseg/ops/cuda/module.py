@@ -20,7 +20,7 @@ FOLDER = Path(__file__).resolve().parent
 # The architectures the sources are checked for: Turing to Blackwell, Orin (87) among them.
 CAPABILITIES = (75, 80, 86, 87, 89, 90, 100, 120)
 
-# Without contraction to fused multiply-adds every float result is bit for bit that of the CPU twin.
+# Without contraction to fused multiply-adds every float result is bit for bit that of the CPU form.
 OPTIONS = ("--std=c++17", "--fmad=false")
 
 _KERNEL = re.compile(r'^extern "C" __global__ void\s+(?:__launch_bounds__\([^)]*\)\s+)?(\w+)\(', re.MULTILINE)

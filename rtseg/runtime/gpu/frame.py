@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.errors import BackendError
-from rtseg.ops.cuda import PreprocessPlan
-from rtseg.ops.cuda.preprocess import ENCODINGS
+from rtseg.ops.cuda.preprocess import ENCODINGS, PreprocessPlan
 from rtseg.runtime.backends import DeviceBackend
 from rtseg.runtime.card import ModelCard
 from rtseg.runtime.device import Device, device_faults

@@ -11,15 +11,12 @@ from numpy.typing import NDArray
 from rtseg import ops
 from rtseg.grouping.gaec import gaec
 from rtseg.lab.data.affinity_scenes import GRID_OFFSETS, label_affinities, street_scene
-from rtseg.ops.cuda import (
-    AffinityUnionPlan,
-    ColoringPlan,
-    ComponentsPlan,
-    MeansPlan,
-    PreprocessPlan,
-    StatisticsPlan,
-    check_status,
-)
+from rtseg.ops.cuda.coloring import ColoringPlan
+from rtseg.ops.cuda.components import ComponentsPlan
+from rtseg.ops.cuda.merging import AffinityUnionPlan
+from rtseg.ops.cuda.preprocess import PreprocessPlan
+from rtseg.ops.cuda.statistics import MeansPlan, StatisticsPlan
+from rtseg.ops.cuda.status import check_status
 
 pytestmark = pytest.mark.gpu
 

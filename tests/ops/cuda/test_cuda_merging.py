@@ -16,7 +16,10 @@ from rtseg.errors import GroupingError
 from rtseg.grouping.affinity_union import affinity_union
 from rtseg.grouping.gaec import gaec
 from rtseg.lab.data.affinity_scenes import NOISE_LEVELS, label_affinities, street_scene
-from rtseg.ops.cuda import AffinityUnionPlan, UnionPlan, check_status, status
+from rtseg.ops.cuda import status
+from rtseg.ops.cuda.affinity import UnionPlan
+from rtseg.ops.cuda.merging import AffinityUnionPlan
+from rtseg.ops.cuda.status import check_status
 
 GRID = ((0, 1), (1, 0))
 OFFSETS = [
@@ -179,7 +182,7 @@ def test_without_superpixels_labels_are_those_of_gaec(machine: Any, level: str) 
 
 
 @pytest.mark.parametrize("level", NOISE_LEVELS)
-def test_labels_are_those_of_the_cpu_twin(machine: Any, level: str) -> None:
+def test_labels_are_those_of_the_cpu(machine: Any, level: str) -> None:
     affinity = label_affinities(street_scene(4, (60, 100)).labels, GRID, NOISE_LEVELS[level], 4)
     labels, plan = merge(machine, affinity, offsets=GRID)
     check_status(plan.status)

@@ -1,4 +1,4 @@
-"""Kernels against their CPU twins: through the shim with shuffled threads, and on a device where there is one."""
+"""Kernels against their CPU form: through the shim with shuffled threads, and on a device where there is one."""
 
 from __future__ import annotations
 
@@ -14,16 +14,12 @@ from numpy.typing import NDArray
 from rtseg import ops
 from rtseg.errors import GroupingError, ImageError
 from rtseg.media.encodings import decode_image
-from rtseg.ops.cuda import (
-    ColoringPlan,
-    ComponentsPlan,
-    MeansPlan,
-    PreprocessPlan,
-    ResizePlan,
-    StatisticsPlan,
-    check_status,
-    status,
-)
+from rtseg.ops.cuda import status
+from rtseg.ops.cuda.coloring import ColoringPlan
+from rtseg.ops.cuda.components import ComponentsPlan
+from rtseg.ops.cuda.preprocess import PreprocessPlan, ResizePlan
+from rtseg.ops.cuda.statistics import MeansPlan, StatisticsPlan
+from rtseg.ops.cuda.status import check_status
 
 SEEDS = st.integers(0, 2**31)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rtseg import ops
 from rtseg.errors import GroupingError
-from rtseg.ops.cuda import RunsPlan
+from rtseg.ops.cuda.runs import RunsPlan
 
 
 def _compare(machine: Any, labels: NDArray[np.uint8], seed: int = 1) -> None:

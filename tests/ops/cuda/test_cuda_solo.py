@@ -1,4 +1,4 @@
-"""Mask suppression and SOLO decoding: the kernels against their CPU twins, bit for bit."""
+"""Mask suppression and SOLO decoding: the kernels against their CPU form, bit for bit."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from rtseg.errors import GroupingError
 from rtseg.grouping.solo import SoloLevel, SoloSettings, solo_instances, solo_masks
-from rtseg.ops.cuda import check_status
 from rtseg.ops.cuda.mask_nms import MaskNmsPlan
 from rtseg.ops.cuda.solo import SoloPlan
+from rtseg.ops.cuda.status import check_status
 from rtseg.ops.mask_nms import fast_nms, matrix_nms, score_order
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "grouping"))  # tests are imported without touching the path

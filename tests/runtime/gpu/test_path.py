@@ -22,7 +22,8 @@ from rtseg.errors import BackendError, ImageError, ModelError
 from rtseg.frame import Frame, RawImage
 from rtseg.loading import interpreter_for, load
 from rtseg.media import raw_image
-from rtseg.ops.cuda import AffinityUnionPlan, RunsPlan
+from rtseg.ops.cuda.merging import AffinityUnionPlan
+from rtseg.ops.cuda.runs import RunsPlan
 from rtseg.ops.cuda.status import BAD_AFFINITY, EDGE_OVERFLOW
 from rtseg.results import Lanes
 from rtseg.runtime.backends import create_backend

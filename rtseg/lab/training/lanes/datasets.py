@@ -20,7 +20,8 @@ from rtseg.lab.data.culane import CulaneImage, has_test_set
 from rtseg.lab.data.lane_labels import read_lane_labels
 from rtseg.lab.data.tusimple import LabelledImage
 from rtseg.lab.training.augment import AugmentConfig, augment_appearance, augment_geometry
-from rtseg.lab.training.lanes.targets import SampleShape, Supervision, TargetPainter
+from rtseg.lab.training.lanes.targets import SampleShape, TargetPainter
+from rtseg.lab.training.supervision import Supervision
 from rtseg.ops import resize_image
 
 _QUALITY = 93

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -19,10 +18,6 @@ from numpy.typing import NDArray
 from rtseg.lab.data.lane_targets import clip_to_image, draw_ids, nearest_lanes
 from rtseg.lab.data.tusimple import PAINT, UNKNOWN_PAINT
 from rtseg.lab.training.l2c_losses import IGNORE, UNNUMBERED
-
-Supervision = Literal["lines", "mask", "ego", "none"]
-"""What labels tell: every line; the paint, and lines where they could be traced; the boundaries of the own lane alone;
-that there is no line."""
 
 Lines = Sequence[NDArray[np.float32]]
 

@@ -39,6 +39,7 @@ from rtseg.lab.weak.keywords.keywords import KeywordFile, Keywords, match_keywor
 from rtseg.lab.weak.keywords.labels import write_labels
 from rtseg.lab.weak.keywords.proposal_stage import PROPOSALS, build_proposals
 from rtseg.lab.weak.keywords.regions import RegionSettings, region_probabilities
+from rtseg.lab.weak.keywords.tag_inputs import TagInputs
 from rtseg.lab.weak.proposals import FrameFile, ProposalSource
 from rtseg.lab.weak.recording import store_frames, stored_frames
 from rtseg.lab.weak.stages import Stage, listing_digest, run_stage

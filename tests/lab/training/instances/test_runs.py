@@ -156,8 +156,8 @@ def test_pictures_show_input_truth_classes_and_grouping() -> None:
     image = rng.uniform(0, 255, (3, 16, 24))
     instances = np.zeros((16, 24), np.int32)
     instances[:8, :8], instances[12:, :] = 3, -1
-    maps = {"semantic_s4": np.zeros((9, 4, 6)), "affinity_s4": np.full((4, 4, 6), -30.0)}
-    maps["semantic_s4"][2, 2:] = 1.0
+    maps = {"semantic": np.zeros((9, 4, 6)), "affinity": np.full((4, 4, 6), -30.0)}
+    maps["semantic"][2, 2:] = 1.0
     drawn = draw_prediction(image, maps, instances)
     assert drawn.shape == (32, 48, 3)
     np.testing.assert_array_equal(drawn[:16, :24], np.clip(image.transpose(1, 2, 0), 0, 255).astype(np.uint8))

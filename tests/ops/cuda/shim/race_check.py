@@ -8,17 +8,14 @@ from pathlib import Path
 import numpy as np
 from shim_build import ShimLauncher
 
-from rtseg.ops.cuda import (
-    AffinityUnionPlan,
-    ColoringPlan,
-    ComponentsPlan,
-    MaskNmsPlan,
-    MeansPlan,
-    PreprocessPlan,
-    RunsPlan,
-    SoloPlan,
-    StatisticsPlan,
-)
+from rtseg.ops.cuda.coloring import ColoringPlan
+from rtseg.ops.cuda.components import ComponentsPlan
+from rtseg.ops.cuda.mask_nms import MaskNmsPlan
+from rtseg.ops.cuda.merging import AffinityUnionPlan
+from rtseg.ops.cuda.preprocess import PreprocessPlan
+from rtseg.ops.cuda.runs import RunsPlan
+from rtseg.ops.cuda.solo import SoloPlan
+from rtseg.ops.cuda.statistics import MeansPlan, StatisticsPlan
 
 SIZE = (20, 40)  # four tiles
 
