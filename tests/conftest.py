@@ -57,11 +57,13 @@ def driving_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def shim_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder for the CUDA kernels built for the CPU (tests/ops/cuda/shim)."""
+def shim_folder() -> Path:
+    """Folder for the CUDA kernels built for the CPU (tests/ops/cuda/shim): kept, since what is in it has their hash."""
     if shutil.which("g++") is None:
         pytest.skip("g++ is not installed, and the kernels cannot be built for the CPU")
-    return tmp_path_factory.mktemp("shim")
+    folder = REPOSITORY / "build" / "shim"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -80,6 +80,7 @@ def looked(environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch, what
     return finding.found, finding.fault
 
 
+@pytest.mark.slow
 def test_every_bundled_model_runs_here() -> None:
     report = examine()
     assert [model.model for model in report.models] == bundled_models()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from examples import bag_replay, own_grouping, stills, video_tracking
 from rtseg.media import open_frames
@@ -18,6 +19,7 @@ def test_stills(tmp_path: Path) -> None:
     assert list(again) == ["road-1"]
 
 
+@pytest.mark.slow
 def test_video_tracking(tmp_path: Path) -> None:
     seen = video_tracking.main([], tmp_path)
     assert sum(count >= 20 for count in seen.values()) >= 2, "lines keep their ids"
@@ -25,6 +27,7 @@ def test_video_tracking(tmp_path: Path) -> None:
         assert len(list(frames)) == 30
 
 
+@pytest.mark.slow
 def test_bag_replay(tmp_path: Path) -> None:
     result = bag_replay.main([], tmp_path)
     assert result.frames == 15

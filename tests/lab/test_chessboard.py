@@ -42,6 +42,7 @@ VIEWS = [
 ]
 
 
+@pytest.mark.slow
 def test_finds_the_camera_that_took_the_pictures() -> None:
     pictures = [board_picture(*view) for view in VIEWS]
     pictures.insert(2, np.full((*SIZE, 3), 128, np.uint8))

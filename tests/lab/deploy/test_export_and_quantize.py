@@ -72,6 +72,7 @@ def test_a_runs_line_bias_lowers_the_background_alone(tmp_path: Path, run_folder
     np.testing.assert_allclose(run_maps(tmp_path / "model.onnx", image.numpy())["logits"], expected, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_export_refuses_what_it_cannot_do(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="size"):
         export_onnx(network(), tmp_path / "model.onnx")
@@ -79,6 +80,7 @@ def test_the_export_refuses_what_it_cannot_do(tmp_path: Path) -> None:
         export_onnx(network(), tmp_path / "model.onnx", SIZE, tolerance=0.0)
 
 
+@pytest.mark.slow
 def test_int8_stays_near_float_and_is_smaller(tmp_path: Path) -> None:
     net = network()
     floating, quantized = tmp_path / "float.onnx", tmp_path / "int8.onnx"

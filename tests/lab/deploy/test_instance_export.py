@@ -98,6 +98,7 @@ def run_folder(folder: Path, model: str, network: dict[str, Any]) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "network", "family", "method"),
     [

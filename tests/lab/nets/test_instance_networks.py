@@ -114,6 +114,7 @@ def test_dilated_same_padding_keeps_the_size() -> None:
     torch.testing.assert_close(conv(image), image)
 
 
+@pytest.mark.slow
 def test_first_stages_are_what_the_first_outputs_need() -> None:
     for name in ("resnet18-half", "efficientnet-lite0"):
         net = build_backbone(name)  # type: ignore[arg-type]

@@ -260,6 +260,7 @@ def test_overlays_of_a_video_and_of_pictures(tmp_path: Path) -> None:
     assert sorted(p.name for p in folder.iterdir()) == ["a.jpg", "b.jpg"]
 
 
+@pytest.mark.slow
 def test_a_real_bag_through_the_bundled_model(tmp_path: Path, driving_data: Path) -> None:
     import rtseg
 

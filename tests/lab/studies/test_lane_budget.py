@@ -103,6 +103,7 @@ def test_pixels_belong_to_the_nearest_line_in_reach():
     assert set(np.unique(owners)) == {0, 1, 2}
 
 
+@pytest.mark.slow
 def test_drives_are_scored_with_and_without_tracking(card):
     drive = Drive(3, 0.6, 10.0, (90, 160))
     frames = [LaneSample("", r.image, r.lanes, np.zeros((0, 0)), np.zeros(0), {}) for r in drive]

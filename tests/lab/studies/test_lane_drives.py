@@ -105,6 +105,7 @@ class Nothing:
         return Lanes(np.zeros(frame.image.shape[:2], np.uint8), empty.astype(np.int32), empty.astype(np.float32), ())
 
 
+@pytest.mark.slow
 def test_every_condition_is_driven():
     pipeline, reported = Nothing(), []
     scores = score_drives(pipeline, rendered_drives([1], seconds=0.2, fps=10.0, size=SIZE), reported.append)

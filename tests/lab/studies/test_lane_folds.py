@@ -43,6 +43,7 @@ def test_folds_that_cannot_be() -> None:
         split_folds([frame("a")] * 3, 4)
 
 
+@pytest.mark.slow
 def test_every_frame_is_scored_by_a_network_that_never_saw_it(tmp_path: Path) -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     rng = np.random.default_rng(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import pytest
 from typer.testing import CliRunner
 
 from rtseg.lab.commands.lab import lab_app
@@ -13,6 +14,7 @@ from rtseg.lab.report.report import Picture
 from tests.threshold_network import two_lane_road, write_threshold_model
 
 
+@pytest.mark.slow
 def test_page_has_everything(tmp_path):
     model = write_threshold_model(tmp_path / "thresholds")
     (tmp_path / "videos").mkdir()

@@ -47,6 +47,7 @@ def maps(network: nn.Module, image: Tensor) -> list[Tensor]:
     return [found] if isinstance(found, Tensor) else list(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", bundled_models())
 def test_the_network_computes_what_the_file_does_evaluating_and_training(name: str) -> None:
     card = find_model(name).card

@@ -145,6 +145,7 @@ def test_a_run_leaves_weights_that_load_and_an_interrupted_one_ends_the_same(tmp
         torch.testing.assert_close(resumed[name], value, rtol=1e-5, atol=1e-6, msg=name)
 
 
+@pytest.mark.slow
 def test_rendered_and_real_frames_mix(tmp_path: Path, road: Path) -> None:
     data = {"rendered_seeds": [3, 5], "rendered_size": [90, 160], "rendered_share": 0.5}
     config = TrainingConfig.model_validate({**SMALL, "data": data, "epochs": 1})
@@ -175,6 +176,7 @@ def test_average_forgets_the_start_and_then_moves_slowly() -> None:
     torch.testing.assert_close(average.weight, 0.99 * before + 0.01 * net.weight)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_a_bundled_model(tmp_path: Path, road: Path) -> None:
     config = load_config("lanes-lite-7")
     assert isinstance(config, TrainingConfig)
@@ -212,6 +214,7 @@ def test_blended_weights_lie_between_the_start_and_the_trained_ones(tmp_path: Pa
         train(partly, [road], tmp_path / "none")
 
 
+@pytest.mark.slow
 def test_a_student_comes_closer_to_its_teacher(tmp_path: Path, road: Path) -> None:
     network = {"backbone": "resnet18-half", "channels": 8, "lanes": 6}
     alone = TrainingConfig.model_validate({**SMALL, "network": network, "epochs": 4, "line_bias": 1.0})

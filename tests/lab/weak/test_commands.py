@@ -32,6 +32,7 @@ def rtseg(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
     return call
 
 
+@pytest.mark.slow
 def test_from_a_bag_to_labels(rtseg: Rtseg, tmp_path: Path) -> None:
     messages = Messages(ros1=False)
     entries = drive(messages, frames=5, raw=False, compressed=True)

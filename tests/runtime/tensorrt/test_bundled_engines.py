@@ -10,6 +10,8 @@ from rtseg.runtime.tensorrt.engine_cache import check_engine, sidecar_of
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed (the extra `tensorrt`)")
 
+pytestmark = pytest.mark.slow
+
 TARGETS = ["sm75", "sm86", "sm89", "sm120"]  # Turing, Ampere, Ada, Blackwell
 
 

@@ -218,6 +218,7 @@ def test_lane_models_are_refused(street, tmp_path):
         evaluate_instances(load(write_threshold_model(tmp_path / "lanes")), street, progress=False)
 
 
+@pytest.mark.slow
 def test_real_frames(driving_data, tmp_path):
     folder = write_instance_model(tmp_path / "m", "coloring", width=640, height=320, parameters={"min_area": 16})
     found = evaluate_instances(

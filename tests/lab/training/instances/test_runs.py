@@ -95,6 +95,7 @@ def test_poly_holds_and_then_falls_to_nothing() -> None:
     assert factor(0) == pytest.approx(1 / 11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", NETWORKS)
 def test_a_run_leaves_weights_that_load_and_pictures(tmp_path: Path, streets: Path, model: str) -> None:
     config = small(model, epochs=1)

@@ -160,6 +160,7 @@ def test_mixture_draws_its_shares_and_every_frame() -> None:
         MixtureSampler([3], [0.0], 5)
 
 
+@pytest.mark.slow
 def test_rendered_frames_are_cached_once(tmp_path: Path) -> None:
     frames = render_cache(tmp_path, range(5, 7), (90, 160), workers=1)
     written = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}

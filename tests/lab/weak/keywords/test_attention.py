@@ -93,6 +93,7 @@ def test_linear_fit_minimizes_the_loss_and_finds_the_places(
     assert right[1] > left[1]
 
 
+@pytest.mark.slow
 def test_training_goes_on_where_it_was_interrupted(frames: tuple[list[Path], np.ndarray], tmp_path: Path) -> None:
     paths, keywords = frames
     chosen = AttentionSettings((32, 64), FitSettings(epochs=2, batch=4, rate=1e-3))

@@ -169,6 +169,7 @@ def test_frames_alone_give_a_keyword_file_to_fill_in(shapes: Path, tmp_path: Pat
     assert lines == ["image,keywords", "shape_000.png,", "shape_005.png,", "shape_010.png,"]
 
 
+@pytest.mark.slow
 def test_ablation_on_a_labelled_set(shapes: Path, tmp_path: Path) -> None:
     trial = TrialSettings(frames=8, crop=(64, 96), min_area=100, false_share=0.3)
     run, rows = run_ablation(shapes / "instances.json", tmp_path, "truth", trial, SETTINGS)

@@ -39,6 +39,7 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_labels_become_an_engine(tmp_path: Path, config: Path) -> None:
     run = tmp_path / "run"
     write_shapes(run / "08-labels", 4)

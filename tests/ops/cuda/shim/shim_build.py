@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
 from rtseg.ops.cuda import module
 
@@ -31,8 +32,14 @@ def build(folder: Path, sources: Path = module.FOLDER, find_races: bool = False)
         b"".join(path.read_bytes() for path in files) + repr((FLAGS, find_races)).encode()
     ).hexdigest()
     library = folder / f"kernels-{digest[:16]}.so"
-    if library.exists():
-        return library
+    with FileLock(folder / "lock"):  # tests may run side by side
+        if not library.exists():
+            _compile(library, kernels, digest, find_races)
+    return library
+
+
+def _compile(library: Path, kernels: list[Path], digest: str, find_races: bool) -> None:
+    folder = library.parent
     lines = ['#include "cuda_shim.h"', '#include "common.cuh"']
     for path in kernels:
         names = " ".join(f"SHIM_REGISTER({name})" for name in module.find_kernels(path.read_text()))
@@ -50,7 +57,6 @@ def build(folder: Path, sources: Path = module.FOLDER, find_races: bool = False)
     command = ["g++", "-shared", "-pthread", *link, *map(str, objects), "-o", str(partial)]
     subprocess.run(command, check=True, timeout=900)
     partial.rename(library)
-    return library
 
 
 class ShimLauncher:
