@@ -84,14 +84,17 @@ class Messages:
 
 
 def write_bag(folder: Path, kind: str, entries: list[tuple[str, int, Any]], messages: Messages) -> Path:
-    """Write (topic, time, message or (type, bytes)) entries; `kind` is bag, mcap, mcap-zstd, mcap-messages or db3.
+    """Write (topic, time, message or (type, bytes)) entries.
 
-    Returns the file of a ROS 1 bag, the folder of a ROS 2 bag.
+    Kinds are bag, bag-lz4, mcap, mcap-zstd, mcap-messages and db3. Returns the file of a ROS 1 bag, the folder of a
+    ROS 2 bag.
     """
-    path = folder / ("drive.bag" if kind == "bag" else "drive")
+    path = folder / ("drive.bag" if kind.startswith("bag") else "drive")
     writer: Any
-    if kind == "bag":
+    if kind.startswith("bag"):
         writer = Ros1Writer(path)
+        if kind == "bag-lz4":
+            writer.set_compression(Ros1Writer.CompressionFormat.LZ4)
         writer.chunk_threshold = 20_000  # several chunks, as a long recording has
     else:
         plugin = StoragePlugin.SQLITE3 if kind == "db3" else StoragePlugin.MCAP

@@ -114,6 +114,11 @@ class Inflated:
             del self._buffer[: offset - self._base]
             self._base = offset
 
+    def fill(self, size: int) -> None:
+        """Unpack `size` bytes, or all if there are fewer, and keep them."""
+        while not self._done and len(self._buffer) < size:
+            self._inflate()
+
     def finish(self) -> None:
         """Unpack the rest, for its checksum."""
         while not self._done:

@@ -22,6 +22,8 @@ from rtseg.media.storage.byte_sources import DECOMPRESSORS, PIECE, ByteSource, F
 ENDLESS = sys.maxsize
 MAX_SEARCH = 1 << 26
 """Bytes of a chunk's content in which a next record is looked for."""
+MAX_CHECKED = 1 << 26
+"""Bytes of a chunk that are unpacked at once, to compare its checksum before anything of it is given."""
 MAX_CANDIDATES = 1_000_000
 """Places in a file that look like a record and are none, before it is given up."""
 
@@ -137,6 +139,11 @@ class RecordStorage(Storage):
                     self.tell(f"has chunks compressed by {name}, which is not known here; they are left out")
                 continue
             content = Inflated(self._file, chunk.body, limit, chunk.compression)
+            if chunk.checksum:
+                content.fill(MAX_CHECKED)
+                if content.whole and chunk.checksum != content.checksum:
+                    self.tell(f"is damaged: the chunk at byte {record.start}, whose checksum does not fit, is left out")
+                    continue
             for inner, _ in self._walk(content, 0, ENDLESS, None):
                 message = self._message(content, inner)
                 if message:
