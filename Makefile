@@ -10,9 +10,9 @@ DEVELOPMENT := $(VENV)/.development-installed
 
 .PHONY: demo test test-fast lint bench clean
 
-## Run the whole system live and write out/demo/ (INPUT=path for a bag or video of your own).
+## Run the whole system live and write out/demo/ (INPUT=path for a bag or video of your own, TOPIC=name for one of its cameras).
 demo: $(RUNTIME)
-	$(BIN)/rtseg demo $(if $(INPUT),--input "$(INPUT)") $(if $(OUT),--out "$(OUT)") $(if $(DRIVE_SECONDS),--seconds $(DRIVE_SECONDS))
+	$(BIN)/rtseg demo $(if $(INPUT),--input "$(INPUT)") $(if $(TOPIC),--topic "$(TOPIC)") $(if $(OUT),--out "$(OUT)") $(if $(DRIVE_SECONDS),--seconds $(DRIVE_SECONDS))
 
 ## Run every test.
 test: $(DEVELOPMENT)

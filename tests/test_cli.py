@@ -13,6 +13,7 @@ import cv2
 import pytest
 
 from rtseg.cli import main
+from tests.media.recordings import START, Messages, write_bag
 from tests.threshold_network import two_lane_road, write_threshold_model
 
 
@@ -90,6 +91,19 @@ def test_run_writes_overlays(rtseg: Rtseg, model: Path, pictures: Path, tmp_path
     written = [cv2.imread(str(path)) for path in sorted((tmp_path / "out").rglob("*.*")) if path.is_file()]
     assert [picture.shape for picture in written] == [(144, 256, 3)] * 3
     assert (written[0] != two_lane_road()).any()
+
+
+def test_one_camera_of_a_bag_is_named(rtseg: Rtseg, model: Path, tmp_path: Path) -> None:
+    messages = Messages(ros1=False)
+    entries = [(f"/{side}/image", START, messages.image(0, START)) for side in ("front", "rear")]
+    bag = write_bag(tmp_path, "mcap", entries, messages)
+    for command in ("run", "replay"):
+        refused = rtseg(command, bag, "--model", model, "--out", tmp_path / command)
+        assert refused.code == 2
+        assert "/front/image (1), /rear/image (1); name one with --topic" in refused.err
+        answer = rtseg(command, bag, "--topic", "/rear/image", "--model", model, "--out", tmp_path / command)
+        assert answer.code == 0, answer.err
+    assert rtseg("demo", "--help").out.count("--topic") == 1
 
 
 def test_options_of_another_task_are_refused(rtseg: Rtseg, model: Path) -> None:

@@ -20,10 +20,11 @@ from rtseg.frame import Frame, RawImage
 from rtseg.media.compressed import decode_compressed
 from rtseg.media.encodings import raw_image
 from rtseg.media.frame_source import FrameSource
-from rtseg.media.storage import Channel, StoredMessage, is_bag, open_recording, printable
+from rtseg.media.storage import Channel, StoredMessage, is_bag, open_recording
 from rtseg.media.storage.base import MAX_MESSAGE
 from rtseg.media.storage.byte_sources import ZSTD_MAGIC, inflate_message
 from rtseg.media.topics import CAMERA_INFO, IMAGE, camera_name, choose_topic, holds_pictures
+from rtseg.printing import visible
 
 if TYPE_CHECKING:
     from rtseg.camera import Camera
@@ -65,6 +66,7 @@ class BagSource(FrameSource):
             count = sum(n for channel, n in counts.items() if channel.topic == self.topic)
             fps, size = self._look_ahead()
             super().__init__(path.resolve().name, count, fps, self._read_camera(counts, size))
+            self.files = (path, *(part.path for part in self._parts))
         except BaseException:
             self.close()
             raise
@@ -77,8 +79,8 @@ class BagSource(FrameSource):
         read = yield from self._numbered(0, None)
         if self.count and not read:
             raise MediaError(
-                f"expected {self.count} messages on {printable(self.topic)}, got none that can be read from "
-                f"{printable(self.name)}"
+                f"expected {self.count} messages on {visible(self.topic)}, got none that can be read from "
+                f"{visible(self.name)}"
             )
 
     def _part(self, start: int, stop: int | None) -> Iterator[Frame]:
@@ -107,9 +109,7 @@ class BagSource(FrameSource):
 
     def _decode(self, message: StoredMessage) -> Frame:
         if not holds_pictures(message.channel):
-            raise ImageError(
-                f"expected pictures alone on {printable(self.topic)}, got {printable(message.channel[1:])}"
-            )
+            raise ImageError(f"expected pictures alone on {visible(self.topic)}, got {visible(message.channel[1:])}")
         fields = _deserialize(message)
         image: NDArray[np.uint8] | RawImage
         if message.channel.msgtype == IMAGE:
@@ -147,9 +147,9 @@ class BagSource(FrameSource):
                 if recorded:
                     logger.warning(
                         "%s: no camera_info beside %s, only %s; give the camera's own with --camera",
-                        printable(self._parts[0].path.name),
-                        printable(self.topic),
-                        printable(", ".join(recorded)),
+                        visible(self._parts[0].path.name),
+                        visible(self.topic),
+                        visible(", ".join(recorded)),
                     )
                 return None
             topic = recorded[0]
@@ -164,7 +164,7 @@ class BagSource(FrameSource):
                 return camera
             except (CalibrationError, ImageError, AttributeError) as error:
                 fault = f"cannot be used: {error}"
-        logger.warning("%s %s", printable(topic), fault)
+        logger.warning("%s %s", visible(topic), fault)
         return None
 
 
@@ -191,7 +191,7 @@ def _deserialize(message: StoredMessage) -> Any:
         return store.deserialize_cdr(data, msgtype)
     except Exception as error:  # whatever the parser trips over in bytes that are no such message
         raise ImageError(
-            f"expected a {printable(msgtype)} message, got {len(data)} bytes that do not parse ({error!r:.80})"
+            f"expected a {visible(msgtype)} message, got {len(data)} bytes that do not parse ({error!r:.80})"
         ) from error
 
 

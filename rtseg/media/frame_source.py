@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rtseg.frame import Frame
-from rtseg.media.storage.base import printable
+from rtseg.printing import visible
 
 if TYPE_CHECKING:
     from rtseg.camera import Camera
@@ -100,7 +100,7 @@ class FrameSource(ABC):
         # What differs from frame to frame, byte counts and the like, comes after "got"; the reason is what is before.
         reason = str(error).split(", got")[0].split(";")[0]
         if reason not in self.skipped:
-            logger.warning("%s: left out a frame: %s", printable(self.name), error)
+            logger.warning("%s: left out a frame: %s", visible(self.name), error)
         self.skipped[reason] += frames
 
     def close(self) -> None:

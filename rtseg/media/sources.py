@@ -10,6 +10,7 @@ from rtseg.media.bags import BagSource, is_bag
 from rtseg.media.cameras import CameraSource
 from rtseg.media.frame_source import FrameSource
 from rtseg.media.images import IMAGE_SUFFIXES, ImageSource, is_picture
+from rtseg.media.storage.kinds import refuse_pointer, suffix_of
 from rtseg.media.streams import StreamSource, is_url, masked
 from rtseg.media.videos import VideoSource
 
@@ -62,14 +63,14 @@ def _open(named: str, topic: str | None, fps: float | None) -> FrameSource:
         raise MediaError(
             f"expected a bag, video, picture, folder or stream, got {masked(named)} that does not exist; {hint}"
         )
+    if path.is_file():
+        refuse_pointer(path)
     if is_bag(path):
-        bag = BagSource(path, topic)
-        bag.files = (path,)
-        return bag
+        return BagSource(path, topic)
     if topic is not None:
         raise MediaError(f"expected a bag to read topic {topic} from, got {path}; leave the topic out")
     if path.is_dir():
-        bags = sorted(p.name for p in path.iterdir() if p.suffix == ".bag" or (p.is_dir() and is_bag(p)))
+        bags = sorted(p.name for p in path.iterdir() if suffix_of(p) or (p.is_dir() and is_bag(p)))
         if bags:
             raise MediaError(f"expected one recording, got folder {path} with {', '.join(bags)}; name one of them")
         return ImageSource(path, fps)

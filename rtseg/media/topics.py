@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rtseg.errors import MediaError
-from rtseg.media.storage import Channel, printable
+from rtseg.media.storage import Channel
+from rtseg.printing import visible
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
@@ -36,32 +37,32 @@ def choose_topic(path: Path, counts: dict[Channel, int], wanted: str | None) -> 
     for channel, count in counts.items():
         if holds_pictures(channel):
             images[channel.topic] = images.get(channel.topic, 0) + count
-    found = _listing(f"{printable(topic)} ({count})" for topic, count in images.items())
+    found = _listing(f"{visible(topic)} ({count})" for topic, count in images.items())
     if wanted is not None:
         name = "/" + wanted.strip("/")
         for candidate in (wanted, name, name[1:], f"{name}/compressed"):
             if candidate in images:
                 return candidate
         raise MediaError(
-            f"expected image topic {printable(wanted)} in {printable(path)}, got {found or _others(counts)}; "
+            f"expected image topic {visible(wanted)} in {visible(path)}, got {found or _others(counts)}; "
             "name one of its image topics"
         )
     filled = sorted(topic for topic, count in images.items() if count)
     if not filled:
         raise MediaError(
-            f"expected sensor_msgs Image or CompressedImage messages in {printable(path)}, got "
+            f"expected sensor_msgs Image or CompressedImage messages in {visible(path)}, got "
             f"{found or _others(counts)}; record an image topic (video-coded topics have to be decoded first)"
         )
     if len({camera_name(topic) for topic in filled}) > 1:
-        raise MediaError(f"expected one camera in {printable(path)}, got {found}; name one with --topic")
+        raise MediaError(f"expected one camera in {visible(path)}, got {found}; name one with --topic")
     # Of a camera recorded both ways the raw frames lost nothing and need no decoding.
     return filled[0]
 
 
 def _others(counts: dict[Channel, int]) -> str:
     listed = (
-        f"{printable(channel.topic)} ({printable(channel.msgtype) or 'of no known type'}"
-        + (f", written as {printable(channel.encoding)}" if channel.encoding not in ENCODINGS else "")
+        f"{visible(channel.topic)} ({visible(channel.msgtype) or 'of no known type'}"
+        + (f", written as {visible(channel.encoding)}" if channel.encoding not in ENCODINGS else "")
         + ")"
         for channel in counts
     )

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from rtseg.options import OutOption
+from rtseg.options import OutOption, TopicOption
 
 
 def register(app: typer.Typer) -> None:
@@ -17,6 +17,7 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     input: Annotated[Path | None, typer.Option(help="Bag or video to drive instead of a rendered road.")] = None,
+    topic: TopicOption = None,
     out: OutOption = Path("out/demo"),
     task: Annotated[Literal["lanes", "instances", "both"], typer.Option(help="What the node is to find.")] = "lanes",
     model: Annotated[
@@ -28,4 +29,4 @@ def demo(
     """Run the whole system live: player, node and recorder in their own processes over DDS."""
     from rtseg_ros.demo.run import run_demo
 
-    run_demo(input=input, out=out, model=model, seconds=seconds, task=task, instances_model=instances_model)
+    run_demo(input, out, model, seconds, task=task, instances_model=instances_model, topic=topic)

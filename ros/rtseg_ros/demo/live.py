@@ -40,6 +40,7 @@ class LiveRun:
         rate: frames a second at which they were sent.
         late: frames that left more than half a period after their time.
         diagnostics: the node's last status: level, message and its values.
+        topic: of the input that was played, where it was named.
     """
 
     recording: Path
@@ -47,6 +48,7 @@ class LiveRun:
     rate: float
     late: int
     diagnostics: dict[str, str]
+    topic: str | None = None
 
 
 class Process:
@@ -111,6 +113,7 @@ def run_live(
     camera: Path | None,
     console: Console,
     task: DemoTask = LANES,
+    topic: str | None = None,
 ) -> LiveRun:
     """Play `source` to the task's node and record its masks.
 
@@ -121,6 +124,7 @@ def run_live(
         camera: calibration file.
         console: for progress.
         task: what to run.
+        topic: image topic of a bag.
 
     Raises:
         RtsegError: if a process ends early or nothing moves any more.
@@ -129,7 +133,7 @@ def run_live(
 
     environment = private_environment(os.environ)
     recording, log = folder / "recording", folder / "player.json"
-    with open_frames(source) as frames:
+    with open_frames(source, topic) as frames:
         total = frames.count
     with ExitStack() as stack:
 
@@ -147,7 +151,7 @@ def run_live(
         running = [recorder, node]
         with console.status("loading the model"):
             _wait(lambda: (recording / "ready").exists(), running, STARTING_SECONDS, f"the {node.name} did not come up")
-        wanted = ["--camera", str(camera)] if camera else []
+        wanted = [*(["--camera", str(camera)] if camera else []), *(["--topic", topic] if topic else [])]
         player = start("player", "rtseg_ros.player", str(source), "--log", str(log), *wanted, "--ros-args", *REMAPPINGS)
         with progress(console) as bar:
             driven = bar.add_task("driving", total=total)
@@ -168,7 +172,7 @@ def run_live(
         for process in running:
             process.stop()
     diagnostics = json.loads((recording / "diagnostics.json").read_text())
-    return LiveRun(recording, played["stamps"], played["rate"], played["late"], diagnostics)
+    return LiveRun(recording, played["stamps"], played["rate"], played["late"], diagnostics, topic)
 
 
 def _lines(path: Path) -> int:

@@ -135,7 +135,7 @@ def _matched(
     for entry in recording.entries:
         entries.setdefault(entry.stamp, {})[entry.topic] = entry
     try:
-        with open_frames(source) as frames:
+        with open_frames(source, live.topic) as frames:
             # No strict zip: a recording may be played in part.
             for stamp, frame in zip(live.stamps, frames, strict=False):
                 frame = replace(frame, stamp=stamp, frame_id="camera")

@@ -32,6 +32,7 @@ def run_demo(
     camera: Path | None = None,
     task: str = "lanes",
     instances_model: str | None = None,
+    topic: str | None = None,
 ) -> Summary:
     """Drive a node with a recording, or a rendered road or street, and write what came of it.
 
@@ -45,6 +46,7 @@ def run_demo(
         camera: calibration of `input`'s camera, for points on the ground.
         task: lanes, instances or both (one node, each frame received once).
         instances_model: of both, besides `model` for the lanes.
+        topic: image topic of `input`, where it is a bag of several cameras.
 
     Raises:
         RtsegError: rclpy is not installed, there is no such task or model, the input cannot be read, or one of the
@@ -70,7 +72,7 @@ def run_demo(
             title = f"rendered drive, {seconds:.0f} s"
         else:
             source, title = input, input.name
-        live = run_live(source, folder, models, camera, console, chosen)
+        live = run_live(source, folder, models, camera, console, chosen, topic)
         calibration = Camera.load(camera) if camera else None
         summary = write_products(source, live, out, title, models, calibration, console, chosen)
     _print_table(console, summary, live, out)

@@ -7,24 +7,25 @@ from typing import Annotated
 
 import typer
 
-from rtseg.options import console
+from rtseg.options import TopicOption, console
 
 calibrate_app = typer.Typer(help="Calibrate cameras and int8 networks.", no_args_is_help=True)
 
 
 @calibrate_app.command("camera")
 def calibrate_camera(
-    images: Annotated[Path, typer.Argument(help="Folder of chessboard pictures.")],
+    images: Annotated[Path, typer.Argument(help="Folder of chessboard pictures, or a bag of them.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Camera YAML to write.")] = Path("camera.yaml"),
     columns: Annotated[int, typer.Option(min=3, help="Inner corners along the board.")] = 9,
     rows: Annotated[int, typer.Option(min=3, help="Inner corners across the board.")] = 6,
     square: Annotated[float, typer.Option(min=1e-4, help="Side of a square in metres.")] = 0.025,
+    topic: TopicOption = None,
 ) -> None:
     """Calibrate a camera from chessboard pictures."""
     from rtseg.lab.chessboard import calibrate_chessboard
     from rtseg.media import open_frames
 
-    with open_frames(images) as frames:
+    with open_frames(images, topic) as frames:
         result = calibrate_chessboard([frame.image for frame in frames], board=(columns, rows), square=square)
     result.camera.save(out)
     for index, reason in result.rejected.items():

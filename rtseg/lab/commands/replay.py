@@ -22,6 +22,7 @@ def run(
         str, typer.Argument(help="Video, bag, image, folder of images, camera's index, or rtsp://... stream.")
     ],
     out: OutOption = Path("out/run"),
+    topic: TopicOption = None,
     fps: RateOption = None,
     model: ModelOption = "lanes-lite",
     device: DeviceOption = "auto",
@@ -33,7 +34,7 @@ def run(
     from rtseg.loading import load
     from rtseg.media import open_frames
 
-    with open_frames(source, fps=fps) as frames:
+    with open_frames(source, topic, fps) as frames:
         overlays = run_overlays(frames, load(model, device=device, backend=backend, threads=threads), out)
     for line in overlays.lines():
         console.print(line)

@@ -4,7 +4,7 @@ Nothing that a file declares is trusted: not its index, not a length, not what i
 what is left out is told, and memory stays bounded.
 """
 
-from rtseg.media.storage.base import Channel, Storage, StoredMessage, printable
+from rtseg.media.storage.base import Channel, Storage, StoredMessage
 from rtseg.media.storage.folder import is_bag, open_recording
 
-__all__ = ["Channel", "Storage", "StoredMessage", "is_bag", "open_recording", "printable"]
+__all__ = ["Channel", "Storage", "StoredMessage", "is_bag", "open_recording"]

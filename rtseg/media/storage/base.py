@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from rtseg.printing import visible
+
 logger = logging.getLogger("rtseg")
 
 MAX_MESSAGE = 1 << 28
@@ -55,7 +57,7 @@ class Storage(ABC):
         """Warn of something that is left out or doubtful, once."""
         if fault not in self._told:
             self._told.add(fault)
-            logger.warning("%s %s", printable(self.path), fault)
+            logger.warning("%s %s", visible(self.path), fault)
 
     def _count(self, messages: Iterator[Channel]) -> int:
         """Count what is there one by one, where no index tells."""
@@ -63,14 +65,6 @@ class Storage(ABC):
         for channel in messages:
             self.counts[channel] = self.counts.get(channel, 0) + 1
         return sum(self.counts.values())
-
-
-def printable(text: object) -> str:
-    """Foreign text for a message: control characters and the like are escaped, and it ends somewhere."""
-    shown = "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in str(text)
-    )
-    return shown if len(shown) <= 200 else f"{shown[:197]}..."
 
 
 def message_type(name: str) -> str:

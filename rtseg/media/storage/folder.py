@@ -9,8 +9,9 @@ import yaml
 
 from rtseg.errors import MediaError
 from rtseg.media.natural_order import natural_key
-from rtseg.media.storage.base import Storage, logger, printable
+from rtseg.media.storage.base import Storage, logger
 from rtseg.media.storage.kinds import is_recording, open_storage, suffix_of
+from rtseg.printing import visible
 
 METADATA = "metadata.yaml"
 MAX_METADATA = 1 << 20
@@ -31,7 +32,7 @@ def open_recording(path: Path) -> list[Storage]:
         MediaError: there is nothing, or nothing that can be read.
     """
     if not path.exists():
-        raise MediaError(f"expected a bag, got {printable(path)} that does not exist; check the path")
+        raise MediaError(f"expected a bag, got {visible(path)} that does not exist; check the path")
     if _is_metadata(path):
         path = path.parent
     if not path.is_dir():
@@ -39,7 +40,7 @@ def open_recording(path: Path) -> list[Storage]:
     files = _files_of(path)
     if not files:
         raise MediaError(
-            f"expected a ROS 2 bag, got {printable(path)} without a .mcap or .db3 file; copy the whole folder"
+            f"expected a ROS 2 bag, got {visible(path)} without a .mcap or .db3 file; copy the whole folder"
         )
     opened: list[Storage] = []
     failures: list[MediaError] = []
@@ -76,7 +77,7 @@ def _storage_files(folder: Path) -> list[Path]:
     try:
         found = [p for p in folder.iterdir() if suffix_of(p) in (".mcap", ".db3") and p.is_file()]
     except OSError as error:
-        raise MediaError(f"expected a folder, got {printable(folder)} that cannot be read: {error.strerror}") from error
+        raise MediaError(f"expected a folder, got {visible(folder)} that cannot be read: {error.strerror}") from error
     return sorted(found, key=natural_key)
 
 
@@ -88,7 +89,7 @@ def _files_of(folder: Path) -> list[Path]:
     for name in names:
         file = _find(folder, name, there)
         if file is None:
-            logger.warning("left out: %s, which metadata.yaml lists, is missing", printable(name))
+            logger.warning("left out: %s, which metadata.yaml lists, is missing", visible(name))
         elif file not in listed:
             listed.append(file)
     family = {_family(file) for file in listed}
@@ -98,12 +99,12 @@ def _files_of(folder: Path) -> list[Path]:
             continue
         if _base_name(file) in taken:
             if not listed or suffix_of(file) != suffix_of(next(f for f in listed if _base_name(f) == _base_name(file))):
-                logger.warning("left out: %s, the same recording as another file beside it", printable(file))
+                logger.warning("left out: %s, the same recording as another file beside it", visible(file))
         elif names and listed and _family(file) not in family:
-            logger.warning("left out: %s, which metadata.yaml does not list", printable(file))
+            logger.warning("left out: %s, which metadata.yaml does not list", visible(file))
         else:
             if names:
-                logger.warning("%s is read though metadata.yaml does not list it", printable(file))
+                logger.warning("%s is read though metadata.yaml does not list it", visible(file))
             listed.append(file)
             taken.add(_base_name(file))
     return sorted(listed, key=natural_key) if len(listed) > len(names) else listed
@@ -115,7 +116,7 @@ def _listed(path: Path) -> list[str]:
         content = yaml.safe_load(_text(path))
         names = content[_KEY]["relative_file_paths"]
     except (yaml.YAMLError, TypeError, KeyError, ValueError, RecursionError):
-        logger.warning("%s cannot be used; going on with the files beside it", printable(path))
+        logger.warning("%s cannot be used; going on with the files beside it", visible(path))
         return []
     return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 

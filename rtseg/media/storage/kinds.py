@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rtseg.errors import MediaError
-from rtseg.media.storage.base import Storage, StoredMessage, printable
+from rtseg.media.storage.base import Storage, StoredMessage
 from rtseg.media.storage.byte_sources import ZSTD_MAGIC
 from rtseg.media.storage.mcap import McapStorage
 from rtseg.media.storage.ros1_bag import Ros1Storage
 from rtseg.media.storage.sqlite import SqliteStorage
 from rtseg.media.storage.sqlite_pages import MAGIC as SQLITE_MAGIC
 from rtseg.media.storage.unpacking import Unpacked
+from rtseg.printing import visible
 
 _KINDS: dict[bytes, Callable[[Path, Path], Storage]] = {
     McapStorage.MAGIC: McapStorage,
@@ -68,7 +69,7 @@ def refuse_pointer(path: Path) -> None:
     """
     if head_of(path) == LFS_POINTER:
         raise MediaError(
-            f"expected a recording, got {printable(path)} that is a Git LFS pointer to one; run: git lfs pull"
+            f"expected a recording or a picture, got {visible(path)}, a Git LFS pointer to one; run: git lfs pull"
         )
 
 
@@ -112,9 +113,9 @@ def _open(path: Path, file: Path) -> Storage:
             return kind(path, file)
     for magic, command in _PACKED.items():
         if head.startswith(magic):
-            raise MediaError(f"expected a recording, got {printable(path)} that is compressed; run {command} first")
+            raise MediaError(f"expected a recording, got {visible(path)} that is compressed; run {command} first")
     kind_by_name = _BY_SUFFIX.get(suffix_of(path))
     if kind_by_name is None or not head:
         what = "is empty" if not head else "is none"
-        raise MediaError(f"expected a recording, got {printable(path)} that {what}; copy or record it again")
+        raise MediaError(f"expected a recording, got {visible(path)} that {what}; copy or record it again")
     return kind_by_name(path, file)

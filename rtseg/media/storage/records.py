@@ -13,11 +13,12 @@ import zlib
 from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from rtseg.errors import MediaError
-from rtseg.media.storage.base import Channel, Storage, StoredMessage, printable
+from rtseg.media.storage.base import Channel, Storage, StoredMessage
 from rtseg.media.storage.byte_sources import DECOMPRESSORS, PIECE, ByteSource, FileBytes, Inflated
+from rtseg.printing import visible
 
 ENDLESS = sys.maxsize
 MAX_SEARCH = 1 << 26
@@ -26,6 +27,10 @@ MAX_CHECKED = 1 << 26
 """Bytes of a chunk that are unpacked at once, to compare its checksum before anything of it is given."""
 MAX_CANDIDATES = 1_000_000
 """Places in a file that look like a record and are none, before it is given up."""
+
+
+Place: TypeAlias = "tuple[ByteSource, int, int]"
+"""Where a message's data are: from one offset to another."""
 
 
 class Record(NamedTuple):
@@ -71,15 +76,20 @@ class RecordStorage(Storage):
             self._file = FileBytes(file or path)
         except OSError as error:
             raise MediaError(
-                f"expected a recording, got {printable(path)} that cannot be read: {error.strerror}"
+                f"expected a recording, got {visible(path)} that cannot be read: {error.strerror}"
             ) from error
-        if self._file.at(0, len(self.MAGIC)) != self.MAGIC:
+        try:
+            reason = self._read_index()
+            if reason:
+                found = self._count(channel for channel, _, _ in self._scan(None))
+                self.tell(f"has no usable index ({reason}); going on with the {found} messages found")
+            if not self.counts and self._file.at(0, len(self.MAGIC)) != self.MAGIC:
+                raise MediaError(
+                    f"expected a recording, got {visible(path)} that does not start as one; copy or record it again"
+                )
+        except BaseException:
             self.close()
-            raise MediaError(f"expected a recording, got {printable(path)} that does not start as one; copy it again")
-        reason = self._read_index()
-        if reason:
-            found = self._count(channel for channel, _, _ in self._scan(None))
-            self.tell(f"has no usable index ({reason}); going on with the {found} messages found")
+            raise
 
     def close(self) -> None:
         self._file.close()
@@ -121,7 +131,7 @@ class RecordStorage(Storage):
 
     # The walk.
 
-    def _scan(self, topics: set[str] | None) -> Iterator[tuple[Channel, int, tuple[ByteSource, int, int]]]:
+    def _scan(self, topics: set[str] | None) -> Iterator[tuple[Channel, int, Place]]:
         """Give the channel, the stamp and the place of every message, but for chunks without any of `topics`."""
         self._candidates = 0
         for record, limit in self._walk(self._file, len(self.MAGIC), self._file.size, topics):
@@ -133,27 +143,30 @@ class RecordStorage(Storage):
                 continue
             if topics is not None and self._without(record.start, topics):
                 continue
-            if chunk.compression not in DECOMPRESSORS:
-                if chunk.compression:
-                    name = printable(chunk.compression)
-                    self.tell(f"has chunks compressed by {name}, which is not known here; they are left out")
-                continue
-            content = Inflated(self._file, chunk.body, limit, chunk.compression)
-            if chunk.checksum:
-                content.fill(MAX_CHECKED)
-                if content.whole and chunk.checksum != content.checksum:
-                    self.tell(f"is damaged: the chunk at byte {record.start}, whose checksum does not fit, is left out")
-                    continue
-            for inner, _ in self._walk(content, 0, ENDLESS, None):
-                message = self._message(content, inner)
-                if message:
-                    yield message[0], message[1], (content, message[2], inner.end)
-                content.release(inner.end)
-            content.finish()
-            if content.fault:
-                self.tell(f"is damaged: a chunk at byte {record.start} does not unpack ({printable(content.fault)})")
-            elif chunk.checksum and chunk.checksum != content.checksum:
-                self._doubt(record.start)
+            if chunk.compression in DECOMPRESSORS:
+                yield from self._unpack(record, chunk, limit)
+            elif chunk.compression:
+                name = visible(chunk.compression)
+                self.tell(f"has chunks compressed by {name}, which is not known here; they are left out")
+
+    def _unpack(self, record: Record, chunk: Chunk, limit: int) -> Iterator[tuple[Channel, int, Place]]:
+        """The messages of a compressed chunk whose bytes end at `limit`."""
+        content = Inflated(self._file, chunk.body, limit, chunk.compression)
+        if chunk.checksum:
+            content.fill(MAX_CHECKED)
+            if content.whole and chunk.checksum != content.checksum:
+                self.tell(f"is damaged: the chunk at byte {record.start}, whose checksum does not fit, is left out")
+                return
+        for inner, _ in self._walk(content, 0, ENDLESS, None):
+            message = self._message(content, inner)
+            if message:
+                yield message[0], message[1], (content, message[2], inner.end)
+            content.release(inner.end)
+        content.finish()
+        if content.fault:
+            self.tell(f"is damaged: a chunk at byte {record.start} does not unpack ({visible(content.fault)})")
+        elif chunk.checksum and chunk.checksum != content.checksum:
+            self._doubt(record.start)
 
     def _walk(self, source: ByteSource, start: int, end: int, topics: set[str] | None) -> Iterator[tuple[Record, int]]:
         """Give records, each with the offset at which its content ends at the latest."""

@@ -12,11 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rtseg.errors import MediaError
-from rtseg.media.storage.base import MAX_MESSAGE, Channel, Storage, StoredMessage, message_type, printable
+from rtseg.media.storage.base import MAX_MESSAGE, Channel, Storage, StoredMessage, message_type
 from rtseg.media.storage.byte_sources import FileBytes
 from rtseg.media.storage.sqlite_pages import Cell, Pages, columns
 from rtseg.media.storage.unpacking import room_for
+from rtseg.printing import visible
 
+SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError, OverflowError, ValueError, MemoryError)
+"""What comes out of SQLite, which takes some damaged lengths for a want of memory."""
 PATIENCE = 10.0
 """Seconds after which SQLite has to have given another row: a view can compute for ever."""
 
@@ -40,7 +43,7 @@ class SqliteStorage(Storage):
             self._file = FileBytes(self._path)
         except OSError as error:
             self._remove()
-            raise MediaError(f"expected a recording, got {printable(path)} that cannot be read: {error}") from error
+            raise MediaError(f"expected a recording, got {visible(path)} that cannot be read: {error}") from error
         try:
             self._open()
         except BaseException:
@@ -65,15 +68,15 @@ class SqliteStorage(Storage):
 
     def _open(self) -> None:
         if self._file.size == 0:
-            raise MediaError(f"expected a recording, got {printable(self.path)} that is empty; copy or record it again")
+            raise MediaError(f"expected a recording, got {visible(self.path)} that is empty; copy or record it again")
         try:
             if Pages(self._file).cut:
                 raise sqlite3.DatabaseError("its end is missing")
             self._connection = self._connect()
             self._count(self._rows())
             return
-        except (sqlite3.Error, UnicodeDecodeError, OverflowError, ValueError) as error:
-            reason = str(error)
+        except SQLITE_ERRORS as error:
+            reason = str(error) or type(error).__name__
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
@@ -81,10 +84,10 @@ class SqliteStorage(Storage):
         found = self._count(self._channels[number] for _, number, _, _ in self._cells())
         if not found:
             raise MediaError(
-                f"expected a recording of ROS 2, got {printable(self.path)} without tables of topics and messages that "
-                f"can be read ({printable(reason)}); copy or record it again"
+                f"expected a recording of ROS 2, got {visible(self.path)} without tables of topics and messages that "
+                f"can be read ({visible(reason)}); copy or record it again"
             )
-        self.tell(f"is damaged ({printable(reason)}); going on with the {found} messages found")
+        self.tell(f"is damaged ({visible(reason)}); going on with the {found} messages found")
 
     # By SQLite.
 
@@ -140,22 +143,25 @@ class SqliteStorage(Storage):
         connection = self._connection
         assert connection is not None
         try:
-            for key, topic, stamp in self._select("SELECT rowid, topic_id, timestamp FROM messages NOT INDEXED"):
-                if topic not in wanted or not isinstance(stamp, int):
+            for key, topic, stamp in self._select(
+                "SELECT rowid, topic_id, timestamp FROM messages NOT INDEXED"
+                " WHERE typeof(topic_id)='integer' AND typeof(timestamp)='integer'"
+            ):
+                if topic not in wanted:
                     continue
                 try:
                     size = "typeof(data)='blob' AND length(data) <= ?"
                     query = f"SELECT data FROM messages WHERE rowid=? AND {size}"
                     row = connection.execute(query, (key, MAX_MESSAGE)).fetchone()
-                except sqlite3.Error as error:
-                    self.tell(f"is damaged ({printable(error)}): left out what is there")
+                except SQLITE_ERRORS as error:
+                    self.tell(f"is damaged ({visible(error)}): left out what is there")
                     continue
                 if row is None:
                     self.tell("holds messages that are none, or too large; they are left out")
                     continue
                 yield StoredMessage(self._channels[topic], stamp, row[0])
-        except sqlite3.Error as error:
-            self.tell(f"is damaged ({printable(error)}); the rest of it is left out")
+        except SQLITE_ERRORS as error:
+            self.tell(f"is damaged ({visible(error)}); the rest of it is left out")
 
     def _select(self, query: str) -> Iterator[tuple]:  # type: ignore[type-arg]
         assert self._connection is not None
@@ -211,8 +217,8 @@ class SqliteStorage(Storage):
         needed = path.stat().st_size + 2 * log.stat().st_size
         if not room_for(needed):
             self.tell(
-                f"has messages in {printable(log.name)}, and there is no room in {tempfile.gettempdir()} to read them: "
-                f"they are left out; run: sqlite3 {printable(path.name)} 'PRAGMA wal_checkpoint(TRUNCATE)'"
+                f"has messages in {visible(log.name)}, and there is no room in {tempfile.gettempdir()} to read them: "
+                f"they are left out; run: sqlite3 {visible(path.name)} 'PRAGMA wal_checkpoint(TRUNCATE)'"
             )
             return path
         self._folder = tempfile.TemporaryDirectory(prefix="rtseg-")
@@ -227,11 +233,11 @@ class SqliteStorage(Storage):
                 frames = connection.execute("PRAGMA wal_checkpoint(FULL)").fetchone()[1]
             finally:
                 connection.close()
-        except sqlite3.Error as error:
-            self.tell(f"has messages in {printable(log.name)} that cannot be read ({printable(error)})")
+        except SQLITE_ERRORS as error:
+            self.tell(f"has messages in {visible(log.name)} that cannot be read ({visible(error)})")
             return path
         if _frames(log) > max(frames, 0):
-            self.tell(f"has a damaged or unfinished end in {printable(log.name)}, which is left out")
+            self.tell(f"has a damaged or unfinished end in {visible(log.name)}, which is left out")
         return copy
 
 
