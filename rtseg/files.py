@@ -193,6 +193,22 @@ def refuse_inputs(outputs: Iterable[str | Path], inputs: Iterable[str | Path]) -
             )
 
 
+def check_outputs(folder: Path, names: Iterable[str], inputs: Iterable[str | Path]) -> None:
+    """Make sure, before anything that takes long, that files can be written to a folder and are none of the inputs.
+
+    Args:
+        folder: for the results; made if missing.
+        names: of the files.
+        inputs: see :func:`refuse_inputs`.
+
+    Raises:
+        MediaError: they are, or cannot.
+    """
+    refuse_inputs([folder / name for name in names], inputs)
+    for name in names:
+        Part(folder / name).discard()
+
+
 def _node(path: Path) -> tuple[int, int] | None:
     try:
         found = path.stat()

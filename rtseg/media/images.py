@@ -27,6 +27,8 @@ IMAGE_SUFFIXES = (
 """Of single files that are pictures; others with the content of one are pictures too (`is_picture`)."""
 _LISTED = (*IMAGE_SUFFIXES, ".gif", ".heic", ".heif", ".exr", ".hdr", ".pfm", ".pic", ".ras", ".sr", ".tga")
 """What counts as a picture in a folder, whether it can be read or not: none is to vanish without a word."""
+_ORIENTATION = 0x0112  # EXIF's tag; from 5 on height and width change places
+_UNREADABLE = (UnidentifiedImageError, OSError, ValueError, SyntaxError, MemoryError, OverflowError, TypeError)
 
 
 class ImageSource(FrameSource):
@@ -129,6 +131,22 @@ def read_image(path: str | Path) -> np.ndarray:
     return np.asarray(image, dtype=np.uint8)
 
 
+def image_size(path: Path) -> tuple[int, int]:
+    """(height, width) of a picture as :func:`read_image` gives it, from its header alone.
+
+    Raises:
+        ImageError: it is missing or no picture.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as picture:
+                size = picture.height, picture.width
+                return size[::-1] if picture.getexif().get(_ORIENTATION, 1) >= 5 else size
+    except (*_UNREADABLE, Image.DecompressionBombError) as error:
+        raise ImageError(f"expected a readable picture, got {path}; check it") from error
+
+
 def _reworded(path: Path, error: ImageError) -> str:
     """What is wrong with a message's picture, in the terms of a file."""
     said = str(error).split(";")[0]
@@ -145,7 +163,7 @@ def _declared_size(path: Path, data: bytes) -> tuple[int, int]:
                 return picture.height, picture.width
     except Image.DecompressionBombError as error:
         raise ImageError(f"expected a picture of at most {MAX_PIXELS} pixels, got {path}; make it smaller") from error
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, MemoryError, OverflowError, TypeError) as error:
+    except _UNREADABLE as error:
         raise ImageError(
             f"expected a picture that OpenCV reads, got {path}, which is none or damaged; save it as JPEG or PNG"
         ) from error

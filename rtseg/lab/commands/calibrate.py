@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from rtseg.errors import ConfigError
 from rtseg.options import TopicOption, console
 
 calibrate_app = typer.Typer(help="Calibrate cameras and int8 networks.", no_args_is_help=True)
@@ -25,11 +26,17 @@ def calibrate_camera(
     from rtseg.lab.chessboard import calibrate_chessboard
     from rtseg.media import open_frames
 
+    if out.exists():
+        raise ConfigError(f"expected a new file for the camera, got {out}, which is there; give another --out")
     with open_frames(images, topic) as frames:
-        result = calibrate_chessboard([frame.image for frame in frames], board=(columns, rows), square=square)
+        read = [(frame.name, frame.image) for frame in frames]
+        left_out = list(frames.left_out)
+    for name, reason in left_out:
+        console.print(f"{name} left out: {reason}")
+    result = calibrate_chessboard([image for _, image in read], board=(columns, rows), square=square)
     result.camera.save(out)
     for index, reason in result.rejected.items():
-        console.print(f"picture {index + 1} left out: {reason}")
+        console.print(f"{read[index][0] or f'picture {index + 1}'} left out: {reason}")
     console.print(f"{len(result.used)} boards, reprojection error {result.rms:.2f} px rms")
     console.print(f"wrote {out}; say in rtseg_extrinsics how the camera is mounted")
 

@@ -22,6 +22,9 @@ def evaluate(
     data: Annotated[
         Path | None, typer.Option(help="Folder of the data set, or one of CULane's lists of frames.")
     ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the pictures, where they lie outside of the labels' own.")
+    ] = None,
     dataset: Annotated[
         Literal["labelled", "rendered"], typer.Option(help="For lanes: the pictures of --data, or rendered ones.")
     ] = "labelled",
@@ -49,8 +52,8 @@ def evaluate(
     """Score a model with its field's own measures; writes tables, JSON and a page with the best and worst frames.
 
     Lanes: TuSimple accuracy, FP and FN, and CULane F1, on pictures labelled as in TuSimple (label lines in *.json) or
-    CULane (*.lines.txt; of a whole CULane folder its test set, by category). Instances: Cityscapes AP, COCO AP and AR,
-    and PQ, on Cityscapes (gtFine), cityscapes640 or COCO folders.
+    CULane (*.lines.txt; of a whole folder of either its test set), or drawn in labelme or CVAT. Instances: Cityscapes
+    AP, COCO AP and AR, and PQ, on Cityscapes (gtFine), cityscapes640, COCO, labelme or CVAT folders.
     """
     from rtseg.lab.scores.card import write_scores
     from rtseg.loading import load
@@ -69,7 +72,14 @@ def evaluate(
         if data is None:
             raise ConfigError("expected the folder of labelled frames to score instances on; give it with --data")
         found = evaluate_instances(
-            pipeline, data, cities=cities, limit=limit, oracles=oracle or (), ablation=ablation, out=out
+            pipeline,
+            data,
+            cities=cities,
+            limit=limit,
+            oracles=oracle or (),
+            ablation=ablation,
+            out=out,
+            pictures=images,
         )
         for table in terminal_tables(found):
             console.print(table)
@@ -80,7 +90,7 @@ def evaluate(
     else:
         from rtseg.lab.scores.lanes.evaluate import evaluate_lanes
 
-        result = evaluate_lanes(pipeline, dataset, data, frames=frames, out=out)
+        result = evaluate_lanes(pipeline, dataset, data, frames=frames, out=out, pictures=images)
         console.print(result.table())
         name, metrics = result.label, result.metrics()
     console.print(f"report: {out / 'report.html'}")

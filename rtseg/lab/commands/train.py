@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from rtseg.errors import ConfigError
+from rtseg.files import held
 from rtseg.options import console
 
 app = typer.Typer()
+_OF_A_RUN = ("model.safetensors", "last.ckpt")
 
 
 @app.command()
@@ -21,7 +26,7 @@ def train(
     data: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Labelled frames: TuSimple's or CULane's layout for lanes, Cityscapes' or COCO for instances."
+            help="Labelled frames: as TuSimple, CULane; for instances Cityscapes, COCO; of labelme or CVAT for both."
         ),
     ] = None,
     validation: Annotated[
@@ -35,15 +40,36 @@ def train(
     rendered: Annotated[
         Path | None, typer.Option(help="Folder of rendered frames, which runs can share; by default in --out.")
     ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the pictures, where they lie outside of the labels' own.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Minutes instead of an hour: few samples an epoch, few rendered frames.")
+    ] = False,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in --out.")] = False,
 ) -> None:
     """Train a network of lanes or instances (needs the train extra)."""
     from rtseg.lab.training.train import train as train_network
 
-    weights = train_network(
-        config, data=data or [], out=out, resume=resume, validation=validation or [], cache=rendered, start=start
-    )
+    if not resume and "LOCAL_RANK" not in os.environ and any((out / name).exists() for name in _OF_A_RUN):
+        raise ConfigError(
+            f"expected a new folder for the run, got {out}, which holds another's weights; "
+            "give another --out, or --resume to go on with it"
+        )
+    with held(out) if "LOCAL_RANK" not in os.environ else nullcontext():
+        weights = train_network(
+            config,
+            data=data or [],
+            out=out,
+            resume=resume,
+            validation=validation or [],
+            cache=rendered,
+            start=start,
+            images=images,
+            quick=quick,
+        )
     console.print(f"weights: {weights}")
+    console.print(f"next: rtseg export {out} --out my-model, then rtseg run VIDEO --model my-model")
 
 
 @app.command()
@@ -53,9 +79,12 @@ def export(
     data: Annotated[
         list[Path] | None, typer.Option(help="Real frames to calibrate int8 with, beside rendered.")
     ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Also in place of a model of another run.")] = False,
 ) -> None:
     """Export a trained network to ONNX, quantize it, and write its card (needs the train extra)."""
-    from rtseg.lab.deploy.package import package_model
+    from rtseg.lab.deploy.package import package_model, refuse_another
 
+    if not replace:
+        refuse_another(run_folder, out)
     card = package_model(run_folder, out, calibration=data or [])
     console.print(f"card: {card}")

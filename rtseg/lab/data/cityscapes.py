@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.errors import DatasetError
+from rtseg.errors import DatasetError, ImageError
 from rtseg.lab.data.instance_labels import IGNORED_CLASS, InstanceFrame, InstanceTruth, truth_from_codes
+from rtseg.media.images import read_image
 
 THINGS = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
 
@@ -120,10 +121,10 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     Raises:
         DatasetError: if there is none that can be decoded.
     """
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise DatasetError(f"expected a readable picture at {path}")
-    return np.asarray(image, np.uint8)
+    try:
+        return np.asarray(read_image(path), np.uint8)
+    except ImageError as error:
+        raise DatasetError(f"expected a readable labelled picture: {error}") from error
 
 
 def read_gtfine(root: Path | str, splits: tuple[str, ...] = ("train", "val")) -> list[GtFineFrame]:

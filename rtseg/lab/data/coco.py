@@ -16,6 +16,8 @@ from rtseg.errors import DatasetError
 from rtseg.files import write_text
 from rtseg.lab.data.cityscapes import read_picture
 from rtseg.lab.data.instance_labels import InstanceFrame, InstanceTruth, truth_from_codes
+from rtseg.lab.data.label_files import parse_json, picture_at, read_text
+from rtseg.media.encodings import MAX_PIXELS
 
 MAX_INSTANCES = 65_000  # numbers that a map of uint16 has room for
 
@@ -53,7 +55,10 @@ class CocoFrame(InstanceFrame):
         image = read_picture(self.path)
         if image.shape[:2] != self.size:
             height, width = self.size
-            raise DatasetError(f"expected {self.path} to be {width}x{height}, it is {image.shape[1]}x{image.shape[0]}")
+            turned = image.shape[1::-1] == self.size
+            mend = "its EXIF orientation turns it: label it upright, or remove that" if turned else "scale it back"
+            found = f"{image.shape[1]}x{image.shape[0]}"
+            raise DatasetError(f"expected {self.path} to be {width}x{height} as labelled, it is {found}; {mend}")
         return image
 
     def truth(self) -> InstanceTruth:
@@ -187,43 +192,70 @@ def read_coco(
             or none of `classes`.
     """
     path = Path(path)
+    content = parse_json(read_text(path, "a COCO file"), str(path))
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
         categories = {int(row["id"]): str(row["name"]) for row in content["categories"]}
         pictures = {int(row["id"]): row for row in content["images"]}
         sizes = {key: (int(row["height"]), int(row["width"])) for key, row in pictures.items()}
         names = {key: str(row["file_name"]) for key, row in pictures.items()}
         rows = [
-            (int(row["image_id"]), int(row["category_id"]), row["segmentation"], bool(row.get("iscrowd", 0)))
+            (int(row["image_id"]), int(row["category_id"]), row.get("segmentation"), bool(row.get("iscrowd", 0)))
             for row in content["annotations"]
         ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise DatasetError(
-            f"expected a COCO file with images, annotations and categories at {path}: {error!r}"
+            f"expected a COCO file with images, annotations and categories at {path}: {error!r:.200}"
         ) from error
+    categories = _without_umbrella(content["categories"], categories, {category for _, category, _, _ in rows})
     things = tuple(categories[key] for key in sorted(categories)) if classes is None else tuple(classes)
     if not pictures or not set(things) & set(categories.values()):
         raise DatasetError(
             f"expected pictures and categories of {', '.join(things[:8]) or 'things'} in {path}, got {len(pictures)} "
-            f"pictures and {', '.join(list(categories.values())[:8]) or 'no categories'}"
+            f"pictures and {', '.join(list(categories.values())[:8]) or 'no categories'}; write own "
+            "classes into a copy of the configuration as classes: [...]"
         )
-    if min(min(size) for size in sizes.values()) < 2:
-        raise DatasetError(f"expected pictures of at least 2x2 pixels in {path}")
+    for key, (height, width) in sizes.items():
+        if min(height, width) < 2 or height * width > MAX_PIXELS:
+            raise DatasetError(
+                f"{path}, {names[key]!r:.200}: expected height and width of 2 to {MAX_PIXELS} pixels in all, "
+                f"got {_short(width)}x{_short(height)}; write the picture's own"
+            )
     masks: dict[int, list[CocoMask]] = {key: [] for key in pictures}
-    for picture, category, segmentation, crowd in rows:
+    for number, (picture, category, segmentation, crowd) in enumerate(rows):
         if picture not in masks or category not in categories:
-            raise DatasetError(f"{path}: an annotation has image_id {picture} and category_id {category}, not listed")
+            raise DatasetError(
+                f"{path}: an annotation has image_id {_short(picture)} and category_id {_short(category)}, not listed"
+            )
+        if not segmentation:
+            told = content["annotations"][number].get("id", f"number {number + 1}")
+            raise DatasetError(
+                f"{path}, {names[picture]!r:.200}, annotation {told!r:.20}: expected a segmentation, got none; "
+                "boxes alone are no masks: export polygons or masks, or remove the annotation"
+            )
         if categories[category] in things:
             masks[picture].append(CocoMask(segmentation, things.index(categories[category]), crowd))
-    folder = Path(images) if images is not None else _image_folder(path)
-    return [CocoFrame(folder / names[key], names[key], sizes[key], tuple(masks[key]), things) for key in pictures]
+    folder = _image_folder(path)
+    asked = None if images is None else Path(images)
+    places = {key: picture_at(folder, names[key], str(path), asked) for key in pictures}
+    return [CocoFrame(places[key], names[key], sizes[key], tuple(masks[key]), things) for key in pictures]
+
+
+def _without_umbrella(rows: Any, categories: dict[int, str], used: set[int]) -> dict[int, str]:
+    """The categories but for one that Roboflow writes above the others: unused, and the parent of all that are used."""
+    parents = {str(row.get("supercategory")) for row in rows if int(row["id"]) in used}
+    return {key: name for key, name in categories.items() if key in used or {name} != parents}
+
+
+def _short(number: int) -> str:
+    return str(number) if abs(number) < 10**9 else "a number of very many digits"
 
 
 def _image_folder(path: Path) -> Path:
     split = re.fullmatch(r"instances_(\w+)", path.stem)
     candidates = [path.parent / "images"]
     if split:
-        candidates += [path.parent.parent / split[1], path.parent.parent / "images" / split[1]]
+        root = path.parent.parent
+        candidates += [root / split[1], root / "images" / split[1], root / "images"]
     return next((folder for folder in candidates if folder.is_dir()), path.parent)
 
 

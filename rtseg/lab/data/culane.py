@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.errors import DatasetError
+from rtseg.lab.data.label_files import picture_at, read_text, with_any_suffix
 
 _SUFFIX = ".lines.txt"
 _SPLITS = "list/test_split"
@@ -76,7 +77,7 @@ def read_culane(path: str | Path) -> list[CulaneImage]:
         frames = [frame for file in lists for frame in _listed(file, re.sub(r"^test\d+_", "", file.stem))]
     else:
         frames = [
-            _read(file.with_name(file.name.removesuffix(_SUFFIX) + ".jpg"), path, "")
+            _read(with_any_suffix(file.with_name(file.name.removesuffix(_SUFFIX) + ".jpg")), path, "")
             for file in sorted(path.rglob(f"*{_SUFFIX}"))
         ]
     if not frames:
@@ -85,10 +86,7 @@ def read_culane(path: str | Path) -> list[CulaneImage]:
 
 
 def _listed(file: Path, category: str) -> list[CulaneImage]:
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"expected a CULane list at {file}: {error}") from error
+    lines = read_text(file, "a CULane list").splitlines()
     # A list of training frames goes on in each line with the mask and which of four lanes are there.
     names = [line.split()[0].lstrip("/") for line in lines if line.strip()]
     if not names:
@@ -96,15 +94,12 @@ def _listed(file: Path, category: str) -> list[CulaneImage]:
     root = next((folder for folder in file.resolve().parents if (folder / names[0]).is_file()), None)
     if root is None:
         raise DatasetError(f"expected {names[0]}, the first frame of {file}, in a folder above the list; it is in none")
-    return [_read(root / name, root, category) for name in names]
+    return [_read(with_any_suffix(picture_at(root, name, str(file))), root, category) for name in names]
 
 
 def _read(image: Path, root: Path, category: str) -> CulaneImage:
     file = image.with_name(image.stem + _SUFFIX)
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"expected the labels of {image.name} at {file}: {error}") from error
+    lines = read_text(file, f"the labels of {image.name}").splitlines()
     lanes = [_parse(line, f"{file} line {number}") for number, line in enumerate(lines, 1) if line.strip()]
     # One point says no direction.
     kept = tuple(lane for lane in lanes if len(lane) >= 2)

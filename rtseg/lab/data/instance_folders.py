@@ -9,7 +9,8 @@ from typing import Literal
 from rtseg.errors import DatasetError
 from rtseg.lab.data.cityscapes import read_gtfine
 from rtseg.lab.data.cityscapes640 import read_cityscapes640
-from rtseg.lab.data.coco import read_coco
+from rtseg.lab.data.coco import CocoFrame, CocoMask, read_coco
+from rtseg.lab.data.drawn import LINES, DrawnPicture, is_drawn, read_drawn
 from rtseg.lab.data.instance_labels import InstanceFrame
 
 # Of cityscapes640's 14 cities the first three hold 190 of 1150 frames (17 %) and, of all triples of that size, nearly
@@ -17,12 +18,16 @@ from rtseg.lab.data.instance_labels import InstanceFrame
 # 16. The others are Cityscapes' own validation cities, which nobody should train on by accident.
 HOLDOUT_CITIES = ("aachen", "darmstadt", "tubingen", "frankfurt", "lindau", "munster")
 
+_COCO_FILES = ("instances*.json", "_annotations.coco.json", "annotations/instances_*.json", "*/_annotations.coco.json")
+"""Names of COCO files, of which the first that is there counts: COCO's own, Roboflow's and CVAT's."""
+
 
 def instance_frames(
     paths: Sequence[Path | str],
     part: Literal["all", "train", "holdout"] = "all",
     holdout: Sequence[str] = HOLDOUT_CITIES,
     classes: Sequence[str] | None = None,
+    images: Path | None = None,
 ) -> list[InstanceFrame]:
     """List the labelled frames of several folders of any known format.
 
@@ -32,6 +37,7 @@ def instance_frames(
             without a place, as in COCO files, belong to whatever part the file is named for.
         holdout: places, for Cityscapes the cities.
         classes: names of the things to read from COCO files, such as `rtseg.lab.data.cityscapes.THINGS`.
+        images: see `read_instances`.
 
     Returns:
         The frames, folder by folder; all have the same `classes`.
@@ -39,7 +45,7 @@ def instance_frames(
     Raises:
         DatasetError: if a folder is of no known format, its labels are not whole, or no frame is left.
     """
-    frames = [frame for path in paths for frame in read_instances(path, classes)]
+    frames = [frame for path in paths for frame in read_instances(path, classes, images)]
     if part != "all":
         frames = [f for f in frames if not f.place or (f.place in holdout) == (part == "holdout")]
     if not frames:
@@ -49,28 +55,63 @@ def instance_frames(
     return frames
 
 
-def read_instances(path: Path | str, classes: Sequence[str] | None = None) -> list[InstanceFrame]:
+def read_instances(
+    path: Path | str, classes: Sequence[str] | None = None, images: Path | None = None
+) -> list[InstanceFrame]:
     """List the labelled frames of one folder or file.
 
     Args:
         path: a folder with ``classes.json`` and ``labels`` (cityscapes640), with ``gtFine`` and ``leftImg8bit``
-            (Cityscapes), or with one COCO file ``instances*.json``; or a COCO file.
-        classes: for COCO, see `read_coco`.
+            (Cityscapes), with one COCO file as Roboflow, CVAT and others name it, or with labels of labelme or of CVAT;
+            or a COCO file.
+        classes: for COCO, see `read_coco`; for polygons of labelme and CVAT alike.
+        images: folder of the pictures, where they lie outside of the labels' own.
 
     Raises:
         DatasetError: if it is none of these, or its labels are not whole.
     """
     path = Path(path)
-    if path.suffix == ".json":
-        return list(read_coco(path, classes))
+    if path.is_file():
+        return list(read_coco(path, classes, images))
     if (path / "gtFine").is_dir():
         return list(read_gtfine(path))
     if (path / "classes.json").is_file() and (path / "labels").is_dir():
         return list(read_cityscapes640(path))
-    files = sorted(path.glob("instances*.json"))
+    files: list[Path] = []
+    for pattern in _COCO_FILES:
+        files = files or sorted(path.glob(pattern))
     if len(files) == 1:
-        return list(read_coco(files[0], classes))
+        return list(read_coco(files[0], classes, images))
+    if not files and path.is_dir() and is_drawn(path):
+        return _from_drawn(read_drawn(path, images), classes)
+    several = f", got {', '.join(str(file.relative_to(path)) for file in files[:5])}; name one of them" if files else ""
     raise DatasetError(
-        "expected gtFine/ (Cityscapes), classes.json and labels/ (polygons) or one instances*.json (COCO) in "
-        f"{path}, found none of these; name a COCO file itself where there are several"
+        "expected gtFine/ (Cityscapes), classes.json and labels/ (polygons), one COCO file (instances*.json, "
+        "_annotations.coco.json, annotations/instances_*.json) or labels of labelme or CVAT (annotations.xml) in "
+        f"{path}{several or ', found none of these; name a COCO file itself where it is called otherwise'}"
     )
+
+
+def _from_drawn(pictures: Sequence[DrawnPicture], classes: Sequence[str] | None) -> list[InstanceFrame]:
+    """Polygons and rectangles as masks; shapes of one group are one object. Lines are no objects and are left out."""
+    if classes is None:
+        found = sorted({shape.label for picture in pictures for shape in picture.shapes if shape.kind not in LINES})
+    else:
+        found = list(classes)
+    frames: list[InstanceFrame] = []
+    for picture in pictures:
+        objects: dict[tuple[str, int], list[list[float]]] = {}
+        for i, shape in enumerate(picture.shapes):
+            if shape.kind not in LINES and shape.label in found:
+                number = -1 - i if shape.group is None else shape.group
+                objects.setdefault((shape.label, number), []).append(shape.points.ravel().tolist())
+        masks = tuple(CocoMask(polygons, found.index(label), False) for (label, _), polygons in objects.items())
+        frames.append(CocoFrame(picture.image, picture.name, picture.size, masks, tuple(found)))
+    if not any(frame.masks for frame in frames if isinstance(frame, CocoFrame)):
+        labels = sorted({shape.label for picture in pictures for shape in picture.shapes})
+        raise DatasetError(
+            f"expected polygons of {', '.join(found[:8]) or 'objects'} in {pictures[0].file.parent}, got shapes of "
+            f"{', '.join(labels[:8]) or 'nothing'}; write classes of your own into a copy of the configuration as "
+            "classes: [...]"
+        )
+    return frames

@@ -2,16 +2,87 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
+
+from rtseg.errors import DatasetError, ImageError
 from rtseg.lab.data.culane import CulaneImage, is_culane, read_culane
+from rtseg.lab.data.drawn import is_drawn, read_drawn
+from rtseg.lab.data.selection import evenly
 from rtseg.lab.data.tusimple import LabelledImage, read_labels
+from rtseg.media.images import image_size
+
+logger = logging.getLogger("rtseg")
+
+_LOOKED_AT = 50  # pictures whose size is compared with their labels
 
 
-def read_lane_labels(path: str | Path) -> list[LabelledImage] | list[CulaneImage]:
-    """Read what :func:`rtseg.lab.data.culane.read_culane` reads, or else label lines of TuSimple's kind (``*.json``).
+def read_lane_labels(
+    path: str | Path, part: Literal["train", "test"] = "test", images: Path | None = None
+) -> list[LabelledImage] | list[CulaneImage]:
+    """Read labels of CULane's kind, drawn in labelme or CVAT, or label lines of TuSimple's kind (``*.json``).
+
+    Labels that do not fit the size of their pictures are warned of.
+
+    Args:
+        path: a folder, or a file of CULane's or TuSimple's.
+        part: of a whole TuSimple folder, see :func:`rtseg.lab.data.tusimple.read_labels`.
+        images: folder of the pictures, where they lie outside of the labels' own.
 
     Raises:
         DatasetError: the labels are missing or do not parse.
     """
-    return read_culane(path) if is_culane(path) else read_labels(path)
+    path = Path(path)
+    labels: list[LabelledImage] | list[CulaneImage]
+    if is_culane(path):
+        labels = read_culane(path)
+    elif path.is_dir() and is_drawn(path):
+        drawn = read_drawn(path, images)
+        labels = [CulaneImage(picture.image, picture.name, "", picture.lines()) for picture in drawn]
+    else:
+        labels = read_labels(path, part, images)
+    if doubt := misfit(labels):
+        logger.warning("%s: %s", path, doubt)
+    return labels
+
+
+def misfit(labels: Sequence[LabelledImage | CulaneImage]) -> str:
+    """Why labels look as if drawn in pictures of another size; empty where they fit, or no picture can be read."""
+    outside, lowest, unit = [], [], []
+    for label in evenly([label for label in labels if label.polylines()], _LOOKED_AT):
+        try:
+            height, width = image_size(label.image)
+        except ImageError:
+            continue
+        points = np.concatenate(label.polylines())
+        size = np.array([width, height])
+        outside.append(float(np.mean((points > 1.1 * size).any(axis=1) | (points < -0.1 * size).any(axis=1))))
+        lowest.append(float(points[:, 1].max()) / height)
+        unit.append(bool((np.abs(points) <= 2.0).all()))
+    if not outside:
+        return ""
+    if all(unit):
+        return "the labels are in parts of the picture, not in pixels; multiply x by its width and y by its height"
+    if np.mean(outside) > 0.25:
+        return "many labels lie outside of their pictures, which were made smaller or cut; scale the labels alike"
+    if max(lowest) < 0.6:
+        return "no label reaches the lower part of its picture, which may have been made larger; scale the labels alike"
+    return ""
+
+
+def check_pictures(labels: Sequence[LabelledImage | CulaneImage]) -> None:
+    """Make sure that every labelled picture is there, before anything that takes long.
+
+    Raises:
+        DatasetError: one is not.
+    """
+    for label in labels:
+        if not label.image.is_file():
+            raise DatasetError(
+                f"expected the labelled picture {label.name} at {label.image}, which is not there; "
+                "copy it there, or name the pictures' folder with --images"
+            )

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.errors import DatasetError
 from rtseg.files import write_text
+from rtseg.lab.data.label_files import parse_json, picture_at, read_text
+
+logger = logging.getLogger("rtseg")
 
 LABELS = "labels.json"
 """The file that :func:`write_labels` writes."""
@@ -71,27 +75,67 @@ class LabelledImage:
         return tuple(lines)
 
 
-def read_labels(path: str | Path) -> list[LabelledImage]:
-    """Read a label file, or every ``*.json`` file of a folder; pictures are named relative to the file.
+def read_labels(
+    path: str | Path, part: Literal["train", "test"] = "test", images: Path | None = None
+) -> list[LabelledImage]:
+    """Read a label file, or the label files of a folder (``*.json``); pictures are named relative to the file.
+
+    Of a folder lists of tasks (``test_tasks*.json``, without a truth) and predictions (``predictions*.json``) are left
+    out. A folder as TuSimple is published means, as a CULane folder does, its test set (``test_label*.json``); its
+    other labels are for training.
+
+    Args:
+        path: file or folder.
+        part: of a folder that has both.
+        images: folder of the pictures, where they lie outside of the labels' own.
 
     Raises:
-        DatasetError: if there is no label, a line is no JSON object, or a field is missing or misshapen; the message
-            names file and line.
+        DatasetError: if there is no label, a line is no JSON object, a field is missing or misshapen, a picture has two
+            labels, or lies outside; the message names file and line.
     """
     path = Path(path)
-    files = sorted(path.glob("*.json")) if path.is_dir() else [path]
-    labelled = []
-    for file in files:
-        try:
-            lines = file.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DatasetError(f"expected TuSimple labels, one JSON object a line, at {file}: {error}") from error
-        labelled += [
-            _parse(line, f"{file} line {number}", file.parent) for number, line in enumerate(lines, 1) if line.strip()
-        ]
+    labelled: list[LabelledImage] = []
+    places: dict[Path, str] = {}
+    for file in _label_files(path, part) if path.is_dir() else [path]:
+        for where, label in _lines_of(file):
+            one = _parse(label, where, file.parent, images)
+            if one.image in places:
+                raise DatasetError(
+                    f"expected one label of each picture, got two of {one.name}: {places[one.image]} and {where}; "
+                    "name the right file instead of its folder, or remove one"
+                )
+            places[one.image] = where
+            labelled.append(one)
     if not labelled:
         raise DatasetError(f"expected TuSimple label files (*.json, a JSON object a line) at {path}, found no label")
     return labelled
+
+
+def _label_files(folder: Path, part: str) -> list[Path]:
+    files = sorted(folder.glob("*.json"))
+    no_truth = [file for file in files if file.name.startswith(("test_tasks", "predictions"))]
+    files = [file for file in files if file not in no_truth]
+    test = [file for file in files if file.name.startswith("test_label")]
+    chosen = files
+    if test and len(test) < len(files):
+        chosen = test if part == "test" else [file for file in files if file not in test]
+    for file in (*no_truth, *(file for file in files if file not in chosen)):
+        kind = "no truth" if file in no_truth else f"not the {part} set"
+        logger.warning("%s: left out, it is %s", file, kind)
+    return chosen
+
+
+def _lines_of(file: Path) -> Iterator[tuple[str, Any]]:
+    """Where each label stands, and the label: one a line, or a list of them, or one that spans lines."""
+    text = read_text(file, "TuSimple labels, one JSON object a line,")
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    if lines and (lines[0][1].lstrip().startswith("[") or lines[0][1].strip() == "{"):
+        content = parse_json(text, str(file))
+        for number, label in enumerate(content if isinstance(content, list) else [content], 1):
+            yield f"{file} label {number}", label
+        return
+    for number, line in lines:
+        yield f"{file} line {number}", parse_json(line, f"{file} line {number}")
 
 
 def write_labels(labels: Sequence[LabelledImage], folder: Path) -> Path:
@@ -114,11 +158,7 @@ def write_labels(labels: Sequence[LabelledImage], folder: Path) -> Path:
     return path
 
 
-def _parse(line: str, where: str, folder: Path) -> LabelledImage:
-    try:
-        label: Any = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DatasetError(f"{where}: expected a JSON object, got text that does not parse: {error}") from error
+def _parse(label: Any, where: str, folder: Path, images: Path | None) -> LabelledImage:
     if not isinstance(label, dict):
         raise DatasetError(f"{where}: expected a JSON object, got {type(label).__name__}")
     for field, kind in (("raw_file", str), ("h_samples", list), ("lanes", list)):
@@ -132,7 +172,7 @@ def _parse(line: str, where: str, folder: Path) -> LabelledImage:
     name = label["raw_file"]
     mask = label.get("mask")
     return LabelledImage(
-        image=folder / name,
+        image=picture_at(folder, name, where, images),
         name=name,
         clip=str(label.get("tusimple_raw_file", name)),
         lanes=lanes,
@@ -142,7 +182,7 @@ def _parse(line: str, where: str, folder: Path) -> LabelledImage:
         kinds=_words(label, "classes", len(lanes)),
         sides=_words(label, "sides", len(lanes)),
         ego_only=label.get("ego_boundaries_only") is True,
-        mask=folder / mask if isinstance(mask, str) else None,
+        mask=picture_at(folder, mask, where, images) if isinstance(mask, str) else None,
     )
 
 
@@ -168,7 +208,7 @@ def _lines(values: list[Any], rows: int, where: str, field: str) -> NDArray[np.f
 def _numbers(values: Any, where: str, field: str) -> NDArray[np.float64]:
     try:
         numbers = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DatasetError(f"{where}: expected a list of numbers under {field}, got {values!r:.60}") from error
     if numbers.ndim != 1 or not np.isfinite(numbers).all():
         raise DatasetError(f"{where}: expected a flat list of finite numbers under {field}, got {values!r:.60}")

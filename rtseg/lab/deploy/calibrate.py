@@ -67,6 +67,13 @@ def calibrate_int8(
     found = find_model(model)
     card, source = found.card, float_network(found)
     settings = settings or Settings()
+    if (out / "card.yaml").is_file() and not out.samefile(found.path.parent):
+        other = ModelCard.load(out / "card.yaml")
+        if other.name != card.name:
+            raise ModelError(
+                f"expected a new folder, or one of {card.name}, got {out}, which holds the model {other.name}; "
+                "give another --out"
+            )
     with staging(out) as stage:
         task = task_metric(card, evaluation, settings.evaluation_frames, stage / "rendered", progress)
         drawn = draw_frames(data, settings, task.render)

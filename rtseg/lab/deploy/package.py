@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.errors import DatasetError, ModelError
+from rtseg.files import staging
 from rtseg.lab.data.selection import evenly
 from rtseg.lab.deploy.describe_instances import Description, describe_instances
 from rtseg.lab.deploy.export import INPUT, OUTPUT, export_onnx
@@ -50,17 +52,50 @@ def package_model(
     if not weights.is_file():
         raise ModelError(f"expected a training run with model.safetensors in {run_folder}, found none; train one first")
     network, config = load_network(weights)
-    out.mkdir(parents=True, exist_ok=True)
-    floating, quantized = out / FLOAT, out / INT8
+    command = command or _told_command(run_folder)
+    with staging(out) as stage:
+        card = _packaged(stage, out, network, config, weights, calibration, command, data)
+        card.dump(stage / "card.yaml")
+        out.mkdir(parents=True, exist_ok=True)
+        for path in sorted(stage.iterdir(), key=lambda path: path.name == "card.yaml"):  # the card comes last
+            os.replace(path, out / path.name)
+    return out / "card.yaml"
+
+
+def refuse_another(run_folder: Path, out: Path) -> None:
+    """Refuse a folder that holds another model than an earlier export of the run.
+
+    Raises:
+        ModelError: it does, or its card does not parse.
+    """
+    if not (out / "card.yaml").is_file():
+        return
+    before = ModelCard.load(out / "card.yaml")
+    if before.training.command != _told_command(run_folder):
+        raise ModelError(
+            f"expected a new folder, or an earlier export of the run, got {out}, which holds the model {before.name}; "
+            "give another --out, or --replace"
+        )
+
+
+def _packaged(
+    stage: Path,
+    out: Path,
+    network: Any,
+    config: RunConfig,
+    weights: Path,
+    calibration: Sequence[Path],
+    command: str,
+    data: Sequence[str],
+) -> ModelCard:
+    floating, quantized = stage / FLOAT, stage / INT8
     export_onnx(weights, floating)
     images = calibration_images(calibration, config)
     inputs = network_inputs(images, (config.input.height, config.input.width), network.mean, network.std)
     # Every fourth frame is held back for the comparison.
-    write_int8_networks(calibrate_ranges(floating, [value for i, value in enumerate(inputs) if i % 4]), out)
+    write_int8_networks(calibrate_ranges(floating, [value for i, value in enumerate(inputs) if i % 4]), stage)
     report = compare_networks(floating, quantized, inputs[::4])
-    card = _card(config, network, out, report, command or _told_command(run_folder), data)
-    card.dump(out / "card.yaml")
-    return out / "card.yaml"
+    return _card(config, network, stage, out, report, command, data)
 
 
 def calibration_images(folders: Sequence[Path], config: RunConfig) -> list[NDArray[np.uint8]]:
@@ -99,6 +134,7 @@ def _told_command(run_folder: Path) -> str:
 def _card(
     config: RunConfig,
     network: Any,
+    stage: Path,
     out: Path,
     report: QuantizationReport,
     command: str,
@@ -107,7 +143,7 @@ def _card(
     before = out / "card.yaml"
     kept = ModelCard.load(before).grouping if before.is_file() else None
     size, mean, std = config.input, network.mean, network.std
-    model, alternatives = network_files(out)
+    model, alternatives = network_files(stage)
     trained = f"{config.epochs} epochs of {config.samples_per_epoch} samples, batch {config.batch}, averaged weights."
     licences = ""
     if config.network.pretrained and config.network.backbone == "efficientnet-lite0":  # type: ignore[attr-defined]

@@ -51,13 +51,14 @@ class Family:
         build: makes the network of a configuration; the second argument overrides whether it starts pretrained.
         module: makes the Lightning module.
         data: opens the samples, given configuration, network, folders of labelled frames, folders that are only looked
-            at, and a folder for rendered frames; raises ConfigError where folders are missing.
+            at, a folder for rendered frames, and perhaps the folder of the pictures; raises ConfigError where folders
+            are missing.
     """
 
     config: type[RunConfig]
     build: Callable[[Any, bool | None], nn.Module]
     module: Callable[[Any], AveragedModule]
-    data: Callable[[Any, Any, Sequence[Path], Sequence[Path], Path], RunData]
+    data: Callable[[Any, Any, Sequence[Path], Sequence[Path], Path, Path | None], RunData]
 
 
 def lane_shape(config: TrainingConfig, net: Any) -> SampleShape:
@@ -75,18 +76,20 @@ def lane_shape(config: TrainingConfig, net: Any) -> SampleShape:
 
 
 def _lane_data(
-    config: TrainingConfig, net: Any, data: Sequence[Path], validation: Sequence[Path], cache: Path
+    config: TrainingConfig,
+    net: Any,
+    data: Sequence[Path],
+    validation: Sequence[Path],
+    cache: Path,
+    images: Path | None = None,
 ) -> RunData:
     share = config.data.rendered_share
     if share < 1 and not data:
         raise ConfigError("expected folders of real frames, since rendered_share is below 1; give --data FOLDER")
     parts = []
-    if share > 0:
-        seeds = range(*config.data.rendered_seeds)
-        parts.append((render_cache(cache, seeds, config.data.rendered_size), share))
-    held_out = {"": load_real(validation)} if validation else {}
+    held_out = {"": load_real(validation, images)} if validation else {}
     if share < 1 and not config.data.sets:
-        parts.append((load_real(data), 1.0 - share))
+        parts.append((load_real(data, images), 1.0 - share))
     elif share < 1:
         whole = sum(part.share for part in config.data.sets)
         for part in config.data.sets:
@@ -95,6 +98,9 @@ def _lane_data(
                 parts.append((learned, (1.0 - share) * part.share / whole))
             if kept:
                 held_out[part.name] = kept
+    if share > 0:  # last, since it takes minutes, and faults of the labels are to be told at once
+        seeds = range(*config.data.rendered_seeds)
+        parts.insert(0, (render_cache(cache, seeds, config.data.rendered_size), share))
     shape = lane_shape(config, net)
     dataset = LaneDataset([frame for part, _ in parts for frame in part], shape, config.augment, config.seed)
     weights = [weight for _, weight in parts]
@@ -103,18 +109,23 @@ def _lane_data(
 
 
 def _instance_data(
-    config: InstanceConfig, net: Any, data: Sequence[Path], validation: Sequence[Path], cache: Path
+    config: InstanceConfig,
+    net: Any,
+    data: Sequence[Path],
+    validation: Sequence[Path],
+    cache: Path,
+    images: Path | None = None,
 ) -> RunData:
     if not data:
         raise ConfigError("expected folders of labelled street frames; give --data FOLDER")
     view = (config.input.height, config.input.width)
     crop = config.crop or config.input
     holdout = config.data.holdout
-    frames = instance_frames(data, "train", holdout, config.classes)
+    frames = instance_frames(data, "train", holdout, config.classes, images)
     if frames[0].classes != config.classes:
         raise ConfigError(
             f"expected data of the classes {', '.join(config.classes)}, in this order, "
-            f"got {', '.join(frames[0].classes)}"
+            f"got {', '.join(frames[0].classes)}; write those into a copy of the configuration as classes: [...]"
         )
     shape = InstanceShape((crop.height, crop.width), net.mean, net.std, view)
     parts = {1.0: frames}
@@ -127,12 +138,17 @@ def _instance_data(
     held_out: dict[str, Dataset[Any]] = {}
     if validation:
         whole = InstanceShape(view, net.mean, net.std)
-        held_out[""] = InstanceDataset(instance_frames(validation, "holdout", holdout, config.classes), whole)
+        held_out[""] = InstanceDataset(instance_frames(validation, "holdout", holdout, config.classes, images), whole)
     return RunData(dataset, sampler, held_out)
 
 
 def _mask_data(
-    config: ExemplarConfig, net: Any, data: Sequence[Path], validation: Sequence[Path], cache: Path
+    config: ExemplarConfig,
+    net: Any,
+    data: Sequence[Path],
+    validation: Sequence[Path],
+    cache: Path,
+    images: Path | None = None,
 ) -> RunData:
     if not data:
         raise ConfigError("expected folders of masks; make them with rtseg weak exemplar and give --data FOLDER")

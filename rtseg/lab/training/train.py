@@ -28,7 +28,10 @@ from rtseg.lab.training.config import RunConfig
 from rtseg.lab.training.configurations import load_config, parse_config
 from rtseg.lab.training.exported_weights import load_exported
 from rtseg.lab.training.families import FAMILIES, training_loader
+from rtseg.lab.training.instances.config import InstanceConfig
 from rtseg.lab.training.lanes.datasets import MixtureSampler
+from rtseg.lab.training.quick import shortened, with_own_classes
+from rtseg.runtime import find_model
 
 _BEGUN = "start.safetensors"
 _MEASURED = 16  # batches that BatchNorm's statistics are measured on when an exported model is gone on from
@@ -42,6 +45,8 @@ def train(
     validation: Sequence[Path] = (),
     cache: Path | None = None,
     start: str | None = None,
+    images: Path | None = None,
+    quick: bool = False,
 ) -> Path:
     """Train a network.
 
@@ -56,6 +61,8 @@ def train(
         cache: folder of rendered frames; `out/rendered` by default.
         start: what to go on from instead of the configuration's: a safetensors file of a run, a bundled model, or a
             model folder.
+        images: folder of the pictures, where they lie outside of the labels' own.
+        quick: see :func:`rtseg.lab.training.quick.shortened`.
 
     Returns:
         The path of the safetensors file.
@@ -79,10 +86,15 @@ def train(
         raise ConfigError(f"expected a checkpoint to resume at {checkpoint}, which is not there; leave --resume out")
     # OpenCV's threads do not survive the fork of loader processes, which then wait for them for ever.
     cv2.setNumThreads(1)
+    _check_start(config)
+    if isinstance(config, InstanceConfig):
+        config = with_own_classes(config, data, images)
+    if quick:
+        config = shortened(config)
     family = FAMILIES[config.model]
     lightning.seed_everything(config.seed, verbose=False)
     module = family.module(config)
-    samples = family.data(config, module.net, data, validation, cache or out / "rendered")
+    samples = family.data(config, module.net, data, validation, cache or out / "rendered", images)
     write_text(out / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     folders = "".join(f" --data {folder}" for folder in data)
     started = f" --start {start}" if start is not None else ""
@@ -117,6 +129,19 @@ def train(
     )
     trainer.fit(module, loader, held_out, ckpt_path=checkpoint if resume else None, weights_only=True)
     return out / "model.safetensors"
+
+
+def _check_start(config: RunConfig) -> None:
+    """Make sure that there is something to start from, before anything that takes long."""
+    if not config.start:
+        return
+    if Path(config.start).suffix == ".safetensors":
+        try:
+            with safe_open(Path(config.start), framework="pt"):
+                return
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"expected weights to start from at {config.start}: {error}") from error
+    find_model(config.start)
 
 
 def _start(module: AveragedModule, config: RunConfig, loader: DataLoader[Any]) -> None:

@@ -29,8 +29,8 @@ def test_lines_become_polylines_from_top_to_bottom(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_all_its_label_files(tmp_path: Path) -> None:
-    write(tmp_path, GOOD, {**GOOD, "lanes": []})
-    (tmp_path / "more.json").write_text("\n" + json.dumps(GOOD) + "\n\n")
+    write(tmp_path, GOOD, {**GOOD, "raw_file": "a/2.jpg", "lanes": []})
+    (tmp_path / "more.json").write_text("\n" + json.dumps({**GOOD, "raw_file": "a/3.jpg"}) + "\n\n")
     first, second, third = read_labels(tmp_path)
     assert first.lanes.shape == third.lanes.shape == (4, 3)
     assert second.lanes.shape == (0, 3)
@@ -80,9 +80,9 @@ def test_real_labels_parse(driving_data: Path) -> None:
 def test_labels_that_are_written_are_read_alike(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
-    copied = {**GOOD, "tusimple_raw_file": "clips/1/20.jpg", "ignored": [[1, 2, -2]]}
+    copied = {**GOOD, "raw_file": "a/2.jpg", "tusimple_raw_file": "clips/1/20.jpg", "ignored": [[1, 2, -2]]}
     frames = read_labels(write(source, GOOD, copied))
-    again = read_labels(write_labels(frames, tmp_path / "elsewhere"))
+    again = read_labels(write_labels(frames, tmp_path / "elsewhere"), images=source)
     for before, after in zip(frames, again, strict=True):
         assert after.image.resolve() == before.image
         assert after.clip == before.clip

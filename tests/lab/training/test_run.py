@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from rtseg.errors import ConfigError, ModelError
+from rtseg.errors import ConfigError, DatasetError, ModelError
 from rtseg.lab.deploy.export import run_maps
 from rtseg.lab.training.averaged_module import update_average
 from rtseg.lab.training.config import DistilConfig, TrainingConfig
@@ -20,6 +20,7 @@ from rtseg.lab.training.families import lane_shape
 from rtseg.lab.training.lanes.datasets import LaneDataset, load_real
 from rtseg.lab.training.lanes.distillation import LaneTeacher, distillation_loss
 from rtseg.lab.training.lanes.module import build_network
+from rtseg.lab.training.quick import shortened
 from rtseg.lab.training.train import load_network, read_weights, train
 from rtseg.runtime.models import bundled_models_folder
 
@@ -237,3 +238,34 @@ def test_weights_of_another_network_are_refused(tmp_path: Path, road: Path) -> N
     other = config.model_copy(update={"network": config.network.model_copy(update={"channels": 16})})
     with pytest.raises(ModelError, match="not of this network"):
         train(other, [road], tmp_path / "other", start=str(weights))
+
+
+@pytest.mark.parametrize("fault", ["data", "labels", "picture", "validation", "start", "start file"])
+def test_mistakes_are_told_before_anything_is_rendered(tmp_path: Path, road: Path, fault: str) -> None:
+    data = {"rendered_seeds": [3, 9999], "rendered_size": [90, 160], "rendered_share": 0.5}
+    config = TrainingConfig.model_validate({**SMALL, "data": data})
+    folder, validation, start = road, [road], None
+    if fault == "data":
+        folder = tmp_path / "nosuch"
+    elif fault == "labels":
+        (road / "labels.json").write_text("{")
+    elif fault == "picture":
+        (road / "2.png").unlink()
+    elif fault == "validation":
+        validation = [tmp_path / "nosuch"]
+    else:
+        start = str(tmp_path / ("nosuch.safetensors" if fault == "start file" else "nosuch"))
+    with pytest.raises((DatasetError, ModelError), match=r"nosuch|labels\.json|2\.png"):
+        train(config, [folder], tmp_path / "run", validation=validation, start=start)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_quick_run_is_short_and_renders_little(tmp_path: Path) -> None:
+    whole = load_config("lanes-lite-finetune")
+    short = shortened(whole)
+    assert isinstance(short, TrainingConfig)
+    first, last = short.data.rendered_seeds
+    assert last - first <= 64
+    assert short.epochs * short.samples_per_epoch <= 1000
+    assert shortened(short) == short
+    assert load_config("daffnet-lite").epochs > shortened(load_config("daffnet-lite")).epochs

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import track
 
 from rtseg.errors import ConfigError, DatasetError
+from rtseg.files import check_outputs
 from rtseg.frame import Frame
 from rtseg.instances.interpreter import InstanceInterpreter
 from rtseg.lab.data.cityscapes import GtFineFrame
@@ -44,6 +45,7 @@ def evaluate_instances(
     ablation: bool = False,
     out: str | Path | None = None,
     progress: bool = True,
+    pictures: Path | None = None,
 ) -> InstanceEvaluation:
     """Score `pipeline` on labelled frames, each by itself: tracked ids are reset before it.
 
@@ -57,15 +59,19 @@ def evaluate_instances(
         ablation: also score the variants of the paper's ablation.
         out: folder for ``report.html`` and ``scores.json``; None writes nothing.
         progress: show a bar.
+        pictures: folder of the pictures, where they lie outside of the labels' own.
 
     Raises:
+        MediaError: `out` is the folder of the labels, or cannot be written.
         ConfigError: no instance model, an unknown oracle, or a scoring tool that is not installed.
         DatasetError: the labels do not parse, or no frame is left.
     """
     card = pipeline.card
     if card.task != "instances":
         raise ConfigError(f"expected an instance model, got {card.name} for {card.task}; choose another with --model")
-    frames = chosen_frames(data, cities, limit)
+    frames = chosen_frames(data, cities, limit, pictures)
+    if out is not None:
+        check_outputs(Path(out), ["report.html", "scores.json"], [Path(data)])
     classes = frames[0].classes
     main = _Reading(AS_IT_IS, card)
     with_truth = [_Reading(variant, card) for variant in oracle_variants(oracles)]
@@ -103,9 +109,11 @@ def evaluate_instances(
     return evaluation
 
 
-def chosen_frames(data: str | Path, cities: str = HELD_OUT, limit: int | None = None) -> list[InstanceFrame]:
+def chosen_frames(
+    data: str | Path, cities: str = HELD_OUT, limit: int | None = None, pictures: Path | None = None
+) -> list[InstanceFrame]:
     """List the frames to score; see :func:`evaluate_instances`."""
-    frames = instance_frames([data])
+    frames = instance_frames([data], images=pictures)
     if cities != ALL:
         wanted = HOLDOUT_CITIES if cities == HELD_OUT else tuple(city.strip() for city in cities.split(","))
         kept = [frame for frame in frames if frame.place in wanted or (cities == HELD_OUT and not frame.place)]

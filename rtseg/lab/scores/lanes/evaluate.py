@@ -15,7 +15,7 @@ from rich.progress import track
 from rich.table import Table
 
 from rtseg.errors import ConfigError, DatasetError
-from rtseg.files import write_text
+from rtseg.files import check_outputs, write_text
 from rtseg.frame import Frame
 from rtseg.lab.report.gallery import Gallery
 from rtseg.lab.report.machine import machine_facts
@@ -28,6 +28,8 @@ from rtseg.lab.scores.lanes.tusimple import TusimpleScore
 from rtseg.media.overlay import draw_lanes
 from rtseg.results import Lanes
 from rtseg.runtime.latency import LatencyLog
+
+REPORT, SCORES, PREDICTIONS = "report.html", "scores.json", "predictions.json"
 
 
 class LanePipeline(Protocol):
@@ -162,6 +164,7 @@ def evaluate_lanes(
     frames: int = 200,
     out: str | Path | None = None,
     progress: bool = True,
+    pictures: Path | None = None,
 ) -> LaneEvaluation:
     """Score `pipeline` on a data set.
 
@@ -176,19 +179,23 @@ def evaluate_lanes(
         out: folder for ``report.html``, ``scores.json`` and ``predictions.json`` (TuSimple's submission format); None
             writes nothing.
         progress: show a bar.
+        pictures: folder of the pictures, where they lie outside of the labels' own.
 
     Raises:
         ConfigError: unknown data set, or no folder for it.
+        MediaError: `out` is the folder of the labels, or cannot be written.
         DatasetError: the labels do not parse, or a picture is missing.
     """
     if dataset == "rendered":
         samples, count = rendered_samples(frames), frames
     elif dataset == "labelled" and data is not None:
-        samples, count = labelled_samples(data)
+        samples, count = labelled_samples(data, pictures)
     else:
         raise ConfigError(
             f"expected dataset rendered, or labelled with its folder (--data), got {dataset!r} and {data}"
         )
+    if out is not None:
+        check_outputs(Path(out), [REPORT, SCORES, PREDICTIONS], [] if data is None else [Path(data)])
     latency, images = LatencyLog(), []
     gallery, best = Gallery(spread=9, worst=9, apart=1), Gallery(spread=1, worst=9, apart=1)
     shown = track(samples, dataset, total=count, console=Console(stderr=True), disable=not progress)
@@ -277,7 +284,7 @@ def _write(
         best=evaluation.best,
         plots=[("Reliability of the confidence", plot_reliability({"all frames": evaluation.reliability}))],
     )
-    write_report(out / "report.html", report)
+    write_report(out / REPORT, report)
     scores = {
         "dataset": evaluation.label,
         "frames": len(evaluation.images),
@@ -300,5 +307,5 @@ def _write(
         }
         for image in evaluation.images
     ]
-    write_text(out / "scores.json", json.dumps(scores, indent=1) + "\n")
-    write_text(out / "predictions.json", "".join(json.dumps(line) + "\n" for line in lines))
+    write_text(out / SCORES, json.dumps(scores, indent=1) + "\n")
+    write_text(out / PREDICTIONS, "".join(json.dumps(line) + "\n" for line in lines))

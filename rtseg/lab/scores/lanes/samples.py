@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rtseg.errors import DatasetError, ImageError
 from rtseg.lab.data.culane import CulaneImage
-from rtseg.lab.data.lane_labels import read_lane_labels
+from rtseg.lab.data.lane_labels import check_pictures, read_lane_labels
 from rtseg.lab.data.tusimple import LabelledImage
 from rtseg.media.images import read_image
 
@@ -41,16 +41,18 @@ class LaneSample:
     conditions: dict[str, str]
 
 
-def labelled_samples(data: str | Path) -> tuple[Iterator[LaneSample], int]:
+def labelled_samples(data: str | Path, images: Path | None = None) -> tuple[Iterator[LaneSample], int]:
     """Pictures that a person labelled, and their number.
 
     Args:
         data: what `rtseg.lab.data.lane_labels.read_lane_labels` reads.
+        images: folder of the pictures, where they lie outside of the labels' own.
 
     Raises:
-        DatasetError: the labels do not parse; while iterating, a picture is missing or does not decode.
+        DatasetError: the labels do not parse, or a picture is missing; while iterating, one does not decode.
     """
-    labels = read_lane_labels(data)
+    labels = read_lane_labels(data, images=images)
+    check_pictures(labels)
     return _labelled(labels), len(labels)
 
 

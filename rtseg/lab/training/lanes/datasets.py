@@ -16,8 +16,9 @@ from torch.utils.data import Dataset, Sampler
 
 from rtseg.errors import DatasetError
 from rtseg.files import write_bytes, write_text
+from rtseg.lab.data.cityscapes import read_picture
 from rtseg.lab.data.culane import CulaneImage, has_test_set
-from rtseg.lab.data.lane_labels import read_lane_labels
+from rtseg.lab.data.lane_labels import check_pictures, read_lane_labels
 from rtseg.lab.data.tusimple import LabelledImage
 from rtseg.lab.training.augment import AugmentConfig, augment_appearance, augment_geometry
 from rtseg.lab.training.lanes.targets import SampleShape, TargetPainter
@@ -98,8 +99,12 @@ def _read_rendered(path: Path) -> LabelledFrame:
     return LabelledFrame(path.with_suffix(".jpg"), tuple(line for line in lines if len(line) >= 2))
 
 
-def load_real(folders: Sequence[Path]) -> list[LabelledFrame]:
-    """Read labels of TuSimple's or CULane's kind and check that the images are there.
+def load_real(folders: Sequence[Path], images: Path | None = None) -> list[LabelledFrame]:
+    """Read lane labels of any known kind and check that the images are there.
+
+    Args:
+        folders: see :func:`rtseg.lab.data.lane_labels.read_lane_labels`.
+        images: folder of the pictures, where they lie outside of the labels' own.
 
     Raises:
         DatasetError: if labels do not parse, an image is missing, or a whole CULane folder is given, which means its
@@ -109,12 +114,9 @@ def load_real(folders: Sequence[Path]) -> list[LabelledFrame]:
     for folder in folders:
         if has_test_set(folder):
             raise DatasetError(f"expected CULane's training list, such as {folder}/list/train_gt.txt, got all of it")
-        labels += read_lane_labels(folder)
-    frames = [LabelledFrame(label.image, label.polylines(), label.ignored_polylines()) for label in labels]
-    for frame in frames:
-        if not frame.path.is_file():
-            raise DatasetError(f"expected the labelled image {frame.path}, which is not there")
-    return frames
+        labels += read_lane_labels(folder, "train", images)
+    check_pictures(labels)
+    return [LabelledFrame(label.image, label.polylines(), label.ignored_polylines()) for label in labels]
 
 
 class LaneDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
@@ -191,6 +193,8 @@ class LaneDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
 
 def _read_picture(path: Path, flags: int) -> NDArray[np.uint8]:
+    if flags == cv2.IMREAD_COLOR:
+        return read_picture(path)
     image = cv2.imread(str(path), flags)
     if image is None:
         raise DatasetError(f"expected a readable image at {path}")

@@ -334,3 +334,26 @@ def test_frames_of_two_sizes_are_refused():
 def test_a_missing_tool_is_named():
     with pytest.raises(ConfigError, match=r"rtseg\[scores\]"):
         scoring_tool("no_such_benchmark.evaluation")
+
+
+def test_a_class_of_which_nothing_found_counts_has_no_precision(tools) -> None:
+    """A missed object, and a prediction that lies on void: the benchmark's own code fails on its empty curve."""
+    labels, ignored = np.zeros((2, *SIZE), np.int32)
+    labels[:20, :20] = 1
+    ignored[30:, :] = 255
+    truth = ScoredTruth(labels, np.array([0], np.int32), ignored.astype(np.uint8))
+    found = np.zeros(SIZE, np.int32)
+    found[32:44, 5:40] = 1
+    one = overlaps("0", truth, found, np.array([0], np.int32), np.array([0.9]), len(CLASSES))
+    sound = [frame(seed) for seed in range(6)]
+    mean, scores = cityscapes_ap([one], CLASSES)
+    assert scores["person"].ap == scores["person"].ap50 == mean.ap == 0
+    assert np.isnan(scores["car"].ap)
+    for frames in ([one], [one, *sound], sound):
+        tool = scoring_tool("cityscapesscripts.evaluation.evalInstanceLevelSemanticLabeling")
+        settings = SimpleNamespace(**vars(tool.args))
+        settings.instLabels, settings.distanceAvailable = list(CLASSES), False
+        matches = {str(i): cityscapes_module._matches(each, CLASSES) for i, each in enumerate(frames)}
+        ours = cityscapes_module._evaluate(tool, matches, settings)
+        with contextlib.suppress(IndexError):
+            np.testing.assert_array_equal(ours, tool.evaluateMatches(matches, settings))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from rtseg.errors import ConfigError, DatasetError
+from rtseg.errors import ConfigError, DatasetError, MediaError
 from rtseg.frame import Frame
 from rtseg.lab.scores.lanes.culane import CulaneScore
 from rtseg.lab.scores.lanes.evaluate import evaluate_lanes, score_lanes
@@ -147,3 +147,14 @@ def test_labels_beyond_the_picture_are_no_points_to_find(tmp_path: Path) -> None
     assert (x >= 0).all()
     np.testing.assert_allclose(x + rows, 500)
     assert sample.h_samples[0] == pytest.approx(160 * 1640 / 1280)
+
+
+def test_results_are_not_written_among_the_labels(tmp_path: Path) -> None:
+    data = write_set(tmp_path, [{1: 30}], [[30]])
+    before = {path.name for path in data.iterdir()}
+    with pytest.raises(MediaError, match="another place"):
+        evaluate_lanes(ColumnPipeline(), "labelled", data, out=data, progress=False)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MediaError, match="expected to write"):
+        evaluate_lanes(ColumnPipeline(), "labelled", data, out=tmp_path / "file" / "out", progress=False)
+    assert {path.name for path in data.iterdir()} == before | {"file"}

@@ -1,0 +1,98 @@
+"""Label files as they come from anywhere: read within bounds, and leading to no picture outside their folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from rtseg.errors import DatasetError
+from rtseg.media.images import IMAGE_SUFFIXES
+
+MAX_BYTES = 1 << 31
+"""Of a label file; COCO's largest has half a gigabyte."""
+
+
+def read_text(path: Path, what: str) -> str:
+    """Read a UTF-8 text file, with or without a byte order mark.
+
+    Args:
+        path: the file.
+        what: it should be, for the error.
+
+    Raises:
+        DatasetError: it cannot be read, is absurdly large, or is no text.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise DatasetError(f"expected {what} at {path}, got a file of more than {MAX_BYTES >> 30} GiB; split it")
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DatasetError(f"expected {what} at {path}: {error.strerror}; check the path") from error
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"expected {what} at {path}, got bytes that are no UTF-8; save it as UTF-8") from error
+
+
+def parse_json(text: str, where: str) -> Any:
+    """Parse JSON, however it is nested and however long its numbers are.
+
+    Raises:
+        DatasetError: it does not parse; the message begins with `where`.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise DatasetError(f"{where}: expected labels, got JSON nested thousands deep; export them again") from None
+    except ValueError as error:  # also whole numbers of thousands of digits
+        raise DatasetError(f"{where}: expected JSON, got text that does not parse: {error}") from error
+
+
+def picture_at(folder: Path, name: str, where: str, images: Path | None = None) -> Path:
+    """The picture that a label names, which is to lie in the labels' folder or in that of the pictures.
+
+    Args:
+        folder: of the labels.
+        name: as the label has it; a slash at its beginning or backslashes change nothing.
+        where: the label stands, for the error.
+        images: folder of the pictures where that is another.
+
+    Returns:
+        The file; where there is none, the place where it should be.
+
+    Raises:
+        DatasetError: the name leads out of the folder.
+    """
+    if "\0" in name or not name.strip():
+        raise DatasetError(f"{where}: expected the name of a picture, got {name!r:.60}")
+    roots = [folder] if images is None else [images, folder]
+    plain = name.replace("\\", "/").lstrip("/")
+    places = [root / spelled for root in roots for spelled in (name, plain)]
+    inside = [place for place in places if any(_inside(place, root) for root in roots)]
+    for place in inside:
+        if place.is_file():
+            return place
+    if not inside or any(place.is_file() for place in places):
+        raise DatasetError(
+            f"{where}: expected a picture in {folder}, got {name!r:.200}, which lies outside; "
+            "if that is meant, name the pictures' folder with --images"
+        )
+    return inside[0]
+
+
+def with_any_suffix(picture: Path) -> Path:
+    """The picture of this name, or where there is none the one that has the same name but for its suffix."""
+    if picture.is_file():
+        return picture
+    for suffix in IMAGE_SUFFIXES:
+        for spelled in (suffix, suffix.upper()):
+            other = picture.with_name(picture.stem + spelled)
+            if other.is_file():
+                return other
+    return picture
+
+
+def _inside(path: Path, folder: Path) -> bool:
+    # By name: links in a folder of data are its owner's.
+    place, root = os.path.abspath(path), os.path.abspath(folder)
+    return place == root or place.startswith(root.rstrip("/") + "/")
