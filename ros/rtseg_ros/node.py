@@ -259,7 +259,7 @@ class FrameNode(LifecycleNode):
         self._stop()
         self._release()
 
-    # The way of a frame.
+    # The path of a frame.
 
     def _receive(self, message: CameraMessage) -> None:
         received_at = self.statistics.receive()

@@ -1,7 +1,7 @@
 """The device that frames run on: its memory, streams and graphs, and what its faults mean.
 
-Everything the way of a frame asks of a device is in the protocol :class:`Device`, so that the tests drive the same way
-over the kernels built for the CPU.
+Everything that the path of a frame asks of a device is in the protocol :class:`Device`, so that the tests drive the
+same path over the kernels built for the CPU.
 
 Recovery policy: after any fault the way through the device is given up for the next one, and the frame is computed
 again there, so no frame is lost. A device that no longer answers afterwards (a sticky CUDA error means that the
@@ -43,7 +43,7 @@ class FrameBuffer(Protocol):
 
 
 class Device(Protocol):
-    """What the way of a frame asks of a device.
+    """What the path of a frame asks of a device.
 
     Attributes:
         name: ``cuda:N``.

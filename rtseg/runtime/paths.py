@@ -1,4 +1,4 @@
-"""The ways a frame can take from image to result, and what they share."""
+"""The paths a frame can take from image to result, and what they share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Finish = Callable[[], Lanes | Instances]
 
 
 class FramePath(Protocol):
-    """One way of a frame: a backend on a device, and the stages around it."""
+    """One path of a frame: a backend on a device, and the stages around it."""
 
     device: str
 

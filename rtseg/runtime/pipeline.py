@@ -1,4 +1,4 @@
-"""The way of a frame, from image to result."""
+"""The path of a frame, from image to result."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["HeadMaps", "Pipeline"]
 
 
 @dataclass(frozen=True)
-class _Started:
+class _InFlight:
     """A frame on its way, the path it is on, and why ids start anew with it, if they do."""
 
     frame: Frame
@@ -124,7 +124,7 @@ class Pipeline:
             BackendError: every backend failed.
         """
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="rtseg-infer") as executor:
-            pending: deque[_Started] = deque()
+            pending: deque[_InFlight] = deque()
             for frame in frames:
                 try:
                     pending.append(self._take(frame, executor))
@@ -168,19 +168,19 @@ class Pipeline:
             raise BackendError(f"expected a backend that works, none is left, {reason}; load the model again")
         return self._path
 
-    def _take(self, frame: Frame, ahead: Executor | None = None) -> _Started:
+    def _take(self, frame: Frame, ahead: Executor | None = None) -> _InFlight:
         started = self._start(frame, ahead)
         return replace(started, restart=self._scenes.check(frame))  # after a frame that is none was refused
 
-    def _start(self, frame: Frame, ahead: Executor | None = None) -> _Started:
+    def _start(self, frame: Frame, ahead: Executor | None = None) -> _InFlight:
         while True:
             path = self._current()
             try:
-                return _Started(frame, path, path.start(frame, ahead))
+                return _InFlight(frame, path, path.start(frame, ahead))
             except BackendError as error:
                 self._leave(path, str(error))
 
-    def _finish(self, started: _Started) -> Lanes | Instances:
+    def _finish(self, started: _InFlight) -> Lanes | Instances:
         if started.restart:
             self._interpreter.reset()
             self._untold = started.restart
@@ -190,7 +190,7 @@ class Pipeline:
         restart, self._untold = self._untold, ""
         return replace(result, restart=restart)
 
-    def _result(self, started: _Started) -> Lanes | Instances:
+    def _result(self, started: _InFlight) -> Lanes | Instances:
         while True:
             if started.path is self._path:  # else it was left for another while this frame was on its way
                 try:

@@ -1,1 +1,1 @@
-"""The way of a frame through a CUDA device: buffers, streams, captured graphs."""
+"""The path of a frame through a CUDA device: buffers, streams, captured graphs."""

@@ -1,4 +1,4 @@
-"""The way of a frame over a device: one step there, the rest on the host."""
+"""The path of a frame over a device: one step there, the rest on the host."""
 
 from __future__ import annotations
 

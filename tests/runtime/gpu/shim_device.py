@@ -1,4 +1,4 @@
-"""A device for the way of a frame that runs on the CPU: NumPy arrays, the real kernels over the shim, real exceptions.
+"""A device for the path of a frame that runs on the CPU: NumPy arrays, the real kernels over the shim, real exceptions.
 
 It refuses what a capture refuses, and raises at a chosen stage what CuPy and the driver would raise there.
 """

@@ -1,4 +1,4 @@
-"""The way of a frame on a real card: the lanes of the CPU, one graph, and faults that the driver itself raises."""
+"""The path of a frame on a real card: the lanes of the CPU, one graph, and faults that the driver itself raises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way of a frame over a device: what it gives, and that no fault of it reaches the masks.
+"""The path of a frame over a device: what it gives, and that no fault of it reaches the masks.
 
 The kernels are the real ones, built for the CPU, and run on tests/runtime/gpu/shim_device.py; exceptions are the real
 types of CuPy, NumPy and the errors of rtseg. What needs a card is in test_card.py.
