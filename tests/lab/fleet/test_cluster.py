@@ -1,0 +1,86 @@
+"""Jobs on a real cluster of two nodes: what is killed costs no row and repeats none."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rtseg.lab.fleet.local_cluster import LocalCluster
+from tests.lab.fleet.drives import write_fleet
+from tests.lab.fleet.test_replay import replay, result_table
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[LocalCluster]:
+    running = LocalCluster()
+    yield running
+    running.stop()
+
+
+def start_job(cluster: LocalCluster, sources: list[str], model: str, out: Path, *more: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "rtseg.cli", "fleet", "replay", *sources, "--model", model, "--out", str(out)]
+    fixed = ["--address", cluster.address, "--shard-seconds", "3", "--bags", "0", "--tries", "20"]
+    return subprocess.Popen([*command, *fixed, *more], env=cluster.environment, stdout=subprocess.DEVNULL)
+
+
+def wait_for_rows(out: Path, count: int, job: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 180
+    while len(list(out.glob("rows/[!.]*"))) < count:
+        assert job.poll() is None, "the job ended early"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_killed_worker_and_a_killed_driver_cost_no_row(tmp_path: Path, cluster: LocalCluster) -> None:
+    sources, model = write_fleet(tmp_path, 4, frames=300)
+    replay(sources, tmp_path / "alone", model, shard_seconds=3)
+    out = tmp_path / "out"
+    job = start_job(cluster, sources, model, out)
+    wait_for_rows(out, 2, job)
+    while len(cluster.workers()) < 2:
+        assert job.poll() is None, "there is room for a worker on each node"
+    cluster.kill(cluster.workers()[0])
+    wait_for_rows(out, 8, job)
+    job.kill()
+    job.wait()
+    done = {path.name: path.stat().st_mtime_ns for path in out.glob("rows/[!.]*")}
+    assert 8 <= len(done) < 40
+    assert start_job(cluster, sources, model, out).wait(300) == 0
+    after = {path.name: path.stat().st_mtime_ns for path in out.glob("rows/[!.]*")}
+    assert {name: after[name] for name in done} == done, "what was done is not done again"
+    assert len(after) == 40
+    assert result_table(out).equals(result_table(tmp_path / "alone"))
+    assert not list(out.rglob(".*")), "nothing unfinished is left"
+
+
+def test_a_poison_recording_is_given_up_and_takes_nothing_along(tmp_path: Path, cluster: LocalCluster) -> None:
+    sources, model = write_fleet(tmp_path, 3, frames=60)
+    poison = str(Path(sources[1]).rename(tmp_path / "poison.mp4"))
+    sources[1] = poison
+    job = start_job(cluster, sources, model, tmp_path / "out", "--tries", "2")
+    # What native code does to its process, whenever a worker opens this recording.
+    while job.poll() is None:
+        for pid in cluster.workers():
+            if any(str(path).endswith("poison.mp4") for path in _open_files(pid)):
+                cluster.kill(pid)
+        time.sleep(0.005)
+    assert job.returncode == 1
+    page = (tmp_path / "out/report.html").read_text()
+    assert "the worker died in it" in page
+    assert "tried 2 times" in page
+    assert "2 of 3" in page
+    assert len(list(tmp_path.glob("out/faults/poison-mp4.*.json"))) == 1
+
+
+def _open_files(pid: int) -> list[Path]:
+    try:
+        return [entry.readlink() for entry in Path(f"/proc/{pid}/fd").iterdir()]
+    except OSError:
+        return []
