@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from rtseg.options import BackendOption, DeviceOption, ModelOption, TopicOption, console
+from rtseg.options import BackendOption, DeviceOption, ModelOption, OutOption, TopicOption, console
 
 fleet_app = typer.Typer(help="Replay, compare and mine the recordings of a fleet.", no_args_is_help=True)
 
@@ -65,3 +66,21 @@ def fleet_replay(
     bad, good = len(report.faults), len(report.recordings)
     failed = {"any": bad > 0, "all": good == 0, "never": False}[fail_on]
     raise typer.Exit(1 if failed else 0)
+
+
+@fleet_app.command("compare")
+def fleet_compare(
+    a: Annotated[str, typer.Argument(help="Folder of a fleet replay: what is there.")],
+    b: Annotated[str, typer.Argument(help="Folder of another over the same recordings: what is to replace it.")],
+    out: OutOption = Path("out/compare"),
+    gate: Annotated[
+        Path | None, typer.Option(help="YAML list of metric and margin; exit code 1 if B fails it.")
+    ] = None,
+) -> None:
+    """Compare two fleet replays frame by frame; writes a page, and keeps a gate."""
+    from rtseg.lab.fleet.compare import compare_jobs, read_gate
+
+    result = compare_jobs(a, b, out, read_gate(gate) if gate else ())
+    console.print(result.table())
+    console.print(f"report: {out / 'report.html'}")
+    raise typer.Exit(0 if result.passed else 1)

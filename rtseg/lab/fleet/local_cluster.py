@@ -55,14 +55,14 @@ class LocalCluster:
 
     def _start(self, *arguments: str) -> None:
         command = [RAY, "start", *arguments, "--node-ip-address=127.0.0.1", f"--num-cpus={self._cpus}", "--block"]
-        log = Path(self._folder, f"node{len(self._nodes)}.log").open("wb")
-        self._nodes.append(
-            subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, start_new_session=True)
-        )
+        log = Path(self._folder, f"node{len(self._nodes)}.log")
+        with log.open("wb") as file:
+            node = subprocess.Popen(command, env=self.environment, stdout=file, stderr=file, start_new_session=True)
+        self._nodes.append(node)
         deadline = time.monotonic() + _START_SECONDS
-        while b"Ray runtime started" not in Path(log.name).read_bytes():
-            if self._nodes[-1].poll() is not None or time.monotonic() > deadline:
-                text = Path(log.name).read_text(errors="replace")[-2000:]
+        while b"Ray runtime started" not in log.read_bytes():
+            if node.poll() is not None or time.monotonic() > deadline:
+                text = log.read_text(errors="replace")[-2000:]
                 self.stop()
                 raise BackendError(f"expected a Ray node to start, got {text}")
             time.sleep(0.2)

@@ -71,24 +71,29 @@ def claim_folder(out: str, settings: JobSettings, again: bool = False) -> None:
         for name in (*ROOMS, JOB_FILE):
             if fs.exists(f"{path}/{name}"):
                 fs.rm(f"{path}/{name}", recursive=True)
-    try:
-        with fs.open(f"{path}/{JOB_FILE}", "rb") as file:
-            there = JobSettings.model_validate_json(file.read())
-    except FileNotFoundError:
+    if not fs.exists(f"{path}/{JOB_FILE}"):
         write_whole(out, JOB_FILE, settings.model_dump_json(indent=1).encode() + b"\n")
         return
-    except (OSError, ValidationError) as error:
-        raise ConfigError(f"expected the settings of a job in {out}/{JOB_FILE}, got {error}; delete it") from error
-    differing = [
-        f"{name} {getattr(there, name)}"
-        for name in JobSettings.model_fields
-        if getattr(there, name) != getattr(settings, name)
-    ]
+    ours = settings.model_dump()
+    differing = [f"{name} {value}" for name, value in read_settings(out).model_dump().items() if value != ours[name]]
     if differing:
         raise ConfigError(
             f"expected results of these settings in {out}, got those of {', '.join(differing)}; "
             "choose another --out, or --no-resume to replace them"
         )
+
+
+def read_settings(out: str) -> JobSettings:
+    """The settings of the job whose folder it is.
+
+    Raises:
+        ConfigError: it is no such folder.
+    """
+    try:
+        with fsspec.open(f"{out}/{JOB_FILE}", "rb") as file:
+            return JobSettings.model_validate_json(file.read())
+    except (OSError, ValidationError) as error:
+        raise ConfigError(f"expected the folder of a fleet job, got {out} ({error}); name its --out") from error
 
 
 ROOMS = ("rows", "faults")

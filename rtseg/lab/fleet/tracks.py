@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from rtseg.lab.fleet.worker import marks
+from rtseg.lab.fleet.shard_rows import marks
 
 
 def stitch(shards: Iterable[pa.Table]) -> list[dict[int, int]]:
