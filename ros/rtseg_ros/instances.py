@@ -58,7 +58,7 @@ class InstanceOutputs:
 
     def publish(self, message: CameraMessage, frame: Frame, result: Instances) -> None:
         """Publish the masks first, then what is drawn from them."""
-        instances = without_doubtful_instances(result, self._node.parameters.min_score)
+        instances = confident_instances(result, self._node.parameters.min_score)
         if self._mask.get_subscription_count():
             self._mask.publish(messages.to_mask(instance_mask(instances), message.header))
         if self._class_mask.get_subscription_count():
@@ -77,7 +77,7 @@ class InstancesNode(FrameNode):
         return [InstanceOutputs(self)]
 
 
-def without_doubtful_instances(instances: Instances, min_score: float) -> Instances:
+def confident_instances(instances: Instances, min_score: float) -> Instances:
     """Leave out instances under a score, from the labels too."""
     keep = np.flatnonzero(instances.scores >= min_score)
     if len(keep) == len(instances):

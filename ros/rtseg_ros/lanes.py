@@ -78,7 +78,7 @@ class LaneOutputs:
 
     def publish(self, message: CameraMessage, frame: Frame, result: Lanes) -> None:
         """Publish the mask first, then what is drawn or computed from it."""
-        lanes = without_doubtful_lanes(result, self._node.parameters.min_confidence)
+        lanes = confident_lanes(result, self._node.parameters.min_confidence)
         if self._mask.get_subscription_count():
             self._mask.publish(messages.to_mask(lane_mask(lanes), message.header))
         self._publish_ground(message.header, frame, lanes)
@@ -157,7 +157,7 @@ def _same_geometry(one: CameraInfo, other: CameraInfo) -> bool:
     return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in fields)
 
 
-def without_doubtful_lanes(lanes: Lanes, min_confidence: float) -> Lanes:
+def confident_lanes(lanes: Lanes, min_confidence: float) -> Lanes:
     """Leave out lanes under a confidence, from the mask too."""
     keep = lanes.confidence >= min_confidence
     if keep.all():

@@ -12,8 +12,8 @@ from rtseg.frame import Frame
 from rtseg.media.overlay import draw_instances, draw_lanes
 from rtseg.results import Instances, Lanes
 from rtseg_ros import lifecycle
-from rtseg_ros.instances import InstanceOutputs, without_doubtful_instances
-from rtseg_ros.lanes import LaneOutputs, without_doubtful_lanes
+from rtseg_ros.instances import InstanceOutputs, confident_instances
+from rtseg_ros.lanes import LaneOutputs, confident_lanes
 from rtseg_ros.node import CameraMessage, FrameNode, Task
 from rtseg_ros.overlays import OverlayOutput
 from rtseg_ros.parameters import PerceptionParameters
@@ -41,8 +41,8 @@ class PerceptionNode(FrameNode):
         self._both.publish(message.header, lambda: self._draw(frame, *results))
 
     def _draw(self, frame: Frame, lanes: Lanes, instances: Instances) -> NDArray[np.uint8]:
-        lanes = without_doubtful_lanes(lanes, self.parameters.min_confidence)
-        instances = without_doubtful_instances(instances, self.parameters.min_score)
+        lanes = confident_lanes(lanes, self.parameters.min_confidence)
+        instances = confident_instances(instances, self.parameters.min_score)
         spent = sum(lanes.times.values()) + sum(instances.times.values())
         caption = f"{spent:.1f} ms   {len(lanes)} lanes   {len(instances)} objects"
         classes = self.pipelines[1].card.classes

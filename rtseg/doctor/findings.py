@@ -41,7 +41,7 @@ class Finding:
 
 def look_around(*wanted: str) -> list[Finding]:
     """Look at processor, cards, libraries, ROS and the engine cache, or at those of them that are named."""
-    looks: list[tuple[str, Callable[[], Finding | str]]] = [
+    checks: list[tuple[str, Callable[[], Finding | str]]] = [
         ("python", lambda: f"{platform.python_version()} on {sys.platform} {platform.machine()}"),
         ("cores", _cores),
         ("governor", _governor),
@@ -62,11 +62,11 @@ def look_around(*wanted: str) -> list[Finding]:
         ("large frames", _large_frames),
     ]
     findings = []
-    for what, look in looks:
+    for what, check in checks:
         if wanted and what not in wanted:
             continue
         try:
-            found = look()
+            found = check()
         except Exception as error:  # a broken library must not hide the rest
             found = Finding(what, "broken", f"{type(error).__name__}: {error}")
         findings.append(found if isinstance(found, Finding) else Finding(what, found))

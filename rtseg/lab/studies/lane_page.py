@@ -180,7 +180,7 @@ def _percent(*values: float) -> list[str]:
 
 
 def _reliability_table(pipeline: Pipeline, data: Sequence[Path], rendered: int) -> str:
-    """What all lines claim, also those too doubtful to be shown, without the card's calibration and with it."""
+    """What all lines claim, also those too uncertain to be shown, without the card's calibration and with it."""
     card = pipeline.card
     decoder = {**card.grouping.parameters.get("decoder", {}), "min_confidence": 0.0}
     found: list[list[LaneEvaluation]] = []

@@ -33,7 +33,7 @@ from rtseg.lab.training.lanes.datasets import MixtureSampler
 from rtseg.lab.training.quick import shortened, with_own_classes
 from rtseg.runtime import find_model
 
-_BEGUN = "start.safetensors"
+_START_WEIGHTS = "start.safetensors"
 _MEASURED = 16  # batches that BatchNorm's statistics are measured on when an exported model is gone on from
 
 
@@ -105,7 +105,7 @@ def train(
     if config.start and not resume:
         _start(module, config, loader)
         if config.blend < 1:
-            save_weights(module.net, out / _BEGUN, config)
+            save_weights(module.net, out / _START_WEIGHTS, config)
     module.held_out_names = tuple(samples.held_out)
     held_out = [DataLoader(part, config.batch) for part in samples.held_out.values()] or None
     trainer = lightning.Trainer(
@@ -227,7 +227,7 @@ class _Save(Callback):
         if trainer.is_global_zero:
             kept: nn.Module = module.average
             if module.config.blend < 1:
-                kept = _blend(kept, read_weights(self.out / _BEGUN), module.config.blend)
+                kept = _blend(kept, read_weights(self.out / _START_WEIGHTS), module.config.blend)
             save_weights(kept, self.out / "model.safetensors", module.config)
 
 

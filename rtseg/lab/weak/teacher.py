@@ -42,7 +42,7 @@ class TeacherSettings:
         every: a label for at most each n-th frame; neighbors look alike.
         confidence: lines less sure are ignored.
         distance: mean distance, as a share of the width, at which two lines are still the same.
-        overlap: share of its rows that a line must have in common with its twin in the mirror image.
+        overlap: share of its rows that a line must have in common with its match in the mirror image.
         window: frames before and after through which a line must keep its id.
     """
 
@@ -167,15 +167,15 @@ def _doubts(frame: Frame, around: list[Lanes], teacher: _Teacher, settings: Teac
     lanes, first, last = around[settings.window], around[0], around[-1]
     found = teacher.find(Frame(np.ascontiguousarray(frame.image[:, ::-1])))
     numbers = np.arange(1, 1 + len(found.polylines), dtype=np.int32)
-    twins = Lanes(found.mask, numbers, found.confidence, found.polylines)
+    mirrored = Lanes(found.mask, numbers, found.confidence, found.polylines)
     x = lanes.sample(rows)
-    twin_x = width - 1 - twins.sample(rows)
+    mirrored_x = width - 1 - mirrored.sample(rows)
     step, limit = rows[1] - rows[0], settings.distance * width
     doubts = []
     for line, identity, sureness in zip(x, lanes.ids.tolist(), lanes.confidence.tolist(), strict=True):
         if sureness < settings.confidence:
             doubts.append("not sure")
-        elif not any(_same(line, twin, step, limit, settings.overlap) for twin in twin_x):
+        elif not any(_same(line, other, step, limit, settings.overlap) for other in mirrored_x):
             doubts.append("not in the mirror image")
         elif any(identity not in entry.ids for entry in around):
             doubts.append("not in the frames around")

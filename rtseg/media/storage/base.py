@@ -54,7 +54,7 @@ class Storage(ABC):
         return None
 
     def tell(self, fault: str) -> None:
-        """Warn of something that is left out or doubtful, once."""
+        """Warn of something that is left out or uncertain, once."""
         if fault not in self._told:
             self._told.add(fault)
             logger.warning("%s %s", visible(self.path), fault)

@@ -1,7 +1,7 @@
 // Shared by every kernel file: relaxed accesses, union-find, hashing, status bits.
 //
 // The files here include nothing of CUDA's or C++'s headers, so that NVRTC and a plain C++20 compiler behind the tests'
-// shim take them unchanged. They are compiled with --fmad=false: results are bit for bit those of the CPU twins.
+// shim take them unchanged. They are compiled with --fmad=false: results are bit for bit those of the ops on a CPU.
 #pragma once
 
 typedef unsigned char u8;

@@ -126,9 +126,9 @@ class TargetPainter:
         scale = np.asarray(self._scale, np.float32)
         inner = [_extended((line + 0.5) * scale - 0.5, _EXTENSION, self._size[0]) for line in visible]
         near, far = self._widths
-        doubtful = draw_ids([*inner, *stretches], self._size, 1.5 * near, 1.5 * far) > 0
-        doubtful |= unknown | ((paint > _CLEAR) & ~on_line) | (self._draw(others) > 0)
-        ids[doubtful & ~on_line] = IGNORE
+        uncertain = draw_ids([*inner, *stretches], self._size, 1.5 * near, 1.5 * far) > 0
+        uncertain |= unknown | ((paint > _CLEAR) & ~on_line) | (self._draw(others) > 0)
+        ids[uncertain & ~on_line] = IGNORE
         ids[(paint >= _PAINTED) & ~covered] = UNNUMBERED
         return ids
 

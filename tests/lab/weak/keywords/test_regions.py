@@ -39,7 +39,7 @@ def test_rare_classes_are_found_beside_common_ones() -> None:
     assert _accuracy(attention, allowed, truth, 2) < 0.5
     assert _accuracy(attention_evidence(attention, np.array(shares)), allowed, truth, 2) > 0.6
     assert all(_accuracy(found, allowed, truth, c) > 0.9 for c in range(3))
-    # The prior moves doubtful regions to the common classes.
+    # The prior moves uncertain regions to the common classes.
     kept = region_probabilities(features, attention, allowed, np.array(shares), RegionSettings(prior=1.0))
     assert (kept.argmax(1) == 2).sum() <= (found.argmax(1) == 2).sum()
 

@@ -1,4 +1,4 @@
-// Kernels with the faults that the shim must bring out, and their sound twins.
+// Kernels with the faults that the shim must bring out, and the same without the fault.
 
 #include "common.cuh"
 
