@@ -63,7 +63,9 @@ class Part:
     def _make(self) -> Path:
         prefix, suffix = f".{self.target.name[:_LONGEST]}.", ".part"
         if self._folder:
-            return Path(tempfile.mkdtemp(suffix, prefix, self.target.parent))
+            made = Path(tempfile.mkdtemp(suffix, prefix, self.target.parent))
+            made.chmod(0o777 & ~_UMASK)
+            return made
         descriptor, name = tempfile.mkstemp(suffix, prefix, self.target.parent)
         os.fchmod(descriptor, 0o666 & ~_UMASK)
         os.close(descriptor)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,6 +16,12 @@ RateOption = Annotated[
 ]
 
 
+LabelsOption = Annotated[
+    Literal["tusimple", "culane", "coco", "labelme", "cvat"] | None,
+    typer.Option(help="Also write what was found as labels, to be corrected in annotation tools and trained on."),
+]
+
+
 @app.command()
 def run(
     source: Annotated[
@@ -24,6 +30,7 @@ def run(
     out: OutOption = Path("out/run"),
     topic: TopicOption = None,
     fps: RateOption = None,
+    labels: LabelsOption = None,
     model: ModelOption = "lanes-lite",
     device: DeviceOption = "auto",
     backend: BackendOption = "auto",
@@ -35,18 +42,21 @@ def run(
     from rtseg.media import open_frames
 
     with open_frames(source, topic, fps) as frames:
-        overlays = run_overlays(frames, load(model, device=device, backend=backend, threads=threads), out)
+        pipeline = load(model, device=device, backend=backend, threads=threads)
+        overlays = run_overlays(frames, pipeline, out, labels=labels)
     for line in overlays.lines():
         console.print(line)
+    _tell(out, labels)
 
 
 @app.command()
 def replay(
-    bag: Annotated[Path, typer.Argument(help="ROS 1 or ROS 2 bag, video, or folder of images.")],
+    bag: Annotated[str, typer.Argument(help="ROS 1 or ROS 2 bag, video, or folder of images.")],
     out: OutOption = Path("out/replay"),
     model: ModelOption = "lanes-lite",
     topic: TopicOption = None,
     fps: RateOption = None,
+    labels: LabelsOption = None,
     realtime: Annotated[
         bool, typer.Option(help="Keep the recorded rate and drop stale frames as the node does.")
     ] = False,
@@ -63,6 +73,15 @@ def replay(
 
     pipeline = load(model, device=device, backend=backend, threads=threads)
     with open_frames(bag, topic, fps) as frames:
-        result = replay_source(frames, pipeline, out, realtime=realtime, camera=Camera.load(camera) if camera else None)
+        calibration = Camera.load(camera) if camera else None
+        result = replay_source(frames, pipeline, out, realtime=realtime, camera=calibration, labels=labels)
     console.print(result.table())
     console.print(f"report: {result.report}")
+    _tell(out, labels)
+
+
+def _tell(out: Path, labels: str | None) -> None:
+    from rtseg.lab.replay.labels_out import FOLDER
+
+    if labels:
+        console.print(f"labels: {out / FOLDER} (rtseg train CONFIG --data {out / FOLDER})")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from rich.table import Table
 from rtseg.errors import MediaError
 from rtseg.files import held, refuse_inputs
 from rtseg.frame import Frame
+from rtseg.lab.replay.labels_out import LabelKind, LabelWriter
 from rtseg.lab.replay.pictures import OverlayPictures
 from rtseg.lab.replay.result_bag import ResultBag
 from rtseg.lab.replay.run import STAMP_TO_RESULT, ReplayPipeline, Run, certainty
@@ -83,6 +84,7 @@ def replay(
     realtime: bool = False,
     progress: bool = True,
     camera: Camera | None = None,
+    labels: LabelKind | None = None,
 ) -> ReplayResult:
     """Run every frame of `source` through `pipeline`; write ``result.mcap``, ``overlay.mp4`` and ``report.html``.
 
@@ -95,9 +97,11 @@ def replay(
             times, so that the replay itself need not wait.
         progress: show a bar.
         camera: calibration for ground points; the recording's own by default.
+        labels: also write what was found as labels of this kind, see :mod:`rtseg.lab.replay.labels_out`.
 
     Raises:
-        MediaError: nothing could be read, or a file not be written.
+        ConfigError: labels of that kind cannot hold what the model finds.
+        MediaError: nothing could be read, an output is an input, or a file cannot be written.
         BackendError: every backend failed.
     """
     out = Path(out)
@@ -106,6 +110,7 @@ def replay(
     refuse_inputs([out / name for name in ("result.mcap", "overlay.mp4", "report.html")], source.files)
     with ExitStack() as stack:
         stack.enter_context(held(out))
+        labelled = stack.enter_context(_labels(labels, out, pipeline))
         bag = stack.enter_context(ResultBag(out / "result.mcap", camera, classes=run.classes))
         video: VideoWriter | None = None
         for frame, result in _shown(run, progress):
@@ -116,6 +121,8 @@ def replay(
             # While frames are dropped, the last result is what there is, and what is shown.
             video.write(_fitted(picture, size), run.at)
             bag.write(frame, result, picture)
+            if labelled:
+                labelled.write(frame, result)
             run.gallery.add(run.processed - 1, run.caption(result), picture, 1.0 - certainty(result))
         if video is None:
             raise _nothing(run)
@@ -165,12 +172,26 @@ class Overlays:
         return lines
 
 
-def run_overlays(source: FrameSource, pipeline: ReplayPipeline, out: str | Path, progress: bool = True) -> Overlays:
+def run_overlays(
+    source: FrameSource,
+    pipeline: ReplayPipeline,
+    out: str | Path,
+    progress: bool = True,
+    labels: LabelKind | None = None,
+) -> Overlays:
     """Draw results over every frame: a video, or a picture for each where the source is pictures.
 
     A live source goes on until it is interrupted; its video is whole then.
 
+    Args:
+        source: of frames.
+        pipeline: a loaded model.
+        out: folder for the overlays.
+        progress: show a bar.
+        labels: also write what was found as labels of this kind, see :mod:`rtseg.lab.replay.labels_out`.
+
     Raises:
+        ConfigError: labels of that kind cannot hold what the model finds.
         MediaError: nothing could be read, an output is an input, or a file cannot be written.
     """
     out = Path(out)
@@ -181,10 +202,13 @@ def run_overlays(source: FrameSource, pipeline: ReplayPipeline, out: str | Path,
         refuse_inputs([written], source.files)
     with ExitStack() as stack:
         stack.enter_context(held(out))
+        labelled = stack.enter_context(_labels(labels, out, pipeline))
         video: VideoWriter | None = None
         with suppress(KeyboardInterrupt) if source.live else nullcontext():
             for frame, result in _shown(run, progress):
                 picture = _draw(frame, result, run.classes)
+                if labelled:
+                    labelled.write(frame, result)
                 if pictures:
                     pictures.write(frame.name, picture)
                     continue
@@ -196,6 +220,13 @@ def run_overlays(source: FrameSource, pipeline: ReplayPipeline, out: str | Path,
             raise _nothing(run)
     left_out = (*source.left_out, *run.refused)
     return Overlays(written, "picture" if pictures else "frame", run.processed, run.skipped, left_out)
+
+
+def _labels(kind: LabelKind | None, out: Path, pipeline: ReplayPipeline) -> AbstractContextManager[LabelWriter | None]:
+    if kind is None:
+        return nullcontext()
+    card = getattr(pipeline, "card", None)
+    return LabelWriter(out, kind, card.classes, card.task) if card is not None else LabelWriter(out, kind)
 
 
 def _shown(run: Run, progress: bool) -> Iterator[tuple[Frame, Lanes | Instances]]:

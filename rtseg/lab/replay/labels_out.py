@@ -1,0 +1,240 @@
+"""What was found, as labels that annotation tools open: to be corrected instead of drawn, and read back for training.
+
+The folder is whole: pictures (upright, as JPEG) and their labels. ``tusimple`` and ``culane`` hold lanes, ``coco``
+objects, ``labelme`` and ``cvat`` both.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, get_args
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rtseg.errors import ConfigError, MediaError
+from rtseg.files import staging, write_bytes, write_text
+from rtseg.frame import Frame
+from rtseg.lab.data.tusimple import LabelledImage, write_labels
+from rtseg.printing import visible
+from rtseg.results import Instances, Lanes
+
+LabelKind = Literal["tusimple", "culane", "coco", "labelme", "cvat"]
+FOLDER = "labels"
+_LANES_ONLY, _OBJECTS_ONLY = ("tusimple", "culane"), ("coco",)
+_QUALITY = 95
+_ROWS = 72  # of a picture of TuSimple's kind, 10 px apart at 720
+_FLAT = ("labelme", "culane")  # labels lie beside their pictures
+LANE = "lane"
+
+
+class LabelWriter:
+    """Writes the labels of a run to the folder ``labels`` in `out`; they appear when they are complete.
+
+    Args:
+        out: folder of the run.
+        kind: of the labels.
+        classes: names of the objects.
+        task: of the model, ``lanes`` or ``instances``, for a first check; empty if that is not known.
+
+    Raises:
+        ConfigError: labels of that kind cannot hold what the model finds.
+        MediaError: there are labels already, which somebody may have corrected.
+    """
+
+    def __init__(self, out: Path, kind: LabelKind, classes: tuple[str, ...] = (), task: str = "") -> None:
+        self.folder = out / FOLDER
+        self._kind, self._classes = kind, classes
+        if task:
+            self._check(task == "lanes")
+        if self.folder.exists():
+            raise MediaError(
+                f"expected no labels yet, got {self.folder}, which may have been corrected by hand; "
+                "move it away or give another --out"
+            )
+        self._stack = ExitStack()
+        self._stage = self._stack.enter_context(staging(self.folder))
+        self._names: set[str] = set()
+        self._lanes: list[LabelledImage] = []
+        self._images: list[dict[str, Any]] = []
+        self._annotations: list[dict[str, Any]] = []
+        self._root = ElementTree.Element("annotations")
+        ElementTree.SubElement(self._root, "version").text = "1.1"
+
+    def _check(self, lanes: bool) -> None:
+        wrong = _OBJECTS_ONLY if lanes else _LANES_ONLY
+        if self._kind in wrong:
+            fitting = ", ".join(kind for kind in get_args(LabelKind) if kind not in wrong)
+            found = "lanes" if lanes else "objects"
+            raise ConfigError(f"expected --labels {fitting} for a model of {found}, got {self._kind}; choose another")
+
+    def write(self, frame: Frame, result: Lanes | Instances) -> None:
+        """Add a frame and what was found in it.
+
+        Raises:
+            ConfigError: labels of that kind cannot hold it.
+            MediaError: it cannot be written.
+        """
+        self._check(isinstance(result, Lanes))
+        name = self._name(frame)
+        place = name if self._kind in _FLAT else f"images/{name}"
+        jpeg = cv2.imencode(".jpg", frame.image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
+        write_bytes(self._stage / place, jpeg)
+        write: dict[str, Callable[[str, Frame, Any], None]] = {
+            "tusimple": self._tusimple,
+            "culane": self._culane,
+            "coco": self._coco,
+            "labelme": self._labelme,
+            "cvat": self._cvat,
+        }
+        write[self._kind](place, frame, result)
+
+    def _name(self, frame: Frame) -> str:
+        number = len(self._names)
+        # Names are foreign: no more of them than letters, digits and the like goes into other tools.
+        stem = "".join(c if c.isalnum() or c in "-_ ." else "_" for c in Path(frame.name).stem)
+        name = f"{stem}.jpg" if stem.strip(" .") else f"frame_{number:06d}.jpg"
+        if name in self._names:
+            name = f"{number:06d}_{name}"
+        self._names.add(name)
+        return name
+
+    def _tusimple(self, place: str, frame: Frame, lanes: Lanes) -> None:
+        rows = np.unique(np.linspace(0, frame.size[0] - 1, _ROWS).round())
+        x = np.nan_to_num(lanes.sample(rows).round(2), nan=-2.0)
+        nothing = np.zeros((0, rows.size))
+        self._lanes.append(LabelledImage(self._stage / place, place, place, x, rows, nothing))
+
+    def _culane(self, place: str, frame: Frame, lanes: Lanes) -> None:
+        lines = (" ".join(f"{x:.2f} {y:.2f}" for x, y in _thinned(line)) for line in lanes.polylines)
+        write_text((self._stage / place).with_suffix(".lines.txt"), "".join(f"{line}\n" for line in lines))
+
+    def _shapes(self, result: Lanes | Instances) -> list[tuple[str, str, NDArray[np.float64], int | None]]:
+        """(label, kind, points, group) of what was found; parts of one object have its number as their group."""
+        if isinstance(result, Lanes):
+            return [(LANE, "polyline", _thinned(line), None) for line in result.polylines]
+        shapes = []
+        for i, class_id in enumerate(result.class_ids.tolist()):
+            outlines = _outlines(result.labels == i + 1)
+            group = i + 1 if len(outlines) > 1 else None
+            shapes += [(self._class(class_id), "polygon", outline, group) for outline in outlines]
+        return shapes
+
+    def _class(self, class_id: int) -> str:
+        return visible(self._classes[class_id]) if class_id < len(self._classes) else str(class_id)
+
+    def _labelme(self, place: str, frame: Frame, result: Lanes | Instances) -> None:
+        shapes = [
+            {
+                "label": label,
+                "points": points.tolist(),
+                "group_id": group,
+                "description": "",
+                "shape_type": "linestrip" if kind == "polyline" else kind,
+                "flags": {},
+            }
+            for label, kind, points, group in self._shapes(result)
+        ]
+        head: dict[str, Any] = {
+            "version": "5.4.1",
+            "flags": {},
+            "shapes": shapes,
+            "imagePath": place,
+            "imageData": None,
+        }
+        size = {"imageHeight": frame.size[0], "imageWidth": frame.size[1]}
+        write_text((self._stage / place).with_suffix(".json"), json.dumps({**head, **size}, indent=1))
+
+    def _cvat(self, place: str, frame: Frame, result: Lanes | Instances) -> None:
+        height, width = frame.size
+        number = str(len(self._names) - 1)
+        named = {"id": number, "name": Path(place).name, "width": str(width), "height": str(height)}
+        image = ElementTree.SubElement(self._root, "image", named)
+        for label, kind, points, group in self._shapes(result):
+            said = {"label": label, "source": "auto", "occluded": "0", "z_order": "0"}
+            said["points"] = ";".join(f"{x:.2f},{y:.2f}" for x, y in points)
+            if group is not None:
+                said["group_id"] = str(group)
+            ElementTree.SubElement(image, kind, said)
+
+    def _coco(self, place: str, frame: Frame, found: Instances) -> None:
+        height, width = frame.size
+        number = len(self._images) + 1
+        self._images.append({"id": number, "file_name": Path(place).name, "height": height, "width": width})
+        for i, class_id in enumerate(found.class_ids.tolist()):
+            outlines = _outlines(found.labels == i + 1)
+            if outlines:
+                x0, y0, x1, y1 = (float(value) for value in found.boxes[i])
+                self._annotations.append(
+                    {
+                        "id": len(self._annotations) + 1,
+                        "image_id": number,
+                        "category_id": class_id + 1,
+                        "segmentation": [outline.ravel().tolist() for outline in outlines],
+                        "area": int(found.areas[i]),
+                        "bbox": [x0, y0, x1 - x0, y1 - y0],
+                        "iscrowd": 0,
+                    }
+                )
+
+    def close(self) -> Path:
+        """Finish the labels and give the folder its name.
+
+        Raises:
+            MediaError: they cannot be written.
+        """
+        with self._stack:
+            if self._kind == "tusimple":
+                write_labels(self._lanes, self._stage)
+            elif self._kind == "cvat":
+                ElementTree.indent(self._root)
+                text = ElementTree.tostring(self._root, encoding="unicode")
+                write_text(self._stage / "annotations.xml", f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n')
+            elif self._kind == "coco":
+                kinds = [{"id": i, "name": name, "supercategory": "none"} for i, name in enumerate(self._classes, 1)]
+                content = {"images": self._images, "annotations": self._annotations, "categories": kinds}
+                write_text(self._stage / "instances.json", json.dumps(content))
+            try:
+                os.replace(self._stage, self.folder)
+            except OSError as error:
+                raise MediaError(f"expected to write {self.folder}, got {error.strerror}; check the folder") from error
+        return self.folder
+
+    def __enter__(self) -> LabelWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None and self._names:
+            self.close()
+        else:
+            self._stack.close()
+
+
+def _thinned(line: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The points of a line that a person would set: no farther than a quarter of a pixel from it."""
+    points = np.asarray(line, np.float32).reshape(-1, 1, 2)
+    kept = cv2.approxPolyDP(points, 0.25, False) if len(points) > 2 else points
+    return np.asarray(kept, np.float64).reshape(-1, 2).round(2)
+
+
+def _outlines(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
+    """Polygons (k, 2) of (x, y) around the parts of an (H, W) mask, along the edges of its pixels; holes are filled."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return []
+    top, left = int(rows[0]), int(columns[0])
+    part = mask[top : rows[-1] + 1, left : columns[-1] + 1].astype(np.uint8)
+    # OpenCV goes through the centers of the border's pixels; those of a doubled mask lie a quarter inside the edges.
+    doubled = part.repeat(2, axis=0).repeat(2, axis=1)
+    found, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    outlines = [(contour.reshape(-1, 2) + 0.5) / 2 + (left, top) for contour in found]
+    return [outline for outline in outlines if len(outline) >= 3]
