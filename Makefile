@@ -8,7 +8,15 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
 
-.PHONY: demo test test-fast lint bench clean
+# The oldest versions that pyproject.toml admits, on Python 3.10 where there is one.
+OLDEST_VENV := .venv-oldest
+OLDEST := $(OLDEST_VENV)/.installed
+OLDEST_PYTHON ?= $(firstword $(shell python3.10 -c 'import sys; print(sys.executable)' 2>/dev/null) \
+	$(wildcard $(HOME)/.pyenv/versions/3.10.*/bin/python) $(PYTHON))
+OLDEST_TESTS := $(addprefix tests/,lanes camera media ops grouping instances runtime lab/replay)
+OLDEST_LEFT_OUT := tests/ops/cuda tests/runtime/gpu tests/runtime/tensorrt tests/runtime/backends/test_onnx_torch.py
+
+.PHONY: demo test test-fast test-oldest lint bench clean
 
 ## Run the whole system live and write out/demo/ (INPUT=path for a bag or video of your own, TOPIC=name for one of its cameras).
 demo: $(RUNTIME)
@@ -22,6 +30,11 @@ test: $(DEVELOPMENT)
 test-fast: $(DEVELOPMENT)
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(PYTEST_ARGS)
 
+## The runtime's tests with the oldest versions that it is said to run on.
+test-oldest: $(OLDEST)
+	@$(OLDEST_VENV)/bin/python -c "import sys, cv2, numpy; print('Python', sys.version.split()[0], '- NumPy', numpy.__version__, '- OpenCV', cv2.__version__)"
+	$(OLDEST_VENV)/bin/python -m pytest -m "not slow" $(OLDEST_TESTS) $(addprefix --ignore=,$(OLDEST_LEFT_OUT)) $(PYTEST_ARGS)
+
 ## Style, types, and which part may import which.
 lint: $(DEVELOPMENT)
 	$(BIN)/ruff check .
@@ -34,7 +47,7 @@ bench: $(DEVELOPMENT)
 	$(BIN)/python -m pytest bench --benchmark-only --benchmark-columns=min,median,mean,rounds $(PYTEST_ARGS)
 
 clean:
-	rm -rf $(VENV) build out .pytest_cache .mypy_cache .ruff_cache .numba_cache
+	rm -rf $(VENV) $(OLDEST_VENV) build out .pytest_cache .mypy_cache .ruff_cache .numba_cache
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -47,4 +60,12 @@ $(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
 $(DEVELOPMENT): $(RUNTIME)
 	@echo "installing what the tests need into $(VENV)"
 	$(INSTALL) --editable '.[ros,openvino,gpu,tensorrt,train,weak,scores,fleet,dev]'
+	touch $@
+
+$(OLDEST_VENV)/bin/python:
+	$(OLDEST_PYTHON) -m venv $(OLDEST_VENV)
+
+$(OLDEST): pyproject.toml oldest.txt | $(OLDEST_VENV)/bin/python
+	@echo "installing the oldest versions that rtseg admits into $(OLDEST_VENV)"
+	$(OLDEST_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint oldest.txt --editable '.[openvino]' connected-components-3d hypothesis mcap mcap-ros2-support onnx pytest scipy
 	touch $@

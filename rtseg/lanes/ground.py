@@ -80,8 +80,7 @@ class GroundPlane:
         finite = np.isfinite(pixels).all(axis=1)
         result = np.full_like(pixels, np.nan)
         if finite.any():
-            undistorted = cv2.undistortPoints(pixels[finite, None], matrix, self.camera.distortion, criteria=_UNDISTORT)
-            found = np.asarray(undistorted, np.float64).reshape(-1, 2)
+            found = _undistort(pixels[finite], matrix, self.camera.distortion)
             # Beyond some radius the polynomial is not monotone and the iteration ends anywhere: check by going back.
             missed = np.abs(self._distort(found) - pixels[finite]).max(axis=1)
             found[~(missed < _ROUND_TRIP)] = np.nan
@@ -97,6 +96,17 @@ class GroundPlane:
             xd = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
             yd = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
         return np.stack([xd, yd], axis=1) * self.camera.K[[0, 1], [0, 1]] + self.camera.K[:2, 2]
+
+
+def _undistort(
+    pixels: NDArray[np.float64], matrix: NDArray[np.float64], distortion: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """OpenCV's fixed-point iteration, which stops after 5 rounds if it is not told otherwise, as (k, 2)."""
+    if hasattr(cv2, "undistortPointsIter"):  # OpenCV 4
+        found = cv2.undistortPointsIter(pixels[:, None], matrix, distortion, None, None, _UNDISTORT)
+    else:
+        found = cv2.undistortPoints(pixels[:, None], matrix, distortion, criteria=_UNDISTORT)
+    return np.asarray(found, np.float64).reshape(-1, 2)
 
 
 def _columns(points: NDArray[np.floating], columns: int) -> NDArray[np.float64]:
