@@ -13,7 +13,7 @@ setup(
     version="0.1.0",
     description="Lane masks and instance masks from a camera topic, at camera rate",
     license="Apache-2.0",
-    packages=["rtseg_ros"],
+    packages=["rtseg_ros", "rtseg_ros.demo"],
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/rtseg"]),
         (SHARE, ["package.xml"]),
@@ -21,16 +21,19 @@ setup(
         (f"{SHARE}/launch", glob("launch/*.launch.py")),
         (f"{SHARE}/rviz", glob("rviz/*")),
         (f"{SHARE}/foxglove", glob("foxglove/*")),
+        (f"{SHARE}/calibration", glob("calibration/*")),
     ],
     install_requires=["setuptools"],
+    extras_require={"test": ["pytest"]},
     zip_safe=True,
     entry_points={
         "console_scripts": [
-            "instances = rtseg_ros.instances:main",
-            "lanes = rtseg_ros.lanes:main",
-            "perception = rtseg_ros.perception:main",
-            "player = rtseg_ros.player:main",
-            "recorder = rtseg_ros.recorder:main",
+            "instances = rtseg_ros.executables:instances",
+            "lanes = rtseg_ros.executables:lanes",
+            "perception = rtseg_ros.executables:perception",
+            "player = rtseg_ros.executables:player",
+            "recorder = rtseg_ros.executables:recorder",
+            "when_active = rtseg_ros.when_active:main",
         ]
     },
 )

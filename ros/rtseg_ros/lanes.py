@@ -25,6 +25,7 @@ from rtseg_ros import lifecycle, messages
 from rtseg_ros.node import LATCHED_QOS, CameraMessage, FrameNode, Task
 from rtseg_ros.overlays import OverlayOutput
 from rtseg_ros.parameters import LaneParameters
+from rtseg_ros.topics import camera_topic
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
@@ -68,13 +69,14 @@ class LaneOutputs:
         self._camera_info = None
         if self._calibration is not None:
             return []
+        topic = camera_topic(self._node, "info")
         # A driver may publish its calibration once, for whoever comes later, and only a subscription of the same kind
         # is given that; most publish it with every picture.
         unheard = SubscriptionEventCallbacks(use_default_callbacks=False)
         latched = self._node.create_subscription(
-            CameraInfo, "camera_info", self._take_camera_info, LATCHED_QOS, event_callbacks=unheard
+            CameraInfo, topic, self._take_camera_info, LATCHED_QOS, event_callbacks=unheard
         )
-        return [self._node.open_input(CameraInfo, "camera_info", self._take_camera_info), latched]
+        return [self._node.open_input(CameraInfo, topic, self._take_camera_info), latched]
 
     def publish(self, message: CameraMessage, frame: Frame, result: Lanes) -> None:
         """Publish the mask first, then what is drawn or computed from it."""
@@ -119,7 +121,7 @@ class LaneOutputs:
     def _known_camera(self) -> Camera | None:
         if self._calibration is not None:
             return self._calibration
-        where = self._node.resolve_topic_name("camera_info")
+        where = camera_topic(self._node, "info")
         if not self._node.parameters.mount_height:
             self._node.hints["camera"] = (
                 "~/lanes and ~/lane_points need the camera's mounting: set parameter camera to a calibration file, or "
@@ -149,7 +151,7 @@ class LaneOutputs:
 
     @property
     def _rectified(self) -> bool:
-        return is_rectified(self._node.resolve_topic_name("image"))
+        return is_rectified(camera_topic(self._node, "raw"))
 
 
 def _same_geometry(one: CameraInfo, other: CameraInfo) -> bool:

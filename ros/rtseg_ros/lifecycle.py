@@ -66,8 +66,8 @@ def run(make_node: Callable[[], Any], arguments: Sequence[str] | None = None) ->
     node = make_node()
     try:
         executor.add_node(node)
-        if node.autostart:
-            start(node)
+        if node.autostart and not start(node) and node.exit_on_failure:
+            return 1
         while not stopped and rclpy.ok():
             try:
                 executor.spin_once(timeout_sec=SPIN_SECONDS)

@@ -27,6 +27,7 @@ from rtseg_ros.mailbox import Mailbox
 from rtseg_ros.messages import LABEL_INFO_TYPE, nanoseconds, to_frame, to_label_info
 from rtseg_ros.parameters import NodeParameters
 from rtseg_ros.statistics import StreamStatistics
+from rtseg_ros.topics import camera_topic
 from rtseg_ros.transport import profile_is_set
 
 try:
@@ -48,7 +49,7 @@ LATCHED_QOS = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
-TOPICS = {"raw": ("image", Image), "compressed": ("image/compressed", CompressedImage)}
+IMAGE_TYPES = {"raw": Image, "compressed": CompressedImage}
 
 CameraMessage: TypeAlias = "Image | CompressedImage"
 
@@ -136,6 +137,11 @@ class FrameNode(LifecycleNode):
     def autostart(self) -> bool:
         """Whether the node is to come up active without a lifecycle manager."""
         return self.get_parameter("autostart").value is not False
+
+    @property
+    def exit_on_failure(self) -> bool:
+        """Whether a node that cannot come up ends, instead of staying to be mended."""
+        return self.get_parameter("exit_on_failure").value is True
 
     def open_output(self, message_type: type, topic: str, qos: QoSProfile = RESULT_QOS) -> Publisher:
         """Create a publisher that lives until the node is cleaned up, and whose QoS conflicts are told."""
@@ -323,9 +329,8 @@ class FrameNode(LifecycleNode):
     def _subscribe(self, transport: str) -> None:
         if self._camera is not None:
             self.destroy_subscription(self._camera)
-        topic, message_type = TOPICS[transport]
         self._transport = transport
-        self._camera = self.open_input(message_type, topic, self._receive)
+        self._camera = self.open_input(IMAGE_TYPES[transport], camera_topic(self, transport), self._receive)
 
     def _follow_transport(self) -> None:
         """With transport auto: move to the topic that is published, if the present one is not."""
@@ -333,14 +338,13 @@ class FrameNode(LifecycleNode):
             return
         other = "compressed" if self._transport == "raw" else "raw"
         if not self._matched_publishers(self._transport)[0] and self._matched_publishers(other)[0]:
-            self.get_logger().info(f"listening to {self.resolve_topic_name(TOPICS[other][0])}")
+            self.get_logger().info(f"listening to {camera_topic(self, other)}")
             self._subscribe(other)
 
     def _matched_publishers(self, transport: str) -> tuple[int, list[str]]:
         """How many publishers the topic of a transport has, and what other types are on it."""
-        topic, message_type = TOPICS[transport]
-        wanted = f"sensor_msgs/msg/{message_type.__name__}"
-        types = [info.topic_type for info in self.get_publishers_info_by_topic(self.resolve_topic_name(topic))]
+        wanted = f"sensor_msgs/msg/{IMAGE_TYPES[transport].__name__}"
+        types = [info.topic_type for info in self.get_publishers_info_by_topic(camera_topic(self, transport))]
         return types.count(wanted), sorted({found for found in types if found != wanted})
 
     def _stop(self) -> None:
@@ -379,7 +383,7 @@ class FrameNode(LifecycleNode):
         return NodeHealth(
             state=self._state,
             error=self._error,
-            topic=self.resolve_topic_name(TOPICS[self._transport][0]),
+            topic=camera_topic(self, self._transport),
             publishers=publishers,
             foreign_types=foreign,
             subscribed_topics=[each.topic_name for each in self._outputs if each.get_subscription_count()],

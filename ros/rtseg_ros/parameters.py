@@ -27,6 +27,7 @@ class NodeParameters:
     overlay_width: int = 0
     overlay_quality: int = 85
     autostart: bool = True
+    exit_on_failure: bool = False
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -117,6 +118,7 @@ DESCRIPTIONS = {
     "overlay_width": "width of ~/overlay in pixels; 0: as the camera's image",
     "overlay_quality": "JPEG quality of ~/overlay/compressed, 1..100",
     "autostart": "configure and activate at start; false: wait for a lifecycle manager",
+    "exit_on_failure": "with autostart: end with code 1 where that fails, as the launch files ask; false: stay",
 }
 
 

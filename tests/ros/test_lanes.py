@@ -224,3 +224,29 @@ def test_the_executable_is_the_built_one(start_node: StartNode, workspace: Path)
     maps = Path(f"/proc/{peer.process.child.pid}/environ").read_bytes().decode()
     assert str(workspace / "install") in maps
     assert peer.get_parameters("model", "transport")[1].string_value == "auto"
+
+
+def test_a_remapped_image_takes_its_companions_along(start_node: StartNode) -> None:
+    peer = start_node("image:=front/image_raw", mount_height=1.4, silence_warning=3600.0)
+    peer.node.destroy_publisher(peer.images)
+    images = peer.node.create_publisher(CompressedImage, "front/image_raw/compressed", qos(5))
+    infos = peer.node.create_publisher(CameraInfo, "front/camera_info", qos(1))
+    clouds = peer.listen(PointCloud2, "lane_points")
+    peer.wait_until_listening(images)
+    info = CameraInfo(width=256, height=144, distortion_model="plumb_bob", d=[0.0] * 5)
+    info.k = [200.0, 0.0, 128.0, 0.0, 200.0, 30.0, 0.0, 0.0, 1.0]
+    stamps = itertools.count(1)
+
+    def send_both() -> None:
+        infos.publish(info)
+        images.publish(messages.to_jpeg(two_lane_road(), 95, header(next(stamps) * SECOND)))
+
+    peer.insist(send_both, lambda: clouds, every=1.0, what="no points")
+    assert clouds[0].width > 10
+
+
+def test_companions_remapped_by_name_go_where_they_are_sent(start_node: StartNode) -> None:
+    peer = start_node("image:=front/image_raw", "image/compressed:=elsewhere", transport="compressed")
+    peer.node.destroy_publisher(peer.images)
+    images = peer.node.create_publisher(CompressedImage, "elsewhere", qos(5))
+    peer.wait_until_listening(images)

@@ -1,0 +1,82 @@
+"""The viewers' layouts show topics that the nodes publish, and the package holds what its share folder promises."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+
+PACKAGE = Path(__file__).resolve().parents[1]
+NODES = ("lanes", "instances", "perception")
+
+
+def published(module: str) -> dict[str, str]:
+    """Topics that a module opens, by their last name, with the message type: from calls of open_output and its kin."""
+    found = {}
+    for node in ast.walk(ast.parse((PACKAGE / "rtseg_ros" / f"{module}.py").read_text())):
+        if not isinstance(node, ast.Call):
+            continue
+        texts = [ast.unparse(each) for each in node.args]
+        name = ast.unparse(node.func).rpartition(".")[2]
+        if name in ("open_output", "publish_label_info"):
+            topic = re.sub(r"\{[^}]*\}|^f|['\"]|~/", "", texts[-1] if name == "open_output" else texts[0])
+            found[topic] = texts[0] if name == "open_output" else ""
+    return found
+
+
+def topics_of(node: str) -> dict[str, str]:
+    """Full names of what a node publishes, with message types where they are known."""
+    parts = ("lanes", "instances") if node == "perception" else (node,)
+    overlays = published("overlays")
+    topics = {f"/{part}/{topic}": kind for part in parts for topic, kind in {**published(part), **overlays}.items()}
+    return topics if node != "perception" else {**topics, **{f"/perception/{t}": k for t, k in overlays.items()}}
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_rviz_shows_topics_of_the_node_with_their_types(node: str) -> None:
+    content = yaml.safe_load((PACKAGE / "rviz" / f"{node}.rviz").read_text())["Visualization Manager"]
+    fixed = {"instances": "camera"}.get(node, "base_link")
+    assert content["Global Options"]["Fixed Frame"] == fixed
+    topics = topics_of(node)
+    classes = {"Image": "Image", "MarkerArray": "MarkerArray", "PointCloud2": "PointCloud2"}
+    shown = [each for each in content["Displays"] if "Topic" in each]
+    assert shown
+    for display in shown:
+        topic = display["Topic"]["Value"]
+        assert topic in topics, f"{topic} of {sorted(topics)}"
+        assert topics[topic] in ("", classes[display["Class"].rpartition("/")[2]])
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_foxglove_shows_topics_of_the_node(node: str) -> None:
+    text = json.dumps(json.loads((PACKAGE / "foxglove" / f"{node}.json").read_text()))
+    shown = set(re.findall(r'"(/(?:lanes|instances|perception)/[\w/]+)', text))
+    assert f"/{node}/overlay" in {topic.removesuffix("/compressed") for topic in shown}
+    assert shown <= set(topics_of(node))
+
+
+def test_the_manifest_names_every_package_that_is_imported() -> None:
+    manifest = ElementTree.parse(PACKAGE / "package.xml")
+    named = {element.text for element in manifest.iter("exec_depend")}
+    files = [*(PACKAGE / "rtseg_ros").glob("*.py"), *(PACKAGE / "launch").glob("*.py")]
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module or ""]
+            for top in {name.partition(".")[0] for name in names}:
+                if top.endswith(("_msgs", "_interfaces")) or top in ("rclpy", "launch", "launch_ros", "tf2_ros"):
+                    assert top in named, f"{path.name} imports {top}"
+    assert {"ament_index_python", "rqt_image_view", "ros2bag", "ros2launch", "rosbag2_storage_mcap"} <= named
+
+
+def test_what_is_shared() -> None:
+    setup = (PACKAGE / "setup.py").read_text()
+    for folder in ("calibration", "config", "foxglove", "launch", "rviz"):
+        assert any((PACKAGE / folder).iterdir())
+        assert f"{{SHARE}}/{folder}" in setup
