@@ -33,7 +33,7 @@ test-fast: $(DEVELOPMENT)
 ## The runtime's tests with the oldest versions that it is said to run on.
 test-oldest: $(OLDEST)
 	@$(OLDEST_VENV)/bin/python -c "import sys, cv2, numpy; print('Python', sys.version.split()[0], '- NumPy', numpy.__version__, '- OpenCV', cv2.__version__)"
-	$(OLDEST_VENV)/bin/python -m pytest -m "not slow" $(OLDEST_TESTS) $(addprefix --ignore=,$(OLDEST_LEFT_OUT)) $(PYTEST_ARGS)
+	HYPOTHESIS_PROFILE=quick $(OLDEST_VENV)/bin/python -m pytest -m "not slow" -n 2 --dist loadfile $(OLDEST_TESTS) $(addprefix --ignore=,$(OLDEST_LEFT_OUT)) $(PYTEST_ARGS)
 
 ## Style, types, and which part may import which.
 lint: $(DEVELOPMENT)
@@ -67,5 +67,5 @@ $(OLDEST_VENV)/bin/python:
 
 $(OLDEST): pyproject.toml oldest.txt | $(OLDEST_VENV)/bin/python
 	@echo "installing the oldest versions that rtseg admits into $(OLDEST_VENV)"
-	$(OLDEST_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint oldest.txt --editable '.[openvino]' connected-components-3d hypothesis mcap mcap-ros2-support onnx pytest scipy
+	$(OLDEST_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint oldest.txt --editable '.[openvino]' connected-components-3d hypothesis mcap mcap-ros2-support onnx pytest pytest-xdist scipy
 	touch $@

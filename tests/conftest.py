@@ -21,6 +21,7 @@ import pytest
 # No verdict hangs on time: a busy machine is no fault of the code's.
 UNTIMED = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
 hypothesis.settings.register_profile("default", max_examples=50, derandomize="CI" in os.environ, **UNTIMED)
+hypothesis.settings.register_profile("quick", max_examples=10, derandomize="CI" in os.environ, **UNTIMED)
 hypothesis.settings.register_profile("thorough", max_examples=2000, **UNTIMED)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 

@@ -1,4 +1,6 @@
-"""Several cameras, each with a node and a namespace of its own: ``ros2 launch rtseg cameras.launch.py cameras:="left right"``.
+"""Several cameras, each with a node and a namespace of its own.
+
+``ros2 launch rtseg cameras.launch.py cameras:="left right"``
 
 The node of the camera ``left`` is ``/left/lanes`` and listens to ``/left/image_raw``. Arguments of node.launch.py that
 are not listed here hold for every camera.

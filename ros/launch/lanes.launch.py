@@ -27,4 +27,5 @@ def generate_launch_description() -> LaunchDescription:
         for name, (default, description) in ARGUMENTS.items()
     ]
     source = PythonLaunchDescriptionSource(str(SHARE / "launch" / "node.launch.py"))
-    return LaunchDescription([*declared, IncludeLaunchDescription(source, launch_arguments=[("executable", "lanes")])])
+    node = IncludeLaunchDescription(source, launch_arguments=[("executable", "lanes")])
+    return LaunchDescription([*declared, node])

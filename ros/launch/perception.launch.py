@@ -29,4 +29,6 @@ def generate_launch_description() -> LaunchDescription:
         for name, (default, description) in ARGUMENTS.items()
     ]
     source = PythonLaunchDescriptionSource(str(SHARE / "launch" / "node.launch.py"))
-    return LaunchDescription([*declared, IncludeLaunchDescription(source, launch_arguments=[("executable", "perception")])])
+    return LaunchDescription(
+        [*declared, IncludeLaunchDescription(source, launch_arguments=[("executable", "perception")])]
+    )

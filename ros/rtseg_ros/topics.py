@@ -1,4 +1,4 @@
-"""Where a camera's topics are: what belongs to the image topic lies beside it, unless it is remapped by its own name."""
+"""Where a camera's topics are: what belongs to the image topic lies beside it, unless it is remapped itself."""
 
 from __future__ import annotations
 

@@ -19,9 +19,9 @@ import pytest
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 REPOSITORY = Path(__file__).resolve().parents[2]
-OF_RTSEG = ("annotated_types", "backports", "cv2", "flatbuffers", "google", "llvmlite", "lz4", "numba", "onnxruntime")
-OF_RTSEG += ("pydantic", "pydantic_core", "simplejpeg", "typing_extensions", "typing_inspection")
-OF_BOTH = ("numpy", "yaml", "_yaml")
+OF_RTSEG = {"annotated_types", "backports", "cv2", "flatbuffers", "google", "llvmlite", "lz4", "numba", "onnxruntime"}
+OF_RTSEG |= {"pil", "pillow", "pydantic", "pydantic_core", "simplejpeg", "typing_extensions", "typing_inspection"}
+OF_BOTH = {"numpy", "yaml", "_yaml"}
 
 
 def _environment(folder: Path) -> Path:
@@ -59,9 +59,7 @@ def _sourced(ros: Path, *active: Path, **more: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module", params=[(), ("--symlink-install",)], ids=["copied", "linked"])
-def built(
-    request: pytest.FixtureRequest, system: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def built(request: pytest.FixtureRequest, system: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The workspace, built by the system's colcon."""
     folder = tmp_path_factory.mktemp("split")
     ignore = shutil.ignore_patterns("build", "install", "log", "*.egg-info", "__pycache__")
@@ -85,9 +83,7 @@ def _run(workspace: Path, environment: dict[str, str], *arguments: str) -> subpr
 FAILING = ("--ros-args", "-p", "model:=no-such-model", "-p", "exit_on_failure:=true")
 
 
-def test_the_node_finds_the_active_environment(
-    built: Path, system: tuple[Path, Path], dds: dict[str, str]
-) -> None:
+def test_the_node_finds_the_active_environment(built: Path, system: tuple[Path, Path], dds: dict[str, str]) -> None:
     ros, library = system
     assert not any((Path(path) / "rtseg").exists() for path in _sourced(ros)["PYTHONPATH"].split(os.pathsep))
     result = _run(built, _sourced(ros, library, ROS_DOMAIN_ID=dds["ROS_DOMAIN_ID"]), *FAILING)

@@ -45,7 +45,9 @@ def stream(pictures: list[np.ndarray], step: int = STEP) -> list[Frame]:
 
 
 def as_encoding(picture: np.ndarray, encoding: str) -> Frame:
-    conversions = {"rgb8": cv2.COLOR_BGR2RGB, "mono8": cv2.COLOR_BGR2GRAY, "yuv422": cv2.COLOR_BGR2YUV_UYVY}
+    conversions = {"rgb8": cv2.COLOR_BGR2RGB, "mono8": cv2.COLOR_BGR2GRAY}
+    if encoding == "yuv422":
+        conversions["yuv422"] = getattr(cv2, "COLOR_BGR2YUV_UYVY", None) or pytest.skip("this OpenCV writes no UYVY")
     sent = np.ascontiguousarray(cv2.cvtColor(picture, conversions[encoding]))
     height, width = picture.shape[:2]
     return Frame(raw_image(encoding, height, width, sent[0].nbytes, sent.tobytes()))
