@@ -38,6 +38,19 @@ class Lanes:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def sides(self) -> NDArray[np.int32]:
+        """(n,) int32, which line each is, counted from the middle of the image's bottom.
+
+        -1 bounds the own lane on the left, -2 the lane left of it; 1 bounds it on the right, 2 the lane right of it.
+        Lines are drawn out straight to the bottom. :func:`rtseg.lanes.ego_lane` allows for a camera that looks aside or
+        sits off the vehicle's middle.
+        """
+        height, width = self.mask.shape
+        lefts = sum(bottom_x(line, height) < (width - 1) / 2 for line in self.polylines)
+        places = np.arange(len(self.polylines), dtype=np.int32) - np.int32(lefts)
+        return np.where(places < 0, places, places + 1).astype(np.int32)
+
     def sample(self, heights: NDArray[np.floating] | list[float]) -> NDArray[np.float64]:
         """Give the x of every lane at the given image rows.
 
@@ -59,6 +72,16 @@ class Lanes:
             if len(line):
                 sampled[i] = np.interp(rows, line[:, 1], line[:, 0], left=np.nan, right=np.nan)
         return sampled
+
+
+def bottom_x(polyline: NDArray[np.float32], height: int) -> float:
+    """Give the x at which a line, drawn out straight from its lower part, meets an image's bottom; NaN if empty."""
+    if not len(polyline):
+        return float("nan")
+    lower = polyline[-max(2, height // 12) :]
+    (x0, y0), (x1, y1) = lower[0], lower[-1]
+    slope = (x1 - x0) / (y1 - y0) if y1 > y0 else 0.0
+    return float(x1 + slope * (height - 1 - y1))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from visualization_msgs.msg import MarkerArray
 from rtseg.camera import Camera, Mount, camera_of, check_aspect, is_rectified
 from rtseg.errors import CalibrationError
 from rtseg.frame import Frame
-from rtseg.lanes import GroundPlane
+from rtseg.lanes import GroundPlane, ego_lane
 from rtseg.media.overlay import draw_lanes
 from rtseg.messages import ground_lines, lane_labels, lane_markers, lane_mask, lane_points
 from rtseg.results import Lanes
@@ -84,11 +84,19 @@ class LaneOutputs:
         if self._mask.get_subscription_count():
             self._mask.publish(messages.to_mask(lane_mask(lanes), message.header))
         self._publish_ground(message.header, frame, lanes)
-        self._overlay.publish(message.header, lambda: draw_lanes(frame.image, lanes))
+        self._overlay.publish(message.header, lambda: draw_lanes(frame.image, lanes, note=self._told(frame, lanes)))
+
+    def _told(self, frame: Frame, lanes: Lanes) -> str:
+        """What the picture's legend says of the own lane, where the camera is known."""
+        height, width = frame.size
+        if self._calibration is None and (self._camera_info is None or not self._node.parameters.mount_height):
+            return ""
+        plane = self._ground_plane(width, height)
+        return ego_lane(lanes, plane).describe() if plane is not None else ""
 
     def _publish_ground(self, header: Header, frame: Frame, lanes: Lanes) -> None:
-        markers, points = (output.get_subscription_count() for output in (self._markers, self._points))
-        if not markers and not points:
+        drawn, points = (output.get_subscription_count() for output in (self._markers, self._points))
+        if not drawn and not points:
             self._node.hints.pop("camera", None)
             return
         height, width = frame.size
@@ -97,8 +105,9 @@ class LaneOutputs:
             return
         vehicle = messages.with_frame(header, self._node.parameters.vehicle_frame)
         ground = ground_lines(lanes, plane)
-        if markers:
-            self._markers.publish(messages.to_markers(lane_markers(lanes, ground), vehicle))
+        if drawn:
+            markers = lane_markers(lanes, ground, ego_lane(lanes, plane))
+            self._markers.publish(messages.to_markers(markers, vehicle))
         if points:
             self._points.publish(messages.to_points(lane_points(lanes, ground), vehicle))
 

@@ -93,6 +93,7 @@ def to_markers(markers: Sequence[LaneMarker], header: Header) -> MarkerArray:
         marker.color = ColorRGBA(r=red, g=green, b=blue, a=alpha)
         marker.lifetime = Duration(sec=lane.lifetime)
         marker.points = [Point(x=x, y=y, z=z) for x, y, z in lane.points.tolist()]
+        marker.text = lane.text
         made.append(marker)
     return MarkerArray(markers=made)
 

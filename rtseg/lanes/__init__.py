@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from rtseg.lanes.decode import DetectedLanes, LaneDecoder, LaneDecoderSettings
+from rtseg.lanes.ego import EgoLane, ego_lane
 from rtseg.lanes.ground import GroundPlane
 from rtseg.lanes.tracking import LaneTracker, LaneTrackerSettings, TrackedLanes
 
 __all__ = [
     "DetectedLanes",
+    "EgoLane",
     "GroundPlane",
     "LaneDecoder",
     "LaneDecoderSettings",
     "LaneTracker",
     "LaneTrackerSettings",
     "TrackedLanes",
+    "ego_lane",
 ]

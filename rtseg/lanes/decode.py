@@ -15,6 +15,7 @@ from rtseg.lanes.confidence import calibrated, check_calibration
 from rtseg.lanes.fragments import Fragments, find_fragments
 from rtseg.lanes.joining import join_fragments
 from rtseg.ops import upsample_argmax
+from rtseg.results import bottom_x
 
 
 @dataclass(frozen=True)
@@ -244,11 +245,3 @@ def _length(polyline: NDArray[np.float32]) -> float:
         return 0.0
     steps = np.diff(polyline, axis=0)
     return float(np.hypot(steps[:, 0], steps[:, 1]).sum())
-
-
-def bottom_x(polyline: NDArray[np.float32], height: int) -> float:
-    """The x at which a line, drawn out straight from its lower part, meets the bottom of the image."""
-    lower = polyline[-max(2, height // 12) :]
-    (x0, y0), (x1, y1) = lower[0], lower[-1]
-    slope = (x1 - x0) / (y1 - y0) if y1 > y0 else 0.0
-    return float(x1 + slope * (height - 1 - y1))

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.errors import GroupingError
-from rtseg.lanes.decode import DetectedLanes, bottom_x
+from rtseg.lanes.decode import DetectedLanes
 from rtseg.lanes.motion import moved, road_motion
 from rtseg.ops.assignment import assign
+from rtseg.results import bottom_x
 
 _MAX_ID = 255
 _GRID = 32  # rows at which lines are compared

@@ -31,6 +31,7 @@ _PALETTE = np.array(
 )
 _OPACITY = 0.5
 _FONT = cv2.FONT_HERSHEY_DUPLEX
+_BOUNDARY = {-1: "left", 1: "right"}  # of the own lane, by Lanes.sides
 _SHIFT = 3  # polylines are drawn with eighths of a pixel
 
 
@@ -49,14 +50,15 @@ def _color_table() -> NDArray[np.uint8]:
 _COLORS = _color_table()
 
 
-def draw_lanes(image: Image, lanes: Lanes, caption: str | None = None) -> Image:
+def draw_lanes(image: Image, lanes: Lanes, caption: str | None = None, note: str = "") -> Image:
     """Draw lanes over the image they were found in.
 
     Args:
         image: (H, W, 3) uint8 BGR; left as it is.
-        lanes: what to draw: translucent masks, center lines, and id and confidence (where it is
-            not NaN) at the foot of each line.
+        lanes: what to draw: the own lane lit up, translucent masks, center lines, and at the foot of each line its id,
+            confidence (where it is not NaN) and which boundary of the own lane it is.
         caption: text of the legend; by default latency, rate and the number of lanes. Empty for none.
+        note: more text behind the legend's, such as :meth:`rtseg.lanes.EgoLane.describe` gives.
 
     Returns:
         (H, W, 3) uint8 BGR.
@@ -64,18 +66,21 @@ def draw_lanes(image: Image, lanes: Lanes, caption: str | None = None) -> Image:
     Raises:
         ImageError: it is no image.
     """
-    canvas = _paint_masks(check_image(image), lanes.mask)
+    sides = lanes.sides
+    canvas = _paint_masks(_light_lane(check_image(image), lanes, sides), lanes.mask)
     scale = canvas.shape[0] / 720
     for identity, line in zip(lanes.ids, lanes.polylines, strict=True):
         points = np.rint(line * (1 << _SHIFT)).astype(np.int32)[:, None]
         b, g, r = ((c + 2 * 255) // 3 for c in color_of(int(identity)))
         cv2.polylines(canvas, [points], False, (b, g, r), max(1, round(2 * scale)), cv2.LINE_AA, _SHIFT)
     placed: list[tuple[int, int, int, int]] = []
-    for identity, confidence, line in zip(lanes.ids, lanes.confidence, lanes.polylines, strict=True):
+    for identity, confidence, line, side in zip(lanes.ids, lanes.confidence, lanes.polylines, sides, strict=True):
         if len(line):
             tag = f"{identity}" if np.isnan(confidence) else f"{identity}  {100 * confidence:.0f}%"
+            tag = f"{tag}  {_BOUNDARY[side]}" if side in _BOUNDARY else tag
             _draw_tag(canvas, tag, line[-1], color_of(int(identity)), scale, placed)
-    _draw_legend(canvas, _legend(lanes, "lane") if caption is None else caption, scale)
+    legend = _legend(lanes, "lane") if caption is None else caption
+    _draw_legend(canvas, "   ".join(filter(None, (legend, note))), scale)
     return canvas
 
 
@@ -108,6 +113,26 @@ def draw_instances(
         tag = f"{name} {identity}" if np.isnan(score) else f"{name} {identity}  {100 * score:.0f}%"
         _draw_tag(canvas, tag, foot, color_of(identity), scale, placed)
     _draw_legend(canvas, _legend(instances, "object") if caption is None else caption, scale)
+    return canvas
+
+
+def _light_lane(image: Image, lanes: Lanes, sides: NDArray[np.int32]) -> Image:
+    """Light up the own lane where both of its boundaries are in sight."""
+    bounds = [line for line, side in zip(lanes.polylines, sides, strict=True) if side in _BOUNDARY and len(line) > 1]
+    if len(bounds) < 2:
+        return image
+    top, bottom = max(line[0, 1] for line in bounds), min(line[-1, 1] for line in bounds)
+    rows = np.arange(np.ceil(top), np.floor(bottom) + 1)
+    if len(rows) < 2:
+        return image
+    left, right = (np.stack([np.interp(rows, line[:, 1], line[:, 0]), rows], axis=1) for line in bounds)
+    polygon = np.rint(np.concatenate([left, right[::-1]])).astype(np.int32)
+    canvas = np.array(image, order="C")
+    x0, x1 = int(max(polygon[:, 0].min(), 0)), int(polygon[:, 0].max()) + 1
+    part = canvas[int(rows[0]) : int(rows[-1]) + 1, x0:x1]
+    inside = np.zeros(part.shape[:2], np.uint8)
+    cv2.fillPoly(inside, [polygon - (x0, int(rows[0]))], 255)
+    cv2.copyTo(cv2.addWeighted(part, 0.8, np.full_like(part, 255), 0.2, 0), inside, part)
     return canvas
 
 

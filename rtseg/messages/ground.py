@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rtseg.lanes.ego import EgoLane
 from rtseg.lanes.ground import GroundPlane
 from rtseg.media.overlay import color_of
 from rtseg.results import Lanes
@@ -24,6 +25,9 @@ POINT_TYPE = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("id", "<u4")])
 POINT_FIELDS = (("x", 0, 7), ("y", 4, 7), ("z", 8, 7), ("id", 12, 6))
 """The same as sensor_msgs/PointField says it: name, offset, datatype (FLOAT32 is 7, UINT32 is 6)."""
 
+_OWN_LANE = 30.0  # metres ahead to which the own lane's middle is drawn
+_WHITE = (1.0, 1.0, 1.0, 0.8)
+
 
 @dataclass(frozen=True)
 class LaneMarker:
@@ -36,6 +40,7 @@ class LaneMarker:
         width: metres.
         lifetime: whole seconds after which it vanishes where no other frame comes.
         namespace: of markers.
+        text: what is told of it.
     """
 
     id: int
@@ -44,6 +49,7 @@ class LaneMarker:
     width: float = 0.15
     lifetime: int = 1
     namespace: str = "lanes"
+    text: str = ""
 
 
 def ground_lines(lanes: Lanes, plane: GroundPlane) -> list[NDArray[np.float64]]:
@@ -53,13 +59,24 @@ def ground_lines(lanes: Lanes, plane: GroundPlane) -> list[NDArray[np.float64]]:
     return [line[(line[:, 0] > 0) & (line[:, 0] < MAX_DISTANCE)] for line in lines]
 
 
-def lane_markers(lanes: Lanes, ground: Sequence[NDArray[np.float64]]) -> list[LaneMarker]:
-    """``lanes``: a line strip for each lane that has one on the ground."""
+def lane_markers(lanes: Lanes, ground: Sequence[NDArray[np.float64]], ego: EgoLane) -> list[LaneMarker]:
+    """``lanes``: a line strip for each lane that has one on the ground, and the own lane's middle.
+
+    The text of a strip says which boundary of the own lane it is, ``left`` or ``right``, if it is one. The middle,
+    under the name space ``own_lane``, begins at the vehicle's origin; its text tells width, offset and heading
+    (:meth:`rtseg.lanes.EgoLane.describe`).
+    """
     markers = []
+    boundary = {ego.left: "left", ego.right: "right"}
     for identity, confidence, points in zip(lanes.ids.tolist(), lanes.confidence.tolist(), ground, strict=True):
         if len(points) > 1:
             blue, green, red = (channel / 255.0 for channel in color_of(identity))
-            markers.append(LaneMarker(identity, points, (red, green, blue, 0.3 + 0.7 * confidence)))
+            color = (red, green, blue, 0.3 + 0.7 * confidence)
+            markers.append(LaneMarker(identity, points, color, text=boundary.get(identity, "")))
+    if np.isfinite(ego.width):
+        ahead = np.arange(0.0, _OWN_LANE + 1.0, 2.0)
+        middle = np.stack([ahead, [ego.center(x) for x in ahead], np.zeros_like(ahead)], axis=1)
+        markers.append(LaneMarker(0, middle, _WHITE, width=0.05, namespace="own_lane", text=ego.describe()))
     return markers
 
 

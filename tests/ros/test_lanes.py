@@ -18,7 +18,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 import rtseg
 from rtseg.camera import Camera, Mount
 from rtseg.frame import Frame
-from rtseg.lanes import GroundPlane
+from rtseg.lanes import GroundPlane, ego_lane
 from rtseg.media.overlay import draw_lanes
 from tests.ros.harness import LOST, Peer, header, mask_of, qos
 from tests.threshold_network import two_lane_road
@@ -105,9 +105,15 @@ def test_lines_and_points_on_the_ground(start_node: StartNode, model: Path, tmp_
     lanes = rtseg.load(model)(Frame(image, SECOND))
     projected = [GroundPlane(camera).project(line) for line in lanes.polylines]
     expected = [points[(points[:, 0] > 0) & (points[:, 0] < 80.0)] for points in projected]
-    first, *lines = markers[0].markers
+    first, *others = markers[0].markers
     assert first.action == Marker.DELETEALL
+    lines = [marker for marker in others if marker.ns == "lanes"]
     assert [line.id for line in lines] == lanes.ids.tolist()
+    assert [line.text for line in lines] == ["left", "right"]
+    ego = ego_lane(lanes, GroundPlane(camera))
+    (middle,) = (marker for marker in others if marker.ns == "own_lane")
+    assert middle.text == ego.describe() != ""
+    assert [p.y for p in middle.points] == pytest.approx([ego.center(p.x) for p in middle.points])
     for line, points in zip(lines, expected, strict=True):
         assert line.type == Marker.LINE_STRIP
         assert line.header == header(SECOND, "car")

@@ -133,6 +133,21 @@ def lane_page(
     console.print(page)
 
 
+@lab_app.command("ego-lane")
+def ego_lane(
+    model: Annotated[str, typer.Option(help="Lane model.")] = "lanes-lite",
+    drives: Annotated[int, typer.Option(min=1, help="Rendered roads, each in every condition.")] = 3,
+    seconds: Annotated[float, typer.Option(min=0.1)] = 3.0,
+) -> None:
+    """Measure the own lane's place, width and heading on rendered drives, in centimetres and degrees."""
+    from rtseg.lab.studies.ego_lane import score_ego, table
+    from rtseg.lab.studies.lane_drives import FIRST_SEED, rendered_drives
+    from rtseg.loading import load
+
+    scores = score_ego(load(model), rendered_drives(range(FIRST_SEED, FIRST_SEED + drives), seconds))
+    console.print(table(scores))
+
+
 @lab_app.command("lane-folds")
 def lane_folds(
     config: Annotated[str, typer.Argument(help="Training configuration.")],

@@ -87,6 +87,7 @@ class BagMessages:
                     color=self._make("std_msgs/msg/ColorRGBA", r=red, g=green, b=blue, a=alpha),
                     lifetime=self._make("builtin_interfaces/msg/Duration", sec=marker.lifetime),
                     points=[self._make("geometry_msgs/msg/Point", x=x, y=y, z=z) for x, y, z in marker.points.tolist()],
+                    text=marker.text,
                 )
             )
         return self._make("visualization_msgs/msg/MarkerArray", markers=made)

@@ -16,7 +16,7 @@ from rtseg.errors import MediaError
 from rtseg.files import Part
 from rtseg.frame import Frame
 from rtseg.lab.replay.bag_messages import BagMessages
-from rtseg.lanes import GroundPlane
+from rtseg.lanes import GroundPlane, ego_lane
 from rtseg.messages import (
     VEHICLE_FRAME,
     class_labels,
@@ -121,7 +121,11 @@ class ResultBag:
         if self._ground is not None:
             vehicle = self._messages.header(stamp, VEHICLE_FRAME)
             ground = ground_lines(lanes, self._ground)
-            self._add("/lanes/lanes", stamp, self._messages.markers(vehicle, lane_markers(lanes, ground)))
+            self._add(
+                "/lanes/lanes",
+                stamp,
+                self._messages.markers(vehicle, lane_markers(lanes, ground, ego_lane(lanes, self._ground))),
+            )
             self._add("/lanes/lane_points", stamp, self._messages.points(vehicle, lane_points(lanes, ground)))
 
     def _write_instances(self, stamp: int, header: Any, instances: Instances) -> None:

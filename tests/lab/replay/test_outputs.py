@@ -247,9 +247,11 @@ def test_lanes_become_line_strips_on_the_ground(tmp_path: Path) -> None:
         reader = make_reader(file, decoder_factories=[DecoderFactory()])
         by_topic = {channel.topic: ros for _, channel, _, ros in reader.iter_decoded_messages()}
     assert (by_topic["/camera/camera_info"].width, by_topic["/camera/camera_info"].k[0]) == (640, pytest.approx(600))
-    clear, *strips = by_topic["/lanes/lanes"].markers
+    clear, *others = by_topic["/lanes/lanes"].markers
     assert clear.action == 3
-    assert [s.id for s in strips] == [4, 2]
+    strips = [marker for marker in others if marker.ns == "lanes"]
+    assert [(s.id, s.text) for s in strips] == [(4, "left"), (2, "right")]
+    assert [s.ns for s in others if s not in strips] == ["own_lane"]
     for strip, line in zip(strips, lanes.polylines, strict=True):
         assert (strip.header.frame_id, strip.header.stamp.sec, strip.type) == ("base_link", 1, 4)
         points = np.array([(p.x, p.y, p.z) for p in strip.points])
