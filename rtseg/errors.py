@@ -35,8 +35,12 @@ class DatasetError(RtsegError):
     """Labels or data set folders that do not parse."""
 
 
+class ArgumentError(RtsegError, ValueError):
+    """An argument or setting of a function that does not fit: a shape, a type, a number out of its range."""
+
+
 class GroupingError(RtsegError, ValueError):
-    """Head maps, affinities or parameters that a grouping method or an op cannot take."""
+    """Head maps that cannot be grouped: values that no sound network gives."""
 
 
 class ConfigError(RtsegError):

@@ -1,7 +1,6 @@
 """Raw head maps to label images: the papers' grouping methods."""
 
 from rtseg.grouping.affinity_union import affinity_union
-from rtseg.grouping.association import greedy_association
 from rtseg.grouping.cascade import CascadeLevel, cascade_gaec
 from rtseg.grouping.coloring import color_components
 from rtseg.grouping.gaec import gaec
@@ -23,7 +22,6 @@ __all__ = [
     "color_components",
     "gaec",
     "graph_merge",
-    "greedy_association",
     "pa_gaec",
     "segment_affinity",
     "solo_instances",

@@ -16,7 +16,7 @@ from rtseg.grouping.contraction import contract_graph
 from rtseg.grouping.gaec import gaec
 from rtseg.ops.adjacency import Offsets, check_mask, collect_edges, quantize_affinity, quantize_threshold
 from rtseg.ops.threads import thread_count
-from rtseg.ops.union_find import number_roots, unite_grid
+from rtseg.ops.union_find import find_root, number_roots, unite_grid
 
 
 def affinity_union(
@@ -43,7 +43,8 @@ def affinity_union(
         (H, W) int32 labels, 1..n in raster order of their first pixels.
 
     Raises:
-        GroupingError: on affinities that are not finite in [0, 1], or shapes and parameters that do not fit.
+        GroupingError: on affinities that are not finite in [0, 1].
+        ArgumentError: on shapes and parameters that do not fit.
 
     Example:
         >>> affinity_union(np.array([[[1.0, 0.2, 0.0]]]), [(0, 1)]).tolist()
@@ -81,9 +82,7 @@ def merge_regions(superpixels, count, keys, sums, counts, limit, labels):  # typ
     ids[0] = 0
     used = 0
     for i in range(count):
-        r = i
-        while parent[r] != r:
-            r = parent[r]
+        r = find_root(parent, i)
         name = new_names[r]
         if name == i:
             used += 1

@@ -4,53 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
-
-from rtseg.errors import GroupingError
-from rtseg.ops.adjacency import Offsets, check_mask, quantize_affinity, quantize_threshold
-
-
-def greedy_association(
-    labels: NDArray[np.integer],
-    affinity: NDArray[np.floating],
-    offsets: Offsets,
-    threshold: float = 0.5,
-    mask: NDArray[np.bool_] | None = None,
-) -> NDArray[np.int32]:
-    """Give every unlabelled pixel the label of the labelled pixel it is most strongly joined to, until nothing changes.
-
-    The paper visits pixels in random order; here the first pass goes in raster order, the next in reverse, and so on,
-    which is deterministic. A pixel labelled in a pass counts for those visited after it. Of equal affinities the first
-    channel wins, along its offset before against it.
-
-    Args:
-        labels: (H, W) integers, 0 where unlabelled.
-        affinity: (K, H, W) floats in [0, 1].
-        offsets: K pairs (dy, dx).
-        threshold: an affinity of at least this is followed.
-        mask: (H, W) bool, pixels that may be labelled; all by default.
-
-    Returns:
-        (H, W) int32; pixels that nothing reaches stay 0 (background).
-
-    Raises:
-        GroupingError: on inputs that do not fit.
-    """
-    weights, steps = quantize_affinity(affinity, offsets)
-    start = np.asarray(labels)
-    if start.shape != weights.shape[1:] or start.dtype.kind not in "iu" or (start.size and start.min() < 0):
-        raise GroupingError(
-            f"expected labels of 0 or more of shape {weights.shape[1:]}, got {start.dtype} of shape {start.shape}"
-        )
-    inside = check_mask(mask, (weights.shape[1], weights.shape[2]))
-    out = np.array(start, dtype=np.int32, order="C")
-    follow_strongest(out, weights, steps, inside, quantize_threshold(threshold))
-    return out
 
 
 @njit(cache=True, nogil=True)
 def follow_strongest(labels, weights, steps, mask, limit):  # type: ignore[no-untyped-def]  # noqa: C901
-    """Algorithm 4 in place on labels (H, W); weights and steps as from `quantize_affinity`."""
+    """Algorithm 4 in place on labels (H, W); weights and steps as from `quantize_affinity`.
+
+    Every unlabelled pixel gets the label of the labelled pixel it is most strongly joined to, until nothing changes.
+    The paper visits pixels in random order; here the first pass goes in raster order, the next in reverse, and so on,
+    which is deterministic. A pixel labelled in a pass counts for those visited after it. Of equal affinities the first
+    channel wins, along its offset before against it. Pixels that nothing reaches stay 0.
+    """
     channels, height, width = weights.shape
     waiting = np.empty(labels.size, dtype=np.int32)
     count = 0

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError, GroupingError
 from rtseg.grouping.affinity_union import merge_regions
 from rtseg.grouping.association import follow_strongest
 from rtseg.grouping.grouped import GroupedInstances, channel_means, renumber
@@ -76,7 +76,8 @@ def cascade_gaec(
         class, and that probability as score.
 
     Raises:
-        GroupingError: before any work, on maps, strides or parameters that do not fit.
+        GroupingError: before any work, on maps that are not finite or out of their range.
+        ArgumentError: before any work, on shapes, strides or parameters that do not fit.
     """
     _check(levels, background, background_classes, min_pixels, min_area, final, max_segments)
     limit = quantize_threshold(threshold)
@@ -120,21 +121,21 @@ def _check(
     max_segments: int,
 ) -> None:
     if len(levels) == 0:
-        raise GroupingError("expected at least one level, got none")
+        raise ArgumentError("expected at least one level, got none")
     if background not in ("exclude", "reopen"):
-        raise GroupingError(f'expected background "exclude" or "reopen", got {background!r}')
+        raise ArgumentError(f'expected background "exclude" or "reopen", got {background!r}')
     if final not in ("gaec", "association"):
-        raise GroupingError(f'expected final "gaec" or "association", got {final!r}')
+        raise ArgumentError(f'expected final "gaec" or "association", got {final!r}')
     if min_pixels < 1 or min_area < 0 or max_segments < 0:
-        raise GroupingError(
+        raise ArgumentError(
             f"expected min_pixels of 1 or more, min_area and max_segments of 0 or more, got {min_pixels}, {min_area} "
             f"and {max_segments}"
         )
     classes = np.shape(levels[0].semantic)[0] if np.ndim(levels[0].semantic) == 3 else 0
     if not all(0 <= c < classes for c in background_classes):
-        raise GroupingError(f"expected background classes in 0..{classes - 1}, got {tuple(background_classes)}")
+        raise ArgumentError(f"expected background classes in 0..{classes - 1}, got {tuple(background_classes)}")
     if len(set(background_classes)) == classes:
-        raise GroupingError(f"expected at least one class that is no background, got {classes} classes in all")
+        raise ArgumentError(f"expected at least one class that is no background, got {classes} classes in all")
     for i, level in enumerate(levels):
         _check_level(level, classes)
         if i:
@@ -143,7 +144,7 @@ def _check(
             size = np.shape(level.affinity)[1:]
             wanted = tuple(-(-n // max(factor, 1)) for n in size)
             if factor < 1 or coarse.stride % level.stride or wanted != np.shape(coarse.affinity)[1:]:
-                raise GroupingError(
+                raise ArgumentError(
                     f"expected levels from coarse to fine, strides in whole factors, got stride {coarse.stride} "
                     f"{np.shape(coarse.affinity)[1:]} before stride {level.stride} {size}"
                 )
@@ -152,13 +153,13 @@ def _check(
 def _check_level(level: CascadeLevel, classes: int) -> None:
     channels = np.shape(level.affinity)[0] if np.ndim(level.affinity) == 3 else 0
     if channels not in (2, 4):
-        raise GroupingError(f"expected affinities (2 or 4, h, w), got {np.shape(level.affinity)}")
+        raise ArgumentError(f"expected affinities (2 or 4, h, w), got {np.shape(level.affinity)}")
     size = np.shape(level.affinity)[1:]
     for name, maps in (("semantic", level.semantic), ("embedding", level.embedding)):
         if maps is None:
             continue
         if np.ndim(maps) != 3 or np.shape(maps)[1:] != size or np.asarray(maps).dtype.kind != "f":
-            raise GroupingError(
+            raise ArgumentError(
                 f"expected {name} maps as floats (C, {size[0]}, {size[1]}) like the affinities, "
                 f"got {np.asarray(maps).dtype} {np.shape(maps)}"
             )
@@ -166,9 +167,9 @@ def _check_level(level: CascadeLevel, classes: int) -> None:
         if not np.isfinite(np.sum(maps)) or (name == "semantic" and np.min(maps) < 0):
             raise GroupingError(f"expected finite {name} maps, semantics of 0 or more: apply the softmax first")
     if np.shape(level.semantic)[0] != classes:
-        raise GroupingError(f"expected {classes} classes at every level, got {np.shape(level.semantic)[0]}")
+        raise ArgumentError(f"expected {classes} classes at every level, got {np.shape(level.semantic)[0]}")
     if level.stride < 1:
-        raise GroupingError(f"expected a stride of 1 or more, got {level.stride}")
+        raise ArgumentError(f"expected a stride of 1 or more, got {level.stride}")
 
 
 @njit(cache=True, nogil=True)

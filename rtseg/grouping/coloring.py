@@ -6,9 +6,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError, GroupingError
 from rtseg.grouping.grouped import channel_means, renumber
 from rtseg.ops.components import label_components
+from rtseg.ops.union_find import find_root
 
 
 def color_components(
@@ -37,7 +38,8 @@ def color_components(
         (H, W) int32 labels 1..n in raster order of first pixels.
 
     Raises:
-        GroupingError: on shapes or values that do not fit.
+        GroupingError: on centers that are not finite.
+        ArgumentError: on shapes and parameters that do not fit.
 
     Example:
         >>> color_components(np.array([[1, 1, 0, 2, 2]]), min_area=1).tolist()
@@ -46,7 +48,7 @@ def color_components(
     colors = np.ascontiguousarray(ids)
     components, count = label_components(colors, connectivity)
     if min_area < 0 or not merge_distance >= 0:
-        raise GroupingError(
+        raise ArgumentError(
             f"expected a merge distance and a least area of 0 or more, got {merge_distance} and {min_area}"
         )
     group = np.arange(count + 1, dtype=np.int32)
@@ -54,7 +56,7 @@ def color_components(
     if centers is not None:
         maps = np.ascontiguousarray(centers, dtype=np.float32)
         if maps.shape != (2, *colors.shape):
-            raise GroupingError(f"expected centers of shape {(2, *colors.shape)} (x, y), got {maps.shape}")
+            raise ArgumentError(f"expected centers of shape {(2, *colors.shape)} (x, y), got {maps.shape}")
         means, sizes = channel_means(flat, count, maps.reshape(2, -1))
         if not np.isfinite(means).all():
             raise GroupingError("expected finite centers on every colored pixel, got NaN or infinity: mask them first")
@@ -84,12 +86,8 @@ def _join_close(means, distance, group):  # type: ignore[no-untyped-def]
                 break
             dy = means[b, 1] - means[a, 1]
             if dx * dx + dy * dy <= distance * distance:
-                p = a + 1
-                while group[p] != p:
-                    p = group[p]
-                q = b + 1
-                while group[q] != q:
-                    q = group[q]
+                p = find_root(group, a + 1)
+                q = find_root(group, b + 1)
                 group[max(p, q)] = min(p, q)
     for i in range(1, group.size):
         group[i] = group[group[i]]

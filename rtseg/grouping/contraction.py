@@ -392,15 +392,6 @@ def contract(  # type: ignore[no-untyped-def]  # noqa: C901
 
 
 @njit(cache=True, nogil=True)
-def find_root(parent, i):  # type: ignore[no-untyped-def]
-    """Give the node that i was merged into, halving the path on the way."""
-    while parent[i] != i:
-        parent[i] = parent[parent[i]]
-        i = parent[i]
-    return i
-
-
-@njit(cache=True, nogil=True)
 def contract_graph(names, bound, first, second, sums, counts, threshold, plain):  # type: ignore[no-untyped-def]
     """Contract a graph given as a list of edges, at most one for each pair of nodes.
 

@@ -37,7 +37,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError
 from rtseg.grouping.tiles import contract_block, contract_tiles
 from rtseg.ops.adjacency import Offsets, check_mask, grid_edges, quantize_affinity, quantize_threshold
 from rtseg.ops.threads import run_strips, thread_count
@@ -79,7 +79,8 @@ def gaec(
         (H, W) int32 labels, 1..n in raster order of their first pixels, 0 outside the mask.
 
     Raises:
-        GroupingError: on affinities that are not finite in [0, 1], or shapes and parameters that do not fit.
+        GroupingError: on affinities that are not finite in [0, 1].
+        ArgumentError: on shapes and parameters that do not fit.
 
     Example:
         >>> labels = gaec(np.array([[[0.9, 0.2, 0.0]]]), [(0, 1)])
@@ -87,7 +88,7 @@ def gaec(
         [[1, 1, 2]]
     """
     if linkage not in ("mean", "plain"):
-        raise GroupingError(f'expected linkage "mean" or "plain", got {linkage!r}')
+        raise ArgumentError(f'expected linkage "mean" or "plain", got {linkage!r}')
     workers = thread_count(threads)
     limit = float(quantize_threshold(threshold))
     weights, steps, numbers = grid_edges(*quantize_affinity(affinity, offsets))

@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from pydantic import Field, field_validator, model_validator
 
-from rtseg.errors import GroupingError
-from rtseg.grouping.contraction import contract_graph, find_root
+from rtseg.errors import ArgumentError, GroupingError
+from rtseg.grouping.contraction import contract_graph
 from rtseg.grouping.grouped import GroupedInstances, renumber
 from rtseg.ops.adjacency import FIXED_POINT_ONE, quantize_threshold, sum_by_key
 from rtseg.ops.components import label_components
 from rtseg.ops.threads import run_strips, thread_count
+from rtseg.ops.union_find import find_root
+from rtseg.settings import Probability, Settings
 
 GMIS_DISTANCES = (1, 2, 4, 8, 16, 32, 64)
 _DIRECTIONS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
 GMIS_OFFSETS = tuple((d * dy, d * dx) for d in GMIS_DISTANCES for dy, dx in _DIRECTIONS)
 """(dy, dx) of the 56 affinity channels, distance by distance (equations 1 and 2)."""
 
-Stages = tuple[tuple[tuple[int, ...], float], ...]
+Stages = tuple[tuple[tuple[int, ...], Probability], ...]
 
 
-@dataclass(frozen=True)
-class GraphMergeSettings:
-    """What graph merge does; every trick of the paper's table 2 can be switched off.
+class GraphMergeTricks(Settings):
+    """The tricks and thresholds of graph merge, whatever the classes.
 
     Attributes:
-        super_classes: groups of semantic channels that are confused with one another but not with others (section 4.2);
-            every channel of objects in one group, channel 0 (background) in none.
         stages: (distances, threshold) of each stage of merging (section 3.4).
         exclude_background: leave pixels whose best class is background out (section 4.1).
         areas: group each connected area of 32-px cells with objects on its own (section 4.1).
@@ -40,38 +38,51 @@ class GraphMergeSettings:
         alpha: of equation 6.
         window: side of the pixel blocks merged beforehand (FLM, section 4.4); 1 switches it off.
         partition: group each super-class on its own (SCP, section 4.5); needs exclude_background.
+    """
+
+    stages: Stages = (((1, 2, 4), 0.97), ((8, 16), 0.7), ((32, 64), 0.3))
+    exclude_background: bool = True
+    areas: bool = True
+    cell: Annotated[int, Field(ge=1, le=4096)] = 32
+    refine: bool = True
+    alpha: Annotated[float, Field(gt=0, le=1000)] = 5.0
+    window: Annotated[int, Field(ge=1, le=64)] = 2
+    partition: bool = True
+
+    @field_validator("stages")
+    @classmethod
+    def _have_each_distance_once(cls, stages: Stages) -> Stages:
+        distances = [d for stage, _ in stages for d in stage]
+        if not distances or len(set(distances)) != len(distances) or not set(distances) <= set(GMIS_DISTANCES):
+            raise ValueError(f"expected distances out of {GMIS_DISTANCES}, each once")
+        return stages
+
+    @model_validator(mode="after")
+    def _partition_what_is_no_background(self) -> GraphMergeTricks:
+        if self.partition and not self.exclude_background:
+            raise ValueError("expected background to be excluded where super-classes are partitioned")
+        return self
+
+
+class GraphMergeSettings(GraphMergeTricks):
+    """What graph merge does; every trick of the paper's table 2 can be switched off.
+
+    Attributes:
+        super_classes: groups of semantic channels that are confused with one another but not with others (section 4.2);
+            every channel of objects in one group, channel 0 (background) in none.
         min_pixels: smallest instance, map pixels (the cardinality threshold r_c).
     """
 
     super_classes: tuple[tuple[int, ...], ...]
-    stages: Stages = (((1, 2, 4), 0.97), ((8, 16), 0.7), ((32, 64), 0.3))
-    exclude_background: bool = True
-    areas: bool = True
-    cell: int = 32
-    refine: bool = True
-    alpha: float = 5.0
-    window: int = 2
-    partition: bool = True
-    min_pixels: int = 16
+    min_pixels: Annotated[int, Field(ge=1)] = 16
 
-    def __post_init__(self) -> None:
-        channels = [c for group in self.super_classes for c in group]
+    @field_validator("super_classes")
+    @classmethod
+    def _have_each_channel_once(cls, groups: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
+        channels = [c for group in groups for c in group]
         if not channels or len(set(channels)) != len(channels) or min(channels) < 1:
-            raise GroupingError(
-                f"expected super-classes of channels from 1 on, each in one group, got {self.super_classes}"
-            )
-        distances = [d for stage, _ in self.stages for d in stage]
-        if not distances or len(set(distances)) != len(distances) or not set(distances) <= set(GMIS_DISTANCES):
-            raise GroupingError(f"expected stages of distances out of {GMIS_DISTANCES}, each once, got {self.stages}")
-        for _, threshold in self.stages:
-            quantize_threshold(threshold)
-        if self.window < 1 or self.cell < 1 or self.min_pixels < 1 or not 0 < self.alpha < math.inf:
-            raise GroupingError(
-                "expected a window, cell and min_pixels of 1 or more and a positive alpha, got "
-                f"{self.window}, {self.cell}, {self.min_pixels} and {self.alpha}"
-            )
-        if self.partition and not self.exclude_background:
-            raise GroupingError("expected background to be excluded where super-classes are partitioned")
+            raise ValueError("expected super-classes of channels from 1 on, each in one group")
+        return groups
 
 
 def graph_merge(
@@ -101,7 +112,8 @@ def graph_merge(
         of all (refined) edges inside the instance.
 
     Raises:
-        GroupingError: on maps that do not fit or hold values outside [0, 1].
+        GroupingError: on maps that hold values outside [0, 1].
+        ArgumentError: on maps that do not fit.
     """
     maps, classes = _check(affinity, semantic, settings)
     parts, groups = partition(classes, settings)
@@ -149,16 +161,16 @@ def _check(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     maps, classes = np.asarray(affinity), np.asarray(semantic)
     if maps.ndim != 3 or len(maps) != len(GMIS_OFFSETS) or 0 in maps.shape or maps.dtype.kind != "f":
-        raise GroupingError(f"expected affinities as floats (56, H, W), got {maps.dtype} {maps.shape}")
+        raise ArgumentError(f"expected affinities as floats (56, H, W), got {maps.dtype} {maps.shape}")
     if maps.shape[1] * maps.shape[2] > 1 << 24:
-        raise GroupingError(
+        raise ArgumentError(
             f"expected at most 2**24 pixels, got {maps.shape[1]}x{maps.shape[2]}: cut the image in parts"
         )
     if classes.ndim != 3 or classes.shape[1:] != maps.shape[1:] or classes.dtype.kind != "f":
-        raise GroupingError(f"expected semantics as floats (C, {maps.shape[1]}, {maps.shape[2]}), got {classes.shape}")
+        raise ArgumentError(f"expected semantics as floats (C, {maps.shape[1]}, {maps.shape[2]}), got {classes.shape}")
     most = max(c for group in settings.super_classes for c in group)
     if most >= len(classes):
-        raise GroupingError(f"expected semantics with channels up to {most}, got {len(classes)} channels")
+        raise ArgumentError(f"expected semantics with channels up to {most}, got {len(classes)} channels")
     for name, values in (("affinities", maps), ("semantics", classes)):
         low, high = float(values.min()), float(values.max())
         if not (low >= 0.0 and high <= 1.0 + 1e-6):

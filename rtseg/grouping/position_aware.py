@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError, GroupingError
 
 
 def segment_affinity(
@@ -28,12 +28,13 @@ def segment_affinity(
         (n, n) float64 in [0, 1], symmetric.
 
     Raises:
-        GroupingError: on shapes that do not fit, values that are not finite, or negative probabilities.
+        GroupingError: on values that are not finite, or negative probabilities.
+        ArgumentError: on shapes that do not fit.
     """
     x = np.ascontiguousarray(embeddings, dtype=np.float64)
     p = np.ascontiguousarray(semantics, dtype=np.float64)
     if x.ndim != 2 or p.ndim != 2 or len(x) != len(p):
-        raise GroupingError(f"expected embeddings (n, k) and semantics (n, C) of one n, got {x.shape} and {p.shape}")
+        raise ArgumentError(f"expected embeddings (n, k) and semantics (n, C) of one n, got {x.shape} and {p.shape}")
     if not (np.isfinite(x).all() and np.isfinite(p).all()) or (p < 0).any():
         raise GroupingError("expected finite embeddings and class probabilities of 0 or more: apply the softmax first")
     return _segment_affinity(x, p, float(alpha))  # type: ignore[no-any-return]
@@ -93,18 +94,18 @@ def pa_gaec(
         (n,) int32 group of each segment, 1..m in the order of their first segments.
 
     Raises:
-        GroupingError: on shapes that do not fit or values outside their range.
+        ArgumentError: on shapes that do not fit or values outside their range.
     """
     a = np.array(affinity, dtype=np.float64)
     b = np.array(boxes, dtype=np.float64)
     if a.ndim != 2 or a.shape[0] != a.shape[1] or b.shape != (len(a), 4):
-        raise GroupingError(f"expected affinities (n, n) and boxes (n, 4) of one n, got {a.shape} and {b.shape}")
+        raise ArgumentError(f"expected affinities (n, n) and boxes (n, 4) of one n, got {a.shape} and {b.shape}")
     if not ((a >= 0) & (a <= 1)).all() or not (a == a.T).all():
-        raise GroupingError("expected symmetric segment affinities in [0, 1], got others: see segment_affinity")
+        raise ArgumentError("expected symmetric segment affinities in [0, 1], got others: see segment_affinity")
     if not np.isfinite(b).all() or not (b[:, 2:] > b[:, :2]).all():
-        raise GroupingError("expected boxes (x0, y0, x1, y1) with x0 < x1 and y0 < y1, got others")
+        raise ArgumentError("expected boxes (x0, y0, x1, y1) with x0 < x1 and y0 < y1, got others")
     if not 0.0 <= threshold <= 1.0 or not beta >= 0.0:
-        raise GroupingError(f"expected a threshold in [0, 1] and beta of 0 or more, got {threshold} and {beta}")
+        raise ArgumentError(f"expected a threshold in [0, 1] and beta of 0 or more, got {threshold} and {beta}")
     return _pa_gaec(a, b, float(threshold), float(beta))  # type: ignore[no-any-return]
 
 

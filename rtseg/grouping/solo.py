@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from pydantic import Field
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError, GroupingError
 from rtseg.grouping.grouped import GroupedInstances, renumber
 from rtseg.ops.mask_nms import (
-    check_nms,
     decay_scores,
     fast_keep,
     overlaps_of_bits,
@@ -24,6 +24,7 @@ from rtseg.ops.mask_nms import (
     score_order,
     sigmoid,
 )
+from rtseg.settings import Probability, Settings
 
 SHAPE_TERMS = 5
 MASK_STRIDE = 4
@@ -31,14 +32,12 @@ FIXED = 1 << 16
 """Mask probabilities are added up in this fixed point, so that their sum does not depend on the order."""
 
 
-@dataclass(frozen=True)
-class SoloSettings:
-    """How points become instances.
+class SoloThresholds(Settings):
+    """How points become instances, but for their size.
 
     Attributes:
         score_threshold: least category score of a point.
         candidates: most points that are made masks of, the best ones.
-        min_pixels: least area of a mask on the map.
         nms: ``matrix`` lowers scores of what is covered, ``fast`` removes it.
         sigma: of matrix NMS, gaussian.
         overlap: most intersection over union that fast NMS lets stand.
@@ -46,25 +45,23 @@ class SoloSettings:
         min_visible: share of a mask that must not be hidden under better ones in the label image.
     """
 
-    score_threshold: float = 0.1
-    candidates: int = 200
-    min_pixels: int = 4
+    score_threshold: Probability = 0.1
+    candidates: Annotated[int, Field(ge=1, le=1024)] = 200
     nms: Literal["matrix", "fast"] = "matrix"
-    sigma: float = 2.0
-    overlap: float = 0.5
-    keep_threshold: float = 0.05
-    min_visible: float = 0.3
+    sigma: Annotated[float, Field(gt=0, le=100)] = 2.0
+    overlap: Probability = 0.5
+    keep_threshold: Probability = 0.05
+    min_visible: Probability = 0.3
 
-    def __post_init__(self) -> None:
-        shares = (self.score_threshold, self.overlap, self.keep_threshold, self.min_visible)
-        if not all(0 <= share <= 1 for share in shares) or not 1 <= self.candidates <= 1024 or self.min_pixels < 1:
-            raise GroupingError(
-                "expected thresholds in [0, 1], 1 to 1024 candidates and a least area of 1 or more, got "
-                f"{shares}, {self.candidates} and {self.min_pixels}"
-            )
-        if self.nms not in ("matrix", "fast"):
-            raise GroupingError(f"expected nms matrix or fast, got {self.nms!r}")
-        check_nms(sigma=self.sigma)
+
+class SoloSettings(SoloThresholds):
+    """How points become instances.
+
+    Attributes:
+        min_pixels: least area of a mask on the map.
+    """
+
+    min_pixels: Annotated[int, Field(ge=1)] = 4
 
 
 @dataclass(frozen=True)
@@ -116,7 +113,8 @@ def solo_masks(
         settings: thresholds; the defaults where None.
 
     Raises:
-        GroupingError: if shapes do not fit or values are not finite.
+        GroupingError: if values are not finite.
+        ArgumentError: if shapes do not fit.
     """
     settings = settings or SoloSettings()
     check_levels([(level.cate.shape, level.kernel.shape, level.stride) for level in levels], features.shape)
@@ -170,14 +168,14 @@ def check_levels(levels: Sequence[tuple[tuple[int, ...], tuple[int, ...], int]],
     """Refuse shapes that do not fit: (cate, kernel, stride) of each level, and the features.
 
     Raises:
-        GroupingError: if they do not.
+        ArgumentError: if they do not.
     """
     fit = len(levels) > 0 and len(features) == 3 and 0 not in features
     for cate, kernel, stride in levels:
         height, width = (side * MASK_STRIDE // stride for side in features[1:]) if fit and stride > 0 else (0, 0)
         fit = fit and stride > 0 and cate == (height, width) and kernel == (SHAPE_TERMS + features[0], height, width)
     if not fit:
-        raise GroupingError(
+        raise ArgumentError(
             "expected mask features (D, h, w) and levels of cate (h 4 / s, w 4 / s) and kernel (5 + D, h 4 / s, "
             f"w 4 / s) at stride s, got features {features} and levels {list(levels)}"
         )

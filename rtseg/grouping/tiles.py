@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from rtseg.grouping.contraction import add_edge, contract, contract_graph, find_root, is_open, mark_open, queue
+from rtseg.grouping.contraction import add_edge, contract, contract_graph, is_open, mark_open, queue
+from rtseg.ops.union_find import find_root
 
 
 @njit(cache=True, nogil=True)

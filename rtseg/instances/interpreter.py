@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rtseg.errors import ModelError
 from rtseg.frame import Frame
-from rtseg.instances import InstanceTracker, InstanceTrackerSettings, upsample_labels
+from rtseg.instances import InstanceTracker, upsample_labels
 from rtseg.instances.methods import method_of
 from rtseg.instances.methods.method import MapInstances
 from rtseg.instances.methods.warm_up import warm_up_maps
@@ -37,7 +37,7 @@ class InstanceInterpreter:
         parameters = self._method.read_parameters(card)
         self._grouping = self._method.grouping(card, parameters)
         self.mirror: Mirror | None = mirrored_channels(card) if parameters.flip else None
-        settings = InstanceTrackerSettings(**parameters.tracker.model_dump())
+        settings = parameters.tracker
         self._tracker = InstanceTracker(len(card.classes), settings) if parameters.track else None
 
     @property

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from pydantic import Field
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError
 from rtseg.instances.masks import MaskStore
 from rtseg.ops.assignment import assign
+from rtseg.settings import Probability, Settings
 
 MAX_ID = 65_535
 """Ids fit a 16-bit mask."""
@@ -29,8 +31,7 @@ _GAIN = 0.5
 _VOTE_DECAY = 0.9
 
 
-@dataclass(frozen=True)
-class InstanceTrackerSettings:
+class InstanceTrackerSettings(Settings):
     """When an object in this frame is an object of earlier frames.
 
     Attributes:
@@ -43,16 +44,11 @@ class InstanceTrackerSettings:
         reset_after: seconds without a frame after which all objects are forgotten.
     """
 
-    min_overlap: float = 0.1
-    gate: float = 0.75
-    drift: float = 1.5
-    memory: float = 0.7
-    reset_after: float = 2.0
-
-    def __post_init__(self) -> None:
-        for name in ("min_overlap", "gate", "drift", "memory", "reset_after"):
-            if not 0 <= getattr(self, name) < np.inf:
-                raise GroupingError(f"expected {name} of 0 or more, got {getattr(self, name)}")
+    min_overlap: Probability = 0.1
+    gate: Annotated[float, Field(ge=0, le=10)] = 0.75
+    drift: Annotated[float, Field(ge=0, le=100)] = 1.5
+    memory: Annotated[float, Field(ge=0, le=60)] = 0.7
+    reset_after: Annotated[float, Field(ge=0, le=3600)] = 2.0
 
 
 class InstanceTracker:
@@ -119,11 +115,11 @@ class InstanceTracker:
             int32 classes.
 
         Raises:
-            GroupingError: if there are more instances than ids.
+            ArgumentError: if there are more instances than ids.
         """
         count = len(boxes)
         if count > MAX_ID:
-            raise GroupingError(f"expected at most {MAX_ID} instances, got {count}: drop the small ones")
+            raise ArgumentError(f"expected at most {MAX_ID} instances, got {count}: drop the small ones")
         seen = np.asarray(boxes, dtype=np.float64)
         self._advance(labels.shape, stamp_ns)
         step = max(1, -(-max(labels.shape) // _GRID))

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError
 from rtseg.ops import upsample_argmax
 from rtseg.ops.coloring import bilinear_taps
 
@@ -27,10 +27,11 @@ def upsample_labels(labels: NDArray[np.int32], guide: NDArray[np.float32], size:
         (H, W) int32; a label of few map pixels may be gone.
 
     Raises:
-        GroupingError: if the maps do not fit each other or are not finite.
+        GroupingError: if the maps are not finite.
+        ArgumentError: if they do not fit each other.
     """
     if labels.shape != guide.shape[1:]:
-        raise GroupingError(f"expected a guide of the labels' size {labels.shape}, got {guide.shape[1:]}")
+        raise ArgumentError(f"expected a guide of the labels' size {labels.shape}, got {guide.shape[1:]}")
     kinds = upsample_argmax(guide, labels.shape)
     if labels.shape == tuple(size):
         return np.array(labels, dtype=np.int32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError
 
 _LEAST = 1e-3  # of a probability, and of what it lacks of 1, in its logarithm
 _STEPS = 100
@@ -39,13 +39,13 @@ def fit_calibration(measures: ArrayLike, right: ArrayLike, weight: ArrayLike, pe
         penalty: on the squares of a and b, against perfect separation.
 
     Raises:
-        GroupingError: there are not both right and wrong lines, or the confidence would fall with the evidence or the
+        ArgumentError: there are not both right and wrong lines, or the confidence would fall with the evidence or the
             slenderness.
     """
     terms, truth = _terms(measures), np.asarray(right, dtype=np.float64)
     share = np.asarray(weight, dtype=np.float64) / max(float(np.sum(weight)), 1e-12)
     if not 0 < float(share @ truth) < 1:
-        raise GroupingError("expected right and wrong lines to fit a calibration to, got one kind only; add frames")
+        raise ArgumentError("expected right and wrong lines to fit a calibration to, got one kind only; add frames")
     middle, ridge = terms.mean(axis=0) * [0, 1, 1], np.diag([0.0, penalty, penalty])
     shifted, found = terms - middle, np.zeros(3)  # shifted, the three hardly depend on each other
     for _ in range(_STEPS):
@@ -59,7 +59,7 @@ def fit_calibration(measures: ArrayLike, right: ArrayLike, weight: ArrayLike, pe
     found[0] -= middle @ found
     offset, a, b = (round(float(value), 3) for value in found)
     if not (a >= 0 and b >= 0):
-        raise GroupingError(
+        raise ArgumentError(
             f"expected lines to be right more often the surer and the longer they are, got slopes {a} and {b}; "
             "add frames, or leave the confidence as it is"
         )
@@ -70,13 +70,13 @@ def check_calibration(calibration: Calibration | None) -> None:
     """Refuse what is no calibration.
 
     Raises:
-        GroupingError: it is not None and not three finite numbers of which the slopes are 0 or more.
+        ArgumentError: it is not None and not three finite numbers of which the slopes are 0 or more.
     """
     if calibration is None:
         return
     numbers = len(calibration) == 3 and all(isinstance(value, int | float) for value in calibration)
     if not (numbers and np.isfinite(calibration).all() and min(calibration[1:]) >= 0):
-        raise GroupingError(
+        raise ArgumentError(
             f"expected a calibration of three finite numbers, the last two of them 0 or more, got {calibration}"
         )
 

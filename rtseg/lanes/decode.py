@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from pydantic import Field, field_validator
 
-from rtseg.errors import GroupingError
 from rtseg.lanes.centerline import center_line
 from rtseg.lanes.color_runs import ColorRuns
-from rtseg.lanes.confidence import calibrated, check_calibration
+from rtseg.lanes.confidence import Calibration, calibrated, check_calibration
 from rtseg.lanes.fragments import Fragments, find_fragments
 from rtseg.lanes.joining import join_fragments
 from rtseg.ops import upsample_argmax
 from rtseg.results import bottom_x
+from rtseg.settings import NonNegative, Settings
 
 
-@dataclass(frozen=True)
-class LaneDecoderSettings:
+class LaneDecoderSettings(Settings):
     """What makes a lane line; lengths are shares of the image, so that they hold at any size.
 
     Attributes:
@@ -37,34 +38,23 @@ class LaneDecoderSettings:
             a line; see :func:`rtseg.lanes.confidence.calibrated`. None leaves the confidence as it is.
     """
 
-    min_area: float = 0.0002
-    min_rows: float = 0.012
-    min_length: float = 0.06
-    join_distance: float = 0.012
-    join_growth: float = 0.08
-    join_gap: float = 0.4
-    stroke: float = 0.04
-    smoothing: float = 0.05
-    min_confidence: float = 0.0
-    max_lines: int = 16
+    min_area: NonNegative = 0.0002
+    min_rows: NonNegative = 0.012
+    min_length: NonNegative = 0.06
+    join_distance: NonNegative = 0.012
+    join_growth: NonNegative = 0.08
+    join_gap: NonNegative = 0.4
+    stroke: NonNegative = 0.04
+    smoothing: NonNegative = 0.05
+    min_confidence: NonNegative = 0.0
+    max_lines: Annotated[int, Field(ge=1, le=255)] = 16
     calibration: tuple[float, float, float] | None = None
 
-    def __post_init__(self) -> None:
-        if not 1 <= self.max_lines <= 255:
-            raise GroupingError(f"expected max_lines from 1 to 255, got {self.max_lines}")
-        for name in (
-            "min_area",
-            "min_rows",
-            "min_length",
-            "join_distance",
-            "join_growth",
-            "join_gap",
-            "stroke",
-            "smoothing",
-        ):
-            if not getattr(self, name) >= 0:
-                raise GroupingError(f"expected {name} of 0 or more, got {getattr(self, name)}")
-        check_calibration(self.calibration)
+    @field_validator("calibration")
+    @classmethod
+    def _is_a_calibration(cls, calibration: Calibration | None) -> Calibration | None:
+        check_calibration(calibration)
+        return calibration
 
 
 @dataclass(frozen=True)
@@ -140,7 +130,8 @@ class LaneDecoder:
             size: (H, W) of the image that the lanes are wanted for.
 
         Raises:
-            GroupingError: if the logits have the wrong shape or values that are not finite.
+            GroupingError: if the logits are not finite.
+            ArgumentError: if they have the wrong shape.
         """
         return self.decode_colors(upsample_argmax(logits, size), logits)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from pydantic import ValidationError
 
 from rtseg.errors import ModelError
 from rtseg.frame import Frame
@@ -24,9 +25,17 @@ from rtseg.results import Lanes
 from rtseg.runtime.card import ModelCard, ModelOutput
 from rtseg.runtime.interpreter import DeviceForm, DeviceGrouping, HeadMaps, Mirror, interpret
 from rtseg.runtime.latency import StageClock
+from rtseg.settings import Settings, first_fault
 
 METHOD = "lanes"
 """The grouping that a card of lanes asks for."""
+
+
+class LaneParameters(Settings):
+    """What a card of lanes may say under ``grouping.parameters``."""
+
+    decoder: LaneDecoderSettings = LaneDecoderSettings()
+    tracker: LaneTrackerSettings = LaneTrackerSettings()
 
 
 def lane_settings(card: ModelCard) -> tuple[LaneDecoderSettings, LaneTrackerSettings]:
@@ -35,14 +44,12 @@ def lane_settings(card: ModelCard) -> tuple[LaneDecoderSettings, LaneTrackerSett
     Raises:
         ModelError: it does not fit.
     """
-    parameters = card.grouping.parameters
     try:
-        return (
-            LaneDecoderSettings(**parameters.get("decoder", {})),
-            LaneTrackerSettings(**parameters.get("tracker", {})),
-        )
-    except (TypeError, ValueError) as error:
-        raise ModelError(f"the grouping parameters in the card of {card.name} do not fit: {error}") from error
+        parameters = LaneParameters.model_validate(card.grouping.parameters)
+    except ValidationError as error:
+        fault = first_fault(error, "grouping", "parameters")
+        raise ModelError(f"the card of {card.name} does not fit: {fault}") from error
+    return parameters.decoder, parameters.tracker
 
 
 def shown_lanes(detected: DetectedLanes, lanes: TrackedLanes, frame: Frame) -> Lanes:
@@ -100,7 +107,7 @@ class LaneInterpreter:
         """Color the pixels and find the runs of the colors.
 
         Raises:
-            GroupingError: if the logits have the wrong shape or values that are not finite.
+            GroupingError: if the logits are not finite.
         """
         logits = maps[self._output.name][0]
         return ColorRuns.of(upsample_argmax(logits, size), logits)

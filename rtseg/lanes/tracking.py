@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.errors import GroupingError
 from rtseg.lanes.decode import DetectedLanes
 from rtseg.lanes.motion import moved, road_motion
 from rtseg.ops.assignment import assign
 from rtseg.results import bottom_x
+from rtseg.settings import NonNegative, Settings
 
 _MAX_ID = 255
 _GRID = 32  # rows at which lines are compared
@@ -28,8 +28,7 @@ _DOUBT = 0.3  # how much a line's youth, and rows that only one of two lines has
 _Sampled = tuple[NDArray[np.float64], NDArray[np.float64]]  # x at the rows compared, and its weight there
 
 
-@dataclass(frozen=True)
-class LaneTrackerSettings:
+class LaneTrackerSettings(Settings):
     """When a line in this frame is a line of earlier frames.
 
     Attributes:
@@ -43,17 +42,12 @@ class LaneTrackerSettings:
         carry: seconds for which a shown line that is not seen is carried on, moving as those that are.
     """
 
-    distance: float = 0.06
-    speed: float = 0.1
-    memory: float = 0.5
-    reset_after: float = 2.0
-    show: float = 0.3
-    carry: float = 0.25
-
-    def __post_init__(self) -> None:
-        for name in ("distance", "speed", "memory", "reset_after", "show", "carry"):
-            if not 0 <= getattr(self, name) < np.inf:
-                raise GroupingError(f"expected {name} of 0 or more, got {getattr(self, name)}")
+    distance: NonNegative = 0.06
+    speed: NonNegative = 0.1
+    memory: NonNegative = 0.5
+    reset_after: NonNegative = 2.0
+    show: NonNegative = 0.3
+    carry: NonNegative = 0.25
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError, GroupingError
 from rtseg.ops.threads import run_strips, strip_bounds
 
 FIXED_POINT_ONE = 1 << 24
@@ -65,7 +65,7 @@ def quantize_threshold(threshold: float) -> int:
     """Give a threshold in [0, 1] as a fixed-point weight, by the rule of the affinities."""
     value = float(threshold)
     if not 0.0 <= value <= 1.0:
-        raise GroupingError(f"expected a threshold in [0, 1], got {threshold!r}: pass a probability")
+        raise ArgumentError(f"expected a threshold in [0, 1], got {threshold!r}: pass a probability")
     return int(np.rint(np.float32(value) * np.float32(FIXED_POINT_ONE)))
 
 
@@ -84,28 +84,28 @@ def check_offsets(offsets: Offsets, shape: tuple[int, ...]) -> NDArray[np.int64]
     """Give `offsets` as an (K, 2) int64 array of (dy, dx), after checking it against affinities of `shape` (K, H, W).
 
     Raises:
-        GroupingError: if the shapes do not fit, an offset is zero or repeated, or the image is too large to index.
+        ArgumentError: if the shapes do not fit, an offset is zero or repeated, or the image is too large to index.
     """
     try:
         steps = np.asarray(offsets)
         whole = steps.dtype.kind in "iu" or bool(np.all(steps == np.rint(steps)))
         steps = steps.astype(np.int64)
     except (TypeError, ValueError, OverflowError) as error:
-        raise GroupingError(f"expected offsets as K pairs of integers (dy, dx), got {offsets!r}: {error}") from error
+        raise ArgumentError(f"expected offsets as K pairs of integers (dy, dx), got {offsets!r}: {error}") from error
     if len(shape) != 3:
-        raise GroupingError(f"expected affinities of shape (K, H, W), got {shape}: put the offsets' channel first")
+        raise ArgumentError(f"expected affinities of shape (K, H, W), got {shape}: put the offsets' channel first")
     if steps.ndim != 2 or steps.shape[1] != 2 or not whole:
-        raise GroupingError(f"expected offsets as K pairs of integers (dy, dx), got shape {steps.shape}")
+        raise ArgumentError(f"expected offsets as K pairs of integers (dy, dx), got shape {steps.shape}")
     if len(steps) != shape[0] or len(steps) == 0:
-        raise GroupingError(f"expected one offset a channel, got {len(steps)} offsets for {shape[0]} affinity channels")
+        raise ArgumentError(f"expected one offset a channel, got {len(steps)} offsets for {shape[0]} affinity channels")
     if not steps.any(axis=1).all():
-        raise GroupingError("expected offsets that lead to another pixel, got (0, 0): leave that channel out")
+        raise ArgumentError("expected offsets that lead to another pixel, got (0, 0): leave that channel out")
     if len({(int(dy), int(dx)) for dy, dx in steps}) != len(steps):
-        raise GroupingError("expected offsets that differ from each other, got a repeated one: leave that channel out")
+        raise ArgumentError("expected offsets that differ from each other, got a repeated one: leave that channel out")
     if shape[1] < 1 or shape[2] < 1:
-        raise GroupingError(f"expected an image of at least one pixel, got {shape[1]}x{shape[2]}: pass a whole frame")
+        raise ArgumentError(f"expected an image of at least one pixel, got {shape[1]}x{shape[2]}: pass a whole frame")
     if shape[1] * shape[2] > MAX_PIXELS or shape[0] * shape[1] * shape[2] > MAX_PIXEL_EDGES:
-        raise GroupingError(
+        raise ArgumentError(
             f"expected at most 2**30 pixels and 2**29 pixel edges, got affinities of shape {tuple(shape)}: "
             "cut the image into parts"
         )
@@ -125,12 +125,13 @@ def quantize_affinity(affinity: NDArray[np.floating], offsets: Offsets) -> tuple
         (K, H, W) int32 weights in 0..2**24, and the offsets as (K, 2) int64.
 
     Raises:
-        GroupingError: on NaN or values outside [0, 1], or on shapes that do not fit.
+        GroupingError: on NaN or values outside [0, 1].
+        ArgumentError: on shapes that do not fit.
     """
     maps = np.asarray(affinity)
     steps = check_offsets(offsets, maps.shape)
     if maps.dtype.kind != "f":
-        raise GroupingError(f"expected affinities as floats in [0, 1], got {maps.dtype}: divide by the largest value")
+        raise ArgumentError(f"expected affinities as floats in [0, 1], got {maps.dtype}: divide by the largest value")
     values = np.ascontiguousarray(maps, dtype=np.float32)
     weights = np.empty(values.shape, dtype=np.int32)
     bad = _quantize(values.reshape(-1), weights.reshape(-1))
@@ -147,9 +148,9 @@ def check_mask(mask: NDArray[np.bool_] | None, size: tuple[int, int]) -> NDArray
         return np.ones(size, dtype=np.bool_)
     array = np.asarray(mask)
     if array.shape != tuple(size):
-        raise GroupingError(f"expected a mask of shape {tuple(size)}, got {array.shape}: use the affinities' size")
+        raise ArgumentError(f"expected a mask of shape {tuple(size)}, got {array.shape}: use the affinities' size")
     if array.dtype != np.bool_:
-        raise GroupingError(f"expected a mask of type bool, got {array.dtype}: compare it with 0 first")
+        raise ArgumentError(f"expected a mask of type bool, got {array.dtype}: compare it with 0 first")
     return np.ascontiguousarray(array)
 
 
@@ -327,17 +328,18 @@ def region_adjacency(
         offsets: K pairs (dy, dx).
 
     Raises:
-        GroupingError: on labels outside 0..count, or affinities that `quantize_affinity` refuses.
+        GroupingError: on affinities outside [0, 1].
+        ArgumentError: on labels outside 0..count, or shapes that do not fit.
     """
     weights, steps = quantize_affinity(affinity, offsets)
     ids = np.asarray(labels)
     if ids.shape != weights.shape[1:] or ids.dtype.kind not in "iu":
-        raise GroupingError(
+        raise ArgumentError(
             f"expected integer labels of shape {weights.shape[1:]}, got {ids.dtype} of shape {ids.shape}: "
             "use the affinities' size"
         )
     if ids.min() < 0 or ids.max() > count:
-        raise GroupingError(f"expected labels in 0..{count}, got {ids.min()}..{ids.max()}: pass the number of regions")
+        raise ArgumentError(f"expected labels in 0..{count}, got {ids.min()}..{ids.max()}: pass the number of regions")
     keys, sums, counts = collect_edges(np.ascontiguousarray(ids, dtype=np.int32), int(count), weights, steps)
     order = np.argsort(keys)
     keys = keys[order]

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError
 
 
 @njit(cache=True, nogil=True)
@@ -63,11 +63,11 @@ def assign(cost: NDArray[np.floating], limit: float) -> NDArray[np.int32]:
         (n,) int32 column of each row, -1 where it has none.
 
     Raises:
-        GroupingError: if the costs are NaN or negative, or the limit is.
+        ArgumentError: if the costs are NaN or negative, or the limit is.
     """
     matrix = np.asarray(cost, np.float64)
     if matrix.ndim != 2 or not (matrix >= 0).all() or not 0 <= limit < np.inf:
-        raise GroupingError(f"expected an (n, m) matrix of costs of 0 or more and a finite limit, got limit {limit}")
+        raise ArgumentError(f"expected an (n, m) matrix of costs of 0 or more and a finite limit, got limit {limit}")
     rows, columns = matrix.shape
     # Each row may take a column of its own that stands for "none"; costs are relative to that.
     padded = np.full((rows, columns + rows), float(limit))

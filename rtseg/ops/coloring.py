@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError, GroupingError
 
 
 @njit(cache=True, nogil=True)
@@ -124,13 +124,13 @@ def check_maps(maps: object) -> NDArray[np.float32]:
     """Return `maps` as a C-contiguous (C, h, w) float32 array.
 
     Raises:
-        GroupingError: if it is not a non-empty (C, h, w) float array with 1 to 256 channels.
+        ArgumentError: if it is not a non-empty (C, h, w) float array with 1 to 256 channels.
     """
     if not isinstance(maps, np.ndarray) or maps.ndim != 3 or maps.dtype.kind != "f" or 0 in maps.shape:
         what = f"{maps.dtype} array of shape {maps.shape}" if isinstance(maps, np.ndarray) else type(maps).__name__
-        raise GroupingError(f"expected non-empty (C, h, w) float maps, got {what}; put the channels first")
+        raise ArgumentError(f"expected non-empty (C, h, w) float maps, got {what}; put the channels first")
     if maps.shape[0] > 256:
-        raise GroupingError(f"expected at most 256 channels, since the winner is a uint8, got {maps.shape[0]}")
+        raise ArgumentError(f"expected at most 256 channels, since the winner is a uint8, got {maps.shape[0]}")
     return np.ascontiguousarray(maps, dtype=np.float32)
 
 
@@ -138,14 +138,14 @@ def check_size(size: tuple[int, int]) -> tuple[int, int]:
     """Return a (height, width) of at least 1x1.
 
     Raises:
-        GroupingError: if it is anything else.
+        ArgumentError: if it is anything else.
     """
     try:
         height, width = (int(side) for side in size)
     except (TypeError, ValueError):
         height = width = 0
     if height < 1 or width < 1:
-        raise GroupingError(f"expected a size (height, width) of at least (1, 1), got {size!r}")
+        raise ArgumentError(f"expected a size (height, width) of at least (1, 1), got {size!r}")
     return height, width
 
 
@@ -164,7 +164,8 @@ def upsample_argmax(maps: NDArray[np.float32], size: tuple[int, int]) -> NDArray
         (H, W) uint8 channel indices.
 
     Raises:
-        GroupingError: if `maps` does not fit or holds values that are not finite, or `size` is not at least 1x1.
+        GroupingError: if `maps` holds values that are not finite.
+        ArgumentError: if `maps` does not fit, or `size` is not at least 1x1.
     """
     source = check_maps(maps)
     rows, columns = check_size(size)

@@ -15,7 +15,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError
 from rtseg.ops.threads import run_strips, strip_bounds
 
 _MAX_STRIPS = 16
@@ -201,9 +201,9 @@ def _as_labels(labels: object) -> NDArray[np.integer]:
         what = (
             f"{labels.dtype} array of shape {labels.shape}" if isinstance(labels, np.ndarray) else type(labels).__name__
         )
-        raise GroupingError(f"expected an (H, W) integer or bool label image, got {what}; cast it to int32 first")
+        raise ArgumentError(f"expected an (H, W) integer or bool label image, got {what}; cast it to int32 first")
     if labels.size >= 2**31:
-        raise GroupingError(
+        raise ArgumentError(
             f"expected fewer than 2**31 pixels, since component ids are int32, got "
             f"{labels.shape[0]}x{labels.shape[1]}; label it in tiles"
         )
@@ -218,7 +218,7 @@ def _as_labels(labels: object) -> NDArray[np.integer]:
 
 def _find_runs(labels: NDArray[np.integer], connectivity: int, strips: int):  # type: ignore[no-untyped-def]
     if connectivity not in (4, 8):
-        raise GroupingError(
+        raise ArgumentError(
             f"expected connectivity 4 or 8, got {connectivity!r}; pass 4 (edges) or 8 (edges and corners)"
         )
     height, width = labels.shape
@@ -261,7 +261,7 @@ def label_components(
         (H, W) int32 components, 0 where `labels` is 0, else 1..count in raster order of first pixels; and the count.
 
     Raises:
-        GroupingError: if `labels` is not a 2-D integer array of under 2**31 pixels or the connectivity is neither.
+        ArgumentError: if `labels` is not a 2-D integer array of under 2**31 pixels or the connectivity is neither.
 
     Example:
         >>> components, count = label_components(np.array([[5, 5, 0], [0, 0, 5]]), connectivity=4)
@@ -288,7 +288,7 @@ def label_runs(labels: NDArray[np.integer], connectivity: int = 8) -> Runs:
         connectivity: 4 or 8.
 
     Raises:
-        GroupingError: as :func:`label_components`.
+        ArgumentError: as :func:`label_components`.
     """
     image = _as_labels(labels)
     _, starts, ends, rows, row_ends, ids, count = _find_runs(image, connectivity, 1)

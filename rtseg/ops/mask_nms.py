@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError
 
 Kernel = Literal["gaussian", "linear"]
 
@@ -37,7 +37,7 @@ def matrix_nms(
         (n,) float32 lowered scores, in the order of the masks.
 
     Raises:
-        GroupingError: if shapes, scores or parameters do not fit.
+        ArgumentError: if shapes, scores or parameters do not fit.
     """
     check_nms(kernel=kernel, sigma=sigma)
     values = _check_scores(scores, len(masks) if isinstance(masks, np.ndarray) else -1)
@@ -57,7 +57,7 @@ def fast_nms(masks: NDArray[np.bool_], scores: NDArray[np.floating], threshold: 
         (n,) bool.
 
     Raises:
-        GroupingError: if shapes, scores or the threshold do not fit.
+        ArgumentError: if shapes, scores or the threshold do not fit.
     """
     check_nms(threshold=threshold)
     values = _check_scores(scores, len(masks) if isinstance(masks, np.ndarray) else -1)
@@ -74,7 +74,7 @@ def mask_overlaps(masks: NDArray[np.bool_]) -> NDArray[np.int32]:
         (n, n) int32; the diagonal holds the areas.
 
     Raises:
-        GroupingError: if `masks` is no such array.
+        ArgumentError: if `masks` is no such array.
     """
     return overlaps_of_bits(pack_masks(masks))
 
@@ -83,11 +83,11 @@ def pack_masks(masks: NDArray[np.bool_]) -> NDArray[np.uint64]:
     """Pack masks (n, H, W) to bits, (n, words) uint64, pixel p in bit p % 64 of word p // 64.
 
     Raises:
-        GroupingError: if `masks` is not a bool array of three axes.
+        ArgumentError: if `masks` is not a bool array of three axes.
     """
     if not isinstance(masks, np.ndarray) or masks.ndim != 3 or masks.dtype != np.bool_:
         what = f"{masks.dtype} of shape {masks.shape}" if isinstance(masks, np.ndarray) else type(masks).__name__
-        raise GroupingError(f"expected masks of shape (n, H, W) bool, got {what}")
+        raise ArgumentError(f"expected masks of shape (n, H, W) bool, got {what}")
     packed = np.packbits(masks.reshape(len(masks), masks.shape[1] * masks.shape[2]), axis=1, bitorder="little")
     words = np.zeros((len(masks), -(-packed.shape[1] // 8) * 8), np.uint8)
     words[:, : packed.shape[1]] = packed
@@ -103,10 +103,10 @@ def check_nms(kernel: str = "gaussian", sigma: float = 2.0, threshold: float = 0
     """Refuse parameters of either suppression that do not fit.
 
     Raises:
-        GroupingError: if one does not.
+        ArgumentError: if one does not.
     """
     if kernel not in ("gaussian", "linear") or not (np.isfinite(sigma) and sigma > 0) or not 0 <= threshold <= 1:
-        raise GroupingError(
+        raise ArgumentError(
             "expected a gaussian or linear kernel, a sigma above 0 and a threshold in [0, 1], got "
             f"{kernel!r}, {sigma} and {threshold}"
         )
@@ -115,7 +115,7 @@ def check_nms(kernel: str = "gaussian", sigma: float = 2.0, threshold: float = 0
 def _check_scores(scores: NDArray[np.floating], count: int) -> NDArray[np.float32]:
     values = np.asarray(scores, dtype=np.float32)
     if values.shape != (count,) or not np.isfinite(values).all() or (values < 0).any():
-        raise GroupingError(
+        raise ArgumentError(
             f"expected masks (n, H, W) with one finite score of 0 or more each, got {count} masks and scores of "
             f"shape {values.shape}"
         )

@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError
 from rtseg.frame import check_image
 from rtseg.ops.coloring import check_size
 
@@ -112,7 +112,7 @@ def resize_image(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.
 
     Raises:
         ImageError: if `image` is not an (H, W, 3) uint8 image.
-        GroupingError: if `size` is not at least 1x1.
+        ArgumentError: if `size` is not at least 1x1.
     """
     source = _flat(image)
     height, width = check_size(size)
@@ -145,18 +145,18 @@ def preprocess(
 
     Raises:
         ImageError: if `image` is not an (H, W, 3) uint8 image.
-        GroupingError: if a parameter does not fit.
+        ArgumentError: if a parameter does not fit.
     """
     source = _flat(image)
     height, width = check_size(size)
     if order not in ("rgb", "bgr"):
-        raise GroupingError(f"expected order 'rgb' or 'bgr', got {order!r}")
+        raise ArgumentError(f"expected order 'rgb' or 'bgr', got {order!r}")
     if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-        raise GroupingError(f"expected three means and three positive standard deviations, got {mean!r} and {std!r}")
+        raise ArgumentError(f"expected three means and three positive standard deviations, got {mean!r} and {std!r}")
     if out is None:
         out = np.empty((1, 3, height, width), np.float32)
     elif out.shape != (1, 3, height, width) or out.dtype != np.float32 or not out.flags.c_contiguous:
-        raise GroupingError(
+        raise ArgumentError(
             f"expected out to be a C-contiguous float32 array of shape (1, 3, {height}, {width}), got {out.dtype} of "
             f"shape {out.shape}"
         )

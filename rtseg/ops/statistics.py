@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError
 
 
 @dataclass(frozen=True)
@@ -89,17 +89,17 @@ def _check(labels: object, count: int) -> NDArray[np.int32]:
         what = (
             f"{labels.dtype} array of shape {labels.shape}" if isinstance(labels, np.ndarray) else type(labels).__name__
         )
-        raise GroupingError(f"expected an (H, W) integer label image, got {what}")
+        raise ArgumentError(f"expected an (H, W) integer label image, got {what}")
     if count < 0:
-        raise GroupingError(f"expected a count of regions of 0 or more, got {count}")
+        raise ArgumentError(f"expected a count of regions of 0 or more, got {count}")
     if labels.dtype.itemsize > 4 or labels.dtype == np.uint32:
         # A label too great for int32 must not wrap round to a valid one.
         labels = np.clip(labels, -1, np.int64(2**31 - 1))
     return np.ascontiguousarray(labels, dtype=np.int32)
 
 
-def _out_of_range(labels: NDArray[np.int32], count: int) -> GroupingError:
-    return GroupingError(
+def _out_of_range(labels: NDArray[np.int32], count: int) -> ArgumentError:
+    return ArgumentError(
         f"expected labels from 0 to {count}, got {labels.min()} to {labels.max()}; pass the count that "
         "label_components returned with them"
     )
@@ -113,7 +113,7 @@ def region_statistics(labels: NDArray[np.integer], count: int) -> RegionStatisti
         count: the number of regions.
 
     Raises:
-        GroupingError: if `labels` is not an integer image with values 0..count.
+        ArgumentError: if `labels` is not an integer image with values 0..count.
     """
     image = _check(labels, count)
     areas = np.zeros(count, np.int64)
@@ -137,11 +137,11 @@ def region_means(labels: NDArray[np.integer], count: int, maps: NDArray[np.float
         (count, C) float64; NaN where a label has no pixel.
 
     Raises:
-        GroupingError: if the shapes do not fit or a label is outside 0..count.
+        ArgumentError: if the shapes do not fit or a label is outside 0..count.
     """
     image = _check(labels, count)
     if not isinstance(maps, np.ndarray) or maps.ndim != 3 or maps.shape[1:] != image.shape:
-        raise GroupingError(
+        raise ArgumentError(
             f"expected maps of shape (C, {image.shape[0]}, {image.shape[1]}) to fit the labels, got "
             f"{getattr(maps, 'shape', type(maps).__name__)}"
         )

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError
 
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
@@ -62,5 +62,5 @@ def thread_count(threads: int | None) -> int:
     if threads is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if not isinstance(threads, (int, np.integer)) or threads < 1:
-        raise GroupingError(f"expected at least one thread, got {threads!r}: leave it out to use all cores")
+        raise ArgumentError(f"expected at least one thread, got {threads!r}: leave it out to use all cores")
     return min(int(threads), 16)

@@ -144,7 +144,8 @@ def union_affinities(
         (H, W) int32 labels, 1..n in raster order of their first pixels.
 
     Raises:
-        GroupingError: on affinities that are not finite in [0, 1], or shapes that do not fit.
+        GroupingError: on affinities that are not finite in [0, 1].
+        ArgumentError: on shapes that do not fit.
     """
     workers = thread_count(threads)
     limit = quantize_threshold(threshold)

@@ -7,22 +7,20 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from rtseg.errors import ModelError
 from rtseg.files import write_text
 from rtseg.runtime.older_cards import with_kinds
+from rtseg.runtime.onnx_file import refuse_external_data
+from rtseg.settings import Settings, first_fault
 
 Task = Literal["lanes", "instances"]
 Precision = Literal["fp32", "fp16", "int8"]
 Positive = Annotated[int, Field(gt=0)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ModelFile(_Strict):
+class ModelFile(Settings):
     """A network file beside the card.
 
     One calibration gives two int8 files, one a form that CPUs are fast on and one that TensorRT parses, so a file names
@@ -45,7 +43,7 @@ class ModelFile(_Strict):
         return self
 
 
-class ModelInput(_Strict):
+class ModelInput(Settings):
     """The one input tensor: (1, 3, height, width) float32, ``(pixel - mean) / std`` with pixels in 0..255."""
 
     name: str = "image"
@@ -56,7 +54,7 @@ class ModelInput(_Strict):
     std: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 
 
-class ModelOutput(_Strict):
+class ModelOutput(Settings):
     """One output tensor: (1, channels, height / stride, width / stride).
 
     `kind` says what its channels mean, and so what reads it: ``semantic`` (logits of background and classes),
@@ -70,14 +68,14 @@ class ModelOutput(_Strict):
     stride: Positive
 
 
-class Grouping(_Strict):
+class Grouping(Settings):
     """How raw maps become lanes or instances, with the method's parameters."""
 
     method: str
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] = Field(default_factory=dict)
 
 
-class Training(_Strict):
+class Training(Settings):
     """Where the weights come from."""
 
     command: str
@@ -86,7 +84,7 @@ class Training(_Strict):
     notes: str = ""
 
 
-class Score(_Strict):
+class Score(Settings):
     """One measured figure and the command that measures it again.
 
     `file` says which network was measured where there are several of that precision; by default the first of them.
@@ -100,7 +98,7 @@ class Score(_Strict):
     file: str | None = None
 
 
-class ModelCard(_Strict):
+class ModelCard(Settings):
     """Everything the runtime and a user need to know of a model; stored as ``card.yaml``.
 
     `family` names the paper that the network follows; `max_int8_loss` is how much of the first scored metric int8 may
@@ -148,9 +146,7 @@ class ModelCard(_Strict):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"]) or "the card"
-            raise ModelError(f"the model card {path} does not validate: {field}: {first['msg']}") from error
+            raise ModelError(f"the model card {path} does not validate: {first_fault(error)}") from error
 
     @property
     def files(self) -> tuple[ModelFile, ...]:
@@ -197,7 +193,7 @@ def verified_model_file(folder: Path, entry: ModelFile) -> Path:
     """Path of a card's network file, after checking its hash.
 
     Raises:
-        ModelError: if the file is missing or is not the one the card was written for.
+        ModelError: if the file is missing, is not the one the card was written for, or keeps weights in another.
     """
     path = folder / entry.file
     if not path.is_file():
@@ -208,4 +204,5 @@ def verified_model_file(folder: Path, entry: ModelFile) -> Path:
             f"{path} does not match its card: expected sha256 {entry.sha256[:12]}..., found {found[:12]}...; "
             "restore the file, or export the model again so that the card fits"
         )
+    refuse_external_data(path)
     return path

@@ -34,24 +34,14 @@ def find_model(name_or_path: str | Path, network: str | None = None) -> Model:
     """Find a model by bundled name, or by the path of its folder or card, and check its file against the card.
 
     Args:
-        name_or_path: bundled name, folder or card.
+        name_or_path: bundled name, folder or card. A text without a separator is a bundled name first: a folder of that
+            name is ``./name``.
         network: file name of one of the card's alternatives; the card's preferred network by default.
 
     Raises:
         ModelError: if there is no such model or network, its card does not validate, or its file has another hash.
     """
-    path = Path(name_or_path)
-    if path.name == "card.yaml":
-        folder = path.parent
-    elif path.is_dir() and str(name_or_path):
-        folder = path
-    else:
-        folder = bundled_models_folder() / str(name_or_path)
-        if not path.name or path.name != str(name_or_path) or not (folder / "card.yaml").is_file():
-            raise ModelError(
-                f"expected a bundled model ({', '.join(bundled_models()) or 'none found'}) or a folder with card.yaml "
-                f"and its network, got {str(name_or_path)!r}"
-            )
+    folder = _folder_of(name_or_path)
     card = ModelCard.load(folder / "card.yaml")
     wanted = network or card.model.file
     for file in card.files:
@@ -59,6 +49,22 @@ def find_model(name_or_path: str | Path, network: str | None = None) -> Model:
             return Model(card, verified_model_file(folder, file))
     raise ModelError(
         f"expected a network of {card.name}: {', '.join(file.file for file in card.files)}, got {wanted!r}"
+    )
+
+
+def _folder_of(name_or_path: str | Path) -> Path:
+    path, bundled = Path(name_or_path), bundled_models()
+    if isinstance(name_or_path, str) and name_or_path in bundled:
+        return bundled_models_folder() / name_or_path
+    if path.name == "card.yaml":
+        return path.parent
+    if path.is_dir() and str(name_or_path):
+        return path
+    if str(name_or_path) in bundled:
+        return bundled_models_folder() / name_or_path
+    raise ModelError(
+        f"expected a bundled model ({', '.join(bundled) or 'none found'}) or a folder with card.yaml "
+        f"and its network, got {str(name_or_path)!r}"
     )
 
 

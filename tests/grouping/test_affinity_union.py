@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError, GroupingError
 from rtseg.grouping import affinity_union, gaec
 from rtseg.lab.data.affinity_scenes import GRID_OFFSETS, label_affinities, street_scene
 from rtseg.ops import region_adjacency, union_affinities
@@ -48,7 +48,7 @@ def test_without_superpixels_it_is_gaec(none):
 
 def test_bad_parameters_are_refused():
     affinity = np.zeros((2, 3, 3), np.float32)
-    with pytest.raises(GroupingError, match="threshold"):
+    with pytest.raises(ArgumentError, match="threshold"):
         affinity_union(affinity, GRID_OFFSETS, superpixel_threshold=2.0)
     with pytest.raises(GroupingError, match="NaN"):
         affinity_union(affinity * np.nan, GRID_OFFSETS)

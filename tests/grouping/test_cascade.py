@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtseg.errors import GroupingError
-from rtseg.grouping import CascadeLevel, cascade_gaec, gaec, greedy_association, pa_gaec, segment_affinity
+from rtseg.errors import ArgumentError, GroupingError
+from rtseg.grouping import CascadeLevel, cascade_gaec, gaec, pa_gaec, segment_affinity
+from rtseg.grouping.association import follow_strongest
 from rtseg.grouping.cascade import FOUR_NEIGHBORS, foreground, reopen
+from rtseg.ops.adjacency import quantize_affinity, quantize_threshold
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -113,7 +115,9 @@ def test_association_equals_loops(seed):
     labels = (rng.integers(1, 5, size) * (rng.random(size) < 0.2)).astype(np.int32)
     affinity = (rng.integers(0, 5, (2, *size)) / 4).astype(np.float32)
     expected = association_by_loops(labels, affinity, 0.5)
-    np.testing.assert_array_equal(greedy_association(labels, affinity, ((0, 1), (1, 0))), expected)
+    weights, steps = quantize_affinity(affinity, ((0, 1), (1, 0)))
+    follow_strongest(labels, weights, steps, np.ones(size, np.bool_), quantize_threshold(0.5))
+    np.testing.assert_array_equal(labels, expected)
 
 
 @given(seeds)
@@ -213,17 +217,29 @@ def test_nothing_there():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"affinity": np.full((4, 8, 16), np.nan, np.float32)}, "NaN"),
         ({"affinity": np.zeros((3, 8, 16), np.float32)}, "2 or 4"),
         ({"semantic": np.zeros((3, 8, 15), np.float32)}, "semantic"),
-        ({"semantic": np.full((3, 8, 16), -1, np.float32)}, "semantic"),
-        ({"embedding": np.full((4, 8, 16), np.inf, np.float32)}, "embedding"),
         ({"stride": 3}, "strides"),
         ({"stride": 16}, "strides"),
         ({"stride": 0}, "stride"),
     ],
 )
 def test_levels_that_do_not_fit_are_refused(street, change, words):
+    levels = pyramid(*street)
+    levels[0] = dataclasses.replace(levels[0], **change)
+    with pytest.raises(ArgumentError, match=words):
+        cascade_gaec(levels, "exclude")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"affinity": np.full((4, 8, 16), np.nan, np.float32)}, "NaN"),
+        ({"semantic": np.full((3, 8, 16), -1, np.float32)}, "semantic"),
+        ({"embedding": np.full((4, 8, 16), np.inf, np.float32)}, "embedding"),
+    ],
+)
+def test_maps_that_no_sound_network_gives_are_refused(street, change, words):
     levels = pyramid(*street)
     levels[0] = dataclasses.replace(levels[0], **change)
     with pytest.raises(GroupingError, match=words):
@@ -242,7 +258,7 @@ def test_levels_that_do_not_fit_are_refused(street, change, words):
     ],
 )
 def test_parameters_that_do_not_fit_are_refused(street, arguments):
-    with pytest.raises(GroupingError):
+    with pytest.raises(ArgumentError):
         cascade_gaec(pyramid(*street), **{"background": "exclude", **arguments})
-    with pytest.raises(GroupingError):
+    with pytest.raises(ArgumentError):
         cascade_gaec([], "exclude")

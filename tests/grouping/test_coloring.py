@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError, GroupingError
 from rtseg.grouping import color_components
 from rtseg.ops import label_components
 
@@ -58,12 +58,16 @@ def test_halves_behind_a_pole_are_one():
     "arguments",
     [
         {"centers": np.zeros((2, 3, 4))},
-        {"centers": np.full((2, 3, 3), np.nan)},
         {"merge_distance": float("nan")},
         {"min_area": -1},
         {"ids": np.ones((3, 3))},
     ],
 )
 def test_bad_input_is_refused(arguments):
-    with pytest.raises(GroupingError):
+    with pytest.raises(ArgumentError):
         color_components(**{"ids": np.ones((3, 3), np.uint8), **arguments})
+
+
+def test_centers_that_are_not_finite_are_refused():
+    with pytest.raises(GroupingError, match="finite centers"):
+        color_components(np.ones((3, 3), np.uint8), np.full((2, 3, 3), np.nan))

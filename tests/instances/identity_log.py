@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError
 from rtseg.ops.assignment import assign
 
 _MIN_IOU = 0.5
@@ -38,10 +38,10 @@ class IdentityLog:
             ids: (n,) id of each label.
 
         Raises:
-            GroupingError: if the sizes differ.
+            ArgumentError: if the sizes differ.
         """
         if truth.shape != labels.shape:
-            raise GroupingError(f"expected truth of the labels' size {labels.shape}, got {truth.shape}")
+            raise ArgumentError(f"expected truth of the labels' size {labels.shape}, got {truth.shape}")
         names, true = np.unique(truth, return_inverse=True)
         columns = len(ids) + 1
         pairs = np.bincount(true.reshape(-1) * columns + labels.reshape(-1), minlength=len(names) * columns)

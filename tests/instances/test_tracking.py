@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError
 from rtseg.instances import InstanceTracker, InstanceTrackerSettings
 from rtseg.instances.masks import MaskStore
 from rtseg.instances.tracking import MAX_ID
@@ -230,9 +230,9 @@ def test_mask_stores_equal_plain_arrays(seed: int, count: int, others: int) -> N
 
 
 def test_settings_that_make_no_sense_are_refused() -> None:
-    with pytest.raises(GroupingError, match="memory"):
+    with pytest.raises(ArgumentError, match="memory"):
         InstanceTrackerSettings(memory=-1)
-    with pytest.raises(GroupingError, match="gate"):
+    with pytest.raises(ArgumentError, match="gate"):
         InstanceTrackerSettings(gate=float("nan"))
 
 
@@ -249,5 +249,5 @@ def test_switches_are_counted_as_mota_does() -> None:
     assert (log.objects, log.matched, log.switches) == (10, 8, 3)
     log.update(truth, (truth > 0) * 1, np.array([4]))  # one mask over both: exactly one half of it fits one
     assert log.matched == 9
-    with pytest.raises(GroupingError, match="size"):
+    with pytest.raises(ArgumentError, match="size"):
         log.update(truth, labels[:2], np.array([1, 2]))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError, GroupingError
 from rtseg.instances import upsample_labels
 from rtseg.ops import upsample_argmax
 
@@ -87,7 +87,7 @@ def test_labels_that_touch_are_parted_in_the_middle_and_none_is_invented() -> No
 def test_nothing_stays_nothing_and_misfits_are_refused() -> None:
     guide = np.stack([np.zeros((3, 5)), np.ones((3, 5))]).astype(np.float32)
     assert not upsample_labels(np.zeros((3, 5), np.int32), guide, (30, 50)).any()
-    with pytest.raises(GroupingError, match="size"):
+    with pytest.raises(ArgumentError, match="size"):
         upsample_labels(np.zeros((3, 4), np.int32), guide, (30, 50))
     with pytest.raises(GroupingError, match="finite"):
         upsample_labels(np.zeros((3, 5), np.int32), guide * np.nan, (30, 50))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError
 from rtseg.lanes import LaneDecoder, LaneDecoderSettings
 from rtseg.lanes.confidence import calibrated, fit_calibration
 from tests.lanes.lane_logits import SIZE, lane_logits, line
@@ -52,12 +52,12 @@ def test_separable_lines_give_finite_numbers():
 
 def test_nonsense_is_refused():
     measures = measured(200)
-    with pytest.raises(GroupingError, match="one kind only"):
+    with pytest.raises(ArgumentError, match="one kind only"):
         fit_calibration(measures, np.ones(200, bool), np.ones(200))
-    with pytest.raises(GroupingError, match="surer"):
+    with pytest.raises(ArgumentError, match="surer"):
         fit_calibration(measures, measures[:, 0] < 0.5, np.ones(200))
     for wrong in ((1.0, 2.0), (0.0, -1.0, 1.0), (np.nan, 1.0, 1.0), ("a", 1.0, 1.0)):
-        with pytest.raises(GroupingError, match="calibration"):
+        with pytest.raises(ArgumentError, match="calibration"):
             LaneDecoderSettings(calibration=wrong)
 
 

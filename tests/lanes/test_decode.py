@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError, GroupingError
 from rtseg.lanes import DetectedLanes, LaneDecoder, LaneDecoderSettings
 from tests.lanes.lane_logits import SIZE, Line, lane_logits, line, offsets
 
@@ -204,11 +204,11 @@ def test_settings() -> None:
     logits = lane_logits(FOUR)
     assert len(LaneDecoder(LaneDecoderSettings(max_lines=2))(logits, SIZE).polylines) == 2
     assert len(LaneDecoder(LaneDecoderSettings(min_confidence=0.999))(logits, SIZE).polylines) == 0
-    with pytest.raises(GroupingError, match="max_lines"):
+    with pytest.raises(ArgumentError, match="max_lines"):
         LaneDecoderSettings(max_lines=256)
-    with pytest.raises(GroupingError, match="min_area"):
+    with pytest.raises(ArgumentError, match="min_area"):
         LaneDecoderSettings(min_area=-1)
-    with pytest.raises(GroupingError, match="smoothing"):
+    with pytest.raises(ArgumentError, match="smoothing"):
         LaneDecoderSettings(smoothing=float("nan"))
 
 
@@ -217,7 +217,7 @@ def test_refuses_logits_that_are_not_finite() -> None:
     logits[3, 20, 20] = np.nan
     with pytest.raises(GroupingError, match="finite"):
         decode(logits, SIZE)
-    with pytest.raises(GroupingError, match="C, h, w"):
+    with pytest.raises(ArgumentError, match="C, h, w"):
         decode(logits[0], SIZE)
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError
 from rtseg.lab.render import Drive
 from rtseg.lanes import DetectedLanes, LaneDecoder, LaneTracker, LaneTrackerSettings
 from rtseg.lanes.motion import moved, road_motion
@@ -262,7 +262,7 @@ def test_turn_drift_and_pitch_are_found_and_applied(seed: int) -> None:
 
 
 def test_refuses_settings_that_make_no_sense() -> None:
-    with pytest.raises(GroupingError, match="memory"):
+    with pytest.raises(ArgumentError, match="memory"):
         LaneTrackerSettings(memory=-1)
-    with pytest.raises(GroupingError, match="distance"):
+    with pytest.raises(ArgumentError, match="distance"):
         LaneTrackerSettings(distance=float("nan"))

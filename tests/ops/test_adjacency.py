@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError
 from rtseg.ops import region_adjacency
 from rtseg.ops.adjacency import collect_edges, grid_edges, quantize_affinity, quantize_threshold
 
@@ -76,5 +76,5 @@ def test_quantization_is_monotone_and_shared_by_thresholds(value):
     ],
 )
 def test_labels_that_do_not_fit_are_refused(labels, words):
-    with pytest.raises(GroupingError, match=words):
+    with pytest.raises(ArgumentError, match=words):
         region_adjacency(labels, 2, np.zeros((1, 2, 3), np.float32), [(0, 1)])

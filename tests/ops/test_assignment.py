@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError
 from rtseg.ops.assignment import assign
 
 matrices = hnp.array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=7).flatmap(
@@ -39,7 +39,7 @@ def test_gives_up_a_cheap_pair_for_two_good_ones() -> None:
 
 def test_refuses_what_is_no_cost() -> None:
     for cost in (np.array([[np.nan]]), np.array([[-1.0]]), np.zeros(3)):
-        with pytest.raises(GroupingError, match="costs"):
+        with pytest.raises(ArgumentError, match="costs"):
             assign(cost, 1.0)
-    with pytest.raises(GroupingError, match="limit"):
+    with pytest.raises(ArgumentError, match="limit"):
         assign(np.zeros((1, 1)), np.inf)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError, GroupingError
 from rtseg.ops import upsample_argmax
 
 
@@ -104,11 +104,11 @@ def test_refuses_values_that_are_not_finite(value: float) -> None:
 
 
 def test_refuses_what_does_not_fit() -> None:
-    with pytest.raises(GroupingError, match="C, h, w"):
+    with pytest.raises(ArgumentError, match="C, h, w"):
         upsample_argmax(np.zeros((5, 5), np.float32), (10, 10))
-    with pytest.raises(GroupingError, match="C, h, w"):
+    with pytest.raises(ArgumentError, match="C, h, w"):
         upsample_argmax(np.zeros((2, 0, 5), np.float32), (10, 10))
-    with pytest.raises(GroupingError, match="256"):
+    with pytest.raises(ArgumentError, match="256"):
         upsample_argmax(np.zeros((257, 2, 2), np.float32), (10, 10))
-    with pytest.raises(GroupingError, match="size"):
+    with pytest.raises(ArgumentError, match="size"):
         upsample_argmax(np.zeros((2, 2, 2), np.float32), (0, 10))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError
 from rtseg.ops.mask_nms import exp_negative, fast_nms, mask_overlaps, matrix_nms, sigmoid
 
 
@@ -130,9 +130,9 @@ def test_exponential_and_logistic() -> None:
     ],
 )
 def test_what_does_not_fit_is_refused(masks: NDArray[np.bool_], scores: NDArray[np.float64]) -> None:
-    with pytest.raises(GroupingError, match="expected masks"):
+    with pytest.raises(ArgumentError, match="expected masks"):
         matrix_nms(masks, scores)
-    with pytest.raises(GroupingError, match="expected masks"):
+    with pytest.raises(ArgumentError, match="expected masks"):
         fast_nms(masks, scores)
 
 
@@ -143,5 +143,5 @@ def test_bad_parameters_are_refused() -> None:
         lambda: matrix_nms(masks, scores, sigma=0.0),
         lambda: fast_nms(masks, scores, 1.5),
     ):
-        with pytest.raises(GroupingError, match="threshold"):
+        with pytest.raises(ArgumentError, match="threshold"):
             call()

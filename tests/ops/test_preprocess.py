@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rtseg.errors import GroupingError, ImageError
+from rtseg.errors import ArgumentError, ImageError
 from rtseg.ops import preprocess, resize_image
 
 MEAN, STD = (123.7, 116.3, 103.5), (58.4, 57.1, 57.4)
@@ -113,11 +113,11 @@ def test_refuses_what_does_not_fit() -> None:
         preprocess(image[..., 0], (24, 40), MEAN, STD)
     with pytest.raises(ImageError):
         resize_image(image.astype(np.float32), (24, 40))  # type: ignore[arg-type]
-    with pytest.raises(GroupingError, match="size"):
+    with pytest.raises(ArgumentError, match="size"):
         resize_image(image, (24, 0))
-    with pytest.raises(GroupingError, match="order"):
+    with pytest.raises(ArgumentError, match="order"):
         preprocess(image, (24, 40), MEAN, STD, "yuv")  # type: ignore[arg-type]
-    with pytest.raises(GroupingError, match="deviations"):
+    with pytest.raises(ArgumentError, match="deviations"):
         preprocess(image, (24, 40), MEAN, (1, 0, 1))
-    with pytest.raises(GroupingError, match="out"):
+    with pytest.raises(ArgumentError, match="out"):
         preprocess(image, (24, 40), MEAN, STD, out=np.empty((1, 3, 40, 24), np.float32))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError
 from rtseg.ops import region_means, region_statistics
 
 images = hnp.array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=20).flatmap(
@@ -64,14 +64,14 @@ def test_no_regions() -> None:
 @pytest.mark.parametrize("label", [-1, 3, 2**32 + 1])
 def test_refuses_labels_outside_the_count(label: int) -> None:
     labels = np.array([[0, label]])
-    with pytest.raises(GroupingError, match="0 to 2"):
+    with pytest.raises(ArgumentError, match="0 to 2"):
         region_statistics(labels, 2)
-    with pytest.raises(GroupingError, match="0 to 2"):
+    with pytest.raises(ArgumentError, match="0 to 2"):
         region_means(labels, 2, np.zeros((1, 1, 2), np.float32))
 
 
 def test_refuses_maps_of_another_size() -> None:
-    with pytest.raises(GroupingError, match=r"\(C, 2, 3\)"):
+    with pytest.raises(ArgumentError, match=r"\(C, 2, 3\)"):
         region_means(np.zeros((2, 3), np.int32), 1, np.zeros((1, 3, 2), np.float32))
-    with pytest.raises(GroupingError, match="integer"):
+    with pytest.raises(ArgumentError, match="integer"):
         region_statistics(np.zeros((2, 3)), 1)

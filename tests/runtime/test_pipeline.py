@@ -115,7 +115,7 @@ def test_a_file_that_is_no_network_is_refused(model_folder, card_content):
     card_content["model"]["sha256"] = sha256_of(folder / "model.onnx")
     ModelCard.model_validate(card_content).dump(folder / "card.yaml")
     for backend in BACKENDS:
-        with pytest.raises(ModelError, match="cannot load"):
+        with pytest.raises(ModelError, match="expected an ONNX network"):
             load(folder, backend=backend)
 
 
@@ -125,7 +125,7 @@ def test_unknown_backends_devices_and_groupings_are_refused(model_folder):
         load(folder, backend="abacus")
     with pytest.raises(BackendError, match="expected device auto, cpu, cuda"):
         load(folder, device="quantum")
-    with pytest.raises(ModelError, match="grouping parameters"):
+    with pytest.raises(ModelError, match=r"grouping\.parameters\.decoder\.no_such_setting"):
         load(model_folder(grouping={"method": "lanes", "parameters": {"decoder": {"no_such_setting": 1}}}))
 
 

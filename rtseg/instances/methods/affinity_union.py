@@ -11,7 +11,7 @@ from rtseg.errors import BackendError, ModelError
 from rtseg.grouping import GMIS_OFFSETS, GroupedInstances, affinity_union
 from rtseg.grouping.cascade import FOUR_NEIGHBORS
 from rtseg.grouping.grouped import channel_means, renumber
-from rtseg.instances.methods.method import GroupingParameters, MapInstances, Method, Probability
+from rtseg.instances.methods.method import GroupingParameters, MapInstances, Method
 from rtseg.instances.methods.outputs import pixels_of, wanted_outputs
 from rtseg.instances.methods.semantics import as_classes, foreground_guide, probabilities
 from rtseg.instances.methods.warm_up import paint_affinities, paint_channels
@@ -19,6 +19,7 @@ from rtseg.ops import upsample_argmax
 from rtseg.ops.cuda.module import Launcher
 from rtseg.runtime.card import ModelCard
 from rtseg.runtime.interpreter import Downloads, HeadMaps
+from rtseg.settings import Probability
 
 
 class AffinityUnionParameters(GroupingParameters):

@@ -9,12 +9,13 @@ from pydantic import Field
 from rtseg.errors import ModelError
 from rtseg.grouping import CascadeLevel, cascade_gaec
 from rtseg.grouping.cascade import FOUR_NEIGHBORS
-from rtseg.instances.methods.method import GroupingParameters, MapInstances, Method, Probability
+from rtseg.instances.methods.method import GroupingParameters, MapInstances, Method
 from rtseg.instances.methods.outputs import listed_outputs, strides_of, wanted_outputs
 from rtseg.instances.methods.semantics import as_classes, foreground_guide, probabilities
 from rtseg.instances.methods.warm_up import paint_affinities, paint_channels, paint_nothing
 from rtseg.runtime.card import ModelCard, ModelOutput
 from rtseg.runtime.interpreter import HeadMaps
+from rtseg.settings import Probability
 
 
 class CascadeParameters(GroupingParameters):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import numpy as np
-from pydantic import Field
 
-from rtseg.errors import GroupingError, ModelError
+from rtseg.errors import ModelError
 from rtseg.grouping import GMIS_OFFSETS, GraphMergeSettings, graph_merge
-from rtseg.instances.methods.method import GroupingParameters, MapInstances, Method, Probability
+from rtseg.grouping.graph_merge import GraphMergeTricks
+from rtseg.instances.methods.method import GroupingParameters, MapInstances, Method
 from rtseg.instances.methods.outputs import pixels_of, wanted_outputs
 from rtseg.instances.methods.semantics import as_classes, probabilities
 from rtseg.instances.methods.warm_up import paint_affinities, paint_channels
@@ -17,22 +15,14 @@ from rtseg.runtime.card import ModelCard
 from rtseg.runtime.interpreter import HeadMaps
 
 
-class GraphMergeParameters(GroupingParameters):
-    """See :class:`rtseg.grouping.GraphMergeSettings`.
+class GraphMergeParameters(GraphMergeTricks, GroupingParameters):
+    """The tricks of graph merge, and between what classes.
 
     Attributes:
         super_classes: groups of class names, or of semantic channels (1 + index of the class); all in one by default.
     """
 
     super_classes: tuple[tuple[str | int, ...], ...] = ()
-    stages: tuple[tuple[tuple[int, ...], Probability], ...] = GraphMergeSettings.stages
-    exclude_background: bool = True
-    areas: bool = True
-    cell: Annotated[int, Field(ge=1, le=4096)] = 32
-    refine: bool = True
-    alpha: Annotated[float, Field(gt=0, le=1000)] = 5.0
-    window: Annotated[int, Field(ge=1, le=64)] = 2
-    partition: bool = True
 
 
 class GraphMerge:
@@ -41,13 +31,11 @@ class GraphMerge:
     def __init__(self, card: ModelCard, parameters: GraphMergeParameters) -> None:
         wanted = {"semantic": 1 + len(card.classes), "affinity": len(GMIS_OFFSETS)}
         self._semantic, self._affinity = wanted_outputs(card, wanted)
-        chosen = parameters.model_dump(exclude={"super_classes", *GroupingParameters.model_fields})
-        super_classes = _super_classes(parameters.super_classes, card)
-        least = pixels_of(parameters.min_area, self._semantic.stride)
-        try:
-            self._settings = GraphMergeSettings(super_classes, **chosen, min_pixels=least)
-        except GroupingError as error:
-            raise ModelError(f"the card of {card.name} does not fit: grouping.parameters: {error}") from error
+        self._settings = GraphMergeSettings(
+            **parameters.model_dump(include=set(GraphMergeTricks.model_fields)),
+            super_classes=_super_classes(parameters.super_classes, card),
+            min_pixels=pixels_of(parameters.min_area, self._semantic.stride),
+        )
 
     def __call__(self, maps: HeadMaps) -> MapInstances:
         semantic = probabilities(maps[self._semantic.name][0])

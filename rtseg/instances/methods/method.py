@@ -8,32 +8,21 @@ from typing import Annotated, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from rtseg.errors import ModelError
 from rtseg.grouping import GroupedInstances
 from rtseg.instances.methods.warm_up import Painter
+from rtseg.instances.tracking import InstanceTrackerSettings
 from rtseg.ops.cuda.module import Launcher
 from rtseg.runtime.card import ModelCard
 from rtseg.runtime.interpreter import DeviceGrouping, HeadMaps
+from rtseg.settings import Settings, first_fault
 
-Probability = Annotated[float, Field(ge=0, le=1)]
 Area = Annotated[int, Field(ge=1, le=10**7)]
 
 
-class TrackerParameters(BaseModel):
-    """Replaces fields of :class:`rtseg.instances.InstanceTrackerSettings`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    min_overlap: Probability = 0.1
-    gate: Annotated[float, Field(ge=0, le=10)] = 0.75
-    drift: Annotated[float, Field(ge=0, le=100)] = 1.5
-    memory: Annotated[float, Field(ge=0, le=60)] = 0.7
-    reset_after: Annotated[float, Field(ge=0, le=3600)] = 2.0
-
-
-class GroupingParameters(BaseModel):
+class GroupingParameters(Settings):
     """What every method takes under ``grouping.parameters`` of the card.
 
     Attributes:
@@ -43,12 +32,10 @@ class GroupingParameters(BaseModel):
         tracker: how.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     min_area: Area = 64
     flip: bool = False
     track: bool = True
-    tracker: TrackerParameters = TrackerParameters()
+    tracker: InstanceTrackerSettings = InstanceTrackerSettings()
 
 
 @dataclass(frozen=True)
@@ -107,7 +94,5 @@ class Method(Generic[Parameters]):
         try:
             return self.parameters.model_validate(card.grouping.parameters)
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(("grouping.parameters", *(str(part) for part in first["loc"])))
-            got = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"
-            raise ModelError(f"the card of {card.name} does not fit: {field}: {first['msg']}{got}") from error
+            fault = first_fault(error, "grouping", "parameters")
+            raise ModelError(f"the card of {card.name} does not fit: {fault}") from error

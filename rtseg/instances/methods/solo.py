@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from rtseg.errors import BackendError, ModelError
 from rtseg.grouping import GroupedInstances, SoloLevel, SoloSettings, solo_instances, solo_masks
-from rtseg.grouping.solo import MASK_STRIDE, SHAPE_TERMS
-from rtseg.instances.methods.method import GroupingParameters, MapInstances, Method, Probability
+from rtseg.grouping.solo import MASK_STRIDE, SHAPE_TERMS, SoloThresholds
+from rtseg.instances.methods.method import GroupingParameters, MapInstances, Method
 from rtseg.instances.methods.outputs import listed_outputs, pixels_of, strides_of, wanted_outputs
 from rtseg.instances.methods.warm_up import paint_nothing
 from rtseg.ops.cuda.module import Launcher
@@ -20,16 +18,8 @@ from rtseg.runtime.card import ModelCard
 from rtseg.runtime.interpreter import Downloads, HeadMaps
 
 
-class SoloParameters(GroupingParameters):
+class SoloParameters(SoloThresholds, GroupingParameters):
     """See :class:`rtseg.grouping.SoloSettings`."""
-
-    score_threshold: Probability = SoloSettings.score_threshold
-    candidates: Annotated[int, Field(ge=1, le=1024)] = SoloSettings.candidates
-    nms: Literal["matrix", "fast"] = SoloSettings.nms
-    sigma: Annotated[float, Field(gt=0, le=100)] = SoloSettings.sigma
-    overlap: Probability = SoloSettings.overlap
-    keep_threshold: Probability = SoloSettings.keep_threshold
-    min_visible: Probability = SoloSettings.min_visible
 
 
 class Solo:
@@ -52,7 +42,7 @@ class Solo:
         (self.features,) = wanted_outputs(card, {"mask_features": None}, MASK_STRIDE)
         wanted = {"category": 1, "kernel": SHAPE_TERMS + self.features.channels}
         self.levels = [wanted_outputs(card, wanted, stride) for stride in strides]
-        chosen = parameters.model_dump(exclude=set(GroupingParameters.model_fields))
+        chosen = parameters.model_dump(include=set(SoloThresholds.model_fields))
         self.settings = SoloSettings(**chosen, min_pixels=pixels_of(parameters.min_area, MASK_STRIDE))
 
     def __call__(self, maps: HeadMaps) -> MapInstances:
@@ -82,7 +72,7 @@ class SoloOnDevice:
             (*category.shape, output.stride)
             for (category, _), (output, _) in zip(self._levels, grouping.levels, strict=True)
         ]
-        self._plan = SoloPlan(shapes, self._features.shape, **asdict(grouping.settings), launcher=launcher)
+        self._plan = SoloPlan(shapes, self._features.shape, **grouping.settings.model_dump(), launcher=launcher)
         self._labels = launcher.xp.zeros(self._features.shape[1:], "int32")
         plan = self._plan
         self.downloads = {

@@ -11,7 +11,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
@@ -42,10 +42,10 @@ SUPER_THINGS = ((1, 2), (3, 4, 5, 6), (7, 8))
 """Section 4.2 of GMIS; channels 1.. in the order of THINGS."""
 MERGE = GraphMergeSettings(super_classes=SUPER_THINGS)
 ABLATION = {
-    "graph_merge, baseline": replace(MERGE, refine=False, window=1, partition=False),
-    "graph_merge, PAR": replace(MERGE, window=1, partition=False),
-    "graph_merge, PAR + FLM 2": replace(MERGE, partition=False),
-    "graph_merge, PAR + FLM 4": replace(MERGE, partition=False, window=4),
+    "graph_merge, baseline": MERGE.replaced(refine=False, window=1, partition=False),
+    "graph_merge, PAR": MERGE.replaced(window=1, partition=False),
+    "graph_merge, PAR + FLM 2": MERGE.replaced(partition=False),
+    "graph_merge, PAR + FLM 4": MERGE.replaced(partition=False, window=4),
     "graph_merge, PAR + FLM 2 + SCP": MERGE,
 }
 _MIN_PIXELS = 16

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.errors import GroupingError, MediaError
+from rtseg.errors import ArgumentError, MediaError
 from rtseg.files import refuse_inputs, write_bytes
 from rtseg.grouping import affinity_union, gaec
 from rtseg.ops.adjacency import MAX_PIXELS, check_mask, quantize_affinity
@@ -24,7 +24,7 @@ def load_affinity(
 
     Raises:
         MediaError: if the file cannot be read or lacks an array.
-        GroupingError: if the arrays do not fit.
+        ArgumentError: if the arrays do not fit.
     """
     try:
         with np.load(Path(path), allow_pickle=False) as file:
@@ -86,7 +86,7 @@ def render_affinity(
     """
     weights, _ = quantize_affinity(affinity, offsets)
     if weights.shape[1] * weights.shape[2] > MAX_PIXELS // 64:
-        raise GroupingError(
+        raise ArgumentError(
             f"expected at most {MAX_PIXELS // 64} pixels to draw, got {weights.shape[1:]}: crop the maps"
         )
     weakest = affinity.min(axis=0)

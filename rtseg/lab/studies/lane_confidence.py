@@ -36,7 +36,7 @@ def calibrate_confidence(pipeline: Pipeline, sets: Sequence[Iterable[LaneSample]
 
     Raises:
         ConfigError: the model finds no lanes.
-        GroupingError: the lines do not say what makes them right.
+        ArgumentError: the lines do not say what makes them right.
     """
     if pipeline.card.task != "lanes":
         raise ConfigError(f"expected a lane model, got {pipeline.card.name}, which finds {pipeline.card.task}")

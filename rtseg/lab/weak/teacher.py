@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -147,7 +147,7 @@ class _Teacher:
         self._output = pipeline.card.outputs[0].name
         decoding, tracking = lane_settings(pipeline.card)
         self._decoder = LaneDecoder(decoding)
-        self._tracker = LaneTracker(replace(tracking, show=0.0, carry=0.0))
+        self._tracker = LaneTracker(tracking.replaced(show=0.0, carry=0.0))
 
     def find(self, frame: Frame) -> DetectedLanes:
         maps, _ = self._pipeline.head_maps(frame)

@@ -29,7 +29,7 @@ class UnionPlan:
         status: (1,) int32 on the device; BAD_AFFINITY if a value is NaN or outside [0, 1].
 
     Raises:
-        GroupingError: if the offsets do not fit the shape, or the threshold is no probability.
+        ArgumentError: if the offsets do not fit the shape, or the threshold is no probability.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class UnionPlan:
             mask: (H, W) bool on the device, where labels may be; everywhere if None.
 
         Raises:
-            GroupingError: if an array has another shape, dtype or layout.
+            ArgumentError: if an array has another shape, dtype or layout.
         """
         check_array("affinity", affinity, self._shape, "float32")
         check_array("out", out, self._shape[1:], "int32")

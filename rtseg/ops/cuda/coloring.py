@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError
 from rtseg.ops import coloring
 from rtseg.ops.cuda.components import check_array, check_shape
 from rtseg.ops.cuda.module import Launcher, blocks, cuda_launcher
@@ -27,12 +27,12 @@ class ColoringPlan:
         status: (1,) int32 on the device; BAD_MAPS if a value that was read is not finite.
 
     Raises:
-        GroupingError: if the shapes do not fit.
+        ArgumentError: if the shapes do not fit.
     """
 
     def __init__(self, shape: tuple[int, int, int], size: tuple[int, int], launcher: Launcher | None = None) -> None:
         if len(shape) != 3 or 0 in shape or shape[0] > 256:
-            raise GroupingError(
+            raise ArgumentError(
                 f"expected maps (C, h, w) of 1 to 256 channels, none of the sides 0, got {tuple(shape)}"
             )
         self._size = coloring.check_size(size)
@@ -50,7 +50,7 @@ class ColoringPlan:
         """Write the winning channels of `maps` (C, h, w) float32 to `out` (H, W) uint8, both on the device.
 
         Raises:
-            GroupingError: if an array has another shape, dtype or layout.
+            ArgumentError: if an array has another shape, dtype or layout.
         """
         check_array("maps", maps, self._shape, "float32")
         check_array("out", out, self._size, "uint8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError
 from rtseg.ops.cuda.module import Launcher, blocks, cuda_launcher
 
 _TILE = (32, 16)  # TILE_WIDTH, TILE_HEIGHT of components.cu
@@ -58,13 +58,13 @@ class ComponentsPlan:
         count: (1,) int32 on the device, the number of components of the last run.
 
     Raises:
-        GroupingError: if the connectivity is neither 4 nor 8 or there are more than 2**30 pixels.
+        ArgumentError: if the connectivity is neither 4 nor 8 or there are more than 2**30 pixels.
     """
 
     def __init__(self, shape: tuple[int, int], connectivity: int = 8, launcher: Launcher | None = None) -> None:
         check_shape(shape)
         if connectivity not in (4, 8):
-            raise GroupingError(
+            raise ArgumentError(
                 f"expected connectivity 4 or 8, got {connectivity!r}; pass 4 (edges) or 8 (edges and corners)"
             )
         self._launcher = launcher or cuda_launcher()
@@ -85,11 +85,11 @@ class ComponentsPlan:
             out: (H, W) int32 on the device, C-contiguous.
 
         Raises:
-            GroupingError: if an array has another shape, dtype or layout.
+            ArgumentError: if an array has another shape, dtype or layout.
         """
         suffix = _SUFFIXES.get(str(labels.dtype))
         if suffix is None:
-            raise GroupingError(f"expected bool, uint8, int32 or int64 labels, got {labels.dtype}; cast them first")
+            raise ArgumentError(f"expected bool, uint8, int32 or int64 labels, got {labels.dtype}; cast them first")
         check_array("labels", labels, self._shape)
         check_array("out", out, self._shape, "int32")
         (height, width), launch = self._shape, self._launcher.launch
@@ -107,22 +107,22 @@ def check_shape(shape: tuple[int, int]) -> None:
     """Check that images of this size can be indexed with 32 bits.
 
     Raises:
-        GroupingError: if there are more than 2**30 pixels.
+        ArgumentError: if there are more than 2**30 pixels.
     """
     if shape[0] * shape[1] > MAX_PIXELS:
-        raise GroupingError(f"expected at most 2**30 pixels, got {shape[0]}x{shape[1]}; work in tiles")
+        raise ArgumentError(f"expected at most 2**30 pixels, got {shape[0]}x{shape[1]}; work in tiles")
 
 
 def check_array(name: str, array: Any, shape: tuple[int, ...], dtype: str | None = None) -> None:
     """Check that an array is what a kernel will take it for.
 
     Raises:
-        GroupingError: if its shape, dtype or memory order differs.
+        ArgumentError: if its shape, dtype or memory order differs.
     """
     if tuple(array.shape) != tuple(shape) or (dtype is not None and array.dtype != dtype):
         expected = f"{dtype or array.dtype} array of shape {tuple(shape)}"
-        raise GroupingError(
+        raise ArgumentError(
             f"expected `{name}` as {expected}, got {array.dtype} of {tuple(array.shape)}; make a new plan"
         )
     if not array.flags.c_contiguous:
-        raise GroupingError(f"expected `{name}` C-contiguous, got a strided view; copy it first")
+        raise ArgumentError(f"expected `{name}` C-contiguous, got a strided view; copy it first")

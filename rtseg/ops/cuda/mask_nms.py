@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError
 from rtseg.ops.cuda.components import check_array
 from rtseg.ops.cuda.module import Launcher, blocks, cuda_launcher
 from rtseg.ops.mask_nms import check_nms
@@ -34,7 +34,7 @@ class MaskNmsPlan:
         words: of a mask.
 
     Raises:
-        GroupingError: if a parameter does not fit.
+        ArgumentError: if a parameter does not fit.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class MaskNmsPlan:
     ) -> None:
         check_nms("gaussian" if method == "fast" else method, sigma, threshold)
         if not 1 <= most <= 8192 or not 1 <= pixels <= 2**28:
-            raise GroupingError(f"expected room for 1 to 8192 masks of 1 to 2**28 pixels, got {most} and {pixels}")
+            raise ArgumentError(f"expected room for 1 to 8192 masks of 1 to 2**28 pixels, got {most} and {pixels}")
         self._launcher = launcher or cuda_launcher()
         self._launcher.prepare("mask_nms")
         xp = self._launcher.xp

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError
 from rtseg.ops.adjacency import Offsets, check_offsets, quantize_threshold
 from rtseg.ops.cuda.affinity import UnionPlan
 from rtseg.ops.cuda.components import Numbering, check_array
@@ -44,7 +44,7 @@ class AffinityUnionPlan:
             used. :func:`rtseg.ops.cuda.check_status` reads it.
 
     Raises:
-        GroupingError: if a parameter does not fit.
+        ArgumentError: if a parameter does not fit.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class AffinityUnionPlan:
             edges = (shape[0] + 2) * regions
         edges = min(edges, shape[0] * pixels)
         if regions < 1 or edges < 1 or edges > 2**29 or wide_rounds < 0 or tail_rounds < 0:
-            raise GroupingError(
+            raise ArgumentError(
                 f"expected at least one region and edge, at most 2**29 edges and no negative rounds, got {regions} "
                 f"regions, {edges} edges, {wide_rounds} and {tail_rounds} rounds"
             )
@@ -111,7 +111,7 @@ class AffinityUnionPlan:
             mask: (H, W) bool on the device, where labels may be; everywhere if None.
 
         Raises:
-            GroupingError: if an array has another shape, dtype or layout.
+            ArgumentError: if an array has another shape, dtype or layout.
         """
         check_array("out", out, self._shape[1:], "int32")
         self._union.run(affinity, self.superpixels, mask)

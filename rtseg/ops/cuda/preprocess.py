@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from rtseg.errors import GroupingError, ImageError
+from rtseg.errors import ArgumentError, ImageError
 from rtseg.ops.coloring import check_size
 from rtseg.ops.cuda.components import check_array
 from rtseg.ops.cuda.module import Launcher, blocks, cuda_launcher
@@ -44,7 +44,7 @@ class PreprocessPlan:
 
     Raises:
         ImageError: if the encoding is unknown or the shape or step does not fit it.
-        GroupingError: if another parameter does not fit.
+        ArgumentError: if another parameter does not fit.
     """
 
     def __init__(
@@ -60,13 +60,13 @@ class PreprocessPlan:
         launcher: Launcher | None = None,
     ) -> None:
         if order not in ("rgb", "bgr"):
-            raise GroupingError(f"expected order 'rgb' or 'bgr', got {order!r}")
+            raise ArgumentError(f"expected order 'rgb' or 'bgr', got {order!r}")
         if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-            raise GroupingError(
+            raise ArgumentError(
                 f"expected three means and three positive standard deviations, got {mean!r} and {std!r}"
             )
         if dtype not in ("float32", "float16"):
-            raise GroupingError(f"expected dtype 'float32' or 'float16', got {dtype!r}")
+            raise ArgumentError(f"expected dtype 'float32' or 'float16', got {dtype!r}")
         self._resize = _Resize(shape, size, encoding, step, launcher)
         xp = self._resize.launcher.xp
         deviation = np.asarray(std, np.float64)
@@ -83,7 +83,7 @@ class PreprocessPlan:
             out: (1, 3, h, w) of the plan's dtype on the device, C-contiguous.
 
         Raises:
-            GroupingError: if an array has another shape, dtype or layout.
+            ArgumentError: if an array has another shape, dtype or layout.
         """
         check_array("out", out, (1, 3, *self._resize.size), self._dtype)
         if self._dtype == "float16":
@@ -143,7 +143,7 @@ class _Resize:
 
     def launch(self, kernel: str, image: Any, *arguments: Any) -> None:
         if image.ndim < 2 or image.dtype != "uint8" or image.size != self._height * self._step:
-            raise GroupingError(
+            raise ArgumentError(
                 f"expected an image of {self._height} rows of {self._step} bytes, got {image.dtype} of shape "
                 f"{tuple(image.shape)}; make a new plan"
             )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError
 from rtseg.ops.components import Runs
 from rtseg.ops.cuda.components import check_array, check_shape
 from rtseg.ops.cuda.module import Launcher, cuda_launcher
@@ -28,14 +28,14 @@ class RunsPlan:
         packed: int32 on the device, all that :meth:`unpack` needs: status, rows, starts, ends, components, colors.
 
     Raises:
-        GroupingError: if a side is 0, there are more than 2**30 pixels, or no room for a run.
+        ArgumentError: if a side is 0, there are more than 2**30 pixels, or no room for a run.
     """
 
     def __init__(self, shape: tuple[int, int], capacity: int | None = None, launcher: Launcher | None = None) -> None:
         check_shape(shape)
         capacity = 16 * shape[0] if capacity is None else capacity
         if 0 in shape or capacity < 1:
-            raise GroupingError(f"expected a non-empty image and room for a run, got {shape} and {capacity}")
+            raise ArgumentError(f"expected a non-empty image and room for a run, got {shape} and {capacity}")
         self._launcher = launcher or cuda_launcher()
         self._launcher.prepare("runs")
         self._launcher.prepare("compaction")
@@ -50,7 +50,7 @@ class RunsPlan:
             components: (H, W) int32 on the device, C-contiguous, the components of `labels`.
 
         Raises:
-            GroupingError: if an array has another shape, dtype or layout.
+            ArgumentError: if an array has another shape, dtype or layout.
         """
         check_array("labels", labels, self._shape, "uint8")
         check_array("components", components, self._shape, "int32")

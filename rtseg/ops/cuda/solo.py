@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError
 from rtseg.ops.cuda.components import check_array
 from rtseg.ops.cuda.mask_nms import MaskNmsPlan
 from rtseg.ops.cuda.module import Launcher, blocks, cuda_launcher
@@ -33,7 +33,7 @@ class SoloPlan:
         status: (1,) int32 on the device, BAD_MAPS where a map is not finite; then the labels are not to be used.
 
     Raises:
-        GroupingError: if shapes or parameters do not fit.
+        ArgumentError: if shapes or parameters do not fit.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class SoloPlan:
             stride > 0 and (h, w) == (features[1] * 4 // stride, features[2] * 4 // stride) for h, w, stride in levels
         )
         if not fit or not 1 <= candidates <= 1024:
-            raise GroupingError(
+            raise ArgumentError(
                 f"expected levels that fit the mask features, nms matrix or fast and 1 to 1024 candidates, got "
                 f"{list(levels)}, {features}, {nms!r} and {candidates}"
             )
@@ -91,12 +91,12 @@ class SoloPlan:
             out: (h, w) int32 on the device, C-contiguous.
 
         Raises:
-            GroupingError: if an array has another shape, dtype or layout.
+            ArgumentError: if an array has another shape, dtype or layout.
         """
         channels, height, width = self._features
         terms, most, pixels = _SHAPE_TERMS + channels, self._most, self._pixels
         if len(maps) != len(self._levels):
-            raise GroupingError(f"expected maps of {len(self._levels)} levels, got {len(maps)}; make a new plan")
+            raise ArgumentError(f"expected maps of {len(self._levels)} levels, got {len(maps)}; make a new plan")
         check_array("features", features, self._features, "float32")
         check_array("out", out, (height, width), "int32")
         for (cate, kernel), (h, w, _) in zip(maps, self._levels, strict=True):

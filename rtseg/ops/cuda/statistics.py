@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError
 from rtseg.ops.cuda.components import check_array, check_shape
 from rtseg.ops.cuda.module import Launcher, blocks, cuda_launcher
 
@@ -50,7 +50,7 @@ class StatisticsPlan:
             count: number of regions, all that the plan has room for if None; rows beyond are left as they are.
 
         Raises:
-            GroupingError: if the array has another shape, dtype or layout.
+            ArgumentError: if the array has another shape, dtype or layout.
         """
         check_array("labels", labels, self._shape, "int32")
         launch, regions = self._launcher.launch, _check_count(count, self._regions)
@@ -85,7 +85,7 @@ class MeansPlan:
         check_shape(shape[1:])
         _check_regions(regions * shape[0])
         if shape[0] > 65535:
-            raise GroupingError(f"expected at most 65535 channels, got {shape[0]}; average them in parts")
+            raise ArgumentError(f"expected at most 65535 channels, got {shape[0]}; average them in parts")
         self._launcher = launcher or cuda_launcher()
         self._launcher.prepare("means")
         self._shape, self._regions = shape, regions
@@ -103,7 +103,7 @@ class MeansPlan:
             count: number of regions, all that the plan has room for if None; rows beyond are left as they are.
 
         Raises:
-            GroupingError: if an array has another shape, dtype or layout.
+            ArgumentError: if an array has another shape, dtype or layout.
         """
         check_array("labels", labels, self._shape[1:], "int32")
         check_array("maps", maps, self._shape, "float32")
@@ -121,7 +121,7 @@ class MeansPlan:
 
 def _check_regions(values: int) -> None:
     if not 0 <= values < 2**31 - 256:
-        raise GroupingError(
+        raise ArgumentError(
             f"expected between 0 and 2**31 region values, got {values}; measure fewer regions or channels"
         )
 
@@ -130,5 +130,5 @@ def _check_count(count: int | None, regions: int) -> int:
     if count is None:
         return regions
     if not 0 <= count <= regions:
-        raise GroupingError(f"expected a count of 0 to {regions} regions, got {count}; make a plan with more `regions`")
+        raise ArgumentError(f"expected a count of 0 to {regions} regions, got {count}; make a plan with more `regions`")
     return count

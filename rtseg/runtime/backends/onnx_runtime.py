@@ -14,6 +14,8 @@ from rtseg.runtime.backends.signature import check_signature
 from rtseg.runtime.card import ModelCard
 from rtseg.runtime.device import Device, device_faults
 
+_TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16"}
+
 
 class OnnxRuntimeBackend:
     """An ONNX Runtime session on the CPU execution provider."""
@@ -162,6 +164,7 @@ def _open_session(model: Path, card: ModelCard, options: Any, providers: list[An
         card,
         {i.name: tuple(i.shape) for i in session.get_inputs()},
         {o.name: tuple(o.shape) for o in session.get_outputs()},
+        {t.name: _TYPES.get(t.type, t.type) for t in (*session.get_inputs(), *session.get_outputs())},
     )
     return session
 

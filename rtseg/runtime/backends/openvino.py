@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino
 from numpy.typing import NDArray
 
 from rtseg.errors import BackendError, ModelError
-from rtseg.runtime.backends.signature import check_signature
+from rtseg.runtime.backends.signature import Shape, check_signature
 from rtseg.runtime.card import ModelCard
 
 
@@ -24,8 +25,9 @@ class OpenVinoBackend:
             network = core.read_model(model)
             check_signature(
                 card,
-                {i.get_any_name(): tuple(i.shape) for i in network.inputs},
-                {o.get_any_name(): tuple(o.shape) for o in network.outputs},
+                {i.get_any_name(): _shape(i) for i in network.inputs},
+                {o.get_any_name(): _shape(o) for o in network.outputs},
+                {t.get_any_name(): t.element_type.to_dtype().name for t in (*network.inputs, *network.outputs)},
             )
             compiled = core.compile_model(
                 network,
@@ -63,6 +65,10 @@ class OpenVinoBackend:
 
     def close(self) -> None:
         del self._request
+
+
+def _shape(port: Any) -> Shape:
+    return tuple(side.get_length() if side.is_static else str(side) for side in port.partial_shape)
 
 
 def open_backend(model: Path, card: ModelCard, threads: int) -> OpenVinoBackend:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError
 from rtseg.grouping.affinity_union import affinity_union
 from rtseg.grouping.gaec import gaec
 from rtseg.lab.data.affinity_scenes import NOISE_LEVELS, label_affinities, street_scene
@@ -255,7 +255,7 @@ def test_more_edges_than_there_is_room_for(machine: Any) -> None:
 def test_too_few_rounds(machine: Any) -> None:
     affinity = np.linspace(0.55, 0.95, 50, dtype=np.float32).reshape(1, 1, 50)
     _, plan = merge(machine, affinity, offsets=[(0, 1)], wide_rounds=2, tail_rounds=3)
-    with pytest.raises(GroupingError, match="within the plan's rounds"):
+    with pytest.raises(ArgumentError, match="within the plan's rounds"):
         check_status(plan.status)
 
 
@@ -268,21 +268,21 @@ def test_values_that_are_no_affinities(
     affinity = np.full((2, 20, 40), 0.7, np.float32)
     affinity[place] = value
     _, plan = merge(machine, affinity, offsets=GRID, superpixel_threshold=superpixel_threshold, threshold=0.9)
-    with pytest.raises(GroupingError, match=r"affinities in \[0, 1\]"):
+    with pytest.raises(ArgumentError, match=r"affinities in \[0, 1\]"):
         check_status(plan.status)
 
 
 def test_merging_refuses_what_does_not_fit(machine: Any) -> None:
     launcher = machine.launcher()
-    with pytest.raises(GroupingError, match="one offset a channel"):
+    with pytest.raises(ArgumentError, match="one offset a channel"):
         AffinityUnionPlan((3, 4, 4), GRID, launcher=launcher)
-    with pytest.raises(GroupingError, match="threshold"):
+    with pytest.raises(ArgumentError, match="threshold"):
         AffinityUnionPlan((2, 4, 4), GRID, threshold=np.nan, launcher=launcher)
-    with pytest.raises(GroupingError, match="threshold"):
+    with pytest.raises(ArgumentError, match="threshold"):
         AffinityUnionPlan((2, 4, 4), GRID, superpixel_threshold=1.5, launcher=launcher)
-    with pytest.raises(GroupingError, match=r"2\*\*29 pixel edges"):
+    with pytest.raises(ArgumentError, match=r"2\*\*29 pixel edges"):
         AffinityUnionPlan((2, 2**15, 2**15), GRID, launcher=launcher)
-    with pytest.raises(GroupingError, match="at least one region"):
+    with pytest.raises(ArgumentError, match="at least one region"):
         AffinityUnionPlan((2, 4, 4), GRID, regions=0, launcher=launcher)
     plan = AffinityUnionPlan((2, 4, 4), GRID, launcher=launcher)
     good, out = machine.put(np.zeros((2, 4, 4), np.float32)), machine.put(np.zeros((4, 4), np.int32))
@@ -292,5 +292,5 @@ def test_merging_refuses_what_does_not_fit(machine: Any) -> None:
         (good, machine.put(np.zeros((4, 4), np.int64)), None),
         (good, out, machine.put(np.ones((4, 4), np.uint8))),
     ]:
-        with pytest.raises(GroupingError, match="make a new plan"):
+        with pytest.raises(ArgumentError, match="make a new plan"):
             plan.run(affinity, target, mask)

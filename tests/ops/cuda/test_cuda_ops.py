@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from rtseg import ops
-from rtseg.errors import GroupingError, ImageError
+from rtseg.errors import ArgumentError, GroupingError, ImageError
 from rtseg.media.encodings import decode_image
 from rtseg.ops.cuda import status
 from rtseg.ops.cuda.coloring import ColoringPlan
@@ -122,19 +122,19 @@ def test_components_plan_is_used_again(machine: Any) -> None:
 
 def test_components_refuse_what_does_not_fit(machine: Any) -> None:
     launcher = machine.launcher()
-    with pytest.raises(GroupingError, match="connectivity 4 or 8, got 6"):
+    with pytest.raises(ArgumentError, match="connectivity 4 or 8, got 6"):
         ComponentsPlan((4, 4), 6, launcher)
-    with pytest.raises(GroupingError, match="at most"):
+    with pytest.raises(ArgumentError, match="at most"):
         ComponentsPlan((2**16, 2**16), 8, launcher)
     plan = ComponentsPlan((4, 6), 8, launcher)
     good, out = machine.put(np.zeros((4, 6), np.uint8)), machine.put(np.zeros((4, 6), np.int32))
-    with pytest.raises(GroupingError, match="make a new plan"):
+    with pytest.raises(ArgumentError, match="make a new plan"):
         plan.run(machine.put(np.zeros((6, 4), np.uint8)), out)
-    with pytest.raises(GroupingError, match="make a new plan"):
+    with pytest.raises(ArgumentError, match="make a new plan"):
         plan.run(good, machine.put(np.zeros((4, 6), np.int64)))
-    with pytest.raises(GroupingError, match="cast them first"):
+    with pytest.raises(ArgumentError, match="cast them first"):
         plan.run(machine.put(np.zeros((4, 6), np.float32)), out)
-    with pytest.raises(GroupingError, match="strided"):
+    with pytest.raises(ArgumentError, match="strided"):
         plan.run(machine.put(np.zeros((4, 12), np.uint8))[:, ::2], out)
 
 
@@ -181,9 +181,9 @@ def test_coloring_flags_what_is_not_finite(machine: Any, value: float, place: tu
 
 def test_coloring_refuses_what_does_not_fit(machine: Any) -> None:
     for shape in [(257, 2, 2), (0, 2, 2), (2, 2)]:
-        with pytest.raises(GroupingError, match="expected maps"):
+        with pytest.raises(ArgumentError, match="expected maps"):
             ColoringPlan(shape, (4, 4), machine.launcher())  # type: ignore[arg-type]
-    with pytest.raises(GroupingError, match="expected a size"):
+    with pytest.raises(ArgumentError, match="expected a size"):
         ColoringPlan((2, 2, 2), (0, 4), machine.launcher())
 
 
@@ -220,7 +220,7 @@ def test_box_of_a_staircase(machine: Any, turns: int, seed: int) -> None:
 def test_statistics_flag_labels_out_of_range(machine: Any, bad: int) -> None:
     labels = np.ones((3, 40), np.int32)
     labels[1, 7] = bad
-    with pytest.raises(GroupingError, match=r"labels 0\.\.count"):
+    with pytest.raises(ArgumentError, match=r"labels 0\.\.count"):
         check_status(statistics(machine, labels, 3).status)
 
 
@@ -231,7 +231,7 @@ def test_statistics_of_fewer_regions_than_there_is_room_for(machine: Any) -> Non
     np.testing.assert_array_equal(machine.get(plan.areas)[:2], [2, 2])
     plan.run(machine.put(np.full((2, 3), 3, np.int32)), 2)
     assert int(plan.status[0]) == status.BAD_LABEL
-    with pytest.raises(GroupingError, match="0 to 5"):
+    with pytest.raises(ArgumentError, match="0 to 5"):
         plan.run(machine.put(np.zeros((2, 3), np.int32)), 6)
 
 
@@ -259,7 +259,7 @@ def test_means_flag_labels_out_of_range_and_pass_nan_on(machine: Any) -> None:
     check_status(plan.status)
     assert np.isnan(machine.get(plan.means)).all()
     plan.run(machine.put(labels + 1), machine.put(maps))
-    with pytest.raises(GroupingError, match=r"labels 0\.\.count"):
+    with pytest.raises(ArgumentError, match=r"labels 0\.\.count"):
         check_status(plan.status)
 
 
@@ -343,14 +343,14 @@ def test_preprocessing_refuses_what_does_not_fit(machine: Any) -> None:
         ResizePlan((4, 5), (2, 2), "yuv422", launcher=launcher)
     with pytest.raises(ImageError, match="step of 11 bytes"):
         ResizePlan((4, 4), (2, 2), step=11, launcher=launcher)
-    with pytest.raises(GroupingError, match="order"):
+    with pytest.raises(ArgumentError, match="order"):
         PreprocessPlan((4, 4), (2, 2), MEAN, STD, "gbr", launcher=launcher)  # type: ignore[arg-type]
-    with pytest.raises(GroupingError, match="standard deviations"):
+    with pytest.raises(ArgumentError, match="standard deviations"):
         PreprocessPlan((4, 4), (2, 2), MEAN, (1, 0, 1), launcher=launcher)
-    with pytest.raises(GroupingError, match="dtype"):
+    with pytest.raises(ArgumentError, match="dtype"):
         PreprocessPlan((4, 4), (2, 2), MEAN, STD, dtype="int8", launcher=launcher)  # type: ignore[arg-type]
     plan = ResizePlan((4, 4), (2, 2), launcher=launcher)
     out = machine.put(np.zeros((2, 2, 3), np.uint8))
     for wrong in (np.zeros((4, 5, 3), np.uint8), np.zeros((4, 4, 3), np.float32)):
-        with pytest.raises(GroupingError, match="4 rows of 12 bytes"):
+        with pytest.raises(ArgumentError, match="4 rows of 12 bytes"):
             plan.run(machine.put(wrong), out)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from rtseg import ops
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError
 from rtseg.ops.cuda.runs import RunsPlan
 
 
@@ -64,8 +64,8 @@ def test_too_many_runs_are_noticed_and_the_next_image_is_right(machine: Any) -> 
 
 
 def test_what_does_not_fit_is_refused(machine: Any) -> None:
-    with pytest.raises(GroupingError, match="non-empty"):
+    with pytest.raises(ArgumentError, match="non-empty"):
         RunsPlan((0, 3), launcher=machine.launcher())
     plan = RunsPlan((4, 8), launcher=machine.launcher())
-    with pytest.raises(GroupingError, match="labels"):
+    with pytest.raises(ArgumentError, match="labels"):
         plan.run(machine.put(np.zeros((4, 8), np.int32)), machine.put(np.zeros((4, 8), np.int32)))

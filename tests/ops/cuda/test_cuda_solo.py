@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError, GroupingError
 from rtseg.grouping.solo import SoloLevel, SoloSettings, solo_instances, solo_masks
 from rtseg.ops.cuda.mask_nms import MaskNmsPlan
 from rtseg.ops.cuda.solo import SoloPlan
@@ -119,16 +119,16 @@ def test_values_that_are_not_finite(machine: Any, place: str) -> None:
 
 def test_what_does_not_fit_is_refused(machine: Any) -> None:
     launcher = machine.launcher()
-    with pytest.raises(GroupingError, match="levels that fit"):
+    with pytest.raises(ArgumentError, match="levels that fit"):
         SoloPlan([(8, 8, 16)], (3, 16, 16), launcher=launcher)
-    with pytest.raises(GroupingError, match="masks of"):
+    with pytest.raises(ArgumentError, match="masks of"):
         MaskNmsPlan(0, 5, launcher=launcher)
-    with pytest.raises(GroupingError, match="threshold"):
+    with pytest.raises(ArgumentError, match="threshold"):
         MaskNmsPlan(4, 5, threshold=2.0, launcher=launcher)
     plan = SoloPlan([(8, 8, 8)], (3, 16, 16), candidates=4, launcher=launcher)
     maps = [(machine.put(np.zeros((8, 8), np.float32)), machine.put(np.zeros((8, 8, 8), np.float32)))]
     features, out = machine.put(np.zeros((3, 16, 16), np.float32)), machine.put(np.zeros((16, 16), np.int32))
     plan.run(maps, features, out)
     for bad in [([], features, out), (maps, features[:2], out), ([(maps[0][1], maps[0][0])], features, out)]:
-        with pytest.raises(GroupingError, match="make a new plan"):
+        with pytest.raises(ArgumentError, match="make a new plan"):
             plan.run(*bad)

@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +129,7 @@ def train_without_labels(
         lambda folder: _build_free_masks(pictures, s.free, folder, step("free-masks")),
     )
     training: Stage | None = None
-    decode = {"decode": asdict(s.decode), "confidence": s.confidence}
+    decode = {"decode": s.decode.model_dump(), "confidence": s.confidence}
     for number in range(s.rounds + 1):
         update: dict[str, Any] = {"name": f"{config.name}-{number}"}
         inputs = {"masks": masks.digest, "config": config.model_dump(mode="json"), "round": number}
@@ -254,7 +254,7 @@ def _build_engine(run_folder: Path, frames: Path, settings: ExemplarSettings, fo
     command = f"rtseg weak exemplar run RECORDING --config {settings.config} --rounds {settings.rounds}"
     path = package_model(run_folder, folder / settings.name, [frames], command, settings.data or ("a recording",))
     card = ModelCard.load(path)
-    parameters = {key: value for key, value in asdict(settings.decode).items() if key != "min_pixels"}
+    parameters = settings.decode.model_dump(exclude={"min_pixels"})
     parameters["min_area"] = settings.decode.min_pixels * 16
     grouping = card.grouping.model_copy(update={"parameters": {**parameters, **card.grouping.parameters}})
     card.model_copy(update={"grouping": grouping}).dump(path)

@@ -1,0 +1,49 @@
+"""The base of everything that can be set, in a model card or by a caller."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from rtseg.errors import ArgumentError
+
+NonNegative = Annotated[float, Field(ge=0)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Own = TypeVar("Own", bound="Settings")
+
+
+class Settings(BaseModel):
+    """Nothing unknown, nothing infinite or NaN, nothing changed once it is made.
+
+    Raises:
+        ArgumentError: naming the first field that is unknown or out of its range.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def __init__(self, /, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ArgumentError(f"{type(self).__name__}: {first_fault(error)}") from error
+
+    # Settings inside others are validated with them, so that errors name the whole path to a field.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    def replaced(self: Own, **changes: Any) -> Own:
+        """Give these settings with some of them changed.
+
+        Raises:
+            ArgumentError: as when they are made.
+        """
+        return type(self)(**{name: getattr(self, name) for name in type(self).model_fields} | changes)
+
+
+def first_fault(error: ValidationError, *parents: str) -> str:
+    """Say in one sentence what is wrong first: the field, below `parents`, what was expected and what came."""
+    first = error.errors()[0]
+    field = ".".join((*parents, *(str(part) for part in first["loc"])))
+    message = first["msg"].removeprefix("Value error, ")
+    got = "" if isinstance(first["input"], dict | BaseModel) else f", got {first['input']!r}"
+    return f"{field}: {message}{got}" if field else f"{message}{got}"
