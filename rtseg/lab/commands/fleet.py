@@ -84,3 +84,17 @@ def fleet_compare(
     console.print(result.table())
     console.print(f"report: {out / 'report.html'}")
     raise typer.Exit(0 if result.passed else 1)
+
+
+@fleet_app.command("mine")
+def fleet_mine(
+    job: Annotated[str, typer.Argument(help="Folder of a fleet replay.")],
+    count: Annotated[int, typer.Option(min=1, help="Frames to choose.")] = 500,
+    out: OutOption = Path("out/mined"),
+    against: Annotated[str | None, typer.Option(help="Another replay of the recordings, by another model.")] = None,
+) -> None:
+    """Choose the frames that are most worth labels; writes pictures, labels to begin with, and a page."""
+    from rtseg.lab.fleet.mine import mine_frames
+
+    chosen = mine_frames(job, count, out, against)
+    console.print(f"{len(chosen)} frames in {out}")
