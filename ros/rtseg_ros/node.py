@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
+import time
+from dataclasses import dataclass, fields
 from typing import Any, Protocol, TypeAlias
 
 import rclpy
@@ -21,9 +23,9 @@ import rtseg
 from rtseg.errors import ImageError, ModelError, RtsegError
 from rtseg.frame import Frame
 from rtseg.runtime import Pipeline
+from rtseg.stream import FAILED, INVALID, OLD, STAMP, FrameLoop
 from rtseg_ros import lifecycle, parameters
-from rtseg_ros.diagnostics import NodeHealth, describe, explain_silence
-from rtseg_ros.mailbox import Mailbox
+from rtseg_ros.diagnostics import Limits, NodeHealth, describe, explain_silence
 from rtseg_ros.messages import LABEL_INFO_TYPE, nanoseconds, to_frame, to_label_info
 from rtseg_ros.parameters import NodeParameters
 from rtseg_ros.statistics import StreamStatistics
@@ -49,9 +51,21 @@ LATCHED_QOS = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
+ENDING_SECONDS = 5.0
+"""How long the worker may take to end its frame when the node is deactivated."""
+
 IMAGE_TYPES = {"raw": Image, "compressed": CompressedImage}
 
 CameraMessage: TypeAlias = "Image | CompressedImage"
+
+
+@dataclass(frozen=True)
+class _Received:
+    """A message, its frame where that is a view of it, and when it came by the monotonic clock."""
+
+    message: CameraMessage
+    frame: Frame | None
+    at: float
 
 
 class Task(Protocol):
@@ -102,13 +116,12 @@ class FrameNode(LifecycleNode):
         self._state = "unconfigured"
         self._error = ""
         self._qos_conflicts: dict[str, str] = {}
-        self._mailbox: Mailbox[tuple[CameraMessage, float]] | None = None
+        self._loop: FrameLoop[_Received] = FrameLoop()
         self._worker: threading.Thread | None = None
         self._camera: Subscription | None = None
         self._inputs: list[Subscription] = []
         self._transport = "raw"
         self._outputs: list[Publisher] = []
-        self._last_stamp: int | None = None
         self._was_silent = False
         self._fallbacks_told: dict[str, int] = {}
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -214,12 +227,12 @@ class FrameNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe and start the worker."""
         try:
-            self._reset()
-            self.statistics = StreamStatistics()
-            self._last_stamp = None
+            for pipeline in self.pipelines:
+                pipeline.reset()
+            self._loop = FrameLoop(self.parameters.max_age)
+            self.statistics = StreamStatistics(self._loop)
             self._was_silent = False
-            self._mailbox = Mailbox()
-            self._worker = threading.Thread(target=self._work, args=(self._mailbox,), name="rtseg", daemon=True)
+            self._worker = threading.Thread(target=self._work, args=(self._loop,), name="rtseg", daemon=True)
             self._worker.start()
             self._inputs = [subscription for task in self.tasks for subscription in task.open_inputs()]
             transport = self.parameters.transport
@@ -269,40 +282,50 @@ class FrameNode(LifecycleNode):
 
     def _receive(self, message: CameraMessage) -> None:
         received_at = self.statistics.receive()
-        if self._mailbox is not None and self._mailbox.put((message, received_at)):
-            self.statistics.drop("stale")
-
-    def _work(self, mailbox: Mailbox[tuple[CameraMessage, float]]) -> None:
-        while (item := mailbox.get()) is not None:
-            message, received_at = item
-            del item
+        frame = None
+        if isinstance(message, Image):  # which costs nothing to look at; and the stamp of a broken one tells nothing
             try:
-                self._process(message, to_frame(message, self.parameters.max_pixels), received_at)
+                frame = to_frame(message)
+            except ImageError as error:
+                self._loop.admit(None)
+                self._drop(INVALID, _sentence(error))
+                return
+        fault = self._loop.admit(nanoseconds(message.header.stamp), self._age(message))
+        if fault:
+            self._tell_drop(STAMP, fault)
+        else:
+            self._loop.put(_Received(message, frame, received_at))
+
+    def _work(self, loop: FrameLoop[_Received]) -> None:
+        while (received := loop.get()) is not None:
+            self.statistics.begin()
+            try:
+                self._process(received)
             except ImageError as error:  # found now, or later, when a raw picture is first converted
-                self._drop("invalid", _sentence(error))
+                self._drop(INVALID, _sentence(error))
             except RtsegError as error:
-                self._drop("failed", _sentence(error))
+                self._drop(FAILED, _sentence(error))
             except Exception as error:
                 if not rclpy.ok():
                     return
-                self._drop("failed", f"{type(error).__name__}: {_sentence(error)}")
+                self._drop(FAILED, f"{type(error).__name__}: {_sentence(error)}")
+            finally:
+                self.statistics.end()
+            del received
 
-    def _process(self, message: CameraMessage, frame: Frame, received_at: float) -> None:
-        stamp = nanoseconds(message.header.stamp)
-        if self._last_stamp is not None and stamp < self._last_stamp:
-            self.statistics.rewind()
-            self._reset()
-            self.get_logger().warning(
-                f"stamps went back by {(self._last_stamp - stamp) / 1e9:.3f} s: ids start anew",
-                throttle_duration_sec=5.0,
-            )
-        self._last_stamp = stamp
+    def _process(self, received: _Received) -> None:
+        message, received_at = received.message, received.at
+        if self._is_old(message, received_at):
+            return self._drop(OLD)
+        frame = received.frame or to_frame(message, self.parameters.max_pixels)
         results: list[Any] = []
         times: dict[str, float] = {}
         fault: Exception | None = None
         for task, pipeline in zip(self.tasks, self.pipelines, strict=True):
             try:
                 result = pipeline(frame)
+                if self._is_old(message, received_at):
+                    return self._drop(OLD)
                 task.publish(message, frame, result)
             except Exception as error:  # what one task cannot do does not keep the others from it
                 fault = fault or error
@@ -313,15 +336,22 @@ class FrameNode(LifecycleNode):
         if fault is not None:
             raise fault
         self.publish_all(message, frame, results)
-        age = (self.get_clock().now().nanoseconds - stamp) / 1e9
-        self.statistics.finish(received_at, age, times)
+        for reason in self._loop.finish(results):
+            self.get_logger().warning(f"ids start anew: {reason}", throttle_duration_sec=5.0)
+        self.statistics.publish(received_at, self._age(message), times)
 
-    def _reset(self) -> None:
-        for pipeline in self.pipelines:
-            pipeline.reset()
+    def _age(self, message: CameraMessage) -> float:
+        """Seconds since the message's stamp by the node's clock."""
+        return (self.get_clock().now().nanoseconds - nanoseconds(message.header.stamp)) / 1e9
 
-    def _drop(self, reason: str, fault: str) -> None:
-        self.statistics.drop(reason, fault)
+    def _is_old(self, message: CameraMessage, received_at: float) -> bool:
+        return self._loop.is_old(time.monotonic() - received_at, self._age(message))
+
+    def _drop(self, reason: str, fault: str = "") -> None:
+        self._loop.drop(reason, fault)
+        self._tell_drop(reason, fault or f"it was older than {self._loop.max_age:g} s")
+
+    def _tell_drop(self, reason: str, fault: str) -> None:
         self.get_logger().warning(f"frame dropped ({reason}): {fault}", throttle_duration_sec=5.0)
 
     # Inputs.
@@ -352,11 +382,14 @@ class FrameNode(LifecycleNode):
             if subscription is not None:
                 self.destroy_subscription(subscription)
         self._camera, self._inputs = None, []
-        if self._mailbox is not None and self._mailbox.close():
-            self.statistics.drop("inactive")
+        self._loop.close()
         if self._worker is not None:
-            self._worker.join()
-        self._mailbox, self._worker = None, None
+            self._worker.join(ENDING_SECONDS)
+            if self._worker.is_alive():
+                self.get_logger().error(
+                    f"the worker is still at a frame after {ENDING_SECONDS:.0f} s and is left alone"
+                )
+        self._worker = None
 
     def _release(self) -> None:
         for publisher in self._outputs:
@@ -388,11 +421,16 @@ class FrameNode(LifecycleNode):
             foreign_types=foreign,
             subscribed_topics=[each.topic_name for each in self._outputs if each.get_subscription_count()],
             qos_conflicts=list(self._qos_conflicts.values()),
+            rivals=[each.topic_name for each in self._outputs if self.count_publishers(each.topic_name) > 1],
+            clock_stands=self._clock_stands(),
             hints=list(self.hints.values()),
             facts=self._facts(),
             profile_set=profile_is_set(os.environ),
             fast_dds="fastrtps" in get_rmw_implementation_identifier(),
         )
+
+    def _clock_stands(self) -> bool:
+        return bool(self.get_parameter("use_sim_time").value) and self.get_clock().now().nanoseconds == 0
 
     def _facts(self) -> dict[str, str]:
         facts: dict[str, str] = {}
@@ -415,8 +453,8 @@ class FrameNode(LifecycleNode):
             for reason in pipeline.fallbacks[self._fallbacks_told.get(pipeline.card.name, 0) :]:
                 self.get_logger().warning(f"fell back to {pipeline.backend['backend']}: {reason}")
             self._fallbacks_told[pipeline.card.name] = len(pipeline.fallbacks)
-        status = describe(f"{self.get_name()}: camera to masks", health, figures, self.parameters.silence_warning)
-        report.status = [status]
+        limits = Limits(**{field.name: getattr(self.parameters, field.name) for field in fields(Limits)})
+        report.status = [describe(self.get_fully_qualified_name(), health, figures, limits)]
         self._diagnostics.publish(report)
 
 

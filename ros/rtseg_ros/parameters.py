@@ -10,6 +10,7 @@ from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 
 from rtseg.errors import ConfigError
+from rtseg.stream import MAX_AGE
 
 TRANSPORTS = ("auto", "raw", "compressed")
 
@@ -23,7 +24,13 @@ class NodeParameters:
     threads: int = 0
     transport: str = "auto"
     max_pixels: int = 20_000_000
+    max_age: float = MAX_AGE
     silence_warning: float = 2.0
+    drop_warning: float = 0.1
+    loss_warning: float = 0.05
+    latency_warning: float = 0.25
+    age_warning: float = 0.5
+    watchdog: float = 10.0
     overlay_width: int = 0
     overlay_quality: int = 85
     autostart: bool = True
@@ -40,7 +47,13 @@ class NodeParameters:
             raise ConfigError(f"expected parameter transport to be one of {TRANSPORTS}, got {self.transport!r}")
         _check_range("threads", self.threads, 0, 256)
         _check_range("max_pixels", self.max_pixels, 4, 1 << 30)
+        _check_range("max_age", self.max_age, 0.0, 3600.0)
         _check_range("silence_warning", self.silence_warning, 0.1, 3600.0)
+        _check_range("drop_warning", self.drop_warning, 0.0, 1.0)
+        _check_range("loss_warning", self.loss_warning, 0.0, 1.0)
+        _check_range("latency_warning", self.latency_warning, 0.001, 3600.0)
+        _check_range("age_warning", self.age_warning, 0.001, 3600.0)
+        _check_range("watchdog", self.watchdog, 0.1, 3600.0)
         _check_range("overlay_width", self.overlay_width, 0, 8192)
         _check_range("overlay_quality", self.overlay_quality, 1, 100)
 
@@ -114,7 +127,13 @@ DESCRIPTIONS = {
     "min_confidence": "lanes under this confidence are left out of every topic",
     "min_score": "instances under this score are left out of every topic",
     "max_pixels": "compressed pictures that announce more are dropped as invalid before they are decoded",
+    "max_age": "seconds; older frames are dropped, and a result that is older is not published; 0: no limit",
     "silence_warning": "seconds without a frame after which the diagnostics warn",
+    "drop_warning": "share of the frames of ten seconds, dropped as stale or old, above which the diagnostics warn",
+    "loss_warning": "share of the frames of ten seconds, lost in transport, above which the diagnostics warn",
+    "latency_warning": "seconds from reception to publication (99th percentile) above which the diagnostics warn",
+    "age_warning": "seconds from a frame's stamp to publication (median) above which the diagnostics warn",
+    "watchdog": "seconds for which the worker may be at one frame before the diagnostics say that it hangs",
     "overlay_width": "width of ~/overlay in pixels; 0: as the camera's image",
     "overlay_quality": "JPEG quality of ~/overlay/compressed, 1..100",
     "autostart": "configure and activate at start; false: wait for a lifecycle manager",

@@ -32,6 +32,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import Image
 
+from rtseg_ros.diagnostics import status_name
 from rtseg_ros.messages import nanoseconds
 
 MASKS, INDEX, DIAGNOSTICS, READY = "masks.bin", "masks.jsonl", "diagnostics.json", "ready"
@@ -66,7 +67,7 @@ class Recorder:
     def __init__(self, node: Node, name: str, topics: Sequence[str], masks: BinaryIO, index: TextIO) -> None:
         self.diagnostics: dict[str, str] = {}
         self._masks, self._index = masks, index
-        self._name = name.strip("/").rpartition("/")[2]
+        self._name = status_name(name)
         # One thread: masks are written in the order they came, and packing them holds nobody up.
         self._packer = ThreadPoolExecutor(max_workers=1)
         self._node = node
@@ -98,7 +99,7 @@ class Recorder:
 
     def _take_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            if status.name.startswith(f"{self._name}:"):
+            if status.name == self._name:
                 values = {entry.key: entry.value for entry in status.values}
                 self.diagnostics = {"level": str(status.level[0]), "message": status.message, **values}
 

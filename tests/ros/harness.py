@@ -209,14 +209,17 @@ class Peer:
         self.health, self._health_since = {}, time.time_ns()
         return self.spin_until(lambda: self.health if self.health and condition(self.health) else None, what)
 
+    def health_now(self) -> str:
+        """The latest status's message; empty before the first."""
+        return str(self.health.get("message", ""))
+
     def _take_diagnostics(self, message: DiagnosticArray) -> None:
         if nanoseconds(message.header.stamp) < self._health_since:
             return
         for status in message.status:
-            if status.name == f"{self.name}: camera to masks":
+            if status.name == f"{self.namespace.lstrip('/')}/{self.name}: camera to masks":
                 values = {entry.key: entry.value for entry in status.values}
-                if values.get("topic", "").startswith(self.namespace + "/"):
-                    self.health = {"level": status.level[0], "message": status.message, **values}
+                self.health = {"level": status.level[0], "message": status.message, **values}
 
     def publish(self, image: np.ndarray, stamp: int, encoding: str = "bgr8") -> None:
         self.images.publish(to_image(image, encoding, header(stamp)))

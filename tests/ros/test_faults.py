@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from rtseg_ros.messages import to_image
+from rtseg_ros.messages import nanoseconds, to_image
 from sensor_msgs.msg import CompressedImage, Image
 
 import rtseg
@@ -121,7 +122,13 @@ def test_broken_compressed_frames_are_counted(start_node: StartNode) -> None:
         )
 
 
-def test_stamps_that_jump_back_start_the_ids_anew(start_node: StartNode, model: Path) -> None:
+def _send_wrong(peer: Peer, stamp: int, dropped: int) -> None:
+    """Send a frame that is to be dropped for its stamp, and wait until it is counted."""
+    peer.publish(two_lane_road(), stamp)
+    peer.wait_for_health(lambda h: h["dropped_stamp"] == str(dropped), f"the frame of {stamp} not dropped")
+
+
+def test_stamps_that_go_back_for_good_start_the_ids_anew(start_node: StartNode, model: Path) -> None:
     peer = start_node()
     masks = peer.listen(Image, "lane_mask")
     peer.wait_until_listening()
@@ -129,12 +136,107 @@ def test_stamps_that_jump_back_start_the_ids_anew(start_node: StartNode, model: 
     fresh = rtseg.load(model)(Frame(image)).mask
     for stamp in (50, 51, 52):
         peer.exchange(np.roll(image, 90, axis=1), stamp * SECOND, masks)
-    again = peer.exchange(image, 10 * SECOND, masks)
+    for count in (1, 2):
+        _send_wrong(peer, 9 * SECOND + count, count)
+    again = peer.exchange(image, 9 * SECOND + 3, masks)
     np.testing.assert_array_equal(mask_of(again), fresh)
-    peer.exchange(image, 11 * SECOND, masks)
-    health = peer.wait_for_health(lambda h: h["processed"] == "5", "frames not counted")
-    assert health["stamps_backwards"] == "1"
-    assert health["dropped"] == "0"
+    health = peer.wait_for_health(lambda h: h["processed"] == "4", "frames not counted")
+    assert (health["stamps_backwards"], health["restarts"], health["dropped"]) == ("1", "1", "2")
+    assert health["restarts_by_reason"] == "stamps went back (1)"
+    assert health["level"] == WARN
+    assert "ids start anew: stamps went back" in peer.process.output()
+
+
+@pytest.mark.parametrize("wrong", [0, -30, 10**8], ids=["zero", "back", "ahead"])
+def test_one_wrong_stamp_is_a_bad_frame_and_costs_no_id(start_node: StartNode, model: Path, wrong: int) -> None:
+    peer = start_node()
+    masks = peer.listen(Image, "lane_mask")
+    peer.wait_until_listening()
+    offline = rtseg.load(model)
+    start = 100
+    for number in range(3):
+        image, stamp = np.roll(two_lane_road(), 2 * number, axis=1), (start + number) * SECOND
+        got = peer.exchange(image, stamp, masks)
+        np.testing.assert_array_equal(mask_of(got), offline(Frame(image, stamp)).mask)
+        _send_wrong(peer, (start + wrong) * SECOND if wrong else 0, number + 1)
+    assert peer.health["restarts"] == "0"
+    assert peer.health["processed"] == "3"
+    assert peer.health["level"] == WARN
+    assert "its stamp lies" in peer.health["message"]
+
+
+def test_an_old_frame_is_dropped_and_nothing_of_it_published(start_node: StartNode) -> None:
+    peer = start_node(silence_warning=NEVER, max_age=2.0)
+    masks = peer.listen(Image, "lane_mask")
+    peer.wait_until_listening()
+    peer.insist(
+        lambda: peer.publish(two_lane_road(), time.time_ns() - 10 * SECOND),
+        lambda: int(peer.health["dropped_old"]) > 0,
+        LOST,
+        "not dropped",
+    )
+    health = peer.wait_for_health(lambda h: h["level"] == ERROR, "not told")
+    assert "older than 2 s" in health["message"]
+    assert not masks
+    peer.insist(lambda: peer.publish(two_lane_road(), time.time_ns()), lambda: masks, 0.5, "no mask of a new one")
+    assert peer.health["clocks_apart_s"] == "0.0"
+
+
+def test_a_stopped_process_does_not_publish_what_it_finds_when_it_goes_on(start_node: StartNode) -> None:
+    peer = start_node(silence_warning=NEVER)
+    masks = peer.listen(Image, "lane_mask")
+    peer.wait_until_listening()
+    peer.insist(lambda: peer.publish(two_lane_road(), time.time_ns()), lambda: masks, 0.5, "no mask")
+    peer.process.child.send_signal(signal.SIGSTOP)
+    try:
+        for _ in range(10):
+            peer.publish(two_lane_road(), time.time_ns())
+            peer.spin_for(0.05)
+        last = time.time_ns()
+        peer.spin_for(3.0)
+        before = len(masks)
+    finally:
+        peer.process.child.send_signal(signal.SIGCONT)
+    peer.spin_for(3.0)
+    assert [m for m in masks[before:] if nanoseconds(m.header.stamp) <= last] == []
+
+
+def test_stamps_of_another_clock_are_told(start_node: StartNode) -> None:
+    peer = start_node(silence_warning=NEVER)
+    masks = peer.listen(Image, "lane_mask")
+    peer.wait_until_listening()
+    peer.exchange(two_lane_road(), 5 * SECOND, masks)
+    health = peer.wait_for_health(lambda h: h["level"] == WARN, "clocks not told")
+    assert "behind this node's clock" in health["message"]
+
+
+def test_use_sim_time_without_a_clock_is_told(start_node: StartNode) -> None:
+    peer = start_node(silence_warning=NEVER, use_sim_time=True)
+    masks = peer.listen(Image, "lane_mask")
+    peer.spin_until(peer.images.get_subscription_count, "the node does not listen")
+    peer.insist(lambda: peer.publish(two_lane_road(), time.time_ns()), lambda: masks, 0.5, "no mask")
+    assert peer.spin_until(lambda: "no /clock comes" in peer.health_now(), "not told")
+
+
+def test_two_cameras_on_a_topic_and_two_nodes_of_a_name_are_told(start_node: StartNode) -> None:
+    peer = start_node(silence_warning=NEVER)
+    masks = peer.listen(Image, "lane_mask")
+    peer.wait_until_listening()
+    rival = peer.node.create_publisher(Image, "lanes/lane_mask", qos(1))
+    peer.insist(
+        lambda: peer.publish(two_lane_road(), time.time_ns()),
+        lambda: masks and "another node publishes" in peer.health["message"],
+        0.5,
+        "no rival told",
+    )
+    peer.node.destroy_publisher(rival)
+    peer.node.create_publisher(Image, "image", qos(1))
+    peer.insist(
+        lambda: peer.publish(two_lane_road(), time.time_ns()),
+        lambda: "2 publishers on" in peer.health["message"],
+        0.5,
+        "no second camera told",
+    )
 
 
 def test_a_silent_camera_is_told_with_its_cure(start_node: StartNode) -> None:
@@ -144,9 +246,8 @@ def test_a_silent_camera_is_told_with_its_cure(start_node: StartNode) -> None:
     assert "publisher(s) matched" in health["message"]
     assert "FASTRTPS_DEFAULT_PROFILES_FILE" in health["message"]
     # A report comes once a second, and one frame keeps the warning away no longer: the camera has to go on.
-    stamps = itertools.count(1)
     peer.insist(
-        lambda: peer.publish(two_lane_road(), next(stamps) * SECOND),
+        lambda: peer.publish(two_lane_road(), time.time_ns()),
         lambda: peer.health["level"] == OK,
         every=0.1,
         what="the warning stays",
