@@ -107,7 +107,11 @@ def open_storage(path: Path) -> Storage:
 
 
 def _open(path: Path, file: Path) -> Storage:
-    head = head_of(file)
+    try:
+        with file.open("rb"):
+            head = head_of(file)
+    except OSError as error:
+        raise MediaError(f"expected a recording, got {visible(path)} that cannot be read: {error.strerror}") from error
     for magic, kind in _KINDS.items():
         if head.startswith(magic):
             return kind(path, file)

@@ -24,6 +24,7 @@ class McapStorage(RecordStorage):
     """
 
     MAGIC = b"\x89MCAP0\r\n"
+    MAX_CANDIDATES = 1_000_000
     OVERLAP = 64
 
     def _read_index(self) -> str:

@@ -25,8 +25,8 @@ MAX_SEARCH = 1 << 26
 """Bytes of a chunk's content in which a next record is looked for."""
 MAX_CHECKED = 1 << 26
 """Bytes of a chunk that are unpacked at once, to compare its checksum before anything of it is given."""
-MAX_CANDIDATES = 1_000_000
-"""Places in a file that look like a record and are none, before it is given up."""
+MAX_EMPTY = 1_000_000
+"""Records one after another without a message among them, before a file is given up."""
 
 
 Place: TypeAlias = "tuple[ByteSource, int, int]"
@@ -60,10 +60,12 @@ class RecordStorage(Storage):
 
     Attributes:
         MAGIC: the file's first bytes.
+        MAX_CANDIDATES: places in a file that look like a record and are none, before it is given up.
         OVERLAP: bytes that a record's beginning may take, by which pieces overlap in which it is looked for.
     """
 
     MAGIC: bytes
+    MAX_CANDIDATES: int
     OVERLAP: int
 
     def __init__(self, path: Path, file: Path | None = None) -> None:
@@ -72,6 +74,7 @@ class RecordStorage(Storage):
         self._chunk_channels: dict[int, frozenset[Any]] = {}
         self._stamp: int | None = None  # of some message near by
         self._candidates = 0
+        self._empty = 0
         try:
             self._file = FileBytes(file or path)
         except OSError as error:
@@ -133,13 +136,14 @@ class RecordStorage(Storage):
 
     def _scan(self, topics: set[str] | None) -> Iterator[tuple[Channel, int, Place]]:
         """Give the channel, the stamp and the place of every message, but for chunks without any of `topics`."""
-        self._candidates = 0
+        self._candidates = self._empty = 0
         for record, limit in self._walk(self._file, len(self.MAGIC), self._file.size, topics):
             chunk = self._chunk(self._file, record)
             if chunk is None:
-                message = self._message(self._file, record)
-                if message:
-                    yield message[0], message[1], (self._file, message[2], record.end)
+                yield from self._message_in(self._file, record)
+                if self._empty > MAX_EMPTY:
+                    self.tell(f"holds no message in {MAX_EMPTY} records; the rest of it is left out")
+                    return
                 continue
             if topics is not None and self._without(record.start, topics):
                 continue
@@ -148,6 +152,13 @@ class RecordStorage(Storage):
             elif chunk.compression:
                 name = visible(chunk.compression)
                 self.tell(f"has chunks compressed by {name}, which is not known here; they are left out")
+
+    def _message_in(self, source: ByteSource, record: Record) -> Iterator[tuple[Channel, int, Place]]:
+        """The message that a record is, if it is one."""
+        message = self._message(source, record)
+        self._empty = 0 if message else self._empty + 1
+        if message:
+            yield message[0], message[1], (source, message[2], record.end)
 
     def _unpack(self, record: Record, chunk: Chunk, limit: int) -> Iterator[tuple[Channel, int, Place]]:
         """The messages of a compressed chunk whose bytes end at `limit`."""
@@ -158,10 +169,10 @@ class RecordStorage(Storage):
                 self.tell(f"is damaged: the chunk at byte {record.start}, whose checksum does not fit, is left out")
                 return
         for inner, _ in self._walk(content, 0, ENDLESS, None):
-            message = self._message(content, inner)
-            if message:
-                yield message[0], message[1], (content, message[2], inner.end)
+            yield from self._message_in(content, inner)
             content.release(inner.end)
+            if self._empty > MAX_EMPTY:
+                break
         content.finish()
         if content.fault:
             self.tell(f"is damaged: a chunk at byte {record.start} does not unpack ({visible(content.fault)})")
@@ -226,7 +237,7 @@ class RecordStorage(Storage):
                         self._tell_damage(source, damage, candidate)
                         return candidate, record
                 self._candidates += 1
-                if self._candidates > MAX_CANDIDATES:
+                if self._candidates > self.MAX_CANDIDATES:
                     self.tell("is too damaged to go on with; the rest of it is left out")
                     return None, None
             if len(piece) < PIECE:

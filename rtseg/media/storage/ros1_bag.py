@@ -23,6 +23,7 @@ class Ros1Storage(RecordStorage):
     """
 
     MAGIC = b"#ROSBAG V2.0\n"
+    MAX_CANDIDATES = 20_000  # each is looked at from many sides
     OVERLAP = 1024
 
     def _read_index(self) -> str:
