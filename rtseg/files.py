@@ -79,6 +79,8 @@ class Part:
         """
         try:
             source = self.path / inner
+            if not self._folder:  # some writers put a private file of their own in place of this one
+                os.chmod(source, 0o666 & ~_UMASK)
             with source.open("rb") as file:
                 os.fsync(file.fileno())
             os.replace(source, self.target)

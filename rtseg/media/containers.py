@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rtseg.media.encodings import MAX_PIXELS
+
 FILE_FORMATS = (
     "mov", "matroska", "webm", "avi", "mpegts", "mpeg", "mpegvideo", "h264", "hevc", "vvc", "av1", "obu", "ivf", "flv",
     "asf", "ogg", "gif", "apng", "mjpeg", "mxf", "nut", "yuv4mpegpipe", "dv", "rm", "wtv", "m4v", "vc1", "swf", "nsv",
@@ -41,6 +43,13 @@ def open_stream(url: str, timeout: float) -> av.container.InputContainer:
     if url.startswith("rtsp"):
         options["rtsp_transport"] = "tcp"  # UDP loses parts of frames wherever a network is not idle
     return av.open(url, options=options, timeout=timeout)
+
+
+def pictures_of(container: av.container.InputContainer) -> av.VideoStream:
+    """The first stream of pictures, of which none may be larger than `MAX_PIXELS`, whatever its headers say."""
+    stream = container.streams.video[0]
+    stream.codec_context.options = {**stream.codec_context.options, "max_pixels": str(MAX_PIXELS)}
+    return stream
 
 
 def upright_picture(frame: av.VideoFrame, aspect: Fraction | None = None) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ import av
 
 from rtseg.errors import MediaError
 from rtseg.frame import Frame
-from rtseg.media.containers import STREAM_PROTOCOLS, open_stream, upright_picture
+from rtseg.media.containers import STREAM_PROTOCOLS, open_stream, pictures_of, upright_picture
 from rtseg.media.frame_source import FrameSource
 
 logger = logging.getLogger("rtseg")
@@ -92,7 +92,7 @@ class StreamSource(FrameSource):
             try:
                 container = self._container or self._open()
                 self._container = container
-                stream = container.streams.video[0]
+                stream = pictures_of(container)
                 for frame in container.decode(stream):
                     if frame.is_corrupt:
                         self.skip("a frame of the stream is damaged")

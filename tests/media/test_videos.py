@@ -14,7 +14,7 @@ import pytest
 
 from rtseg.errors import MediaError
 from rtseg.lab.replay.video_writer import VideoWriter
-from rtseg.media import open_frames
+from rtseg.media import containers, open_frames
 from tests.media.recordings import picture, write_video
 
 ONE = 0x10000
@@ -135,3 +135,11 @@ def test_a_file_leads_to_no_other_file_or_address(tmp_path: Path, monkeypatch: p
     write_video(Path("x.mp4").absolute()).rename(folder / "x.mp4")
     assert len(list(open_frames(f"http://127.0.0.1:{port}/x.mp4"))) == 12, "the file of that name"
     assert hits == []
+
+
+def test_pictures_larger_than_the_limit_are_never_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_video(tmp_path / "a.mp4", size=(96, 128))
+    assert len(list(open_frames(path))) == 12
+    monkeypatch.setattr(containers, "MAX_PIXELS", 96 * 128 - 1)
+    with pytest.raises(MediaError, match="none that decode"):
+        list(open_frames(path))

@@ -23,7 +23,7 @@ _LOOKED_AT = 50  # pictures whose size is compared with their labels
 
 def read_lane_labels(
     path: str | Path, part: Literal["train", "test"] = "test", images: Path | None = None
-) -> list[LabelledImage] | list[CulaneImage]:
+) -> list[LabelledImage | CulaneImage]:
     """Read labels of CULane's kind, drawn in labelme or CVAT, or label lines of TuSimple's kind (``*.json``).
 
     Labels that do not fit the size of their pictures are warned of.
@@ -37,14 +37,14 @@ def read_lane_labels(
         DatasetError: the labels are missing or do not parse.
     """
     path = Path(path)
-    labels: list[LabelledImage] | list[CulaneImage]
+    labels: list[LabelledImage | CulaneImage]
     if is_culane(path):
-        labels = read_culane(path)
+        labels = [*read_culane(path)]
     elif path.is_dir() and is_drawn(path):
         drawn = read_drawn(path, images)
         labels = [CulaneImage(picture.image, picture.name, "", picture.lines()) for picture in drawn]
     else:
-        labels = read_labels(path, part, images)
+        labels = [*read_labels(path, part, images)]
     if doubt := misfit(labels):
         logger.warning("%s: %s", path, doubt)
     return labels

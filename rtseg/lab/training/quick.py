@@ -14,7 +14,7 @@ from rtseg.lab.training.instances.config import InstanceConfig
 logger = logging.getLogger("rtseg")
 
 RENDERED = 48
-SAMPLES = {True: 128, False: 64}
+SAMPLES = {True: 96, False: 64}
 """An epoch's, for lanes and for instances: seconds to a minute on two cores."""
 EPOCHS = 5
 

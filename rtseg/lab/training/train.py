@@ -247,7 +247,8 @@ class _PlainProgress(Callback):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if trainer.is_global_zero and trainer.global_step % 20 == 0:
+        last = batch_idx + 1 == trainer.num_training_batches
+        if trainer.is_global_zero and (trainer.global_step % 20 == 0 or last):
             loss = float(trainer.callback_metrics.get("train/loss", torch.nan))
             total = trainer.num_training_batches
             print(f"epoch {trainer.current_epoch} batch {batch_idx + 1}/{total} loss {loss:.3f}", flush=True)

@@ -33,7 +33,7 @@ OBJECTS = ("coco", "labelme", "cvat")
 def test_lanes_come_back_as_they_were_found(tmp_path: Path, kind: LabelKind, run) -> None:
     columns = [{1: 30 + i, 2: 90} if i != 2 else {} for i in range(5)]
     run(drive(columns), ColumnPipeline(), tmp_path, progress=False, labels=kind)
-    labels = list(read_lane_labels(tmp_path / "labels", "train"))
+    labels = read_lane_labels(tmp_path / "labels", "train")
     check_pictures(labels)
     assert len(labels) == 5
     for label, column in zip(labels, columns, strict=True):
