@@ -228,7 +228,8 @@ def _at_rows(lane: dict[str, Any], rows: NDArray[np.float64]) -> NDArray[np.floa
 
 def _coco(taken: Sequence[Candidate], pictures: dict[FrameAddress, Path]) -> dict[str, Any]:
     classes = sorted({thing["class"] for candidate in taken for thing in candidate.row["objects"]})
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, candidate in enumerate(taken, 1):
         row = candidate.row
         name = f"pictures/{pictures[candidate.address].name}"
