@@ -11,7 +11,7 @@ import av
 
 from rtseg.errors import MediaError
 from rtseg.frame import Frame
-from rtseg.media.containers import open_file, upright_picture
+from rtseg.media.containers import open_file, pictures_of, upright_picture
 from rtseg.media.frame_source import FrameSource
 
 _TIMED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts")
@@ -97,7 +97,7 @@ class VideoSource(FrameSource):
 
     def _decode(self, container: av.container.InputContainer) -> Iterator[Frame]:
         decoded = 0
-        stream = container.streams.video[0]
+        stream = pictures_of(container)
         stream.thread_type = "AUTO"
         period = 1 / Fraction(stream.average_rate or 30)
         packets = container.demux(stream)
