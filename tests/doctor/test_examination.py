@@ -38,7 +38,7 @@ def doctor(model: Path, *arguments: str, hidden: Path | None = None, **environme
     variables = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     command = [sys.executable, "-m", "rtseg.cli"]
     if hidden is not None:
-        variables["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(hidden)])
+        variables["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "ros"), str(hidden)])
         command.insert(1, "-S")
     done = subprocess.run(
         [*command, "doctor", "--json", "--model", str(model), *arguments],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rtseg.errors import GroupingError
+from rtseg.errors import ArgumentError, GroupingError
 
 REGION_OVERFLOW = 1
 EDGE_OVERFLOW = 2
@@ -30,9 +30,10 @@ def check_status(status: Any) -> None:
         status: (1,) int32 on the device.
 
     Raises:
-        GroupingError: if any bit is set; the labels that the run wrote are then not to be used.
+        GroupingError: the maps hold values that no sound network gives.
+        ArgumentError: the plan's room or the labels' count does not fit. What the run wrote is then not to be used.
     """
     bits = int(status[0])
     for bit, sentence in _SENTENCES.items():
         if bits & bit:
-            raise GroupingError(sentence)
+            raise GroupingError(sentence) if bit in (BAD_AFFINITY, BAD_MAPS) else ArgumentError(sentence)

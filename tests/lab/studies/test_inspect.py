@@ -53,5 +53,5 @@ def test_files_that_do_not_fit_are_refused(tmp_path, affinity):
     with pytest.raises(GroupingError, match="NaN"):
         inspect_affinity(tmp_path / "bad.npz", tmp_path / "out.png")
     np.savez(tmp_path / "good.npz", affinity=affinity, offsets=GRID_OFFSETS)
-    with pytest.raises(MediaError, match="could not write"):
-        inspect_affinity(tmp_path / "good.npz", tmp_path / "missing" / "out.png")
+    with pytest.raises(MediaError, match="expected to write"):
+        inspect_affinity(tmp_path / "good.npz", tmp_path / "text.npz" / "out.png")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rtseg.errors import ArgumentError
+from rtseg.errors import ArgumentError, GroupingError
 from rtseg.grouping.affinity_union import affinity_union
 from rtseg.grouping.gaec import gaec
 from rtseg.lab.data.affinity_scenes import NOISE_LEVELS, label_affinities, street_scene
@@ -268,7 +268,7 @@ def test_values_that_are_no_affinities(
     affinity = np.full((2, 20, 40), 0.7, np.float32)
     affinity[place] = value
     _, plan = merge(machine, affinity, offsets=GRID, superpixel_threshold=superpixel_threshold, threshold=0.9)
-    with pytest.raises(ArgumentError, match=r"affinities in \[0, 1\]"):
+    with pytest.raises(GroupingError, match=r"affinities in \[0, 1\]"):
         check_status(plan.status)
 
 
