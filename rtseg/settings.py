@@ -1,4 +1,4 @@
-"""The base of everything that can be set, in a model card or by a caller."""
+"""The base of everything that can be set, in a file or by a caller, and of what is kept in files as it was found."""
 
 from __future__ import annotations
 

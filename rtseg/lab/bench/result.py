@@ -5,19 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from rich.table import Table
 
 from rtseg.errors import DatasetError
 from rtseg.files import write_text
 from rtseg.runtime import LatencyLog
+from rtseg.settings import Settings, first_fault
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Latency(_Strict):
+class Latency(Settings):
     """Milliseconds of one stage, or of a whole way."""
 
     stage: str
@@ -29,7 +26,7 @@ class Latency(_Strict):
     max: float
 
 
-class Measured(_Strict):
+class Measured(Settings):
     """A value with its unit, or the reason why there is none.
 
     Attributes:
@@ -48,7 +45,7 @@ class Measured(_Strict):
         return f"not measured: {self.reason}" if self.value is None else f"{self.value:.4g} {self.unit} ({self.how})"
 
 
-class Peer(_Strict):
+class Peer(Settings):
     """The same frames through plain code, in the same run.
 
     Attributes:
@@ -68,7 +65,7 @@ class Peer(_Strict):
     reason: str = ""
 
 
-class Floor(_Strict):
+class Floor(Settings):
     """The least time that this machine could need: bytes that have to move, operations that have to be done.
 
     Attributes:
@@ -97,7 +94,7 @@ class Floor(_Strict):
     reason: str = ""
 
 
-class BenchRun(_Strict):
+class BenchRun(Settings):
     """One model with one network file on one backend.
 
     Attributes:
@@ -186,7 +183,7 @@ class BenchRun(_Strict):
         return lines
 
 
-class BenchFile(_Strict):
+class BenchFile(Settings):
     """Every run on one machine.
 
     Attributes:
@@ -218,10 +215,8 @@ class BenchFile(_Strict):
         except (OSError, UnicodeDecodeError) as error:
             raise DatasetError(f"expected bench results at {path}: {error}") from error
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"]) or "the file"
             raise DatasetError(
-                f"{path} holds no bench results of this version: {field}: {first['msg']}; run rtseg bench --json again"
+                f"{path} holds no bench results of this version: {first_fault(error)}; run rtseg bench --json again"
             ) from error
 
     def write(self, path: Path) -> None:

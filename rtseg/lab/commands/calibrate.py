@@ -59,11 +59,11 @@ def calibrate_int8_command(
 ) -> None:
     """Quantize a model; it is written only if it keeps its metric (extras: train, for instances also scores)."""
     from rtseg.lab.deploy.calibrate import calibrate_int8
-    from rtseg.lab.deploy.recipe import Recipe, Settings
+    from rtseg.lab.deploy.recipe import CalibrationSettings, Recipe
 
     before = Recipe.load(recipe) if recipe else None
     asked = {name: value for name, value in (("rendered", rendered), ("frames", frames)) if value is not None}
-    settings = (before.settings if before else Settings()).model_copy(update=asked)
+    settings = (before.settings if before else CalibrationSettings()).model_copy(update=asked)
     result = calibrate_int8(model, data or [], out, settings, evaluation=evaluate, recipes=recipes, progress=True)
     for file, value in result.values.items():
         console.print(f"{file}: {result.metric} {100 * value:.2f} % on {result.dataset}")

@@ -21,7 +21,7 @@ from rtseg.lab.deploy.calibration_result import Int8Calibration
 from rtseg.lab.deploy.layer_errors import LayerError, layer_errors
 from rtseg.lab.deploy.network_files import FLOAT, INT8, INT8_TENSORRT, network_files, write_int8_networks
 from rtseg.lab.deploy.quantize import Calibration, calibrate_ranges, network_inputs
-from rtseg.lab.deploy.recipe import Settings, Source
+from rtseg.lab.deploy.recipe import CalibrationSettings, Source
 from rtseg.loading import load
 from rtseg.runtime import find_model
 from rtseg.runtime.card import ModelCard, ModelFile, Score, sha256_of
@@ -36,7 +36,7 @@ def calibrate_int8(
     model: str | Path,
     data: Sequence[Path],
     out: Path,
-    settings: Settings | None = None,
+    settings: CalibrationSettings | None = None,
     *,
     evaluation: Path | None = None,
     recipes: Path = RECIPES,
@@ -66,7 +66,7 @@ def calibrate_int8(
     """
     found = find_model(model)
     card, source = found.card, float_network(found)
-    settings = settings or Settings()
+    settings = settings or CalibrationSettings()
     if (out / "card.yaml").is_file() and not out.samefile(found.path.parent):
         other = ModelCard.load(out / "card.yaml")
         if other.name != card.name:

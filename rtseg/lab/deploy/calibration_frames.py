@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.errors import DatasetError
-from rtseg.lab.deploy.recipe import Kind, Settings
+from rtseg.lab.deploy.recipe import CalibrationSettings, Kind
 from rtseg.media import FrameSource, open_frames
 from rtseg.media.bags import BagSource
 from rtseg.media.images import ImageSource
@@ -28,7 +28,7 @@ class Drawn:
 
 
 def draw_frames(
-    data: Sequence[Path], settings: Settings, render: Callable[[int], NDArray[np.uint8]]
+    data: Sequence[Path], settings: CalibrationSettings, render: Callable[[int], NDArray[np.uint8]]
 ) -> dict[str, Drawn]:
     """Draw frames from each source, and render some.
 
@@ -53,7 +53,7 @@ def draw_frames(
     return drawn
 
 
-def _draw(path: Path, settings: Settings) -> Drawn:
+def _draw(path: Path, settings: CalibrationSettings) -> Drawn:
     rng = np.random.default_rng(settings.seed)
     most = settings.frames
     kept: list[tuple[int, NDArray[np.uint8]]] = []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rtseg.lab.deploy.layer_errors import LayerError
 from rtseg.lab.deploy.network_files import FLOAT, INT8, INT8_TENSORRT
-from rtseg.lab.deploy.recipe import FileResult, Recipe, Results, Settings, Source
+from rtseg.lab.deploy.recipe import CalibrationSettings, FileResult, Recipe, Results, Source
 from rtseg.runtime.card import ModelCard
 
 
@@ -27,7 +27,7 @@ class Int8Calibration:
     """
 
     card: ModelCard
-    settings: Settings
+    settings: CalibrationSettings
     sources: tuple[Source, ...]
     dataset: str
     metric: str

@@ -6,21 +6,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from rtseg.errors import ModelError
 from rtseg.files import write_text
+from rtseg.settings import Settings, first_fault
 
 Method = Literal["minmax", "percentile", "entropy"]
 Kind = Literal["bag", "video", "pictures", "rendered"]
 FIRST_RENDERED_SEED = 700_000  # away from the seeds that training and evaluation draw
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Source(_Strict):
+class Source(Settings):
     """Frames that were drawn from one source: its name, and what it was."""
 
     name: str
@@ -28,7 +25,7 @@ class Source(_Strict):
     frames: Annotated[int, Field(ge=0)]
 
 
-class Settings(_Strict):
+class CalibrationSettings(Settings):
     """What a calibration is to do.
 
     Attributes:
@@ -50,7 +47,7 @@ class Settings(_Strict):
     evaluation_frames: Annotated[int, Field(gt=0)] = 60
 
 
-class FileResult(_Strict):
+class FileResult(Settings):
     """One network file: its metric, what that is below fp32, and its hash."""
 
     value: float
@@ -58,7 +55,7 @@ class FileResult(_Strict):
     sha256: str
 
 
-class Results(_Strict):
+class Results(Settings):
     """What the calibration gave.
 
     Attributes:
@@ -78,12 +75,12 @@ class Results(_Strict):
     files: dict[str, FileResult]
 
 
-class Recipe(_Strict):
+class Recipe(Settings):
     """A calibration recipe, stored as ``calibration/int8/<model>.yaml``."""
 
     version: Literal[1] = 1
     model: str
-    settings: Settings
+    settings: CalibrationSettings
     results: Results | None = None
 
     @classmethod
@@ -99,9 +96,7 @@ class Recipe(_Strict):
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise ModelError(f"expected a calibration recipe at {path}: {error}") from error
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"]) or "the recipe"
-            raise ModelError(f"the calibration recipe {path} does not validate: {field}: {first['msg']}") from error
+            raise ModelError(f"the calibration recipe {path} does not validate: {first_fault(error)}") from error
 
     def dump(self, path: Path) -> None:
         """Write the recipe.

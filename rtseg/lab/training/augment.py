@@ -7,13 +7,15 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from rtseg.settings import Settings
 
 Image = NDArray[np.uint8]
 Lines = list[NDArray[np.float32]]
 
 
-class AugmentConfig(BaseModel):
+class AugmentConfig(Settings):
     """How strongly pictures are changed; every amount is drawn anew for each sample.
 
     Attributes:
@@ -35,8 +37,6 @@ class AugmentConfig(BaseModel):
         boxes: greatest number of cut-out boxes (other cars).
         bonnet: probability that a bonnet covers the bottom rows.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     flip: float = Field(0.5, ge=0, le=1)
     zoom: tuple[float, float] = (0.92, 1.5)

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from rtseg.lab.training.augment import AugmentConfig
 from rtseg.lab.training.supervision import Supervision
+from rtseg.settings import Settings
 
 Positive = Annotated[int, Field(gt=0)]
 
 
-class Strict(BaseModel):
-    """Base of the parts of a configuration: nothing unknown, nothing changed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class NetworkConfig(Strict):
+class NetworkConfig(Settings):
     """The network of L2C section IV.
 
     The first `frozen_stages` stages of the backbone (1 ends at stride 4) keep their weights and BatchNorm statistics,
@@ -32,14 +27,14 @@ class NetworkConfig(Strict):
     frozen_stages: Annotated[int, Field(ge=0, le=4)] = 0
 
 
-class InputConfig(Strict):
+class InputConfig(Settings):
     """Input size in pixels, both multiples of 32."""
 
     width: Annotated[int, Field(gt=0, multiple_of=32)]
     height: Annotated[int, Field(gt=0, multiple_of=32)]
 
 
-class LabelConfig(Strict):
+class LabelConfig(Settings):
     """How lines are drawn: the mask's stride, and widths in input pixels at the bottom and at the horizon."""
 
     stride: Literal[1, 2, 4] = 1
@@ -47,7 +42,7 @@ class LabelConfig(Strict):
     far_width: Annotated[float, Field(gt=0)] = 2.5
 
 
-class LossConfig(Strict):
+class LossConfig(Settings):
     """Margin of the hinge (eq 3), pixels drawn from a line, and the weight of the term against split lines."""
 
     margin: Annotated[float, Field(gt=0)] = 2.0
@@ -55,7 +50,7 @@ class LossConfig(Strict):
     split: Annotated[float, Field(ge=0)] = 0.0
 
 
-class DistilConfig(Strict):
+class DistilConfig(Settings):
     """A lane model to learn from beside the labels, bundled or a folder, and the weight of that loss.
 
     The teacher has the configuration's `lanes`, and was exported with its `line_bias`.
@@ -65,7 +60,7 @@ class DistilConfig(Strict):
     weight: Annotated[float, Field(gt=0)] = 1.0
 
 
-class LaneSetConfig(Strict):
+class LaneSetConfig(Settings):
     """A folder of labelled frames: its share of the real samples, what its labels tell, and which are kept back.
 
     `folder` is looked for in the folders of data given. `keep_back` names, by patterns of a frame's group or file name
@@ -87,7 +82,7 @@ class LaneSetConfig(Strict):
         return self.folder if self.only == ("*",) else f"{self.folder}-{self.only[0]}"
 
 
-class DataConfig(Strict):
+class DataConfig(Settings):
     """Rendered frames by seed range [first, last), and the share of samples drawn from them; the rest are real.
 
     Real frames are those of `sets`; without sets all in the folders of data given, fully labelled and one like another.
@@ -107,7 +102,7 @@ class DataConfig(Strict):
         return self
 
 
-class OptimizerConfig(Strict):
+class OptimizerConfig(Settings):
     """AdamW or SGD with momentum 0.9, and how the rate falls after a linear warm-up.
 
     `backbone_rate` multiplies the rate of the backbone, for pretrained ones. ``schedule: cosine`` goes from `rate` to
@@ -127,7 +122,7 @@ class OptimizerConfig(Strict):
     clip_norm: Annotated[float, Field(gt=0)] = 5.0
 
 
-class RunConfig(Strict):
+class RunConfig(Settings):
     """What every run has, whatever the model.
 
     `start` names what to go on from: a safetensors file, a bundled model or a model folder. `blend` is how far the

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from rtseg.errors import ConfigError
 from rtseg.lab.training.config import RunConfig
 from rtseg.lab.training.families import FAMILIES
+from rtseg.settings import first_fault
 
 
 def load_config(path: Path | str) -> RunConfig:
@@ -46,6 +47,4 @@ def parse_config(content: object, source: str) -> RunConfig:
     try:
         return FAMILIES[model].config.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the configuration"
-        raise ConfigError(f"{source} does not validate: {field}: {first['msg']}") from error
+        raise ConfigError(f"{source} does not validate: {first_fault(error)}") from error

@@ -16,17 +16,18 @@ import torch
 import torch.nn.functional as F
 from numba import njit
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from rtseg.errors import WeakSupervisionError
 from rtseg.lab.nets.efficientnet_lite import EfficientNetLite0, imagenet_state
 from rtseg.ops import preprocess
 from rtseg.ops.mask_nms import matrix_nms
+from rtseg.settings import Settings
 
 _RING = 2  # pixels of the feature map
 
 
-class FreeMaskSettings(BaseModel):
+class FreeMaskSettings(Settings):
     """How free masks are found.
 
     Attributes:
@@ -41,8 +42,6 @@ class FreeMaskSettings(BaseModel):
         candidates: masks that enter the suppression, by maskness.
         most: masks kept of a picture.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     width: Annotated[int, Field(gt=0, multiple_of=32)] = 1024
     height: Annotated[int, Field(gt=0, multiple_of=32)] = 512

@@ -11,17 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from rtseg.errors import ModelError
 from rtseg.files import write_bytes, write_text
 from rtseg.runtime.card import Precision, sha256_of
+from rtseg.settings import Settings
 
 
-class EngineTensor(BaseModel):
+class EngineTensor(Settings):
     """One input or output of an engine."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     mode: Literal["input", "output"]
@@ -59,10 +58,8 @@ class EngineKey:
         return f"{self.model}-{self.onnx_sha256[:8]}-{target}-trt{self.library}-{self.precision}-{shape}.engine"
 
 
-class EngineRecord(BaseModel):
+class EngineRecord(Settings):
     """The sidecar: what an engine is, how it was built, and the hash of its bytes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     engine_sha256: str
     engine_bytes: int

@@ -23,7 +23,7 @@ from rtseg.lab.deploy.calibrate import calibrate_int8
 from rtseg.lab.deploy.calibration_result import Int8Calibration
 from rtseg.lab.deploy.network_files import FLOAT, INT8, INT8_TENSORRT
 from rtseg.lab.deploy.quantize import calibrate_ranges, network_inputs, open_session, quantize_network
-from rtseg.lab.deploy.recipe import Recipe, Settings
+from rtseg.lab.deploy.recipe import CalibrationSettings, Recipe
 from rtseg.runtime.card import ModelCard, sha256_of, verified_model_file
 from rtseg.runtime.models import find_model
 from rtseg.runtime.tensorrt import compile_model
@@ -179,7 +179,7 @@ def test_the_form_for_tensorrt_is_symmetric_int8_with_float_biases(tmp_path: Pat
 
 def test_a_model_is_calibrated_written_and_compiled(tmp_path: Path, model: Path, labelled: Path) -> None:
     out, recipes = tmp_path / "made", tmp_path / "recipes"
-    settings = Settings(rendered=1)
+    settings = CalibrationSettings(rendered=1)
     result = calibrate_int8(model, [labelled / "images"], out, settings, evaluation=labelled, recipes=recipes)
     assert [(s.name, s.kind, s.frames) for s in result.sources] == [
         ("images", "pictures", 4),
@@ -225,12 +225,12 @@ def test_a_model_can_be_calibrated_in_its_own_folder(tmp_path: Path, model: Path
 def test_a_recipe_gives_the_same_files_again(tmp_path: Path, labelled: Path) -> None:
     model = write_model(tmp_path / "colors", outlier=1000.0)
 
-    def calibrate(name: str, settings: Settings) -> Int8Calibration:
+    def calibrate(name: str, settings: CalibrationSettings) -> Int8Calibration:
         return calibrate_int8(
             model, [labelled / "images"], tmp_path / name, settings, evaluation=labelled, recipes=tmp_path / name
         )
 
-    first = calibrate("first", Settings(frames=3, seed=5))
+    first = calibrate("first", CalibrationSettings(frames=3, seed=5))
     recipe = Recipe.load(tmp_path / "first" / "colors.yaml")
     assert recipe.settings.in_float == first.in_float != ()
     assert recipe.same_files(hashes(calibrate("again", recipe.settings).card))
@@ -252,7 +252,7 @@ def test_a_recipe_that_does_not_fit_is_refused(tmp_path: Path, model: Path) -> N
     with pytest.raises(ModelError, match=r"settings\.frames"):
         Recipe.load(tmp_path / "wrong.yaml")
     with pytest.raises(ModelError, match="it has no 'blur'"):
-        calibrate_int8(model, [], tmp_path / "made", Settings(rendered=1, in_float=("blur",)))
+        calibrate_int8(model, [], tmp_path / "made", CalibrationSettings(rendered=1, in_float=("blur",)))
 
 
 def test_a_sensitive_layer_is_found_and_left_in_float(tmp_path: Path, labelled: Path) -> None:

@@ -19,7 +19,7 @@ from rtseg.errors import DatasetError, ModelError
 from rtseg.lab.deploy.calibrate import calibrate_int8
 from rtseg.lab.deploy.calibration_metric import Measured, gated_metric, task_metric
 from rtseg.lab.deploy.network_files import FLOAT, INT8, INT8_TENSORRT
-from rtseg.lab.deploy.recipe import Recipe, Settings
+from rtseg.lab.deploy.recipe import CalibrationSettings, Recipe
 from rtseg.runtime.card import ModelCard, Score, sha256_of
 from tests.instance_networks import HEIGHT, WIDTH, paint, write_gtfine_frame, write_instance_model
 
@@ -113,11 +113,11 @@ def test_a_set_on_which_nothing_is_found_is_no_gate(tmp_path: Path, street: Path
         cv2.imwrite(str(blank), np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     (tmp_path / "blind" / "gtFine").symlink_to(street / "gtFine")
     with pytest.raises(DatasetError):  # a picture of zurich is missing
-        calibrate_int8(model, [], tmp_path / "made", Settings(rendered=1), evaluation=tmp_path / "blind")
+        calibrate_int8(model, [], tmp_path / "made", CalibrationSettings(rendered=1), evaluation=tmp_path / "blind")
     blank = tmp_path / "blind" / "leftImg8bit" / "val" / "zurich"
     blank.symlink_to(street / "leftImg8bit" / "val" / "zurich")
     with pytest.raises(DatasetError, match=r"AP 0 on blind, .*--evaluate"):
-        calibrate_int8(model, [], tmp_path / "made", Settings(rendered=1), evaluation=tmp_path / "blind")
+        calibrate_int8(model, [], tmp_path / "made", CalibrationSettings(rendered=1), evaluation=tmp_path / "blind")
     assert not (tmp_path / "made").exists()
 
 

@@ -110,6 +110,15 @@ def test_the_papers_schedule() -> None:
         (json.dumps({**SMALL, "input": {"width": 100, "height": 64}}), r"input\.width"),
         (json.dumps({**SMALL, "sped": 1}), "sped"),
         (json.dumps({**SMALL, "data": {"rendered_share": 0.5}}), "rendered_seeds"),
+        (
+            json.dumps({**SMALL, "optimizer": {"rate": float("inf")}}).replace("Infinity", ".inf"),
+            r"optimizer\.rate.*inf",
+        ),
+        (
+            json.dumps({**SMALL, "optimizer": {"weight_decay": float("nan")}}).replace("NaN", ".nan"),
+            "weight_decay.*nan",
+        ),
+        (json.dumps({**SMALL, "augment": {"rotation": float("inf")}}).replace("Infinity", ".inf"), r"rotation.*inf"),
         ("- 1", "valid dictionary"),
     ],
 )

@@ -56,9 +56,7 @@ def test_suppression_equals_the_cpu(machine: Any, method: Any, count: int, room:
 
 def decode(machine: Any, levels: list[SoloLevel], features: NDArray, settings: SoloSettings, seed: int = 1) -> Any:
     shapes = [(*level.cate.shape, level.stride) for level in levels]
-    plan = SoloPlan(
-        shapes, features.shape, **settings.model_dump(), launcher=machine.launcher(seed, 1 + seed % 2)
-    )
+    plan = SoloPlan(shapes, features.shape, **settings.model_dump(), launcher=machine.launcher(seed, 1 + seed % 2))
     out = machine.put(np.full(features.shape[1:], -3, np.int32))
     maps = [(machine.put(level.cate), machine.put(level.kernel)) for level in levels]
     plan.run(maps, machine.put(features), out)

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from rtseg.lab.training.config import Positive, Strict
+from rtseg.lab.training.config import Positive
 from rtseg.lab.training.instances.config import InstanceConfig, InstanceNetworkConfig, Weight
+from rtseg.settings import Settings
 
 Similarity = Annotated[float, Field(ge=-1, le=1)]
 
@@ -21,7 +22,7 @@ class ExemplarNetworkConfig(InstanceNetworkConfig):
     head_layers: Positive = 2
 
 
-class ExemplarLossConfig(Strict):
+class ExemplarLossConfig(Settings):
     """Weights of eq 8 to 10 and the thresholds of eq 3 to 7, as in section 4.1.
 
     Attributes:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from rtseg.lab.training.augment import AugmentConfig, Image, augment_appearance
 from rtseg.ops import resize_image
+from rtseg.settings import Settings
 
 
-class InstanceAugmentConfig(BaseModel):
+class InstanceAugmentConfig(Settings):
     """How strongly pictures are changed; every amount is drawn anew for each sample.
 
     Attributes:
@@ -19,8 +20,6 @@ class InstanceAugmentConfig(BaseModel):
         scale: range of the size of objects against that in the runtime's input.
         brightness, gamma, contrast, saturation, tint, blur, noise, shadows: as in `AugmentConfig`.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     flip: float = Field(0.5, ge=0, le=1)
     scale: tuple[float, float] = (0.7, 1.3)

@@ -8,15 +8,16 @@ from pydantic import Field, model_validator
 
 from rtseg.lab.data.instance_folders import HOLDOUT_CITIES
 from rtseg.lab.nets.backbones import BackboneName
-from rtseg.lab.training.config import InputConfig, Positive, RunConfig, Strict
+from rtseg.lab.training.config import InputConfig, Positive, RunConfig
 from rtseg.lab.training.instances.augment import InstanceAugmentConfig
+from rtseg.settings import Settings
 
 Weight = Annotated[float, Field(ge=0)]
 
 CITYSCAPES_THINGS = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
 
 
-class InstanceDataConfig(Strict):
+class InstanceDataConfig(Settings):
     """Places (cities) whose frames are never trained on, so that they can be scored; and how rare classes are drawn.
 
     A class c on a share f_c of the frames makes them come ``sqrt(repeat / f_c)`` times as often, if that is over 1
@@ -27,7 +28,7 @@ class InstanceDataConfig(Strict):
     repeat: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
-class InstanceNetworkConfig(Strict):
+class InstanceNetworkConfig(Settings):
     """What the instance networks share.
 
     `weights` names a file of ImageNet weights for a ResNet with `pretrained`. The first `frozen_stages` stages of the
@@ -51,7 +52,7 @@ class DaffNetNetworkConfig(InstanceNetworkConfig):
     dilation: Positive = 1
 
 
-class SemanticLossConfig(Strict):
+class SemanticLossConfig(Settings):
     """How much a pixel of each class counts in the semantic cross-entropy, background first; none are all 1.
 
     In a short run rare classes are never predicted unless they weigh more than their few pixels.

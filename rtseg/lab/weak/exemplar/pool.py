@@ -11,11 +11,12 @@ from typing import Annotated, Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from rtseg.errors import WeakSupervisionError
 from rtseg.media.images import read_image, write_image
 from rtseg.ops import label_components
+from rtseg.settings import Settings
 
 Refine = Callable[[NDArray[np.uint8]], NDArray[np.bool_]]
 """Gives the masks (n, h, w), best first, that the current model sees in a region, at the region's size."""
@@ -23,7 +24,7 @@ Refine = Callable[[NDArray[np.uint8]], NDArray[np.bool_]]
 LIST = "pool.json"
 
 
-class PoolSettings(BaseModel):
+class PoolSettings(Settings):
     """How exemplars are made.
 
     Attributes:
@@ -35,8 +36,6 @@ class PoolSettings(BaseModel):
         agreement: least intersection over union of GrabCut's mask and the model's.
         tries: crops looked at for each exemplar that is wanted.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     count: Annotated[int, Field(gt=0)] = 64
     crop: tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=1)]] = (0.12, 0.6)

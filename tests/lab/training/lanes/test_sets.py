@@ -8,9 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from pydantic import ValidationError
 
-from rtseg.errors import ConfigError, DatasetError
+from rtseg.errors import ArgumentError, ConfigError, DatasetError
 from rtseg.lab.scores.lanes.sets import score_sets
 from rtseg.lab.training.config import DataConfig, LaneSetConfig
 from rtseg.lab.training.lanes.datasets import LaneDataset
@@ -78,7 +77,7 @@ def test_what_is_missing_is_named(data: Path) -> None:
     (data / "roads" / "a_001_mask.png").unlink()
     with pytest.raises(DatasetError, match="a_001_mask"):
         open_set(LaneSetConfig(folder="roads", share=1, supervision="mask"), [data])
-    with pytest.raises(ValidationError, match="above 0"):
+    with pytest.raises(ArgumentError, match="above 0"):
         DataConfig(sets=(LaneSetConfig(folder="roads", share=0),))
 
 
