@@ -92,9 +92,15 @@ def fleet_mine(
     count: Annotated[int, typer.Option(min=1, help="Frames to choose.")] = 500,
     out: OutOption = Path("out/mined"),
     against: Annotated[str | None, typer.Option(help="Another replay of the recordings, by another model.")] = None,
+    labels: Annotated[
+        Literal["tusimple", "culane", "coco", "labelme", "cvat"] | None,
+        typer.Option(help="Kind of the labels to begin with; tusimple for lanes and coco for objects by default."),
+    ] = None,
 ) -> None:
     """Choose the frames that are most worth labels; writes pictures, labels to begin with, and a page."""
     from rtseg.lab.fleet.mine import mine_frames
+    from rtseg.lab.replay.labels_out import FOLDER
 
-    chosen = mine_frames(job, count, out, against)
-    console.print(f"{len(chosen)} frames in {out}")
+    chosen = mine_frames(job, count, out, against, labels)
+    console.print(f"{len(chosen)} frames: {out / FOLDER} (correct them, then rtseg train CONFIG --data {out / FOLDER})")
+    console.print(f"report: {out / 'report.html'}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -38,11 +39,13 @@ class InstanceFrame(ABC):
 
     Attributes:
         name: unique within its data set, such as the picture's stem.
+        path: of the picture's file.
         place: where it was taken (a city), by which frames are held out; empty where unknown.
         classes: names of the things, which `InstanceTruth.class_ids` index.
     """
 
     name: str
+    path: Path
     place: str
     classes: tuple[str, ...]
 

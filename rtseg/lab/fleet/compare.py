@@ -23,6 +23,7 @@ from rtseg.lab.fleet.agreement import disagreement
 from rtseg.lab.fleet.frames import FrameAddress, draw_row, frames_at, part_of
 from rtseg.lab.fleet.rows import ShardName, read_shard, shards_in
 from rtseg.lab.fleet.settings import JobSettings, read_settings
+from rtseg.lab.fleet.truth import BETTER as BETTER_SCORES
 from rtseg.lab.report.machine import machine_facts
 from rtseg.lab.report.report import Picture, ReportData, write_report
 
@@ -47,7 +48,7 @@ class GateRule(BaseModel):
     Attributes:
         metric: as in the comparison's table.
         margin: how much worse B may be, in the metric's own unit.
-        better: which way is better; need only be said for scores.
+        better: which way is better, where that is not the usual.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -282,12 +283,10 @@ def _difference(metric: str, sums: NDArray[np.float64], seed: int) -> Difference
 
 def _judge(rule: GateRule, differences: Sequence[Difference]) -> Verdict:
     found = next((d for d in differences if d.metric == rule.metric), None)
-    better = rule.better or BETTER.get(rule.metric)
+    better = rule.better or {**BETTER, **BETTER_SCORES}.get(rule.metric)
     if found is None or better is None:
         names = ", ".join(d.metric for d in differences)
-        raise ConfigError(
-            f"expected a metric of {names} and, for scores, better: higher or lower, got {rule.metric}; mend the gate"
-        )
+        raise ConfigError(f"expected a metric of {names}, got {rule.metric}; mend the gate")
     worst = found.low if better == "higher" else -found.high
     return Verdict(rule, worst, bool(worst >= -rule.margin))
 

@@ -72,13 +72,20 @@ def frames_at(addresses: Iterable[FrameAddress], topic: str | None = None) -> It
         local.clear()
 
 
+def lanes_of(row: dict[str, Any]) -> Lanes:
+    """The lanes of a row, without their mask."""
+    return Lanes(
+        mask=np.zeros((row["height"], row["width"]), np.uint8),
+        ids=np.array([lane["id"] for lane in row["lanes"]], np.int32),
+        confidence=np.array([lane["confidence"] for lane in row["lanes"]], np.float32),
+        polylines=tuple(np.stack([lane["x"], lane["y"]], axis=1).astype(np.float32) for lane in row["lanes"]),
+    )
+
+
 def draw_row(image: NDArray[np.uint8], row: dict[str, Any], caption: str) -> NDArray[np.uint8]:
     """A picture with what its row says was found: lines, or boxes; masks are in result bags only."""
     if row["lanes"] is not None:
-        lines = tuple(np.stack([lane["x"], lane["y"]], axis=1).astype(np.float32) for lane in row["lanes"])
-        ids = np.array([lane["id"] for lane in row["lanes"]], np.int32)
-        confidence = np.array([lane["confidence"] for lane in row["lanes"]], np.float32)
-        return draw_lanes(image, Lanes(np.zeros(image.shape[:2], np.uint8), ids, confidence, lines), caption)
+        return draw_lanes(image, lanes_of(row), caption)
     things = row["objects"] or []
     classes = sorted({thing["class"] for thing in things})
     boxes = np.array([[thing[side] for side in ("x0", "y0", "x1", "y1")] for thing in things], np.float32)

@@ -12,15 +12,18 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 from rich.table import Table
 
+from rtseg.errors import RtsegError
 from rtseg.lab.fleet.histogram import ERROR
 from rtseg.lab.fleet.rows import SCHEMA_VERSION, ShardName, read_rows, write_whole
 from rtseg.lab.fleet.settings import JobSettings
 from rtseg.lab.fleet.sources import SourceFault
 from rtseg.lab.fleet.summary import FleetTotals, Totals, add_up
 from rtseg.lab.fleet.tracks import stitch
+from rtseg.lab.fleet.truth import pooled_scores
 from rtseg.lab.report.machine import machine_facts
 from rtseg.lab.report.report import Picture, ReportData, render_report
 
+_NOTED = 20  # faults that are told at the head of the page; tables have all
 WORST = 9  # recordings whose pictures are shown
 LONGEST_TABLE = 500  # rows of the page's table; summary.json has all
 
@@ -52,7 +55,11 @@ class FleetReport:
         table.add_row("mean confidence", f"{figures['certainty']:.3f}")
         table.add_row("flicker", f"{100 * figures['flicker']:.2f} %")
         table.add_row("id switches", str(self.all.switches))
-        for uri, reason in self.faults[:20]:
+        if self.all.labelled:
+            table.add_row("labelled frames", str(self.all.labelled))
+            for name, value in self.all.mean_scores().items():
+                table.add_row(name, f"{value:.4f}")
+        for uri, reason in self.faults[:_NOTED]:
             table.add_row(uri.rpartition("/")[2], reason)
         return table
 
@@ -67,19 +74,37 @@ def write_pages(
     """
     totals = add_up(f"{out}/rows")
     report = FleetReport(totals.recordings, totals.all, tuple(faults), tuple(duplicates))
+    pooled, notes = _pooled(totals)
     summary = {
         "schema": SCHEMA_VERSION,
         "settings": settings.model_dump(mode="json"),
-        "all": totals.all.figures(),
+        "all": _with_scores(totals.all.figures(), pooled),
         "recordings": {uri: one.figures() for uri, one in totals.recordings.items()},
         "faults": [{"recording": uri, "reason": reason} for uri, reason in faults],
+        "labels": {uri: vars(use) for uri, use in totals.labels.items()},
         "duplicates": [{"recording": fault.uri, "reason": fault.reason} for fault in duplicates],
         "percentile error": ERROR,
     }
     write_whole(out, "summary.json", json.dumps(summary, indent=1).encode() + b"\n")
     _write_tracks(out)
-    write_whole(out, "report.html", render_report(_page(out, settings, report, totals)).encode())
+    write_whole(out, "report.html", render_report(_page(out, settings, report, totals, pooled, notes)).encode())
     return report
+
+
+def _pooled(totals: FleetTotals) -> tuple[dict[str, float], list[str]]:
+    """Scores that no mean over frames gives, and what is to be said of the labels."""
+    notes = [f"labels beside {uri}: {use.fault}" for uri, use in totals.labels.items() if use.fault]
+    for uri, use in totals.labels.items():
+        if (missed := use.count - totals.recordings[uri].labelled) > 0:
+            notes.append(f"labels beside {uri}: {missed} of {use.count} are of no frame with a result")
+    try:
+        return pooled_scores(totals.all.overlaps), notes
+    except RtsegError as error:
+        return {}, [*notes, f"instances could not be scored: {error}"]
+
+
+def _with_scores(figures: dict[str, Any], pooled: dict[str, float]) -> dict[str, Any]:
+    return {**figures, "scores": figures.get("scores", {}) | pooled} if pooled else figures
 
 
 def worst_recordings(totals: dict[str, Totals], count: int) -> list[str]:
@@ -93,7 +118,14 @@ def bag_of(shard: ShardName) -> str:
     return f"bags/{shard.key}.{shard.fingerprint}/result.mcap"
 
 
-def _page(out: str, settings: JobSettings, report: FleetReport, totals: FleetTotals) -> ReportData:
+def _page(
+    out: str,
+    settings: JobSettings,
+    report: FleetReport,
+    totals: FleetTotals,
+    pooled: dict[str, float],
+    notes: Sequence[str],
+) -> ReportData:
     everything, figures = report.all, report.all.figures()
     complete = len(report.recordings)
     named = complete + sum(1 for uri, _ in report.faults if uri not in report.recordings)
@@ -129,9 +161,10 @@ def _page(out: str, settings: JobSettings, report: FleetReport, totals: FleetTot
         ("Ids started anew", ("reason", "times"), _counted(everything.restarts)),
     ]
     if everything.labelled:
-        scores = [(name, f"{value:.4f}") for name, value in figures["scores"].items()]
-        tables.insert(1, (f"Scores on {everything.labelled} labelled frames", ("metric", "mean"), scores))
-    notes = [f"{uri}: {reason}" for uri, reason in report.faults[:20]]
+        scores = [(name, f"{value:.4f}") for name, value in {**figures["scores"], **pooled}.items()]
+        tables.insert(1, (f"Scores on {everything.labelled} labelled frames", ("metric", "value"), scores))
+        tables.insert(2, ("Scores by recording", *_by_recording(report.recordings)))
+    notes = [*(f"{uri}: {reason}" for uri, reason in report.faults[:_NOTED]), *notes[:_NOTED]]
     if len(report.recordings) > LONGEST_TABLE:
         notes.append(f"The table shows the {LONGEST_TABLE} worst recordings; summary.json has all of them.")
     return ReportData(
@@ -162,6 +195,20 @@ def _row(uri: str, one: Totals) -> tuple[str, ...]:
         str(one.stale),
         f"{figures['latency']['total']['p99']:.1f}",
     )
+
+
+def _by_recording(recordings: dict[str, Totals]) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    scores = {uri: one.mean_scores() for uri, one in recordings.items() if one.labelled}
+    metrics = list(dict.fromkeys(name for one in scores.values() for name in one))
+    rows = [
+        (
+            uri.rpartition("/")[2],
+            str(recordings[uri].labelled),
+            *(f"{one[name]:.4f}" if name in one else "" for name in metrics),
+        )
+        for uri, one in list(scores.items())[:LONGEST_TABLE]
+    ]
+    return ("recording", "frames", *metrics), rows
 
 
 def _counted(counts: Any) -> list[tuple[str, str]]:

@@ -7,18 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import fsspec
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
-from numpy.typing import NDArray
 
 from rtseg.errors import MediaError
 from rtseg.files import write_bytes
 from rtseg.results import Instances, Lanes
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Counts up with every change that a reader would notice; it is in every file's metadata as ``rtseg.schema``."""
 
 LANE = pa.struct(
@@ -49,7 +46,8 @@ SCHEMA = pa.schema(
         ("flickers", pa.int32()),
         ("residuals", pa.list_(pa.float32())),
         ("scores", pa.map_(pa.string(), pa.float32())),
-        ("descriptor", pa.binary()),
+        ("overlaps", pa.string()),
+        ("features", pa.list_(pa.float32())),
         ("picture", pa.binary()),
         ("ms", pa.float32()),
         ("stages", pa.map_(pa.string(), pa.float32())),
@@ -58,8 +56,6 @@ SCHEMA = pa.schema(
 )
 MEASURED = ("ms", "stages", "stale")
 """Columns of which another run gives other values; all others are the same whenever and wherever a shard is done."""
-
-_TILES = (6, 4)  # columns, rows of the descriptor
 
 
 @dataclass(frozen=True)
@@ -121,13 +117,6 @@ def result_fields(result: Lanes | Instances, classes: Sequence[str]) -> dict[str
         for i in range(len(result))
     ]
     return fields
-
-
-def describe(image: NDArray[np.uint8]) -> bytes:
-    """A picture's descriptor: mean colors of 6x4 tiles, row by row, as 72 bytes BGR."""
-    step = max(1, image.shape[1] // 160)
-    tiles = cv2.resize(np.ascontiguousarray(image[::step, ::step]), _TILES, interpolation=cv2.INTER_AREA)
-    return np.asarray(tiles, dtype=np.uint8).tobytes()
 
 
 def table_of(rows: Sequence[dict[str, Any]], metadata: dict[str, str]) -> pa.Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +13,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from rtseg.errors import DatasetError, ImageError
 from rtseg.frame import Frame
+from rtseg.lab.fleet.features import EVERY
 from rtseg.lab.fleet.rate import stale_at_rate
-from rtseg.lab.fleet.rows import describe, result_fields, table_of
+from rtseg.lab.fleet.rows import result_fields, table_of
 from rtseg.lab.fleet.shards import Part
 from rtseg.lab.fleet.sources import Recording
+from rtseg.lab.fleet.truth import Truth
 from rtseg.lab.report.report import Picture
 from rtseg.lab.scores.lanes.temporal import TemporalLog
 from rtseg.media.overlay import draw_instances, draw_lanes
@@ -27,20 +31,41 @@ from rtseg.runtime import Pipeline
 class ShardRows:
     """Collects the rows of one shard.
 
+    Args:
+        recording: that it is of.
+        part: of the recording.
+        classes: of the model.
+        truth: labels of the recording, None where there are none.
+        labels_fault: why labels that are there cannot be used, empty where they can.
+        features: of pictures, for one frame of every two seconds and all stills.
+
     Attributes:
         rows: one a frame, as of :data:`rtseg.lab.fleet.rows.SCHEMA`.
         seconds: of recording gone by.
     """
 
-    def __init__(self, recording: Recording, part: Part, classes: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        recording: Recording,
+        part: Part,
+        classes: tuple[str, ...],
+        truth: Truth | None = None,
+        labels_fault: str = "",
+        features: Callable[[NDArray[np.uint8]], NDArray[np.float32]] | None = None,
+    ) -> None:
         self.rows: list[dict[str, Any]] = []
         self.seconds = 0.0
         self._recording = recording
         self._part = part
         self._classes = classes
+        self._truth = truth
+        self._labels_fault = labels_fault
+        self._features = features
+        self._given = 0
         self._temporal = TemporalLog()
         self._lead: list[list[list[Any]]] = []
         self._last: int | None = None
+        self._window: int | None = None
         self._worst: tuple[float, int, bytes] | None = None
 
     def note_faults(self, faults: Counter[str]) -> None:
@@ -50,6 +75,7 @@ class ShardRows:
 
     def add_fault(self, reason: str, frame: Frame | None = None, leading: bool = False) -> None:
         """Add a row for a frame that gave no result; one that leads in has none."""
+        self._given += frame is not None
         if not leading:
             self.rows.append(self._row(frame) | {"fault": reason})
 
@@ -64,12 +90,32 @@ class ShardRows:
         if leading:
             self._lead.append(marks(fields))
             return
+        fields |= self._scores(frame, result)
         if frame.stamp is not None:
             if self._last is not None:
                 self.seconds += max(0, frame.stamp - self._last) / 1e9
             self._last = frame.stamp
+        fields |= self._features_of(frame)
         self._keep_picture(frame, result, fields)
-        self.rows.append(self._row(frame) | fields | {"descriptor": describe(frame.image)})
+        self.rows.append(self._row(frame) | fields)
+
+    def _scores(self, frame: Frame, result: Lanes | Instances) -> dict[str, Any]:
+        self._given += 1
+        if self._truth is None:
+            return {}
+        try:
+            score = self._truth.score(frame, self._given - 1, result)
+        except (DatasetError, ImageError) as error:
+            self._labels_fault = str(error)
+            return {}
+        return {"scores": list(score.scores.items()), "overlaps": score.overlaps} if score is not None else {}
+
+    def _features_of(self, frame: Frame) -> dict[str, Any]:
+        window = None if frame.stamp is None else frame.stamp // EVERY
+        if self._features is None or (window is not None and window == self._window):
+            return {}
+        self._window = window
+        return {"features": self._features(frame.image)}
 
     def table(self, pipeline: Pipeline) -> pa.Table:
         """All rows, with what is known of the shard in the metadata."""
@@ -80,6 +126,9 @@ class ShardRows:
         for row, stale in zip(self.rows, stale_at_rate(stamps, busy), strict=True):
             row["stale"] = bool(stale) if row.get("stamp") is not None and "ms" in row else None
         facts = {"recording": self._recording.uri, "part": json.dumps(vars(self._part)), "lead": json.dumps(self._lead)}
+        if self._truth is not None or self._labels_fault:
+            count = len(self._truth) if self._truth is not None else 0
+            facts["labels"] = json.dumps({"count": count, "fault": self._labels_fault})
         return table_of(self.rows, {**facts, "model": pipeline.card.name, **pipeline.backend})
 
     def _row(self, frame: Frame | None) -> dict[str, Any]:

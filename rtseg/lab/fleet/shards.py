@@ -39,7 +39,7 @@ def cut(source: FrameSource, seconds: float, lead_in: float) -> tuple[Part, ...]
 
     Args:
         source: is not read but for what it knows of itself; one that does not know its extent stays whole.
-        seconds: of a part.
+        seconds: of a part; infinite for the whole.
         lead_in: seconds before a part that are worked on again.
     """
     if source.extent is None or not source.per_second:

@@ -15,6 +15,7 @@ from typing import Any
 import fsspec
 
 from rtseg.errors import MediaError
+from rtseg.lab.fleet.label_folders import LabelFinder, holds_labels
 from rtseg.media.images import IMAGE_SUFFIXES
 from rtseg.media.natural_order import natural_key
 
@@ -33,13 +34,16 @@ class Recording:
 
     Attributes:
         uri: absolute path, or the address that fsspec knows it by (``s3://bucket/drive.mcap``).
-        version: changes when its content does: of sizes, and of times or tags that the file system keeps.
+        version: changes when its content does: of sizes, and of times or tags that the file system keeps; of its
+            labels too.
         size: bytes of all its files.
+        labels: address of the folder with its labels, empty where there is none.
     """
 
     uri: str
     version: str
     size: int
+    labels: str = ""
 
     @property
     def key(self) -> str:
@@ -79,15 +83,19 @@ def find_recordings(sources: Sequence[str]) -> Sources:
     .parquet: the column ``recording``, else the first) names sources, relative to its own folder. Any address that
     fsspec knows will do. Of files with the same bytes only the first is kept.
 
+    Labels of ``drive.mp4`` or of the bag ``drive`` are what the folder ``drive.labels`` beside it holds; those of a
+    folder of pictures lie in it, or in the folder around it.
+
     Raises:
         MediaError: a manifest cannot be read, or a file system not be reached.
     """
     recordings: dict[str, Recording] = {}
     faults: list[SourceFault] = []
     files: dict[str, list[str]] = {}
+    finders: dict[Any, LabelFinder] = {}
     for source in _unrolled(sources):
         try:
-            found = _expand(source)
+            found = _expand(source, finders)
         except FileNotFoundError:
             faults.append(SourceFault(source, "missing", f"expected a recording, got {source} that does not exist"))
             continue
@@ -141,9 +149,10 @@ def _manifest(path: str) -> list[str]:
         raise MediaError(f"expected a manifest of recordings, got {path} that cannot be read ({error})") from error
 
 
-def _expand(source: str) -> list[tuple[Recording, list[str]]]:
+def _expand(source: str, finders: dict[Any, LabelFinder]) -> list[tuple[Recording, list[str]]]:
     """The recordings of a source that is no manifest, with their files."""
     fs, path = fsspec.core.url_to_fs(source)
+    finder = finders.setdefault(fs, LabelFinder(fs))
     if _is_local(fs):
         path = os.path.realpath(path)
     if _is_pattern(source) and not fs.exists(path):
@@ -151,21 +160,24 @@ def _expand(source: str) -> list[tuple[Recording, list[str]]]:
         fixed = path[: min(path.index(c) for c in "*?[" if c in path)].rpartition("/")[0]
         for match, info in sorted(fs.glob(path, detail=True).items(), key=lambda item: natural_key(item[0])):
             if info["type"] == "directory":
-                found += _grouped(fs, fs.find(match, detail=True), fixed)
-            else:
-                found += _grouped(fs, {match: info}, fixed)
+                found += _grouped(fs, fs.find(match, detail=True), fixed, finder)
+            elif not holds_labels(match, fixed):
+                found += _grouped(fs, {match: info}, fixed, finder)
         return list({recording.uri: (recording, files) for recording, files in found}.values())
     info = fs.info(path)
     if info["type"] == "directory":
-        return _grouped(fs, fs.find(path, detail=True), path)
-    return [_recording(fs, path, {path: info})]
+        return _grouped(fs, fs.find(path, detail=True), path, finder)
+    return [_recording(fs, path, {path: info}, finder)]
 
 
-def _grouped(fs: Any, infos: dict[str, dict[str, Any]], root: str) -> list[tuple[Recording, list[str]]]:
+def _grouped(
+    fs: Any, infos: dict[str, dict[str, Any]], root: str, finder: LabelFinder
+) -> list[tuple[Recording, list[str]]]:
     """Tell which files are recordings, and which are parts of one."""
     folders: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
     for path, info in infos.items():
-        if not any(part.startswith(".") for part in path[len(root) :].split("/")):
+        hidden = any(part.startswith(".") for part in path[len(root) :].split("/"))
+        if not hidden and not holds_labels(path, root):
             folders[path.rpartition("/")[0]][path] = info
     found = []
     for folder in sorted(folders, key=natural_key):
@@ -173,26 +185,28 @@ def _grouped(fs: Any, infos: dict[str, dict[str, Any]], root: str) -> list[tuple
         by_suffix = {path: PurePosixPath(path).suffix.lower() for path in files}
         if f"{folder}/metadata.yaml" in files:
             parts = {path: info for path, info in files.items() if by_suffix[path] in (*BAG_SUFFIXES, ".yaml", ".zstd")}
-            found.append(_recording(fs, folder, parts))
+            found.append(_recording(fs, folder, parts, finder))
             continue
         pictures = {path: info for path, info in files.items() if by_suffix[path] in IMAGE_SUFFIXES}
         if pictures:
-            found.append(_recording(fs, folder, pictures))
+            found.append(_recording(fs, folder, pictures, finder, pictures=True))
         for path in sorted(files, key=natural_key):
             if by_suffix[path] in (*BAG_SUFFIXES, *VIDEO_SUFFIXES):
-                found.append(_recording(fs, path, {path: files[path]}))
+                found.append(_recording(fs, path, {path: files[path]}, finder))
     return found
 
 
-def _recording(fs: Any, path: str, infos: dict[str, dict[str, Any]]) -> tuple[Recording, list[str]]:
+def _recording(
+    fs: Any, path: str, infos: dict[str, dict[str, Any]], finder: LabelFinder, pictures: bool = False
+) -> tuple[Recording, list[str]]:
+    labels, labelled = finder.find(path, infos if pictures else ())
     digest = hashlib.blake2b(digest_size=16)
-    for name in sorted(infos):
-        info = infos[name]
+    for name, info in [*sorted(infos.items()), *sorted(labelled.items())]:
         tag = next((info[k] for k in ("ETag", "etag", "md5Hash", "mtime", "LastModified", "created") if k in info), "")
         digest.update(f"{name[len(path) :]}\0{info['size']}\0{tag}\0".encode())
     size = sum(int(info["size"] or 0) for info in infos.values())
-    uri = path if _is_local(fs) else fs.unstrip_protocol(path)
-    return Recording(uri, digest.hexdigest(), size), sorted(infos)
+    uri, labels = (name if _is_local(fs) or not name else fs.unstrip_protocol(name) for name in (path, labels))
+    return Recording(uri, digest.hexdigest(), size, labels), sorted(infos)
 
 
 def _same_bytes(recordings: Iterable[Recording], files: dict[str, list[str]]) -> dict[str, str]:

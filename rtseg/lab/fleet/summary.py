@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,10 +14,12 @@ import pyarrow.compute as compute
 
 from rtseg.lab.fleet.histogram import Histogram
 from rtseg.lab.fleet.rows import ShardName, read_rows
+from rtseg.lab.fleet.truth import COUNTS
+from rtseg.lab.scores.lanes.culane import CulaneScore
 
 COLUMNS = (
     *("recording", "stamp", "fault", "restart", "found", "certainty", "switches", "flickers", "residuals"),
-    *("scores", "ms", "stages", "stale"),
+    *("scores", "overlaps", "ms", "stages", "stale"),
 )
 
 
@@ -36,8 +39,9 @@ class Totals:
         restarts: times ids started anew, by reason.
         residuals: pixels that lanes lie off the middle of their places before and after.
         stages: milliseconds by stage, ``total`` among them.
-        scores: sums of the scores of labelled frames, by metric.
+        scores: sum of the scores of labelled frames and number of those that have it, by metric.
         labelled: frames with scores.
+        overlaps: of labelled frames of instances, see :mod:`rtseg.lab.fleet.truth`.
     """
 
     frames: int = 0
@@ -52,8 +56,9 @@ class Totals:
     restarts: Counter[str] = field(default_factory=Counter)
     residuals: Histogram = field(default_factory=Histogram)
     stages: dict[str, Histogram] = field(default_factory=dict)
-    scores: dict[str, float] = field(default_factory=dict)
+    scores: dict[str, tuple[float, int]] = field(default_factory=dict)
     labelled: int = 0
+    overlaps: list[str] = field(default_factory=list)
 
     def add(self, table: pa.Table) -> None:
         """Add the rows of a shard."""
@@ -74,7 +79,10 @@ class Totals:
         self._add_stages(done)
         keys, values = _pairs(done["scores"])
         for key in np.unique(keys):
-            self.scores[str(key)] = self.scores.get(str(key), 0.0) + float(values[keys == key].sum())
+            total, count = self.scores.get(str(key), (0.0, 0))
+            of_key = values[keys == key]
+            self.scores[str(key)] = total + float(of_key.sum()), count + of_key.size
+        self.overlaps += done["overlaps"].drop_null().to_pylist()
         self.labelled += int(compute.sum(compute.is_valid(done["scores"])).as_py() or 0)
 
     def _add_stages(self, done: pa.Table) -> None:
@@ -119,17 +127,38 @@ class Totals:
         }
         if self.labelled:
             figures["labelled"] = self.labelled
-            figures["scores"] = {name: value / self.labelled for name, value in self.scores.items()}
+            figures["scores"] = self.mean_scores()
         return figures
+
+    def mean_scores(self) -> dict[str, float]:
+        """Means over the labelled frames, but for CULane's F1, which is of their sums."""
+        found = {name: total / count for name, (total, count) in self.scores.items() if name not in COUNTS}
+        if COUNTS[0] in self.scores:
+            found["culane F1"] = CulaneScore(*(round(self.scores[name][0]) for name in COUNTS)).f1
+        return found
+
+
+@dataclass
+class LabelUse:
+    """What became of the labels beside a recording.
+
+    Attributes:
+        count: labels of its frames.
+        fault: why some or all could not be used, empty where they could.
+    """
+
+    count: int = 0
+    fault: str = ""
 
 
 @dataclass
 class FleetTotals:
-    """Totals of every recording, and of all together."""
+    """Totals of every recording, and of all together; what became of labels, where there are any."""
 
     recordings: dict[str, Totals]
     shards: dict[str, list[ShardName]]
     all: Totals
+    labels: dict[str, LabelUse] = field(default_factory=dict)
 
 
 def add_up(rows: str) -> FleetTotals:
@@ -146,6 +175,10 @@ def add_up(rows: str) -> FleetTotals:
         totals.recordings.setdefault(uri, Totals()).add(table)
         totals.shards.setdefault(uri, []).append(name)
         totals.all.add(table)
+        if labels := (table.schema.metadata or {}).get(b"rtseg.labels"):
+            use = totals.labels.setdefault(uri, LabelUse())
+            told = json.loads(labels)
+            use.count, use.fault = max(use.count, told["count"]), use.fault or told["fault"]
     return totals
 
 

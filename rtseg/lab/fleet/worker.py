@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from contextlib import ExitStack
@@ -11,16 +12,19 @@ from pathlib import Path
 import cv2
 import fsspec
 
-from rtseg.errors import ImageError, ModelError
+from rtseg.errors import DatasetError, ImageError, MediaError, ModelError
 from rtseg.frame import Frame
+from rtseg.lab.fleet.features import FeatureNetwork
 from rtseg.lab.fleet.local_copy import LocalCopy
 from rtseg.lab.fleet.rows import commit
 from rtseg.lab.fleet.settings import JobSettings, model_hash
 from rtseg.lab.fleet.shard_rows import ShardRows, drawn
 from rtseg.lab.fleet.shards import Part, PartSource, cut
 from rtseg.lab.fleet.sources import Recording
+from rtseg.lab.fleet.truth import Truth
 from rtseg.loading import load
 from rtseg.media import open_frames
+from rtseg.runtime import find_model
 from rtseg.stream import FrameLoop
 
 WRONG_STAMP = "its stamp lies before the last one, or far ahead of it"
@@ -67,8 +71,10 @@ class Worker:
                 f"expected model {settings.model} with hash {settings.model_hash}, got {found} on this machine; "
                 "install the same version of rtseg and the same model folder on all of them"
             )
+        self._features = FeatureNetwork(find_model(settings.model), threads or 0)
         self._warm: set[tuple[int, int]] = set()
         self._local = LocalCopy()
+        self._local_labels = LocalCopy()
 
     def run(self, recording: Recording, part: Part | None = None) -> Outcome:
         """Do a shard and write its rows.
@@ -81,17 +87,30 @@ class Worker:
             MediaError: it cannot be read, or its rows not be written.
             BackendError: every backend failed.
         """
-        with open_frames(self._local.path(recording.uri), self._settings.topic) as source:
+        path = self._local.path(recording.uri)
+        with open_frames(path, self._settings.topic) as source:
+            truth, reason = self._truth(recording, path)
             if part is None:
-                parts = cut(source, self._settings.shard_seconds, self._settings.lead_in)
+                numbered = truth is not None and truth.numbered
+                seconds = math.inf if numbered else self._settings.shard_seconds
+                parts = cut(source, seconds, self._settings.lead_in)
                 if len(parts) > 1:
                     return Outcome(parts, memory=memory_mib())
                 part = parts[0]
-            shard = ShardRows(recording, part, self._pipeline.card.classes)
+            shard = ShardRows(recording, part, self._pipeline.card.classes, truth, reason, self._features)
             self._fill(shard, PartSource(source, part))
         name = self._settings.shard(recording, part)
         commit(f"{self._out}/rows", name.file, shard.table(self._pipeline))
         return Outcome((), len(shard.rows), shard.seconds, memory_mib())
+
+    def _truth(self, recording: Recording, path: str) -> tuple[Truth | None, str]:
+        """The labels beside a recording, and why they are of no use."""
+        if not recording.labels:
+            return None, ""
+        try:
+            return Truth(Path(self._local_labels.path(recording.labels)), Path(path), self._pipeline.card), ""
+        except (DatasetError, MediaError) as error:
+            return None, str(error)
 
     def _fill(self, shard: ShardRows, frames: PartSource) -> None:
         loop: FrameLoop[Frame] = FrameLoop()
@@ -141,6 +160,7 @@ class Worker:
         """Give back the model and copies of recordings."""
         self._pipeline.close()
         self._local.clear()
+        self._local_labels.clear()
 
 
 def memory_mib() -> int:

@@ -23,12 +23,14 @@ def test_mined_frames_are_pictures_with_labels_that_training_reads(tmp_path: Pat
     replay(sources, tmp_path / "job", model, shard_seconds=3)
     chosen = mine_frames(str(tmp_path / "job"), 7, tmp_path / "out")
     assert len(chosen) == 7
-    labels = read_labels(tmp_path / "out/labels.json")
+    labels = read_labels(tmp_path / "out/labels/labels.json")
     rows = {(row["recording"], row["stamp"]): row for row in rows_of(tmp_path / "job")}
     with (tmp_path / "out/frames.csv").open() as file:
         listed = list(csv.DictReader(file))
     assert len(labels) == len(listed) == 7
-    for label, entry in zip(labels, listed, strict=True):
+    assert [entry["picture"] for entry in listed] == [f"{number:05d}.jpg" for number in range(7)]
+    for label in labels:
+        entry = listed[int(label.image.stem)]
         row = rows[entry["recording"], int(entry["stamp"])]
         assert len(label.lanes) == row["found"]
         index, seed = round(row["stamp"] / 1e8), sources.index(entry["recording"])

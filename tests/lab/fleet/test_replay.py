@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from rtseg.cli import app
 from rtseg.errors import ConfigError
 from rtseg.lab.fleet.replay import replay_fleet
-from rtseg.lab.fleet.rows import MEASURED, SCHEMA, read_rows
+from rtseg.lab.fleet.rows import MEASURED, SCHEMA, SCHEMA_VERSION, read_rows
 from rtseg.lab.fleet.tracks import stitch
 from tests.lab.fleet.drives import write_drive, write_fleet
 from tests.lab.replay.test_replay import Page
@@ -129,7 +129,7 @@ def test_the_page_adds_up_what_the_rows_say(tmp_path: Path) -> None:
     assert sum(row["picture"] is not None for row in rows) == 3
     for _, table in read_rows(str(tmp_path / "out/rows")):
         assert table.schema.equals(SCHEMA)
-        assert table.schema.metadata[b"rtseg.schema"] == b"1"
+        assert table.schema.metadata[b"rtseg.schema"] == str(SCHEMA_VERSION).encode()
 
 
 def test_remote_recordings_and_remote_results(tmp_path: Path, bucket: str) -> None:

@@ -62,14 +62,18 @@ def _labelled(labels: Sequence[LabelledImage | CulaneImage]) -> Iterator[LaneSam
             image = read_image(label.image)
         except ImageError as error:
             raise DatasetError(f"expected the labelled picture {label.name}: {error}") from error
-        truth = label.polylines()
-        count = {"lanes": str(len(truth))}
-        if isinstance(label, CulaneImage):
-            category = {"category": label.category} if label.category else {}
-            yield _sample(label.name, image, truth, {**category, **count})
-        else:
-            lanes = np.where(label.lanes >= 0, label.lanes, np.nan)
-            yield LaneSample(label.name, image, truth, lanes, label.h_samples, count)
+        yield sample_of(label, image)
+
+
+def sample_of(label: LabelledImage | CulaneImage, image: NDArray[np.uint8]) -> LaneSample:
+    """The sample of a label and the (H, W, 3) uint8 BGR picture that it is of."""
+    truth = label.polylines()
+    count = {"lanes": str(len(truth))}
+    if isinstance(label, CulaneImage):
+        category = {"category": label.category} if label.category else {}
+        return _sample(label.name, image, truth, {**category, **count})
+    lanes = np.where(label.lanes >= 0, label.lanes, np.nan)
+    return LaneSample(label.name, image, truth, lanes, label.h_samples, count)
 
 
 def rendered_samples(

@@ -64,7 +64,8 @@ class FrameSteadiness:
 
 def carried_lanes(lanes: Lanes) -> int:
     """How many lanes have no pixel in the mask: the tracker carried them on, for they were not seen."""
-    return int(np.count_nonzero(~np.isin(lanes.ids, np.flatnonzero(np.bincount(lanes.mask.ravel(), minlength=256)))))
+    pixels = lanes.mask.tobytes()  # searched at the speed of memory; a histogram takes milliseconds
+    return sum(bytes((identity,)) not in pixels for identity in lanes.ids.tolist())
 
 
 class TemporalLog:
