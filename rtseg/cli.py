@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Annotated, Literal
 
 import typer
+from rich.status import Status
 from rich.text import Text
 
 from rtseg.errors import RtsegError
@@ -61,6 +62,38 @@ def compile_engine(
         )
     console.print(engine)
     console.print(f"{record.engine_bytes / 1e6:.1f} MB, built {record.built} in {record.build_seconds:.1f} s")
+
+
+@app.command()
+def prepare(
+    models: Annotated[list[str] | None, typer.Argument(help="lanes-lite and instances-lite by default.")] = None,
+    device: DeviceOption = "auto",
+    backend: BackendOption = "auto",
+) -> None:
+    """Compile the kernels that models need, once, so that the first start of the node does not have to.
+
+    Run it after installation and after each update, as the user that runs the node (or with NUMBA_CACHE_DIR set for
+    both): compiled code is kept beside the library where that can be written, else in the user's cache.
+    """
+    import time
+
+    from rtseg.loading import load
+    from rtseg.runtime.compilation import compilation_told
+
+    for name in models or ["lanes-lite", "instances-lite"]:
+        compiled, start = 0, time.monotonic()
+        with console.status(f"preparing {described(name)}") as status:
+
+            def tell(count: int, kernel: str, name: str = name, status: Status = status) -> None:
+                nonlocal compiled
+                compiled = count + 1
+                status.update(f"preparing {described(name)}: {compiled} kernels, now {kernel}")
+
+            with compilation_told(tell):
+                pipeline = load(name, device=device, backend=backend)
+                pipeline.warm_up()
+            pipeline.close()
+        console.print(f"{name}: {compiled} kernels compiled in {time.monotonic() - start:.0f} s")
 
 
 @engines_app.command("list")

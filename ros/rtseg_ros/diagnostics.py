@@ -46,6 +46,7 @@ class NodeHealth:
     Attributes:
         state: lifecycle state by name.
         error: why the last transition failed, or empty.
+        progress: what a transition that is under way is at, or empty.
         topic: the image topic subscribed to, or empty.
         publishers: how many publishers of that topic the node sees.
         foreign_types: message types on that topic which are not the node's.
@@ -61,6 +62,7 @@ class NodeHealth:
 
     state: str
     error: str = ""
+    progress: str = ""
     topic: str = ""
     publishers: int = 0
     foreign_types: Sequence[str] = ()
@@ -123,6 +125,8 @@ def describe(node: str, health: NodeHealth, statistics: Snapshot, limits: Limits
 
 
 def _judge(health: NodeHealth, statistics: Snapshot, limits: Limits) -> tuple[bytes, str]:
+    if health.progress:
+        return DiagnosticStatus.OK, health.progress
     if health.error:
         return DiagnosticStatus.ERROR, health.error
     if health.state != "active":

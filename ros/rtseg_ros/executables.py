@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -43,6 +44,8 @@ def recorder() -> None:
 
 
 def _run(module: str) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):  # until the node takes them there is nothing to be put in order
+        signal.signal(number, lambda *_: os._exit(0))
     environment = dict(os.environ)
     python = environment.pop(VARIABLE, None)
     if not python and importlib.util.find_spec("rtseg") is None:

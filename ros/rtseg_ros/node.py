@@ -19,13 +19,13 @@ from rclpy.utilities import get_rmw_implementation_identifier
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-import rtseg
-from rtseg.errors import ImageError, ModelError, RtsegError
+from rtseg.errors import ImageError, RtsegError
 from rtseg.frame import Frame
 from rtseg.runtime import Pipeline
 from rtseg.stream import FAILED, INVALID, OLD, STAMP, FrameLoop
 from rtseg_ros import lifecycle, parameters
 from rtseg_ros.diagnostics import Limits, NodeHealth, describe, explain_silence
+from rtseg_ros.loading import THREAD_NAME, Loading
 from rtseg_ros.messages import LABEL_INFO_TYPE, nanoseconds, to_frame, to_label_info
 from rtseg_ros.parameters import NodeParameters
 from rtseg_ros.statistics import StreamStatistics
@@ -52,7 +52,8 @@ LATCHED_QOS = QoSProfile(
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
 ENDING_SECONDS = 5.0
-"""How long the worker may take to end its frame when the node is deactivated."""
+CLOSING_SECONDS = 1.0
+"""How long the worker may take to end its frame when the node is deactivated, and when the process ends."""
 
 IMAGE_TYPES = {"raw": Image, "compressed": CompressedImage}
 
@@ -113,6 +114,7 @@ class FrameNode(LifecycleNode):
         self.pipelines: list[Pipeline] = []
         self.statistics = StreamStatistics()
         self.hints: dict[str, str] = {}
+        self.loading = Loading(self.get_logger(), self._report)
         self._state = "unconfigured"
         self._error = ""
         self._qos_conflicts: dict[str, str] = {}
@@ -195,22 +197,9 @@ class FrameNode(LifecycleNode):
         """Check the parameters, load the model, warm it up, create the publishers."""
         try:
             self.parameters = parameters.read(self, self._kind)
-            for task in self.tasks:
-                model = getattr(self.parameters, task.model_parameter)
-                self.get_logger().info(f"loading {model}")
-                pipeline = rtseg.load(
-                    model,
-                    device=self.parameters.device,
-                    backend=self.parameters.backend,
-                    threads=self.parameters.threads or None,
-                )
-                self.pipelines.append(pipeline)
-                if pipeline.card.task != task.name:
-                    raise ModelError(
-                        f"expected a model for {task.name}, got {pipeline.card.name} for {pipeline.card.task}; set "
-                        f"parameter {task.model_parameter}"
-                    )
-                pipeline.warm_up()
+            models = [(task.name, task.model_parameter) for task in self.tasks]
+            self.pipelines = self.loading.load(models, self.parameters)
+            for task, pipeline in zip(self.tasks, self.pipelines, strict=True):
                 task.open(pipeline)
             self.open_outputs()
         except Exception as error:
@@ -232,7 +221,7 @@ class FrameNode(LifecycleNode):
             self._loop = FrameLoop(self.parameters.max_age)
             self.statistics = StreamStatistics(self._loop)
             self._was_silent = False
-            self._worker = threading.Thread(target=self._work, args=(self._loop,), name="rtseg", daemon=True)
+            self._worker = threading.Thread(target=self._work, args=(self._loop,), name=THREAD_NAME, daemon=True)
             self._worker.start()
             self._inputs = [subscription for task in self.tasks for subscription in task.open_inputs()]
             transport = self.parameters.transport
@@ -274,8 +263,8 @@ class FrameNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def close(self) -> None:
-        """End in good order before the node is destroyed."""
-        self._stop()
+        """End in good order, and soon, before the node is destroyed."""
+        self._stop(CLOSING_SECONDS)
         self._release()
 
     # The path of a frame.
@@ -377,18 +366,16 @@ class FrameNode(LifecycleNode):
         types = [info.topic_type for info in self.get_publishers_info_by_topic(camera_topic(self, transport))]
         return types.count(wanted), sorted({found for found in types if found != wanted})
 
-    def _stop(self) -> None:
+    def _stop(self, patience: float = ENDING_SECONDS) -> None:
         for subscription in (self._camera, *self._inputs):
             if subscription is not None:
                 self.destroy_subscription(subscription)
         self._camera, self._inputs = None, []
         self._loop.close()
         if self._worker is not None:
-            self._worker.join(ENDING_SECONDS)
+            self._worker.join(patience)
             if self._worker.is_alive():
-                self.get_logger().error(
-                    f"the worker is still at a frame after {ENDING_SECONDS:.0f} s and is left alone"
-                )
+                self.get_logger().error(f"the worker is still at a frame after {patience:.0f} s and is left alone")
         self._worker = None
 
     def _release(self) -> None:
@@ -416,6 +403,7 @@ class FrameNode(LifecycleNode):
         return NodeHealth(
             state=self._state,
             error=self._error,
+            progress=self.loading.progress,
             topic=camera_topic(self, self._transport),
             publishers=publishers,
             foreign_types=foreign,

@@ -97,7 +97,9 @@ def _preprocess(image, y_first, y_weights, x_first, x_weights, channels, scale, 
 
 def _flat(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     image = np.ascontiguousarray(check_image(image))
-    return image.reshape(image.shape[0], -1)
+    flat = image.reshape(image.shape[0], -1)
+    flat.setflags(write=False)  # as ROS' buffers are: Numba compiles a kernel for each of the two kinds
+    return flat
 
 
 def resize_image(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -146,12 +146,9 @@ class Pipeline:
     def warm_up(self, height: int = 720, width: int = 1280) -> None:
         """Run every stage once on a blank image, so that compilation and allocation are done before the first frame.
 
-        Since nothing is found in a blank image, the interpreter is also given maps in which there is something. ROS
-        messages arrive as read-only buffers, for which Numba compiles a kernel of its own.
+        Since nothing is found in a blank image, the interpreter is also given maps in which there is something.
         """
         blank = Frame(np.zeros((height, width, 3), dtype=np.uint8), stamp=0)
-        self(blank)
-        blank.image.setflags(write=False)
         self(blank)
         self._interpreter.warm_up(blank)
         self.reset()
