@@ -166,6 +166,9 @@ def main() -> None:
     except RtsegError as error:
         PlainConsole(stderr=True).print(Text.assemble(("rtseg: ", "red"), visible(error)))
         raise SystemExit(2) from None
+    except OSError as error:  # names, disks and rights are the system's, and it has said all there is to say
+        PlainConsole(stderr=True).print(Text.assemble(("rtseg: ", "red"), visible(error)))
+        raise SystemExit(2) from None
 
 
 def _end(number: int, _: FrameType | None) -> None:

@@ -100,6 +100,14 @@ class Part:
             self._lock = -1
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is a file of this name, which may be a foreign one that no file can have."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 @contextmanager
 def replacing(target: str | Path) -> Iterator[Path]:
     """Give a path to write to; at the end of the block what was written takes the name `target`.
@@ -186,11 +194,11 @@ def refuse_inputs(outputs: Iterable[str | Path], inputs: Iterable[str | Path]) -
         MediaError: one of the outputs is one of the inputs, or would lie in a folder of them.
     """
     read = [Path(path) for path in inputs]
-    names = {path.resolve() for path in read}
+    names = {os.path.realpath(path) for path in read}  # which minds no circle of links
     nodes = {_node(path) for path in read} - {None}
     for output in map(Path, outputs):
-        place = output.resolve()
-        if place in names or place.parent in names or _node(output) in nodes:
+        place = os.path.realpath(output)
+        if place in names or os.path.dirname(place) in names or _node(output) in nodes:
             raise MediaError(
                 f"expected another place for the results, got {output}, which is an input or would become one; "
                 "give another --out"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -32,6 +32,7 @@ _TOGETHER = 60.0  # seconds: stamps further apart do not fit each other
 _CLOCK_SET = 30  # frames on end that are far from the clock, after which it is the clock that was set
 
 Item = TypeVar("Item")
+Recorded = TypeVar("Recorded")
 
 
 @dataclass(frozen=True)
@@ -62,15 +63,20 @@ class StampCheck:
     A stamp fits that does not lie before the last good one, nor far ahead of it. One that does not fit is late, or
     wrong: 0, of another clock, of a message that was held up. When several on end fit each other, a recording has
     begun anew, a clock was set, a camera comes back after a pause.
+
+    Attributes:
+        cleared: frames before the latest one that were called wrong, and are good by what came since.
     """
 
     def __init__(self) -> None:
+        self.cleared = 0
         self._last: int | None = None
         self._step = 0.0  # largest of late, fading
         self._doubtful: list[int] = []
 
     def fault(self, stamp: int) -> str:
         """What is wrong with the next frame's stamp (nanoseconds), in a sentence; empty if it is good."""
+        self.cleared = 0
         if self._last is None or self._fits(stamp, self._last):
             self._accept(stamp)
             return ""
@@ -83,6 +89,7 @@ class StampCheck:
             where = "ahead of" if gone > 0 else "before"
             return f"its stamp lies {abs(gone):.3f} s {where} the last one"
         self._step = (stamp - self._doubtful[-2]) / 1e9
+        self.cleared = len(self._doubtful) - 1
         self._accept(stamp)
         return ""
 
@@ -187,6 +194,36 @@ class FrameLoop(Generic[Item]):
             elif by_clock is not None:
                 self._limit.note(by_clock)
         return fault
+
+    def admit_recorded(
+        self,
+        recorded: Iterable[Recorded],
+        stamp: Callable[[Recorded], int | None],
+        refused: Callable[[Recorded], None] = lambda frame: None,
+    ) -> Iterator[Recorded]:
+        """Give the frames of a recording whose stamps are good; by a pause none is lost, since this reads ahead.
+
+        Args:
+            recorded: frames, in order.
+            stamp: nanoseconds of one; None for a still.
+            refused: is told of those whose stamps are wrong.
+        """
+        doubtful: list[Recorded] = []
+        for frame in recorded:
+            with self._condition:
+                fault = self.admit(stamp(frame))
+                cleared = self._stamps.cleared
+                self._dropped[STAMP] -= cleared
+            doubtful.append(frame)
+            good = AGREEING - 1 if fault else cleared + 1  # or may be, as long as there is a fault
+            wrong, doubtful = doubtful[:-good], doubtful[-good:]
+            for late in wrong:
+                refused(late)
+            if not fault:
+                yield from doubtful
+                doubtful = []
+        for late in doubtful:
+            refused(late)
 
     def put(self, item: Item) -> None:
         """Leave an item for who works; the one that waits, if any, gives way to it."""

@@ -125,3 +125,16 @@ def test_bench_writes_its_figures(rtseg: Rtseg, model: Path, tmp_path: Path) -> 
     answer = rtseg("bench", "compare", file, file, "--out", page)
     assert answer.code == 0, answer.err
     assert "host to host" in page.read_text()
+
+
+def test_names_that_no_file_can_have_are_told_in_a_sentence(rtseg: Rtseg, tmp_path: Path, pictures: Path) -> None:
+    for name in ("x" * 5000, f"{tmp_path}/" + "y/" * 3000):
+        answer = rtseg("run", name, "--out", tmp_path / "out")
+        assert answer.code == 2
+        assert "File name too long" in answer.err
+        assert "Traceback" not in answer.err
+    (tmp_path / "loop").symlink_to("loop")
+    for arguments in (("run", tmp_path / "loop"), ("run", pictures, "--out", tmp_path / "loop")):
+        answer = rtseg(*arguments)
+        assert answer.code == 2
+        assert "Traceback" not in answer.err

@@ -66,6 +66,31 @@ def test_any_stamps_pass_and_a_good_stream_is_taken_in_the_end(stamps: list[int]
     assert not any(faults[AGREEING:])
 
 
+@given(st.lists(st.one_of(st.integers(0, 8), st.integers(0, 400)), max_size=40))
+def test_who_reads_ahead_loses_no_frame_of_a_stream_that_is_taken(seconds: list[int]) -> None:
+    stamps = [s * 10**9 for s in seconds]
+    frames = list(enumerate(stamps))
+    refused: list[tuple[int, int]] = []
+    loop: FrameLoop[None] = FrameLoop()
+    read_ahead = list(loop.admit_recorded(frames, lambda frame: frame[1], refused.append))
+    assert sorted(read_ahead + refused) == frames
+    assert read_ahead == sorted(read_ahead)
+    counts = loop.counts()
+    assert (counts.received, counts.dropped[STAMP]) == (len(frames), len(refused))
+
+    live: FrameLoop[None] = FrameLoop()
+    taken = [i for i, stamp in frames if not live.admit(stamp)]
+    more = {i for i, _ in read_ahead} - set(taken)
+    assert {i for i, _ in read_ahead} >= set(taken)
+    assert all({i, i + 1, i + 2} & set(taken) for i in more), "only the first of those that agree"
+
+
+def test_a_pause_costs_a_recording_no_frame() -> None:
+    stamps = [*range(0, 10**9, 10**8), *range(3600 * 10**9, 3601 * 10**9, 10**8)]
+    loop: FrameLoop[None] = FrameLoop()
+    assert list(loop.admit_recorded(stamps, lambda stamp: stamp)) == stamps
+
+
 def test_the_age_of_a_frame_by_the_clock_and_without_it() -> None:
     limit = AgeLimit(1.0)
     limit.note(0.02)

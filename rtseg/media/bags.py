@@ -153,10 +153,11 @@ class BagSource(FrameSource):
                     )
                 return None
             topic = recorded[0]
-        fault = "says that the camera is not calibrated"
+        rectified = is_rectified(self.topic)
+        fault = f"says that the camera is not calibrated{' for rectified pictures (its P)' if rectified else ''}"
         for message in islice(self._messages(topic), LOOKED_AT):
             try:
-                camera = camera_of(_deserialize(message), is_rectified(self.topic))
+                camera = camera_of(_deserialize(message), rectified)
                 if camera is None:
                     continue
                 if size is not None:

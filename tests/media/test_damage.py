@@ -1,16 +1,13 @@
 """Whatever happens to a recording's bytes, what is sound of it is read, and nothing else happens.
 
-``python -m tests.media.test_damage 20000`` runs as many damages as that, and prints what came of them.
+``python bench/damages.py`` makes thousands more of them, and of those to other files.
 """
 
 from __future__ import annotations
 
 import logging
-import resource
-import sys
 import tempfile
 import time
-from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -80,29 +77,3 @@ def test_random_damage(kind: str, block: int, tmp_path: Path, caplog: pytest.Log
     caplog.set_level(logging.CRITICAL, "rtseg")
     for seed in range(15 * block, 15 * block + 15):
         check(kind, seed, tmp_path)
-
-
-def main(count: int) -> None:
-    """Run `count` damages, all formats alike, and print a line for each format."""
-    logging.disable(logging.CRITICAL)
-    slowest, failures = 0.0, 0
-    for kind in FORMATS:
-        outcomes: Counter[str] = Counter()
-        with tempfile.TemporaryDirectory() as folder:
-            for seed in range(count // len(FORMATS)):
-                begin = time.monotonic()
-                try:
-                    outcomes[check(kind, seed, Path(folder))] += 1
-                except Exception as error:
-                    failures += 1
-                    outcomes[f"FAILED: {type(error).__name__}"] += 1
-                    print(f"{kind} {seed}: {type(error).__name__}: {error}", flush=True)
-                slowest = max(slowest, time.monotonic() - begin)
-        print(kind, dict(sorted(outcomes.items())), flush=True)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{failures} failures, slowest {slowest:.2f} s, at most {memory:.0f} MiB")
-    sys.exit(failures > 0)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 20_000)

@@ -418,6 +418,8 @@ def test_a_missing_file_is_told(split: Path, told: Callable[[], str]) -> None:
         lambda folder: describe(folder, [f"drive_{part}.mcap" for part in range(3)], 0),
         lambda folder: describe(folder, [f"{folder}/drive_{part}.mcap" for part in range(3)]),
         lambda folder: describe(folder, [f"../split/drive_{part}.mcap" for part in range(3)]),
+        lambda folder: describe(folder, ["drive_0.mcap, drive_1.mcap"]),
+        lambda folder: describe(folder, ["x" * 5000, "drive_1.mcap/" * 2000, "a\0b"]),
         lambda folder: (folder / "metadata.yaml").write_text(""),
         lambda folder: (folder / "metadata.yaml").write_text("a: ["),
         lambda folder: (folder / "metadata.yaml").write_bytes(b"\xff\xfe\x00" * 99),

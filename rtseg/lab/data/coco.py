@@ -117,8 +117,8 @@ def decode_segmentation(segmentation: Any, size: tuple[int, int], where: str) ->
     for polygon in segmentation:
         try:
             points = np.asarray(polygon, np.float64)
-        except (TypeError, ValueError) as error:
-            raise DatasetError(f"{where}: expected polygons of numbers: {error}") from error
+        except (TypeError, ValueError, OverflowError) as error:
+            raise DatasetError(f"{where}: expected polygons of numbers, got others ({error})") from error
         if points.ndim != 1 or len(points) % 2 or not np.isfinite(points).all():
             raise DatasetError(f"{where}: expected polygons as flat lists x, y, x, y, ... of finite numbers")
         if len(points) >= 6:

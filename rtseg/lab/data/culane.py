@@ -7,6 +7,7 @@ frame in it and below, which suits frames of one's own.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.errors import DatasetError
+from rtseg.files import is_there
 from rtseg.lab.data.label_files import picture_at, read_text, with_any_suffix
 
 _SUFFIX = ".lines.txt"
@@ -91,7 +93,8 @@ def _listed(file: Path, category: str) -> list[CulaneImage]:
     names = [line.split()[0].lstrip("/") for line in lines if line.strip()]
     if not names:
         return []
-    root = next((folder for folder in file.resolve().parents if (folder / names[0]).is_file()), None)
+    above = Path(os.path.realpath(file)).parents
+    root = next((folder for folder in above if is_there(with_any_suffix(folder / names[0]))), None)
     if root is None:
         raise DatasetError(f"expected {names[0]}, the first frame of {file}, in a folder above the list; it is in none")
     return [_read(with_any_suffix(picture_at(root, name, str(file))), root, category) for name in names]

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.errors import DatasetError
+from rtseg.files import is_there
 from rtseg.lab.data.label_files import parse_json, picture_at, read_text, with_any_suffix
 
 LINES = ("line", "linestrip", "polyline")
@@ -128,7 +129,7 @@ def _read_labelme(file: Path, images: Path | None) -> DrawnPicture:
     named = content["imagePath"].replace("\\", "/")
     beside = with_any_suffix(file.with_suffix(".jpg"))
     # labelme writes the path from where the file was saved first; what lies beside it under its name is its picture.
-    image = beside if beside.is_file() else with_any_suffix(picture_at(file.parent, named, str(file), images))
+    image = beside if is_there(beside) else with_any_suffix(picture_at(file.parent, named, str(file), images))
     return DrawnPicture(image, image.name, size, tuple(shapes), file)
 
 

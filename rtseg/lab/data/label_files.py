@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rtseg.errors import DatasetError
+from rtseg.files import is_there
 from rtseg.media.images import IMAGE_SUFFIXES
 
 MAX_BYTES = 1 << 31
@@ -70,9 +71,9 @@ def picture_at(folder: Path, name: str, where: str, images: Path | None = None) 
     places = [root / spelled for root in roots for spelled in (name, plain)]
     inside = [place for place in places if any(_inside(place, root) for root in roots)]
     for place in inside:
-        if place.is_file():
+        if is_there(place):
             return place
-    if not inside or any(place.is_file() for place in places):
+    if not inside or any(is_there(place) for place in places):
         raise DatasetError(
             f"{where}: expected a picture in {folder}, got {name!r:.200}, which lies outside; "
             "if that is meant, name the pictures' folder with --images"
@@ -82,12 +83,12 @@ def picture_at(folder: Path, name: str, where: str, images: Path | None = None) 
 
 def with_any_suffix(picture: Path) -> Path:
     """The picture of this name, or where there is none the one that has the same name but for its suffix."""
-    if picture.is_file():
+    if is_there(picture):
         return picture
     for suffix in IMAGE_SUFFIXES:
         for spelled in (suffix, suffix.upper()):
             other = picture.with_name(picture.stem + spelled)
-            if other.is_file():
+            if is_there(other):
                 return other
     return picture
 

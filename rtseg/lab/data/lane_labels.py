@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from rtseg.errors import DatasetError, ImageError
+from rtseg.files import is_there
 from rtseg.lab.data.culane import CulaneImage, is_culane, read_culane
 from rtseg.lab.data.drawn import is_drawn, read_drawn
 from rtseg.lab.data.selection import evenly
@@ -81,7 +82,7 @@ def check_pictures(labels: Sequence[LabelledImage | CulaneImage]) -> None:
         DatasetError: one is not.
     """
     for label in labels:
-        if not label.image.is_file():
+        if not is_there(label.image):
             raise DatasetError(
                 f"expected the labelled picture {label.name} at {label.image}, which is not there; "
                 "copy it there, or name the pictures' folder with --images"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,18 +116,23 @@ class Worker:
     def _fill(self, shard: ShardRows, frames: PartSource) -> None:
         loop: FrameLoop[Frame] = FrameLoop()
         self._pipeline.reset()
-        for frame in frames:
-            shard.note_faults(frames.new_faults())
-            if loop.admit(frame.stamp):
-                shard.add_fault(WRONG_STAMP, frame, frames.leading)
-                continue
+
+        def read() -> Iterator[tuple[Frame, bool]]:
+            for frame in frames:
+                shard.note_faults(frames.new_faults())
+                yield frame, frames.leading
+
+        def refused(entry: tuple[Frame, bool]) -> None:
+            shard.add_fault(WRONG_STAMP, *entry)
+
+        for frame, leading in loop.admit_recorded(read(), lambda entry: entry[0].stamp, refused):
             if frame.size not in self._warm:
                 self._pipeline.warm_up(*frame.size)
                 self._warm.add(frame.size)
             try:
-                shard.add(frame, self._pipeline(frame), frames.leading)
+                shard.add(frame, self._pipeline(frame), leading)
             except ImageError as error:
-                shard.add_fault(str(error).split(", got")[0], frame, frames.leading)
+                shard.add_fault(str(error).split(", got")[0], frame, leading)
         shard.note_faults(frames.new_faults())
 
     def write_bag(self, recording: Recording, part: Part, path: str) -> None:

@@ -200,10 +200,7 @@ class Run:
     def _arrivals(self) -> Iterator[tuple[Frame, float]]:
         """Give frames whose stamps are good, with their time in seconds of recording, which never goes back."""
         last: int | None = None
-        for frame in self.source:
-            self.read += 1
-            if self._loop.admit(frame.stamp):
-                continue
+        for frame in self._admitted():
             if frame.stamp is None:
                 self.seconds += STILL_SECONDS if self.read > 1 else 0.0
                 self.temporal = None
@@ -211,6 +208,16 @@ class Run:
                 self.seconds += (frame.stamp - last) / 1e9
             last = frame.stamp
             yield frame, self.seconds
+
+    def _admitted(self) -> Iterator[Frame]:
+        if self.realtime:
+            return (frame for frame in self._counted() if not self._loop.admit(frame.stamp))
+        return self._loop.admit_recorded(self._counted(), lambda frame: frame.stamp)
+
+    def _counted(self) -> Iterator[Frame]:
+        for frame in self.source:
+            self.read += 1
+            yield frame
 
     def _every_frame(self, arrivals: Iterator[tuple[Frame, float]]) -> Iterator[tuple[Frame, Lanes | Instances]]:
         stream = getattr(self.pipeline, "stream", self._one_by_one)

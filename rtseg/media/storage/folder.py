@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 import yaml
 
 from rtseg.errors import MediaError
+from rtseg.files import is_there
 from rtseg.media.natural_order import natural_key
 from rtseg.media.storage.base import Storage, logger
 from rtseg.media.storage.kinds import is_recording, open_storage, suffix_of
@@ -93,6 +94,7 @@ def _files_of(folder: Path) -> list[Path]:
         elif file not in listed:
             listed.append(file)
     family = {_family(file) for file in listed}
+    told = len(listed)
     taken = {_base_name(file) for file in listed}
     for file in there:
         if file in listed:
@@ -100,14 +102,14 @@ def _files_of(folder: Path) -> list[Path]:
         if _base_name(file) in taken:
             if not listed or suffix_of(file) != suffix_of(next(f for f in listed if _base_name(f) == _base_name(file))):
                 logger.warning("left out: %s, the same recording as another file beside it", visible(file))
-        elif names and listed and _family(file) not in family:
+        elif family and _family(file) not in family:
             logger.warning("left out: %s, which metadata.yaml does not list", visible(file))
         else:
             if names:
                 logger.warning("%s is read though metadata.yaml does not list it", visible(file))
             listed.append(file)
             taken.add(_base_name(file))
-    return sorted(listed, key=natural_key) if len(listed) > len(names) else listed
+    return sorted(listed, key=natural_key) if len(listed) > told else listed
 
 
 def _listed(path: Path) -> list[str]:
@@ -124,7 +126,7 @@ def _listed(path: Path) -> list[str]:
 def _find(folder: Path, name: str, there: list[Path]) -> Path | None:
     """The file of that name, inside the folder; with or without the ending of a compressed one."""
     relative = PurePosixPath(name)
-    if not relative.is_absolute() and ".." not in relative.parts and (folder / relative).is_file():
+    if not relative.is_absolute() and ".." not in relative.parts and is_there(folder / relative):
         return folder / relative
     bare = _strip(relative.name)
     return next((file for file in there if _strip(file.name) == bare), None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -317,6 +318,31 @@ def test_hostile_coco_files_name_the_picture(
     with pytest.raises(DatasetError, match=told) as caught:
         read_instances(tmp_path)
     assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("number", [10**400, "x", None, [1]])
+def test_hostile_polygons_are_one_error(tmp_path: Path, number: object) -> None:
+    pictures(tmp_path, "a.jpg")
+    (tmp_path / "instances.json").write_text(coco([IMAGE], [{**MASK, "segmentation": [[*SQUARE, 1, number]]}], "car"))
+    with pytest.raises(DatasetError):
+        read_instances(tmp_path)[0].truth()
+
+
+@pytest.mark.parametrize("name", ["a" * 5000 + ".jpg", "b/" * 3000 + "a.jpg"])
+def test_names_that_no_file_can_have_are_those_of_missing_pictures(tmp_path: Path, name: str) -> None:
+    pictures(tmp_path, "a.jpg")
+    shape = f'<polyline label="lane" points="{points(LINE)}"/>'
+    for file, content in (
+        ("annotations.xml", cvat(shape).replace("a.jpg", name)),
+        ("a.json", labelme(name, ("lane", "linestrip", LINE))),
+        ("labels.json", json.dumps({"raw_file": name, "h_samples": ROWS, "lanes": [[30] * 7]})),
+        ("list.txt", name),
+    ):
+        (tmp_path / file).write_text(content)
+        labels = tmp_path / file if file in ("labels.json", "list.txt") else tmp_path
+        with suppress(DatasetError):  # the picture may be found by its last name
+            check_pictures(read_lane_labels(labels))
+        (tmp_path / file).unlink()
 
 
 def test_polygons_out_of_bounds_are_clipped(tmp_path: Path) -> None:
