@@ -30,7 +30,7 @@ ROUNDS = {"rounds": 40, "warmup_rounds": 3}
 def paper(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelCard, Path]:
     path = tmp_path_factory.mktemp("paper") / "model.onnx"
     torch.manual_seed(0)
-    export_onnx(build_network(load_config("lanes-r18"), pretrained=False), path, SIZE)
+    export_onnx(build_network(load_config("lanes-r18-paper"), pretrained=False), path, SIZE)
     card = find_model("lanes-lite").card
     file = ModelFile(
         file=path.name,
@@ -60,7 +60,7 @@ def test_paper_network(benchmark: BenchmarkFixture, paper: tuple[ModelCard, Path
 
 def test_paper_network_in_eager_pytorch(benchmark: BenchmarkFixture) -> None:
     torch.set_num_threads(THREADS)
-    network = build_network(load_config("lanes-r18"), pretrained=False).eval()
+    network = build_network(load_config("lanes-r18-paper"), pretrained=False).eval()
     benchmark.group = PAPER
     with torch.no_grad():
         benchmark.pedantic(network, (torch.randn(1, 3, *SIZE),), **ROUNDS)

@@ -20,7 +20,7 @@ _OF_A_RUN = ("model.safetensors", "last.ckpt")
 @app.command()
 def train(
     config: Annotated[
-        str, typer.Argument(help="Bundled configuration (lanes-lite, daffnet-lite, gmis-r50, ...) or a YAML file.")
+        str, typer.Argument(help="Bundled configuration (lanes-lite, instances-lite, gmis-r50, ...) or a YAML file.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run: checkpoints, logs, weights.")],
     data: Annotated[
@@ -49,7 +49,8 @@ def train(
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in --out.")] = False,
 ) -> None:
     """Train a network of lanes or instances (needs the train extra)."""
-    from rtseg.lab.training.train import train as train_network
+    from rtseg.lab.training.stages import train_stages
+    from rtseg.lab.weak.recordings import label_recordings
 
     if not resume and "LOCAL_RANK" not in os.environ and any((out / name).exists() for name in _OF_A_RUN):
         raise ConfigError(
@@ -57,7 +58,7 @@ def train(
             "give another --out, or --resume to go on with it"
         )
     with held(out) if "LOCAL_RANK" not in os.environ else nullcontext():
-        weights = train_network(
+        weights = train_stages(
             config,
             data=data or [],
             out=out,
@@ -67,6 +68,7 @@ def train(
             start=start,
             images=images,
             quick=quick,
+            teach=label_recordings,
         )
     console.print(f"weights: {weights}")
     console.print(f"next: rtseg export {out} --out my-model, then rtseg run VIDEO --model my-model")

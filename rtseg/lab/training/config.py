@@ -67,6 +67,10 @@ class LaneSetConfig(Settings):
     without suffix (``*`` and ``[0-4]`` as in a shell), the frames that are only looked at; `leave_out` those that are
     neither learned from nor looked at, such as the seconds between the two parts of one drive; `only` the frames that
     belong to the set at all.
+
+    Of a set with a `teacher`, an earlier stage or a model, `folder` holds recordings without labels. The teacher's
+    lines become labels where it agrees with itself (:func:`rtseg.lab.weak.teacher.label_lanes`); those it is less sure
+    of than `confidence` are taught neither as lines nor as background.
     """
 
     folder: Annotated[str, Field(min_length=1)]
@@ -75,6 +79,14 @@ class LaneSetConfig(Settings):
     only: tuple[str, ...] = ("*",)
     keep_back: tuple[str, ...] = ()
     leave_out: tuple[str, ...] = ()
+    teacher: str = ""
+    confidence: Annotated[float, Field(ge=0, le=1)] = 0.8
+
+    @model_validator(mode="after")
+    def _taught(self) -> LaneSetConfig:
+        if self.teacher and (self.keep_back or self.supervision != "lines"):
+            raise ValueError("a set with a teacher has supervision: lines, and keeps nothing back: it has no truth")
+        return self
 
     @property
     def name(self) -> str:
@@ -128,6 +140,9 @@ class RunConfig(Settings):
     `start` names what to go on from: a safetensors file, a bundled model or a model folder. `blend` is how far the
     weights that are kept lie from there to the trained ones (1 = all the way): a run on a few frames of one's own
     learns those roads and unlearns others, and in between much of both is known (WiSE-FT, Wortsman et al. 2022).
+    In a file of several `stages` each is a run of its own: `stage` is its name, and it goes on from the stage named by
+    `after`, the one before it unless said otherwise, or from `start`.
+
     `batch` is divided among `processes` (Lightning's DDP), each of `threads` threads (0 = torch's choice).
     """
 
@@ -142,6 +157,8 @@ class RunConfig(Settings):
     precision: Literal["bf16", "fp32"] = "bf16"
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.998
     start: str = ""
+    stage: Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9-]*)?$")] = ""
+    after: str = ""
     blend: Annotated[float, Field(gt=0, le=1)] = 1.0
     processes: Positive = 1
     workers: Annotated[int, Field(ge=0)] = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
@@ -16,10 +17,22 @@ from rtseg.settings import first_fault
 def load_config(path: Path | str) -> RunConfig:
     """Read and validate a training configuration; a bare name means one of the bundled ones.
 
-    Its `model` (lanes by default) says what kind of configuration it is.
+    Its `model` (lanes by default) says what kind of configuration it is. Of several stages it is the last, which makes
+    the model.
 
     Raises:
         ConfigError: if there is no such file, it is no YAML, or a field is wrong; the message names the field.
+    """
+    return load_stages(path)[-1]
+
+
+def load_stages(path: Path | str) -> tuple[RunConfig, ...]:
+    """Read and validate the stages of a training configuration, in their order.
+
+    What stands beside `stages` holds for all of them; a mapping in a stage changes the fields that it names.
+
+    Raises:
+        ConfigError: as of :func:`load_config`, or if stages have no names of their own or go on from none before them.
     """
     file = Path(path)
     if not file.is_file():
@@ -32,7 +45,38 @@ def load_config(path: Path | str) -> RunConfig:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"expected a YAML training configuration in {file}: {error}") from error
-    return parse_config(content, f"the training configuration {file}")
+    source = f"the training configuration {file}"
+    if not isinstance(content, dict) or "stages" not in content:
+        return (parse_config(content, source),)
+    common = {field: value for field, value in content.items() if field != "stages"}
+    stages = content["stages"]
+    if not isinstance(stages, list) or not stages or not all(isinstance(stage, dict) for stage in stages):
+        raise ConfigError(f"{source} does not validate: stages: expected a list of mappings, got {stages!r:.60}")
+    parsed: list[RunConfig] = []
+    for number, stage in enumerate(stages, 1):
+        config = parse_config(_merged(common, stage), f"stage {number} of {source}")
+        before = [each.stage for each in parsed]
+        if not config.stage or config.stage in before:
+            raise ConfigError(
+                f"{source} does not validate: stages: expected a name of its own as stage {number}'s stage"
+            )
+        if before and not config.after and not config.start:
+            config = config.model_copy(update={"after": before[-1]})
+        if config.after and (config.start or config.after not in before):
+            raise ConfigError(
+                f"{source} does not validate: stages: expected {config.stage} to go on from a start, or after a stage "
+                f"before it, got start {config.start!r} and after {config.after!r}"
+            )
+        parsed.append(config)
+    return tuple(parsed)
+
+
+def _merged(common: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(common)
+    for field, value in changes.items():
+        both = isinstance(value, dict) and isinstance(merged.get(field), dict)
+        merged[field] = _merged(merged[field], value) if both else value
+    return merged
 
 
 def parse_config(content: object, source: str) -> RunConfig:

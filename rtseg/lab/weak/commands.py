@@ -100,7 +100,7 @@ def ablate(
 def train(
     run: Annotated[Path, typer.Argument(help="Folder of rtseg weak label.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Model folder to write: card.yaml and the networks.")],
-    config: Annotated[str, typer.Option(help="Training configuration of an instance network.")] = "daffnet-lite",
+    config: Annotated[str, typer.Option(help="Training configuration of an instance network.")] = "instances-lite",
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the configuration's.")] = None,
 ) -> None:
     """Train an instance network on labels made of keywords, and make an engine of it (needs the train extra)."""

@@ -19,14 +19,6 @@ from rtseg.lab.training.families import FAMILIES
 from rtseg.runtime.card import ModelCard, sha256_of
 from rtseg.runtime.models import bundled_models, bundled_models_folder, find_model
 
-CONFIGS = {
-    "lanes-lite": "lanes-lite-7",
-    "lanes-r18": "lanes-r18-small-3",
-    "instances-lite": "daffnet-lite",
-    "l2c-instances-lite": "l2c-instances-lite",
-    "gmis-lite": "gmis-lite",
-}
-
 
 def new_network(name: str) -> nn.Module:
     torch.manual_seed(3)
@@ -52,7 +44,7 @@ def maps(network: nn.Module, image: Tensor) -> list[Tensor]:
 def test_the_network_computes_what_the_file_does_evaluating_and_training(name: str) -> None:
     card = find_model(name).card
     size = (card.input.height, card.input.width)
-    network = new_network(CONFIGS[name])
+    network = new_network(name)
     x = pictures(network, size)
     load_exported(network, name, [x])
     evaluated = maps(network.eval(), x)
@@ -65,7 +57,7 @@ def test_the_network_computes_what_the_file_does_evaluating_and_training(name: s
 
 
 def test_the_lowered_background_of_lanes_is_raised_again() -> None:
-    low, plain = new_network("lanes-lite-4"), new_network("lanes-lite-4")
+    low, plain = new_network("lanes-lite"), new_network("lanes-lite")
     x = pictures(low, (192, 320))
     load_exported(low, "lanes-lite", [x])
     load_exported(plain, "lanes-lite", [x], line_bias=1.0)

@@ -72,19 +72,11 @@ def road(tmp_path: Path) -> Path:
     "name",
     [
         "lanes-lite",
-        "lanes-lite-2",
-        "lanes-lite-3",
-        "lanes-lite-4",
-        "lanes-lite-5",
-        "lanes-lite-6",
-        "lanes-lite-7",
         "lanes-lite-finetune",
         "lanes-lite-rendered",
         "lanes-lite-fold",
         "lanes-r18",
-        "lanes-r18-small",
-        "lanes-r18-small-2",
-        "lanes-r18-small-3",
+        "lanes-r18-paper",
     ],
 )
 def test_bundled_configurations_validate(name: str) -> None:
@@ -97,9 +89,9 @@ def test_bundled_configurations_validate(name: str) -> None:
 
 
 def test_the_papers_schedule() -> None:
-    optimizer = load_config("lanes-r18").optimizer
+    optimizer = load_config("lanes-r18-paper").optimizer
     assert (optimizer.name, optimizer.rate, optimizer.step_epochs, optimizer.step_factor) == ("sgd", 0.01, 20, 0.1)
-    assert load_config("lanes-r18").epochs == 50
+    assert load_config("lanes-r18-paper").epochs == 50
 
 
 @pytest.mark.parametrize(
@@ -188,7 +180,7 @@ def test_average_forgets_the_start_and_then_moves_slowly() -> None:
 
 @pytest.mark.slow
 def test_a_run_goes_on_from_a_bundled_model(tmp_path: Path, road: Path) -> None:
-    config = load_config("lanes-lite-7")
+    config = load_config("lanes-lite")
     assert isinstance(config, TrainingConfig)
     short = {"epochs": 1, "samples_per_epoch": 4, "batch": 2, "precision": "fp32", "ema": 0.0, "workers": 0}
     nothing_rendered = config.data.model_copy(update={"rendered_share": 0.0})
@@ -277,4 +269,4 @@ def test_a_quick_run_is_short_and_renders_little(tmp_path: Path) -> None:
     assert last - first <= 64
     assert short.epochs * short.samples_per_epoch <= 1000
     assert shortened(short) == short
-    assert load_config("daffnet-lite").epochs > shortened(load_config("daffnet-lite")).epochs
+    assert load_config("instances-lite").epochs > shortened(load_config("instances-lite")).epochs

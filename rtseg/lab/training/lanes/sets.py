@@ -49,10 +49,14 @@ def open_set(config: LaneSetConfig, data: Sequence[Path]) -> tuple[list[Labelled
     Frames of which the labels tell nothing, as of an own lane without boundaries, are left out and counted.
 
     Raises:
-        ConfigError: there is no such folder among the data.
+        ConfigError: there is no such folder among the data, or it waits for the labels of a teacher.
         DatasetError: labels do not parse, a picture or its mask is not there, or no frame is left to learn from.
     """
     folder = find_set(config.folder, data)
+    if config.teacher:
+        raise ConfigError(
+            f"expected {folder} to be labelled by {config.teacher}; train with rtseg train, which does it"
+        )
     parts = split_set(config, read_labels(folder))
     learned, kept = ([_frame(config, label) for label in labels if _tells(config, label)] for labels in parts)
     silent = sum(map(len, parts)) - len(learned) - len(kept)

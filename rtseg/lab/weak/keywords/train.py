@@ -17,7 +17,7 @@ TRAINING = "09-training"
 _INPUTS = "inputs.json"
 
 
-def train_from_labels(run: Path, out: Path, config: str | Path = "daffnet-lite", epochs: int | None = None) -> Path:
+def train_from_labels(run: Path, out: Path, config: str | Path = "instances-lite", epochs: int | None = None) -> Path:
     """Train an instance network on the labels of a run of `rtseg weak label`, and make a model folder of it.
 
     Args:
