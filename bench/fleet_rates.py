@@ -1,126 +1,192 @@
-"""What a fleet job costs over a plain loop, what a second worker brings, and what a recording costs the driver.
+"""What a fleet job costs over a plain replay, what a second worker brings, and what a recording costs the driver.
 
-python bench/fleet_rates.py drives/*.mp4 --short 2000
+python bench/fleet_rates.py overhead [RECORDINGS]
+python bench/fleet_rates.py scaling [RECORDINGS]
+python bench/fleet_rates.py driver --count 2000
+
+Without recordings some are rendered. What is compared takes turns in one run, so that other work on the machine meets
+both alike.
 """
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import av
 import numpy as np
+import ray
 import typer
+from fleet_drives import FPS, recordings, write_video
 
 from rtseg.lab.fleet.job import run_job
 from rtseg.lab.fleet.page import write_pages
-from rtseg.lab.fleet.queue import TaskQueue
+from rtseg.lab.fleet.queue import Done, Task, TaskQueue
 from rtseg.lab.fleet.ray_workers import RayWorkers
 from rtseg.lab.fleet.settings import JobSettings, model_hash
-from rtseg.lab.fleet.sources import Recording, find_recordings
+from rtseg.lab.fleet.sources import find_recordings
 from rtseg.lab.fleet.worker import Worker, memory_mib
+from rtseg.lab.replay.replay import replay
 from rtseg.loading import load
 from rtseg.media import open_frames
 from rtseg.runtime import find_model
 
+app = typer.Typer(help=__doc__)
+Sources = Annotated[list[str] | None, typer.Argument(help="Recordings; rendered ones by default.")]
 
-def overhead(recordings: list[Recording], settings: JobSettings, rounds: int) -> None:
-    """A worker in this process beside a loop that only decodes and runs the pipeline."""
-    pipeline = load(settings.model, threads=1)
+
+@app.command()
+def overhead(sources: Sources = None, model: str = "lanes-lite", rounds: int = 3) -> None:
+    """CPU time of a worker beside `rtseg replay`, and beside a loop that only decodes and runs the pipeline."""
     with tempfile.TemporaryDirectory() as out:
-        worker = Worker(settings, out, threads=1)
-        spent: dict[str, list[float]] = {"loop": [], "worker": []}
-        frames = 0
+        chosen = recordings(sources or [], Path(out, "drives"))
+        worker = Worker(_settings(model), out, threads=1)
+        pipeline = load(model, threads=1)
+
+        def by_worker(uri: str) -> None:
+            worker.run(next(one for one in chosen if one.uri == uri))
+
+        def by_replay(uri: str) -> None:
+            with open_frames(uri) as source:
+                replay(source, pipeline, Path(out, "replay"), progress=False)
+
+        def by_loop(uri: str) -> None:
+            pipeline.reset()
+            with open_frames(uri) as source:
+                for frame in source:
+                    pipeline(frame)
+
+        ways: dict[str, Callable[[str], None]] = {"loop": by_loop, "worker": by_worker, "rtseg replay": by_replay}
+        spent: dict[str, list[float]] = {way: [] for way in ways}
         for turn in range(rounds + 1):  # the first is for warming up
-            begin = time.process_time()
-            for recording in recordings:
-                pipeline.reset()
-                with open_frames(recording.uri) as source:
-                    frames = sum(1 for _ in map(pipeline, source))
-            middle = time.process_time()
-            for recording in recordings:
-                worker.run(recording)
-            if turn:
-                spent["loop"].append(middle - begin)
-                spent["worker"].append(time.process_time() - middle)
-    loop, job = (min(times) for times in spent.values())
-    print(f"CPU time of {len(recordings)} recordings (last: {frames} frames), best of {rounds}: ", end="")
-    print(f"loop {loop:.2f} s, worker {job:.2f} s, overhead {100 * (job / loop - 1):.1f} %")
+            for one in chosen:
+                for way, run in ways.items():
+                    begin = time.process_time()
+                    run(one.uri)
+                    if turn:
+                        spent[way].append(time.process_time() - begin)
+    seconds = {way: np.reshape(times, (rounds, -1)).min(axis=0).sum() for way, times in spent.items()}
+    print(f"{len(chosen)} recordings, best of {rounds} rounds each, CPU time, one thread:")
+    for way in ("loop", "rtseg replay"):
+        more = 100 * (seconds["worker"] / seconds[way] - 1)
+        print(f"worker {seconds['worker']:.2f} s, {way} {seconds[way]:.2f} s: {more:+.1f} %")
 
 
-def scaling(recordings: list[Recording], settings: JobSettings) -> None:
-    """One worker and two, a core each; workers are warm, as in a long job."""
-    seconds = {}
-    for workers in (1, 2):
-        with tempfile.TemporaryDirectory() as out:
-            pool = RayWorkers(settings, out, workers=workers, threads=1)
-            run_job(TaskQueue(recordings[:workers], settings, f"{out}/warm"), pool, progress=False)
-            queue = TaskQueue(recordings, settings, f"{out}/timed")
-            begin = time.perf_counter()
-            frames = run_job(queue, pool, progress=False).frames
-            seconds[workers] = time.perf_counter() - begin
-            pool.close()
-        print(f"{workers} workers: {frames / seconds[workers]:.1f} frames a second")
-    print(f"two against one: {seconds[1] / seconds[2]:.2f}x")
+class _AtMost:
+    """Workers of whom only some are used."""
+
+    def __init__(self, workers: RayWorkers, most: int) -> None:
+        self._workers = workers
+        self._most = most
+        self._busy = 0
+
+    @property
+    def free(self) -> int:
+        return self._most - self._busy
+
+    def start(self, task: Task) -> None:
+        self._busy += 1
+        self._workers.start(task)
+
+    def wait(self) -> list[Done]:
+        done = self._workers.wait()
+        self._busy -= len(done)
+        return done
+
+    def write_bag(self, *arguments: Any) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        return None
 
 
-def driver(count: int, settings: JobSettings) -> None:
-    """Many short recordings: what each costs the driver, in time and memory."""
+@app.command()
+def scaling(sources: Sources = None, model: str = "lanes-lite", rounds: int = 3) -> None:
+    """One worker and two of one thread each, in turns, with warm workers."""
+    walls: dict[int, list[float]] = {1: [], 2: []}
+    cpu: dict[int, list[float]] = {1: [], 2: []}
+    frames = 0
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = recordings(sources or [], Path(folder, "drives"))
+        settings = _settings(model)
+        pool = RayWorkers(settings, f"{folder}/out", workers=2, threads=1)
+        slots = pool._slots
+        for turn in range(rounds + 1):
+            for most in (2, 1):
+                before = sum(ray.get([slot.actor.__ray_call__.remote(_cpu) for slot in slots]))
+                queue = TaskQueue(chosen, settings, f"{folder}/{turn}-{most}")
+                begin = time.perf_counter()
+                frames = run_job(queue, _AtMost(pool, most), progress=False).frames
+                if turn:
+                    walls[most].append(time.perf_counter() - begin)
+                    cpu[most].append(sum(ray.get([slot.actor.__ray_call__.remote(_cpu) for slot in slots])) - before)
+        pool.close()
+    for most in (1, 2):
+        print(
+            f"{most} workers: best {frames / min(walls[most]):.1f} frames a second, "
+            f"{1e3 * min(cpu[most]) / frames:.2f} ms of CPU a frame"
+        )
+    ratios = [one / two for one, two in zip(walls[1], walls[2], strict=True)]
+    print(f"two against one, by turn: {', '.join(f'{ratio:.2f}x' for ratio in ratios)}; best against best", end=" ")
+    print(f"{min(walls[1]) / min(walls[2]):.2f}x; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    print(f"by CPU time alone, as on cores that nobody else uses: {2 * min(cpu[1]) / min(cpu[2]):.2f}x")
+
+
+def _cpu(_: Any) -> float:
+    return time.process_time()
+
+
+class _Watched(_AtMost):
+    """Workers whose driver's memory is noted every so many shards."""
+
+    def __init__(self, workers: RayWorkers, every: int) -> None:
+        super().__init__(workers, workers.free)
+        self._every = every
+        self._count = 0
+        self.memory: list[int] = []
+
+    def wait(self) -> list[Done]:
+        done = super().wait()
+        for _ in done:
+            self._count += 1
+            if self._count % self._every == 0:
+                self.memory.append(memory_mib())
+        return done
+
+
+@app.command()
+def driver(count: int = 2000, model: str = "lanes-lite") -> None:
+    """Many short recordings: what each costs the driver, in time and memory, and how long the page takes."""
     with tempfile.TemporaryDirectory() as folder:
         for number in range(count):
-            write_short(Path(folder, f"drives/{number:05d}.mp4"), number)
-        out = f"{folder}/out"
+            rng = np.random.default_rng(number)
+            pictures = (np.full((72, 128, 3), rng.integers(0, 255, 3), np.uint8) for _ in range(3))
+            write_video(Path(folder, f"drives/{number:05d}.mp4"), pictures, (72, 128))
+        out, settings = f"{folder}/out", _settings(model)
         begin = time.process_time()
-        recordings = find_recordings([f"{folder}/drives"]).recordings
-        found = time.process_time() - begin
-        queue = TaskQueue(recordings, settings, out)
-        pool = RayWorkers(settings, out, threads=1)
-        memory = memory_mib()
+        found = find_recordings([f"{folder}/drives"]).recordings
+        queue = TaskQueue(found, settings, out)
+        finding = time.process_time() - begin
+        workers = RayWorkers(settings, out, threads=1)
+        watched = _Watched(workers, max(1, count // 8))
         begin, wall = time.process_time(), time.perf_counter()
-        run_job(queue, pool, progress=False)
-        each = (time.process_time() - begin) / count
-        rate = count / (time.perf_counter() - wall)
-        grown = memory_mib() - memory
-        pool.close()
+        run_job(queue, watched, progress=False)
+        spent, took = time.process_time() - begin, time.perf_counter() - wall
+        workers.close()
         begin = time.perf_counter()
         write_pages(out, settings, [], [])
         page = time.perf_counter() - begin
-    print(
-        f"{count} recordings: {1e3 * found / count:.2f} ms to find, {1e3 * each:.2f} ms of the driver's CPU each; ",
-        end="",
-    )
-    print(f"{rate:.1f} recordings a second; the driver grew by {grown} MiB; page in {page:.1f} s")
+    print(f"{count} recordings of {3 / FPS:.1f} s, {count / took:.1f} a second")
+    print(f"driver: {1e3 * finding / count:.2f} ms of CPU each to find, {1e3 * spent / count:.2f} ms to run")
+    print(f"its memory after each eighth: {', '.join(map(str, watched.memory))} MiB; page in {page:.1f} s")
 
 
-def write_short(path: Path, seed: int, frames: int = 3) -> None:
-    """A video of a few small frames."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(seed)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=10, options={"preset": "ultrafast"})
-        stream.width, stream.height, stream.pix_fmt = 128, 72, "yuv420p"
-        for _ in range(frames):
-            image = np.full((72, 128, 3), rng.integers(0, 255, 3), np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
-        container.mux(stream.encode(None))
-
-
-def main(
-    sources: Annotated[list[str], typer.Argument(help="Recordings.")],
-    model: str = "lanes-lite",
-    short: int = 2000,
-    rounds: int = 3,
-) -> None:
-    """Measure and print."""
-    settings = JobSettings(model=model, model_hash=model_hash(find_model(model).card))
-    recordings = list(find_recordings(sources).recordings)
-    overhead(recordings[:1], settings, rounds)
-    scaling(recordings, settings)
-    if short:
-        driver(short, settings)
+def _settings(model: str) -> JobSettings:
+    return JobSettings(model=model, model_hash=model_hash(find_model(model).card))
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

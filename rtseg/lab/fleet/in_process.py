@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from rtseg.errors import RtsegError
 from rtseg.lab.fleet.queue import Done, Task
 from rtseg.lab.fleet.settings import JobSettings
@@ -13,8 +16,10 @@ from rtseg.lab.fleet.worker import Worker
 class InProcess:
     """Does one task at a time, when asked for its outcome."""
 
-    def __init__(self, settings: JobSettings, out: str, threads: int | None = None) -> None:
-        self._worker = Worker(settings, out, threads)
+    def __init__(
+        self, settings: JobSettings, out: str, threads: int | None = None, kind: Callable[..., Any] = Worker
+    ) -> None:
+        self._worker = kind(settings, out, threads)
         self._tasks: list[Task] = []
 
     @property

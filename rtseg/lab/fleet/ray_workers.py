@@ -49,6 +49,7 @@ class RayWorkers:
         threads: cores of each, for decoding, network and grouping.
         gpus: of each, a share of one will do; 0 for none.
         timeout: seconds after which a shard counts as hung.
+        kind: what each process makes of settings, folder and threads, and then asks for shards.
 
     Raises:
         BackendError: there is no such cluster, or no room on it.
@@ -63,6 +64,7 @@ class RayWorkers:
         threads: int = 1,
         gpus: float = 0.0,
         timeout: float = 3600.0,
+        kind: type[Any] = Worker,
     ) -> None:
         self._owner = not ray.is_initialized()
         try:
@@ -90,7 +92,7 @@ class RayWorkers:
             )
         self._arguments = (settings, out, threads)
         # A worker that dies is replaced here, where it is known which shard it had.
-        self._kind = ray.remote(Worker).options(
+        self._kind = ray.remote(kind).options(
             num_cpus=threads, num_gpus=gpus, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
         )
         self._timeout = timeout

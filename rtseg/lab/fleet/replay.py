@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 
 from rtseg.errors import RtsegError
-from rtseg.files import held
 from rtseg.lab.fleet.job import run_job
 from rtseg.lab.fleet.page import FleetReport, bag_of, worst_recordings, write_pages
 from rtseg.lab.fleet.queue import TaskQueue, Workers
@@ -16,6 +14,7 @@ from rtseg.lab.fleet.rows import exists, read_shard
 from rtseg.lab.fleet.settings import JobSettings, claim_folder, model_hash
 from rtseg.lab.fleet.shards import Part
 from rtseg.lab.fleet.sources import Recording, find_recordings
+from rtseg.lab.fleet.start import held_folder, open_workers
 from rtseg.lab.fleet.summary import COLUMNS, FleetTotals, add_up, badness_of
 from rtseg.runtime import find_model
 
@@ -77,17 +76,17 @@ def replay_fleet(
         topic=topic,
         shard_seconds=shard_seconds,
     )
-    with _held(out):
+    with held_folder(out):
         claim_folder(out, settings, again=not resume)
         queue = TaskQueue(found.recordings, settings, out, tries)
         pool: Workers | None = None
         try:
             if queue:
-                pool = _workers(settings, out, address, workers, threads, gpus, timeout)
+                pool = open_workers(settings, out, address, workers, threads, gpus, timeout)
                 run_job(queue, pool, progress)
             wanted = _bags_to_write(found.recordings, out, add_up(f"{out}/rows"), bags)
             if wanted and pool is None:
-                pool = _workers(settings, out, address, workers, threads, gpus, timeout)
+                pool = open_workers(settings, out, address, workers, threads, gpus, timeout)
             for recording, part, path in wanted:
                 assert pool is not None
                 try:
@@ -100,29 +99,6 @@ def replay_fleet(
         faults = [(fault.uri, fault.reason) for fault in found.faults if fault.kind != "duplicate"]
         faults += [(uri, state.fault) for uri, state in queue.progress.states.items() if state.fault]
         return write_pages(out, settings, faults, [fault for fault in found.faults if fault.kind == "duplicate"])
-
-
-def _held(out: str) -> AbstractContextManager[None]:
-    """Keep other runs out of a local folder; a remote one has no locks."""
-    return nullcontext() if "://" in out else held(out)
-
-
-def _workers(
-    settings: JobSettings,
-    out: str,
-    address: str | None,
-    workers: int | None,
-    threads: int,
-    gpus: float,
-    timeout: float,
-) -> Workers:
-    if workers == 0:
-        from rtseg.lab.fleet.in_process import InProcess
-
-        return InProcess(settings, out, threads if threads > 1 else None)
-    from rtseg.lab.fleet.ray_workers import RayWorkers
-
-    return RayWorkers(settings, out, address, workers, threads, gpus, timeout)
 
 
 def _bags_to_write(

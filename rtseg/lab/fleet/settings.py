@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import fsspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -16,6 +16,8 @@ from rtseg.lab.fleet.sources import Recording
 from rtseg.runtime.card import ModelCard
 
 JOB_FILE = "job.json"
+
+Settings = TypeVar("Settings", bound="JobSettings")
 
 
 class JobSettings(BaseModel):
@@ -75,7 +77,8 @@ def claim_folder(out: str, settings: JobSettings, again: bool = False) -> None:
         write_whole(out, JOB_FILE, settings.model_dump_json(indent=1).encode() + b"\n")
         return
     ours = settings.model_dump()
-    differing = [f"{name} {value}" for name, value in read_settings(out).model_dump().items() if value != ours[name]]
+    theirs = _read(out, type(settings)).model_dump()
+    differing = [f"{name} {value}" for name, value in theirs.items() if value != ours[name]]
     if differing:
         raise ConfigError(
             f"expected results of these settings in {out}, got those of {', '.join(differing)}; "
@@ -84,14 +87,18 @@ def claim_folder(out: str, settings: JobSettings, again: bool = False) -> None:
 
 
 def read_settings(out: str) -> JobSettings:
-    """The settings of the job whose folder it is.
+    """The settings of the replay whose folder it is.
 
     Raises:
         ConfigError: it is no such folder.
     """
+    return _read(out, JobSettings)
+
+
+def _read(out: str, kind: type[Settings]) -> Settings:
     try:
         with fsspec.open(f"{out}/{JOB_FILE}", "rb") as file:
-            return JobSettings.model_validate_json(file.read())
+            return kind.model_validate_json(file.read())
     except (OSError, ValidationError) as error:
         raise ConfigError(f"expected the folder of a fleet job, got {out} ({error}); name its --out") from error
 

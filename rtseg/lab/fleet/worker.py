@@ -65,7 +65,7 @@ class Worker:
         self._settings = settings
         self._out = out
         if threads is not None:
-            _bound_threads(threads)
+            bound_threads(threads)
         self._pipeline = load(settings.model, device=settings.device, backend=settings.backend, threads=threads)
         if (found := model_hash(self._pipeline.card)) != settings.model_hash:
             raise ModelError(
@@ -178,7 +178,8 @@ def memory_mib() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE") >> 20
 
 
-def _bound_threads(threads: int) -> None:
+def bound_threads(threads: int) -> None:
+    """Let this process use so many cores for OpenCV and Numba."""
     import numba
 
     cv2.setNumThreads(threads)

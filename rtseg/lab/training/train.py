@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import sys
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import lightning
@@ -32,6 +33,8 @@ from rtseg.lab.training.instances.config import InstanceConfig
 from rtseg.lab.training.lanes.datasets import MixtureSampler
 from rtseg.lab.training.quick import shortened, with_own_classes
 from rtseg.runtime import find_model
+
+Config = TypeVar("Config", bound=RunConfig)
 
 _START_WEIGHTS = "start.safetensors"
 _MEASURED = 16  # batches that BatchNorm's statistics are measured on when an exported model is gone on from
@@ -64,6 +67,8 @@ def train(
         images: folder of the pictures, where they lie outside of the labels' own.
         quick: see :func:`rtseg.lab.training.quick.shortened`.
 
+    On several machines torchrun starts it, and the batch is divided among all processes.
+
     Returns:
         The path of the safetensors file.
 
@@ -86,6 +91,7 @@ def train(
         raise ConfigError(f"expected a checkpoint to resume at {checkpoint}, which is not there; leave --resume out")
     # OpenCV's threads do not survive the fork of loader processes, which then wait for them for ever.
     cv2.setNumThreads(1)
+    config, nodes = _spread(config)
     _check_start(config)
     if isinstance(config, InstanceConfig):
         config = with_own_classes(config, data, images)
@@ -111,8 +117,9 @@ def train(
     trainer = lightning.Trainer(
         max_epochs=config.epochs,
         precision="bf16-mixed" if config.precision == "bf16" else "32-true",
-        devices=config.processes if config.processes > 1 else "auto",
-        accelerator="cpu" if config.processes > 1 else "auto",
+        devices=config.processes // nodes if config.processes > 1 else "auto",
+        num_nodes=nodes,
+        accelerator="cpu" if config.processes // nodes > max(1, torch.cuda.device_count()) else "auto",
         strategy="ddp" if config.processes > 1 else "auto",
         gradient_clip_val=config.optimizer.clip_norm,
         logger=TensorBoardLogger(str(out), name="", version="logs"),
@@ -129,6 +136,14 @@ def train(
     )
     trainer.fit(module, loader, held_out, ckpt_path=checkpoint if resume else None, weights_only=True)
     return out / "model.safetensors"
+
+
+def _spread(config: Config) -> tuple[Config, int]:
+    """The configuration with as many processes as torchrun started, where it did, and the number of machines."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return config, 1
+    processes, nodes = int(os.environ["WORLD_SIZE"]), int(os.environ["GROUP_WORLD_SIZE"])
+    return config.model_copy(update={"processes": processes}), nodes
 
 
 def _check_start(config: RunConfig) -> None:

@@ -61,6 +61,10 @@ class TeacherSettings:
                 raise WeakSupervisionError(f"expected {name} from 0 to 1, got {getattr(self, name)}")
 
 
+class NothingTrustedError(WeakSupervisionError):
+    """A recording without a line that could be a label."""
+
+
 @dataclass
 class TeacherSummary:
     """What a teacher gave: labelled frames, trusted lines, and what was left out, by reason."""
@@ -92,7 +96,8 @@ def label_lanes(
         Counts of frames and lines.
 
     Raises:
-        WeakSupervisionError: the model finds no lanes, `out` holds labels, or no line of the recording is trusted.
+        NothingTrustedError: no line of the recording is trusted.
+        WeakSupervisionError: the model finds no lanes, or `out` holds labels.
         MediaError: a file cannot be written.
     """
     settings = settings or TeacherSettings()
@@ -128,7 +133,7 @@ def label_lanes(
         if len(shown) > 4 * _SHOWN:
             shown = shown[::2]
     if not labels:
-        raise WeakSupervisionError(
+        raise NothingTrustedError(
             f"expected lines of {source.name} that {card.name} is sure of, in its mirror image and in "
             f"{2 * settings.window + 1} frames on end, found none in {summary.frames} frames; is it a drive?"
         )

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -270,3 +274,28 @@ def test_a_quick_run_is_short_and_renders_little(tmp_path: Path) -> None:
     assert short.epochs * short.samples_per_epoch <= 1000
     assert shortened(short) == short
     assert load_config("instances-lite").epochs > shortened(load_config("instances-lite")).epochs
+
+
+@pytest.mark.slow
+def test_two_machines_train_one_network(tmp_path: Path, road: Path) -> None:
+    config, out = tmp_path / "small.yaml", tmp_path / "run"
+    config.write_text(json.dumps(SMALL))
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    start = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
+    meet = ["--master-addr", "127.0.0.1", "--master-port", str(port)]
+    work = ["-m", "rtseg.cli", "train", str(config), "--data", str(road), "--out", str(out)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    machines = [
+        subprocess.Popen([*start, "--node-rank", str(rank), *meet, *work], env=environment, stderr=subprocess.PIPE)
+        for rank in range(2)
+    ]
+    said = [machine.communicate(timeout=300)[1].decode(errors="replace") for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0], said[0][-2000:]
+    network, trained = load_network(out / "model.safetensors")
+    assert trained.processes == 2
+    assert all(bool(torch.isfinite(weight).all()) for weight in network.state_dict().values())
+    checkpoint = torch.load(out / "last.ckpt", weights_only=True)
+    # 8 samples in batches of 4 are two steps an epoch, however many machines share them.
+    assert checkpoint["global_step"] == SMALL["epochs"] * 2
