@@ -50,7 +50,7 @@ class InstanceOutputs:
         self._class_mask = self._node.open_output(Image, f"{self._prefix}class_mask")
         self._overlay = OverlayOutput(self._node, self._prefix)
         labels = class_labels(self._classes)
-        self._node.publish_label_info(f"{self._prefix}label_info", labels, self._node.parameters.min_score)
+        self._node.publish_label_info(f"{self._prefix}label_info", labels, "min_score")
 
     def open_inputs(self) -> list[Subscription]:
         """None besides the camera's."""

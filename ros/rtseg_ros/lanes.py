@@ -62,7 +62,7 @@ class LaneOutputs:
         self._markers = self._node.open_output(MarkerArray, f"{self._prefix}lanes")
         self._points = self._node.open_output(PointCloud2, f"{self._prefix}lane_points")
         self._overlay = OverlayOutput(self._node, self._prefix)
-        self._node.publish_label_info(f"{self._prefix}label_info", lane_labels(), parameters.min_confidence)
+        self._node.publish_label_info(f"{self._prefix}label_info", lane_labels(), "min_confidence")
 
     def open_inputs(self) -> list[Subscription]:
         """Listen to camera_info where no calibration file was given."""

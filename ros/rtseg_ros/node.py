@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import threading
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, TypeAlias
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
 from rclpy.subscription import Subscription
@@ -124,6 +126,8 @@ class FrameNode(LifecycleNode):
         self._inputs: list[Subscription] = []
         self._transport = "raw"
         self._outputs: list[Publisher] = []
+        self._unread: set[str] = set()
+        self._labels: list[tuple[Publisher, dict[int, str], str]] = []
         self._was_silent = False
         self._fallbacks_told: dict[str, int] = {}
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -133,6 +137,7 @@ class FrameNode(LifecycleNode):
             self.create_timer(1.0, self._report, clock=steady),
             self.create_timer(0.2, self._follow_transport, clock=steady),
         ]
+        self.add_on_set_parameters_callback(self._judge_change)
 
     # What subclasses give.
 
@@ -168,11 +173,21 @@ class FrameNode(LifecycleNode):
         self._outputs.append(publisher)
         return publisher
 
-    def publish_label_info(self, topic: str, names: dict[int, str], threshold: float) -> None:
-        """Tell once, and whoever comes later, what the values of a mask mean."""
+    def publish_label_info(self, topic: str, names: dict[int, str], threshold: str) -> None:
+        """Tell now, and whoever comes later, what the values of a mask mean.
+
+        Args:
+            topic: to tell it on.
+            names: of the values.
+            threshold: name of the parameter under which nothing is shown.
+        """
+        self._labels.append((self.open_output(LABEL_INFO_TYPE, topic, LATCHED_QOS), names, threshold))
+        self._publish_labels(self._labels[-1:])
+
+    def _publish_labels(self, labels: list[tuple[Publisher, dict[int, str], str]]) -> None:
         header = Header(stamp=self.get_clock().now().to_msg())
-        publisher = self.open_output(LABEL_INFO_TYPE, topic, LATCHED_QOS)
-        publisher.publish(to_label_info(names, threshold, header))
+        for publisher, names, threshold in labels:
+            publisher.publish(to_label_info(names, getattr(self.parameters, threshold), header))
 
     def open_input(self, message_type: type, topic: str, callback: Any, qos: QoSProfile = CAMERA_QOS) -> Subscription:
         """Create a subscription whose losses and QoS conflicts are told."""
@@ -197,6 +212,7 @@ class FrameNode(LifecycleNode):
         """Check the parameters, load the model, warm it up, create the publishers."""
         try:
             self.parameters = parameters.read(self, self._kind)
+            self._unread.clear()
             models = [(task.name, task.model_parameter) for task in self.tasks]
             self.pipelines = self.loading.load(models, self.parameters)
             for task, pipeline in zip(self.tasks, self.pipelines, strict=True):
@@ -266,6 +282,22 @@ class FrameNode(LifecycleNode):
         """End in good order, and soon, before the node is destroyed."""
         self._stop(CLOSING_SECONDS)
         self._release()
+
+    # Parameters.
+
+    def _judge_change(self, changed: list[Parameter]) -> SetParametersResult:
+        """Refuse what cannot be, and let take effect at once what can; the rest is read when the node is configured."""
+        judgment = parameters.judge(self._kind, changed)
+        if self._state not in ("inactive", "active"):
+            return judgment.answer
+        if judgment.live:
+            self.parameters = replace(self.parameters, **judgment.live)  # as a whole: the worker may be reading it
+            self._loop.max_age = self.parameters.max_age
+            self._publish_labels([each for each in self._labels if each[2] in judgment.live])
+        for name in judgment.later:
+            self.get_logger().warning(f"parameter {name} {parameters.LATER}: deactivate, clean up and configure it")
+            self._unread.add(name)
+        return judgment.answer
 
     # The path of a frame.
 
@@ -382,6 +414,7 @@ class FrameNode(LifecycleNode):
         for publisher in self._outputs:
             self.destroy_publisher(publisher)
         self._outputs.clear()
+        self._labels.clear()
         self._qos_conflicts.clear()
         self.hints.clear()
         self._fallbacks_told.clear()
@@ -421,7 +454,7 @@ class FrameNode(LifecycleNode):
         return bool(self.get_parameter("use_sim_time").value) and self.get_clock().now().nanoseconds == 0
 
     def _facts(self) -> dict[str, str]:
-        facts: dict[str, str] = {}
+        facts: dict[str, str] = {"parameters_not_in_effect": ", ".join(sorted(self._unread))}
         for task, pipeline in zip(self.tasks, list(self.pipelines), strict=False):
             facts[task.model_parameter] = pipeline.card.name
             facts.update(pipeline.backend)

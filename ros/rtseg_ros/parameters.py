@@ -1,161 +1,297 @@
-"""The node's parameters: declared with a description, read and checked when the node is configured."""
+"""The node's parameters: declared with text and range, checked when they are set and when the node is configured."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rcl_interfaces.msg import ParameterDescriptor
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rclpy.exceptions import InvalidParameterValueException
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 
-from rtseg.errors import ConfigError
+from rtseg.errors import ConfigError, RtsegError
+from rtseg.runtime import find_model
+from rtseg.runtime.backends.registry import BACKENDS
+from rtseg.runtime.device import parse_device
 from rtseg.stream import MAX_AGE
 
 TRANSPORTS = ("auto", "raw", "compressed")
+LATER = "takes effect when the node is configured"
+LIVE = "takes effect at once"
+LONGEST_REASON = 500
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is said and asked of a parameter's value.
+
+    Attributes:
+        text: description for people.
+        low: least value, of numbers.
+        high: greatest value, of numbers.
+        live: whether a change takes effect at once.
+        check: further demands; raises RtsegError.
+    """
+
+    text: str
+    low: float | None = None
+    high: float | None = None
+    live: bool = False
+    check: Callable[[Any], None] | None = None
+
+
+def _setting(
+    default: Any,
+    text: str,
+    low: float | None = None,
+    high: float | None = None,
+    live: bool = False,
+    check: Callable[[Any], None] | None = None,
+) -> Any:
+    return field(default=default, metadata={"setting": Setting(text, low, high, live, check)})
+
+
+def _check_model(value: str) -> None:
+    if not value:
+        raise ConfigError("expected a bundled model or a model folder, got an empty text")
+
+
+def _check_device(value: str) -> None:
+    parse_device(value)
+
+
+def _check_backend(value: str) -> None:
+    if value != "auto" and value not in BACKENDS:
+        raise ConfigError(f"expected auto or one of {', '.join(BACKENDS)}, got {value!r}")
+
+
+def _check_transport(value: str) -> None:
+    if value not in TRANSPORTS:
+        raise ConfigError(f"expected one of {', '.join(TRANSPORTS)}, got {value!r}")
+
+
+def _check_camera(value: str) -> None:
+    if value and not Path(value).expanduser().is_file():
+        raise ConfigError(f"expected a camera YAML, but there is no file {value!r}")
+
+
+def _check_frame(value: str) -> None:
+    if not value:
+        raise ConfigError("expected a coordinate frame, got an empty text")
 
 
 @dataclass(frozen=True)
 class NodeParameters:
-    """What every node takes, with the defaults; see `DESCRIPTIONS`."""
+    """What every node takes, with the defaults."""
 
-    device: str = "auto"
-    backend: str = "auto"
-    threads: int = 0
-    transport: str = "auto"
-    max_pixels: int = 20_000_000
-    max_age: float = MAX_AGE
-    silence_warning: float = 2.0
-    drop_warning: float = 0.1
-    loss_warning: float = 0.05
-    latency_warning: float = 0.25
-    age_warning: float = 0.5
-    watchdog: float = 10.0
-    overlay_width: int = 0
-    overlay_quality: int = 85
-    autostart: bool = True
-    exit_on_failure: bool = False
+    device: str = _setting("auto", "auto, cpu, cuda, cuda:N, or dla on a Jetson", check=_check_device)
+    backend: str = _setting("auto", "auto, or one backend by name (rtseg doctor lists them)", check=_check_backend)
+    threads: int = _setting(0, "threads of the network on a CPU; 0: all cores", 0, 256)
+    transport: str = _setting(
+        "auto",
+        "raw (topic image), compressed (image/compressed), or auto: whichever is published, raw first",
+        check=_check_transport,
+    )
+    max_pixels: int = _setting(
+        20_000_000,
+        "compressed pictures that announce more are dropped as invalid before they are decoded",
+        4,
+        1 << 30,
+        live=True,
+    )
+    max_age: float = _setting(
+        MAX_AGE,
+        "seconds; older frames are dropped, and a result that is older is not published; 0: no limit",
+        0.0,
+        3600.0,
+        live=True,
+    )
+    silence_warning: float = _setting(
+        2.0, "seconds without a frame after which the diagnostics warn", 0.1, 3600.0, live=True
+    )
+    drop_warning: float = _setting(
+        0.1,
+        "share of the frames of ten seconds, dropped as stale or old, above which the diagnostics warn",
+        0.0,
+        1.0,
+        live=True,
+    )
+    loss_warning: float = _setting(
+        0.05,
+        "share of the frames of ten seconds, lost in transport, above which the diagnostics warn",
+        0.0,
+        1.0,
+        live=True,
+    )
+    latency_warning: float = _setting(
+        0.25,
+        "seconds from reception to publication (99th percentile) above which the diagnostics warn",
+        0.001,
+        3600.0,
+        live=True,
+    )
+    age_warning: float = _setting(
+        0.5,
+        "seconds from a frame's stamp to publication (median) above which the diagnostics warn",
+        0.001,
+        3600.0,
+        live=True,
+    )
+    watchdog: float = _setting(
+        10.0,
+        "seconds for which the worker may be at one frame before the diagnostics say that it hangs",
+        0.1,
+        3600.0,
+        live=True,
+    )
+    overlay_width: int = _setting(0, "width of ~/overlay in pixels; 0: as the camera's image", 0, 8192, live=True)
+    overlay_quality: int = _setting(85, "JPEG quality of ~/overlay/compressed, 1..100", 1, 100, live=True)
+    autostart: bool = _setting(True, "configure and activate at start; false: wait for a lifecycle manager")
+    exit_on_failure: bool = _setting(
+        False, "with autostart: end with code 1 where that fails, as the launch files ask; false: stay"
+    )
 
     def __post_init__(self) -> None:
-        _check_types(self)
-        for name in (field.name for field in fields(self) if field.name.endswith("model")):
-            if not getattr(self, name):
-                raise ConfigError(
-                    f"expected parameter {name} to name a bundled model or a model folder, got an empty text"
-                )
-        if self.transport not in TRANSPORTS:
-            raise ConfigError(f"expected parameter transport to be one of {TRANSPORTS}, got {self.transport!r}")
-        _check_range("threads", self.threads, 0, 256)
-        _check_range("max_pixels", self.max_pixels, 4, 1 << 30)
-        _check_range("max_age", self.max_age, 0.0, 3600.0)
-        _check_range("silence_warning", self.silence_warning, 0.1, 3600.0)
-        _check_range("drop_warning", self.drop_warning, 0.0, 1.0)
-        _check_range("loss_warning", self.loss_warning, 0.0, 1.0)
-        _check_range("latency_warning", self.latency_warning, 0.001, 3600.0)
-        _check_range("age_warning", self.age_warning, 0.001, 3600.0)
-        _check_range("watchdog", self.watchdog, 0.1, 3600.0)
-        _check_range("overlay_width", self.overlay_width, 0, 8192)
-        _check_range("overlay_quality", self.overlay_quality, 1, 100)
+        for each in fields(self):
+            object.__setattr__(self, each.name, checked(each, getattr(self, each.name)))
 
 
 @dataclass(frozen=True)
 class LaneOutputParameters(NodeParameters):
     """What publishing lanes takes besides."""
 
-    camera: str = ""
-    mount_height: float = 0.0
-    mount_pitch: float = 0.0
-    vehicle_frame: str = "base_link"
-    min_confidence: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.camera and not Path(self.camera).expanduser().is_file():
-            raise ConfigError(f"expected parameter camera to name a camera YAML, but there is no file {self.camera!r}")
-        if not self.vehicle_frame:
-            raise ConfigError("expected parameter vehicle_frame to name a coordinate frame, got an empty text")
-        _check_range("mount_height", self.mount_height, 0.0, 100.0)
-        _check_range("mount_pitch", self.mount_pitch, -90.0, 90.0)
-        _check_range("min_confidence", self.min_confidence, 0.0, 1.0)
+    camera: str = _setting(
+        "", "camera YAML with intrinsics and mounting; empty: intrinsics from camera_info", check=_check_camera
+    )
+    mount_height: float = _setting(
+        0.0, "metres of the camera above the road, for use with camera_info; 0: unknown", 0.0, 100.0
+    )
+    mount_pitch: float = _setting(0.0, "degrees by which the camera looks down, for use with camera_info", -90.0, 90.0)
+    vehicle_frame: str = _setting(
+        "base_link",
+        "coordinate frame of ~/lanes and ~/lane_points (x forward, y left, z up)",
+        live=True,
+        check=_check_frame,
+    )
+    min_confidence: float = _setting(
+        0.0, "lanes under this confidence are left out of every topic", 0.0, 1.0, live=True
+    )
 
 
 @dataclass(frozen=True)
 class InstanceOutputParameters(NodeParameters):
     """What publishing instances takes besides."""
 
-    min_score: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_range("min_score", self.min_score, 0.0, 1.0)
+    min_score: float = _setting(0.0, "instances under this score are left out of every topic", 0.0, 1.0, live=True)
 
 
 @dataclass(frozen=True)
 class LaneParameters(LaneOutputParameters):
     """Of the node `lanes`."""
 
-    model: str = "lanes-lite"
+    model: str = _setting("lanes-lite", "bundled model, or a folder with card.yaml and the network", check=_check_model)
 
 
 @dataclass(frozen=True)
 class InstanceParameters(InstanceOutputParameters):
     """Of the node `instances`."""
 
-    model: str = "instances-lite"
+    model: str = _setting(
+        "instances-lite", "bundled model, or a folder with card.yaml and the network", check=_check_model
+    )
 
 
 @dataclass(frozen=True)
 class PerceptionParameters(LaneOutputParameters, InstanceOutputParameters):
     """Of the node `perception`."""
 
-    lanes_model: str = "lanes-lite"
-    instances_model: str = "instances-lite"
-
-
-DESCRIPTIONS = {
-    "model": "bundled model, or a folder with card.yaml and the network",
-    "lanes_model": "model of the lanes: bundled, or a folder with card.yaml and the network",
-    "instances_model": "model of the instances: bundled, or a folder with card.yaml and the network",
-    "device": "auto, cpu, cuda, cuda:N, or dla on a Jetson",
-    "backend": "auto, or one backend by name (rtseg doctor lists them)",
-    "threads": "threads of the network on a CPU; 0: all cores",
-    "transport": "raw (topic image), compressed (image/compressed), or auto: whichever is published, raw first",
-    "camera": "camera YAML with intrinsics and mounting; empty: intrinsics from camera_info",
-    "mount_height": "metres of the camera above the road, for use with camera_info; 0: unknown",
-    "mount_pitch": "degrees by which the camera looks down, for use with camera_info",
-    "vehicle_frame": "coordinate frame of ~/lanes and ~/lane_points (x forward, y left, z up)",
-    "min_confidence": "lanes under this confidence are left out of every topic",
-    "min_score": "instances under this score are left out of every topic",
-    "max_pixels": "compressed pictures that announce more are dropped as invalid before they are decoded",
-    "max_age": "seconds; older frames are dropped, and a result that is older is not published; 0: no limit",
-    "silence_warning": "seconds without a frame after which the diagnostics warn",
-    "drop_warning": "share of the frames of ten seconds, dropped as stale or old, above which the diagnostics warn",
-    "loss_warning": "share of the frames of ten seconds, lost in transport, above which the diagnostics warn",
-    "latency_warning": "seconds from reception to publication (99th percentile) above which the diagnostics warn",
-    "age_warning": "seconds from a frame's stamp to publication (median) above which the diagnostics warn",
-    "watchdog": "seconds for which the worker may be at one frame before the diagnostics say that it hangs",
-    "overlay_width": "width of ~/overlay in pixels; 0: as the camera's image",
-    "overlay_quality": "JPEG quality of ~/overlay/compressed, 1..100",
-    "autostart": "configure and activate at start; false: wait for a lifecycle manager",
-    "exit_on_failure": "with autostart: end with code 1 where that fails, as the launch files ask; false: stay",
-}
+    lanes_model: str = _setting(
+        "lanes-lite", "model of the lanes: bundled, or a folder with card.yaml and the network", check=_check_model
+    )
+    instances_model: str = _setting(
+        "instances-lite",
+        "model of the instances: bundled, or a folder with card.yaml and the network",
+        check=_check_model,
+    )
 
 
 Kind = TypeVar("Kind", bound=NodeParameters)
 
 
-def declare(node: Node, kind: type[NodeParameters]) -> None:
-    """Declare every parameter of a node's kind.
+def setting_of(parameter: Any) -> Setting:
+    """What is said and asked of a parameter, given its dataclass field."""
+    setting: Setting = parameter.metadata["setting"]
+    return setting
 
-    Any type is taken here: a wrong one is told when the node is configured, instead of ending the process at start.
+
+def checked(parameter: Any, value: Any) -> Any:
+    """Check one value; gives it as a float where one is expected and an integer came.
+
+    Args:
+        parameter: dataclass field of the parameter.
+        value: what it is to be.
+
+    Raises:
+        ConfigError: if the value has the wrong type, lies outside its range, or names nothing that is there.
     """
-    for field in fields(kind):
-        descriptor = ParameterDescriptor(
-            description=DESCRIPTIONS[field.name],
-            additional_constraints="takes effect when the node is configured",
-            dynamic_typing=True,
-        )
-        node.declare_parameter(field.name, field.default, descriptor)
+    name, expected, setting = parameter.name, type(parameter.default), setting_of(parameter)
+    if expected is float and type(value) is int:
+        value = float(value)
+    if type(value) is not expected:
+        raise ConfigError(f"expected parameter {name} to be a {expected.__name__}, got {value!r}")
+    if setting.low is not None and setting.high is not None and not setting.low <= value <= setting.high:
+        raise ConfigError(f"expected parameter {name} to lie in {setting.low}..{setting.high}, got {value}")
+    if setting.check is not None:
+        try:
+            setting.check(value)
+        except (RtsegError, OSError) as error:  # OSError: of a path that is too long, say
+            raise ConfigError(f"parameter {name}: {error}") from None
+    return value
+
+
+def declare(node: Node, kind: type[NodeParameters]) -> None:
+    """Declare every parameter of a node's kind, and warn of those given at start that are none.
+
+    Any value is taken here: a wrong one is told when the node is configured, instead of ending the process at start.
+    """
+    for each in fields(kind):
+        node.declare_parameter(each.name, each.default, ParameterDescriptor(dynamic_typing=True))
+    describe(node, kind)
+    known = [each.name for each in fields(kind)]
+    for name in getattr(node, "_parameter_overrides", {}):
+        if not node.has_parameter(name) and not name.startswith("qos_overrides."):
+            meant = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {meant[0]}?" if meant else ""
+            node.get_logger().warning(f"parameter {name} is not known and has no effect{hint}")
+
+
+def describe(node: Node, kind: type[NodeParameters]) -> None:
+    """Give each parameter its text and, once its value lies within it, its range; rclpy takes no range otherwise."""
+    for each in fields(kind):
+        setting = setting_of(each)
+        node.set_descriptor(each.name, _descriptor(setting))
+        if setting.low is None or setting.high is None:
+            continue
+        ranged = _descriptor(setting)
+        if type(each.default) is float:
+            bounds = FloatingPointRange(from_value=float(setting.low), to_value=float(setting.high))
+            ranged.floating_point_range = [bounds]
+        else:
+            ranged.integer_range = [IntegerRange(from_value=int(setting.low), to_value=int(setting.high))]
+        try:
+            node.set_descriptor(each.name, ranged)
+        except InvalidParameterValueException:
+            continue
+
+
+def _descriptor(setting: Setting) -> ParameterDescriptor:
+    # Any type, so that a wrong one is refused with words of our own, and an integer is taken for a float.
+    when = LIVE if setting.live else LATER
+    return ParameterDescriptor(description=setting.text, additional_constraints=when, dynamic_typing=True)
 
 
 def read(node: Node, kind: type[Kind]) -> Kind:
@@ -164,20 +300,55 @@ def read(node: Node, kind: type[Kind]) -> Kind:
     Raises:
         ConfigError: if one has the wrong type or lies outside its range; the message names it.
     """
-    values: dict[str, Any] = {field.name: node.get_parameter(field.name).value for field in fields(kind)}
-    return kind(**values)
+    values: dict[str, Any] = {each.name: node.get_parameter(each.name).value for each in fields(kind)}
+    parameters = kind(**values)
+    describe(node, kind)
+    return parameters
 
 
-def _check_types(parameters: NodeParameters) -> None:
-    for field in fields(parameters):
-        value = getattr(parameters, field.name)
-        expected = type(field.default)
-        if expected is float and type(value) is int:
-            object.__setattr__(parameters, field.name, float(value))
-        elif type(value) is not expected:
-            raise ConfigError(f"expected parameter {field.name} to be a {expected.__name__}, got {value!r}")
+@dataclass(frozen=True)
+class Judgment:
+    """What becomes of parameters that somebody wants to set.
+
+    Attributes:
+        answer: with a reason for a refusal.
+        live: values that take effect at once.
+        later: names of those that take effect when the node is configured.
+    """
+
+    answer: SetParametersResult
+    live: dict[str, Any] = field(default_factory=dict)
+    later: list[str] = field(default_factory=list)
 
 
-def _check_range(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise ConfigError(f"expected parameter {name} to lie in {low}..{high}, got {value}")
+def judge(kind: type[NodeParameters], changed: Sequence[Parameter]) -> Judgment:
+    """Judge what somebody wants to set; either all of it is taken or nothing."""
+    known = {each.name: each for each in fields(kind)}
+    live: dict[str, Any] = {}
+    later: list[str] = []
+    for parameter in changed:
+        if parameter.name not in known:  # rclpy's own
+            continue
+        try:
+            value = checked(known[parameter.name], parameter.value)
+            if parameter.name.endswith("model"):
+                _find_model(parameter.name, value)
+        except RtsegError as error:
+            return Judgment(SetParametersResult(successful=False, reason=_short(str(error))))
+        if setting_of(known[parameter.name]).live:
+            live[parameter.name] = value
+        else:
+            later.append(parameter.name)
+    return Judgment(SetParametersResult(successful=True), live, later)
+
+
+def _find_model(name: str, value: str) -> None:
+    """As loading does, when the node is configured."""
+    try:
+        find_model(value)
+    except RtsegError as error:
+        raise ConfigError(f"parameter {name}: {error}") from None
+
+
+def _short(reason: str) -> str:
+    return reason if len(reason) <= LONGEST_REASON else f"{reason[: LONGEST_REASON - 3]}..."

@@ -58,7 +58,7 @@ def _folder_of(name_or_path: str | Path) -> Path:
         return bundled_models_folder() / name_or_path
     if path.name == "card.yaml":
         return path.parent
-    if path.is_dir() and str(name_or_path):
+    if str(name_or_path) and _is_folder(path):
         return path
     if str(name_or_path) in bundled:
         return bundled_models_folder() / name_or_path
@@ -66,6 +66,13 @@ def _folder_of(name_or_path: str | Path) -> Path:
         f"expected a bundled model ({', '.join(bundled) or 'none found'}) or a folder with card.yaml "
         f"and its network, got {str(name_or_path)!r}"
     )
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that is too long, or beneath a folder that this user may not look into
+        return False
 
 
 def float_network(model: Model) -> Path:

@@ -79,12 +79,16 @@ def start_node(dds: dict[str, str], workspace: Path, model: Path, tmp_path: Path
     """Start the colcon-built executable; keyword arguments are parameters. Gives a peer in the node's namespace."""
     peers: list[Peer] = []
 
-    def start(*remappings: str, executable: str = "lanes", **parameters: object) -> Peer:
+    def start(
+        *remappings: str, executable: str = "lanes", params_file: Path | None = None, **parameters: object
+    ) -> Peer:
         namespace = next(_namespaces)
         values = {"model": str(model), **parameters}
         arguments = ["-r", f"__ns:={namespace}"]
         for remapping in remappings:
             arguments += ["-r", remapping]
+        if params_file is not None:
+            arguments += ["--params-file", str(params_file)]
         for name, value in values.items():
             text = str(value).lower() if isinstance(value, bool) else value
             arguments += ["-p", f'{name}:="{text}"' if isinstance(value, str) else f"{name}:={text}"]

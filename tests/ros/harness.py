@@ -15,7 +15,7 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from rcl_interfaces.srv import GetParameters, SetParameters
+from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -103,6 +103,7 @@ class Peer:
                 (GetState, "get_state"),
                 (SetParameters, "set_parameters"),
                 (GetParameters, "get_parameters"),
+                (DescribeParameters, "describe_parameters"),
             )
         }
 
@@ -171,9 +172,18 @@ class Peer:
         request = ChangeState.Request(transition=Transition(id=TRANSITIONS[transition]))
         return self._call(ChangeState, request, every=math.inf).success
 
-    def set_parameter(self, name: str, value: object) -> None:
+    def try_parameter(self, name: str, value: object) -> Any:
+        """Set a parameter; gives the SetParametersResult."""
         request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
-        assert self._call(SetParameters, request).results[0].successful
+        return self._call(SetParameters, request).results[0]
+
+    def set_parameter(self, name: str, value: object) -> None:
+        result = self.try_parameter(name, value)
+        assert result.successful, result.reason
+
+    def describe_parameters(self, *names: str) -> list[Any]:
+        """ParameterDescriptor messages, one a name."""
+        return list(self._call(DescribeParameters, DescribeParameters.Request(names=list(names))).descriptors)
 
     def get_parameters(self, *names: str) -> list[Any]:
         """ParameterValue messages, one a name."""

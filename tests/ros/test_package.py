@@ -9,11 +9,11 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 from rtseg_ros.parameters import (
-    DESCRIPTIONS,
     InstanceParameters,
     LaneParameters,
     NodeParameters,
     PerceptionParameters,
+    setting_of,
 )
 from rtseg_ros.transport import PROFILE_VARIABLES, large_frames_profile, private_environment, with_large_frames
 
@@ -35,8 +35,14 @@ def test_the_parameter_file_holds_every_parameter_with_its_default(node: str) ->
     assert {name: type(value) for name, value in values.items()} == {field.name: type(field.default) for field in known}
 
 
-def test_every_parameter_is_described() -> None:
-    assert set(DESCRIPTIONS) == {field.name for kind in NODES.values() for field in fields(kind)}
+def test_every_parameter_is_described_and_every_number_has_a_range() -> None:
+    for each in (each for kind in NODES.values() for each in fields(kind)):
+        setting = setting_of(each)
+        assert setting.text
+        if type(each.default) in (int, float):
+            assert setting.low is not None
+            assert setting.high is not None
+            assert setting.low <= each.default <= setting.high
 
 
 def test_the_transport_profile_takes_a_frame_in_one_piece() -> None:
