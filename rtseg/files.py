@@ -163,15 +163,22 @@ def write_text(path: str | Path, text: str) -> None:
 def held(folder: str | Path) -> Iterator[None]:
     """Hold a folder for results, made if missing, as long as the block runs; a second run is refused.
 
+    If it is as empty at the end as it was made here, it is gone.
+
     Raises:
         MediaError: another run holds it, or it cannot be made.
     """
     folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise _failure(folder, error) from error
+    made = not folder.exists()
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = os.open(folder, os.O_RDONLY)
+        except OSError as error:
+            raise _failure(folder, error) from error
+        if os.fstat(lock).st_nlink:
+            break
+        os.close(lock)  # another run has just taken it away
     try:
         if _lock(lock) is False:
             raise MediaError(
@@ -180,6 +187,9 @@ def held(folder: str | Path) -> Iterator[None]:
             )
         yield
     finally:
+        if made:
+            with suppress(OSError):
+                folder.rmdir()
         os.close(lock)
 
 

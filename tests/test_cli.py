@@ -78,8 +78,12 @@ def test_help_names_every_command() -> None:
         (["compile", "no-such-model"], "expected a bundled model"),
     ],
 )
-def test_bad_input_is_one_sentence_and_exit_code_2(rtseg: Rtseg, arguments: list[str], message: str) -> None:
+def test_bad_input_is_one_sentence_and_exit_code_2(
+    rtseg: Rtseg, arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     answer = rtseg(*arguments)
+    assert not any(tmp_path.iterdir()), "what is refused leaves nothing"
     assert answer.code == 2, answer.err
     assert message in answer.err
     assert "Traceback" not in answer.err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import io
+import stat
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +12,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 
 from rtseg.errors import ImageError, MediaError
-from rtseg.files import write_bytes
+from rtseg.files import is_there, write_bytes
 from rtseg.frame import Frame
 from rtseg.media.compressed import decode_compressed
 from rtseg.media.encodings import MAX_PIXELS
@@ -25,10 +27,21 @@ IMAGE_SUFFIXES = (
     ".avif", ".jp2",
 )  # fmt: skip
 """Of single files that are pictures; others with the content of one are pictures too (`is_picture`)."""
-_LISTED = (*IMAGE_SUFFIXES, ".gif", ".heic", ".heif", ".exr", ".hdr", ".pfm", ".pic", ".ras", ".sr", ".tga")
-"""What counts as a picture in a folder, whether it can be read or not: none is to vanish without a word."""
+UNREAD_SUFFIXES = (".heic", ".heif", ".exr", ".hdr", ".pfm", ".pic", ".ras", ".sr", ".tga")
+"""Of pictures that may not be read; none is to vanish without a word."""
+_LISTED = (*IMAGE_SUFFIXES, *UNREAD_SUFFIXES, ".gif")  # what counts as a picture in a folder
 _ORIENTATION = 0x0112  # EXIF's tag; from 5 on height and width change places
-_UNREADABLE = (UnidentifiedImageError, OSError, ValueError, SyntaxError, MemoryError, OverflowError, TypeError)
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")  # as telephones write it
+_UNREADABLE = (
+    UnidentifiedImageError,
+    OSError,
+    KeyError,
+    ValueError,
+    SyntaxError,
+    MemoryError,
+    OverflowError,
+    TypeError,
+)
 
 
 class ImageSource(FrameSource):
@@ -91,6 +104,8 @@ def _is_listed(path: Path) -> bool:
 
 def is_picture(path: Path) -> bool:
     """Whether a file starts as a JPEG or PNG file does, whatever its name."""
+    if not is_there(path):  # a pipe would wait for somebody to write into it
+        return False
     try:
         with path.open("rb") as file:
             start = file.read(8)
@@ -107,6 +122,8 @@ def read_image(path: str | Path) -> np.ndarray:
     """
     path = Path(path)
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ImageError(f"expected a picture, got {path}, which is a folder, a pipe or a device; name a file")
         data = path.read_bytes()
     except OSError as error:
         raise ImageError(f"expected a readable picture, got {path} ({error.strerror}); check the path") from error
@@ -117,6 +134,8 @@ def read_image(path: str | Path) -> np.ndarray:
             return decode_compressed("", data, MAX_PIXELS, upright=True)
         except ImageError as error:
             raise ImageError(_reworded(path, error)) from error
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIC:
+        raise ImageError(f"expected a picture that OpenCV reads, got {path}, which is HEIC; save it as JPEG")
     height, width = _declared_size(path, data)
     if height * width > MAX_PIXELS:
         raise ImageError(
@@ -137,11 +156,16 @@ def image_size(path: Path) -> tuple[int, int]:
     Raises:
         ImageError: it is missing or no picture.
     """
+    if not is_there(path):
+        raise ImageError(f"expected a readable picture, got {path}, which is no file; check it")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path) as picture:
-                size = picture.height, picture.width
+                if isinstance(picture, TiffImageFile):  # whose width and height are those it is shown with
+                    size = int(picture.tag_v2[IMAGELENGTH]), int(picture.tag_v2[IMAGEWIDTH])
+                else:
+                    size = picture.height, picture.width
                 return size[::-1] if picture.getexif().get(_ORIENTATION, 1) >= 5 else size
     except (*_UNREADABLE, Image.DecompressionBombError) as error:
         raise ImageError(f"expected a readable picture, got {path}; check it") from error
@@ -165,7 +189,8 @@ def _declared_size(path: Path, data: bytes) -> tuple[int, int]:
         raise ImageError(f"expected a picture of at most {MAX_PIXELS} pixels, got {path}; make it smaller") from error
     except _UNREADABLE as error:
         raise ImageError(
-            f"expected a picture that OpenCV reads, got {path}, which is none or damaged; save it as JPEG or PNG"
+            f"expected a picture that OpenCV reads, got {path}, which is none, damaged, or of a rare kind; "
+            "save it as JPEG or PNG"
         ) from error
 
 

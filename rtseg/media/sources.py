@@ -9,7 +9,7 @@ from rtseg.errors import MediaError
 from rtseg.media.bags import BagSource, is_bag
 from rtseg.media.cameras import CameraSource
 from rtseg.media.frame_source import FrameSource
-from rtseg.media.images import IMAGE_SUFFIXES, ImageSource, is_picture
+from rtseg.media.images import IMAGE_SUFFIXES, UNREAD_SUFFIXES, ImageSource, is_picture
 from rtseg.media.storage.kinds import refuse_pointer, suffix_of
 from rtseg.media.streams import StreamSource, is_url, masked
 from rtseg.media.videos import VideoSource
@@ -50,21 +50,20 @@ def open_frames(path: str | Path | int, topic: str | None = None, fps: float | N
 
 
 def _open(named: str, topic: str | None, fps: float | None) -> FrameSource:
+    if not named:
+        raise MediaError(
+            "expected a bag, video, picture, folder or stream, got no name; check what was to be filled in"
+        )
     path = Path(named)
     device = _DEVICE.fullmatch(named)
     if device and not path.is_dir():
         return CameraSource(int(device[1]))
     if not path.exists():
-        if is_url(named):
-            return StreamSource(named)
-        if any(c in named for c in "*?["):
-            return ImageSource(path, fps)
-        hint = f"write {re.sub(_NUMBERED, '*', named)}" if _NUMBERED.search(named) else "check the path"
-        raise MediaError(
-            f"expected a bag, video, picture, folder or stream, got {masked(named)} that does not exist; {hint}"
-        )
+        return _open_elsewhere(named, fps)
     if path.is_file():
         refuse_pointer(path)
+    elif not path.is_dir():
+        raise MediaError(f"expected a file or a folder, got {path}, which is a pipe or a device; save it as a file")
     if is_bag(path):
         return BagSource(path, topic)
     if topic is not None:
@@ -74,6 +73,18 @@ def _open(named: str, topic: str | None, fps: float | None) -> FrameSource:
         if bags:
             raise MediaError(f"expected one recording, got folder {path} with {', '.join(bags)}; name one of them")
         return ImageSource(path, fps)
-    if path.suffix.lower() in IMAGE_SUFFIXES or is_picture(path):
+    if path.suffix.lower() in (*IMAGE_SUFFIXES, *UNREAD_SUFFIXES) or is_picture(path):
         return ImageSource(path, fps)
     return VideoSource(path)
+
+
+def _open_elsewhere(named: str, fps: float | None) -> FrameSource:
+    """What is no file: an address, or a pattern."""
+    if is_url(named):
+        return StreamSource(named)
+    if any(c in named for c in "*?["):
+        return ImageSource(named, fps)
+    hint = f"write {re.sub(_NUMBERED, '*', named)}" if _NUMBERED.search(named) else "check the path"
+    raise MediaError(
+        f"expected a bag, video, picture, folder or stream, got {masked(named)} that does not exist; {hint}"
+    )

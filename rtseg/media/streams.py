@@ -32,7 +32,9 @@ def is_url(text: str) -> bool:
 
 def masked(url: str) -> str:
     """The address without user, password and the values of its query, for everything that is printed or written."""
-    scheme, _, rest = url.partition("://")
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return url
     place, mark, query = rest.partition("?")
     host, slash, path = place.partition("/")
     if "@" in place and "@" not in host:  # a password with a slash in it

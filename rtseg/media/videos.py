@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 
 from rtseg.errors import MediaError
+from rtseg.files import is_there
 from rtseg.frame import Frame
 from rtseg.media.containers import open_file, pictures_of, upright_picture
 from rtseg.media.frame_source import FrameSource
@@ -47,6 +48,8 @@ class VideoSource(FrameSource):
         self.files = (self._path,)
 
     def _open(self) -> av.container.InputContainer:
+        if is_there(self._path) and not self._path.stat().st_size:
+            raise MediaError(f"expected a video, got {self._path}, which is empty; copy it again")
         try:
             container = open_file(self._path)
         except (av.FFmpegError, OSError, ValueError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -9,11 +10,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from rtseg.errors import ImageError, MediaError
 from rtseg.media import open_frames
 from rtseg.media.compressed import decode_compressed
-from rtseg.media.images import read_image
+from rtseg.media.images import image_size, read_image
 from tests.media.recordings import picture
 
 
@@ -124,3 +126,42 @@ def test_absurd_sizes_are_refused_before_anything_is_allocated(tmp_path: Path, c
 def test_a_pattern_of_another_kind_is_answered_with_the_right_one(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match=r"write .*frame_\*\.jpg"):
         open_frames(tmp_path / "frame_%04d.jpg")
+
+
+@pytest.mark.parametrize("orientation", SHOWN)
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+def test_the_size_of_a_picture_is_that_it_is_read_with(tmp_path: Path, orientation: int, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    image = picture(0)
+    stored = Image.fromarray(np.ascontiguousarray(image[:, :, ::-1]))
+    told = Image.Exif()
+    told[0x112] = orientation
+    stored.save(path, exif=told)
+    shown = read_image(path)
+    assert shown.shape == SHOWN[orientation](image).shape
+    assert image_size(path) == shown.shape[:2]
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.mp4", "a.mcap", "a.bag", "a"])
+def test_pipes_and_devices_are_refused_without_waiting_for_them(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(MediaError, match="a pipe or a device"):
+        open_frames(tmp_path / name)
+    with pytest.raises(MediaError, match="expected"):
+        list(open_frames(tmp_path))
+    cv2.imwrite(str(tmp_path / "b.png"), picture(0))
+    if name not in ("a.mcap", "a.bag"):
+        with open_frames(tmp_path) as source:
+            assert len(list(source)) == 1
+        assert len(source.left_out) == (name == "a.jpg")
+
+
+def test_what_telephones_write_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(400))
+    with pytest.raises(MediaError, match="HEIC; save it as JPEG"):
+        list(open_frames(tmp_path / "a.heic"))
+
+
+def test_no_name_is_not_this_folder() -> None:
+    with pytest.raises(MediaError, match="got no name"):
+        open_frames("")

@@ -100,6 +100,12 @@ def test_masked_addresses(url: str, told: str) -> None:
     assert is_url(url)
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a?b=c.mp4", "me@home.mp4"])
+def test_names_of_files_are_told_as_they_are(name: str) -> None:
+    assert masked(name) == name
+    assert not is_url(name)
+
+
 @pytest.mark.parametrize("text", ["a.mp4", "rtsp:x", "file:///etc/passwd", "concat:a", "data://x", "C:/a.mp4"])
 def test_what_is_no_stream(text: str) -> None:
     assert not is_url(text)

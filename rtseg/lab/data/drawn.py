@@ -82,6 +82,8 @@ def is_drawn(folder: Path) -> bool:
 
 
 def _is_labelme(file: Path) -> bool:
+    if not is_there(file):
+        return False
     try:
         with file.open("rb") as stream:
             start = stream.read(1 << 16)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,10 @@ def read_text(path: Path, what: str) -> str:
         DatasetError: it cannot be read, is absurdly large, or is no text.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise DatasetError(f"expected {what} at {path}, got a folder, a pipe or a device; name a file")
+        if found.st_size > MAX_BYTES:
             raise DatasetError(f"expected {what} at {path}, got a file of more than {MAX_BYTES >> 30} GiB; split it")
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:

@@ -34,6 +34,8 @@ def open_recording(path: Path) -> list[Storage]:
     """
     if not path.exists():
         raise MediaError(f"expected a bag, got {visible(path)} that does not exist; check the path")
+    if not path.is_file() and not path.is_dir():
+        raise MediaError(f"expected a bag, got {visible(path)}, which is a pipe or a device; save it as a file")
     if _is_metadata(path):
         path = path.parent
     if not path.is_dir():
