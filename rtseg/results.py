@@ -100,6 +100,7 @@ class Instances:
         frame_id: coordinate frame of the camera.
         times: milliseconds spent in each stage.
         restart: why ids start anew with this frame, as in :class:`Lanes`.
+        drivable: (H, W) bool, pixels of the classes that the card calls drivable; None where it names none.
     """
 
     labels: NDArray[np.int32]
@@ -113,6 +114,7 @@ class Instances:
     frame_id: str = ""
     times: dict[str, float] = field(default_factory=dict)
     restart: str = ""
+    drivable: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -10,15 +10,16 @@ from numpy.typing import NDArray
 
 from rtseg.errors import ModelError
 from rtseg.frame import Frame
-from rtseg.instances import InstanceTracker, upsample_labels
+from rtseg.instances import InstanceTracker
 from rtseg.instances.methods import method_of
-from rtseg.instances.methods.method import MapInstances
+from rtseg.instances.methods.method import FoundInstances, class_numbers
 from rtseg.instances.methods.warm_up import warm_up_maps
 from rtseg.instances.mirror import mirrored_channels
 from rtseg.ops import region_statistics
 from rtseg.ops.assignment import assign
 from rtseg.results import Instances
 from rtseg.runtime.card import ModelCard
+from rtseg.runtime.fitting import unseen_rows
 from rtseg.runtime.interpreter import DeviceForm, DeviceGrouping, HeadMaps, Mirror, interpret
 from rtseg.runtime.latency import StageClock
 
@@ -35,42 +36,49 @@ class InstanceInterpreter:
             raise ModelError(f"the card of {card.name} names no classes, expected those of its semantic map")
         self._card = card
         parameters = self._method.read_parameters(card)
+        self._parameters = parameters
         self._grouping = self._method.grouping(card, parameters)
+        self._drivable = class_numbers(card, "drivable", parameters.drivable)
         self.mirror: Mirror | None = mirrored_channels(card) if parameters.flip else None
         settings = parameters.tracker
         self._tracker = InstanceTracker(len(card.classes), settings) if parameters.track else None
 
     @property
-    def device_form(self) -> DeviceForm[MapInstances] | None:
+    def device_form(self) -> DeviceForm[FoundInstances] | None:
         on_device = self._method.on_device
         if on_device is None:
             return None
 
-        def make(maps: dict[str, Any], size: tuple[int, int], launcher: Any) -> DeviceGrouping[MapInstances]:
+        def make(maps: dict[str, Any], size: tuple[int, int], launcher: Any) -> DeviceGrouping[FoundInstances]:
             return on_device(self._grouping, maps, launcher)
 
         return make
 
-    def group(self, maps: HeadMaps, size: tuple[int, int]) -> MapInstances:
-        """Group the maps with the method of the card; the size of the frame does not matter yet.
+    def group(self, maps: HeadMaps, size: tuple[int, int]) -> FoundInstances:
+        """Group the maps with the method of the card.
 
         Raises:
             GroupingError: if the maps are not finite or hold values that the method cannot take.
         """
-        return self._grouping(maps)
+        height = size[0] - unseen_rows(self._card.input, size[0])
+        return self._grouping(maps, (height, size[1]))
 
-    def finish(self, found: MapInstances, frame: Frame, clock: StageClock) -> Instances:
+    def finish(self, found: FoundInstances, frame: Frame, clock: StageClock) -> Instances:
         """Enlarge, describe and track instances that were grouped on the map."""
         with clock.stage("describe"):
-            labels = upsample_labels(found.grouped.labels, found.guide, frame.size)
-            count = len(found.grouped)
+            height, width = frame.size
+            unseen = unseen_rows(self._card.input, height)
+            labels = found.labels_at((height - unseen, width))
+            if unseen:
+                labels = np.concatenate([np.zeros((unseen, width), np.int32), labels])
+            count = len(found.class_ids)
             statistics = region_statistics(labels, count)
             keep = _largest(statistics.areas)
             if len(keep) < count:
                 table = np.zeros(count + 1, dtype=np.int32)
                 table[keep + 1] = np.arange(1, len(keep) + 1)
                 _relabel(labels.reshape(-1), table)
-            class_ids, scores = found.grouped.class_ids[keep], found.grouped.scores[keep]
+            class_ids, scores = found.class_ids[keep], found.scores[keep]
             boxes, centers = statistics.boxes[keep], statistics.centers[keep]
         with clock.stage("track"):
             ids = np.arange(1, len(keep) + 1, dtype=np.int32)
@@ -87,15 +95,25 @@ class InstanceInterpreter:
             stamp=frame.stamp,
             frame_id=frame.frame_id,
             times=clock.times,
+            drivable=self._drivable_area(labels, class_ids),
         )
 
     def reset(self) -> None:
         if self._tracker is not None:
             self._tracker.reset()
 
+    def _drivable_area(self, labels: NDArray[np.int32], class_ids: NDArray[np.int32]) -> NDArray[np.bool_] | None:
+        if not len(self._drivable):
+            return None
+        return np.concatenate([[False], np.isin(class_ids, self._drivable)])[labels]
+
     def warm_up(self, frame: Frame) -> None:
         """Group, describe and track some objects, twice, as they would be in two frames."""
-        for maps in warm_up_maps(self._card, self._method.outputs):
+        if self._method.warm_up is not None:
+            frames = self._method.warm_up(self._card, self._parameters)
+        else:
+            frames = warm_up_maps(self._card, self._method.outputs)
+        for maps in frames:
             interpret(self, maps, frame, StageClock())
         assign(np.zeros((1, 1)), 1.0)  # only objects that contend for each other come to this in the tracker
 

@@ -1,4 +1,4 @@
-"""From the head maps of an L2C lane network to tracked lanes."""
+"""From the head maps of a lane network to tracked lanes."""
 
 from __future__ import annotations
 
@@ -7,48 +7,27 @@ from typing import Any
 
 import cv2
 import numpy as np
-from pydantic import ValidationError
 
-from rtseg.errors import ModelError
 from rtseg.frame import Frame
-from rtseg.lanes import (
-    DetectedLanes,
-    LaneDecoder,
-    LaneDecoderSettings,
-    LaneTracker,
-    LaneTrackerSettings,
-    TrackedLanes,
-)
-from rtseg.lanes.color_runs import ColorRuns
-from rtseg.ops import upsample_argmax
+from rtseg.lanes import DetectedLanes, LaneDecoderSettings, LaneTracker, LaneTrackerSettings, TrackedLanes
+from rtseg.lanes.methods import method_of
+from rtseg.lanes.methods.colors import METHOD as COLORS
+from rtseg.lanes.methods.colors import color_output
 from rtseg.results import Lanes
-from rtseg.runtime.card import ModelCard, ModelOutput
-from rtseg.runtime.interpreter import DeviceForm, DeviceGrouping, HeadMaps, Mirror, interpret
+from rtseg.runtime.card import ModelCard
+from rtseg.runtime.fitting import unseen_rows
+from rtseg.runtime.interpreter import DeviceForm, HeadMaps, Mirror, interpret
 from rtseg.runtime.latency import StageClock
-from rtseg.settings import Settings, first_fault
-
-METHOD = "lanes"
-"""The grouping that a card of lanes asks for."""
-
-
-class LaneParameters(Settings):
-    """What a card of lanes may say under ``grouping.parameters``."""
-
-    decoder: LaneDecoderSettings = LaneDecoderSettings()
-    tracker: LaneTrackerSettings = LaneTrackerSettings()
 
 
 def lane_settings(card: ModelCard) -> tuple[LaneDecoderSettings, LaneTrackerSettings]:
-    """What a card says under ``decoder`` and ``tracker`` of its grouping's parameters.
+    """What a card of colors says under ``decoder`` and ``tracker`` of its grouping's parameters.
 
     Raises:
-        ModelError: it does not fit.
+        ModelError: it does not fit, or asks for another way of grouping.
     """
-    try:
-        parameters = LaneParameters.model_validate(card.grouping.parameters)
-    except ValidationError as error:
-        fault = first_fault(error, "grouping", "parameters")
-        raise ModelError(f"the card of {card.name} does not fit: {fault}") from error
+    color_output(card)
+    parameters = COLORS.read_parameters(card)
     return parameters.decoder, parameters.tracker
 
 
@@ -67,55 +46,38 @@ def shown_lanes(detected: DetectedLanes, lanes: TrackedLanes, frame: Frame) -> L
     )
 
 
-def color_output(card: ModelCard) -> ModelOutput:
-    """Find the output that a lane network colors pixels with.
-
-    Raises:
-        ModelError: if there is none, there are several, or the card asks for another way of grouping.
-    """
-    if card.grouping.method != METHOD:
-        raise ModelError(f"the card of {card.name} asks for grouping {card.grouping.method!r}, expected {METHOD}")
-    found = [output for output in card.outputs if output.kind == "colors"]
-    if len(found) != 1:
-        kinds = ", ".join(f"{output.name} ({output.kind})" for output in card.outputs)
-        raise ModelError(f"the card of {card.name} is of lanes, expected one output of kind colors, got {kinds}")
-    return found[0]
-
-
 class LaneInterpreter:
-    """Decodes colors into lane lines and gives them ids that last."""
+    """Reads lane lines with the method of the card and gives them ids that last."""
 
     mirror: Mirror | None = None
 
     def __init__(self, card: ModelCard) -> None:
-        decoding, tracking = lane_settings(card)
-        self._decoder, self._tracker = LaneDecoder(decoding), LaneTracker(tracking)
-        self._tracking = tracking
-        self._output = color_output(card)
-        self._map_size = card.input.height // self._output.stride, card.input.width // self._output.stride
+        method = method_of(card)
+        parameters = method.read_parameters(card)
+        self._reading = method.reading(card, parameters)
+        self._tracker, self._tracking = LaneTracker(parameters.tracker), parameters.tracker
+        self._needs = card.input
 
     @property
-    def device_form(self) -> DeviceForm[ColorRuns]:
-        def make(maps: dict[str, Any], size: tuple[int, int], launcher: Any) -> DeviceGrouping[ColorRuns]:
-            from rtseg.lanes.device import LaneGrouping
+    def device_form(self) -> DeviceForm[Any] | None:
+        return self._reading.device_form
 
-            return LaneGrouping(maps[self._output.name], size, launcher)
-
-        return make
-
-    def group(self, maps: HeadMaps, size: tuple[int, int]) -> ColorRuns:
-        """Color the pixels and find the runs of the colors.
+    def group(self, maps: HeadMaps, size: tuple[int, int]) -> Any:
+        """Find what is in the maps of a frame of (H, W).
 
         Raises:
-            GroupingError: if the logits are not finite.
+            GroupingError: if they are not finite.
         """
-        logits = maps[self._output.name][0]
-        return ColorRuns.of(upsample_argmax(logits, size), logits)
+        return self._reading.group(maps, (size[0] - unseen_rows(self._needs, size[0]), size[1]))
 
-    def finish(self, found: ColorRuns, frame: Frame, clock: StageClock) -> Lanes:
-        """Make lane lines of the runs and give them their ids."""
+    def finish(self, found: Any, frame: Frame, clock: StageClock) -> Lanes:
+        """Make lane lines of it and give them their ids."""
         with clock.stage("decode"):
-            detected = self._decoder.decode_runs(found, frame.size)
+            height, width = frame.size
+            unseen = unseen_rows(self._needs, height)
+            detected = self._reading.decode(found, (height - unseen, width))
+            if unseen:
+                detected = _lowered(detected, unseen)
         with clock.stage("track"):
             tracker = self._tracker if frame.stamp is not None else LaneTracker(self._tracking)
             lanes = shown_lanes(detected, tracker.update(detected, frame.stamp or 0), frame)
@@ -126,13 +88,13 @@ class LaneInterpreter:
 
     def warm_up(self, frame: Frame) -> None:
         """Decode and track two lines that run into the distance, twice, as they would be in two frames."""
-        height, width = self._map_size
-        logits = np.zeros((1, self._output.channels, height, width), dtype=np.float32)
-        logits[:, 0] = 1.0
-        rows = np.arange(height // 3, height)
-        spread = (rows - height // 3) * width // (3 * height)
-        for channel, columns in ((1, width // 2 - 2 - spread), (2, width // 2 + 2 + spread)):
-            for beside in (-1, 0, 1):
-                logits[0, channel, rows, np.clip(columns + beside, 0, width - 1)] = 9.0
+        maps = self._reading.warm_up_maps()
         for _ in range(2):
-            interpret(self, {self._output.name: logits}, frame, StageClock())
+            interpret(self, maps, frame, StageClock())
+
+
+def _lowered(detected: DetectedLanes, rows: int) -> DetectedLanes:
+    """Lanes found in what lies below some rows of a frame, in the pixels of the whole frame."""
+    above = np.zeros((rows, detected.mask.shape[1]), np.uint8)
+    lines = tuple(line + np.array([0, rows], np.float32) for line in detected.polylines)
+    return replace(detected, mask=np.concatenate([above, detected.mask]), polylines=lines)

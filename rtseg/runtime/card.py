@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
 from rtseg.errors import ModelError
 from rtseg.files import write_text
@@ -44,7 +44,12 @@ class ModelFile(Settings):
 
 
 class ModelInput(Settings):
-    """The one input tensor: (1, 3, height, width) float32, ``(pixel - mean) / std`` with pixels in 0..255."""
+    """The one input tensor: (1, 3, height, width) float32, ``(pixel - mean) / std`` with pixels in 0..255.
+
+    `fit` says how frames of another shape are brought to it: stretched, or into a letterbox of gray borders that keeps
+    their shape (:mod:`rtseg.runtime.fitting`). `top` is the share of a frame's rows, from the top, that the network
+    does not see: for those that look at the road alone.
+    """
 
     name: str = "image"
     width: Positive
@@ -52,10 +57,12 @@ class ModelInput(Settings):
     order: Literal["rgb", "bgr"]
     mean: tuple[float, float, float]
     std: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+    fit: Literal["stretch", "letterbox"] = "stretch"
+    top: Annotated[float, Field(ge=0, le=0.9)] = 0.0
 
 
 class ModelOutput(Settings):
-    """One output tensor: (1, channels, height / stride, width / stride).
+    """One output tensor: (1, channels, height / stride, width / stride), or any `shape` that begins with 1.
 
     `kind` says what its channels mean, and so what reads it: ``semantic`` (logits of background and classes),
     ``affinity`` (probabilities), ``embedding``, ``colors`` (logits), ``centers`` (offsets in pixels of the input), and
@@ -64,8 +71,29 @@ class ModelOutput(Settings):
 
     name: str
     kind: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-    channels: Positive
-    stride: Positive
+    channels: Positive = 1
+    stride: Positive = 1
+    shape: tuple[Positive, ...] | None = None
+
+    def sides(self, needs: ModelInput) -> tuple[int, ...]:
+        """All sides of the tensor, for a network of that input."""
+        if self.shape is not None:
+            return self.shape
+        return 1, self.channels, needs.height // self.stride, needs.width // self.stride
+
+    @model_validator(mode="after")
+    def _is_a_map_or_has_a_shape(self) -> ModelOutput:
+        given = self.model_fields_set & {"channels", "stride"}
+        if self.shape is None and len(given) < 2:
+            raise ValueError(f"{self.name} must have channels and stride, or a shape")
+        if self.shape is not None and (given or len(self.shape) < 2 or self.shape[0] != 1):
+            raise ValueError(f"{self.name} must have channels and stride, or a shape of at least two sides, first 1")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _write_what_was_given(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        left_out = ("shape",) if self.shape is None else ("channels", "stride")
+        return {name: value for name, value in write(self).items() if name not in left_out}
 
 
 class Grouping(Settings):

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.frame import Frame, check_image
-from rtseg.ops import preprocess
 from rtseg.results import Instances, Lanes
 from rtseg.runtime.backends import Backend
 from rtseg.runtime.card import ModelCard
+from rtseg.runtime.fitting import network_input
 from rtseg.runtime.interpreter import AnyInterpreter, HeadMaps, interpret
 from rtseg.runtime.latency import StageClock
 
@@ -78,10 +78,8 @@ class HostPath:
         return self._infer(self._preprocess(frame, clock), clock)
 
     def _preprocess(self, frame: Frame, clock: StageClock) -> NDArray[np.float32]:
-        needs = self._card.input
         with clock.stage("preprocess"):
-            image = check_image(frame.image)
-            return preprocess(image, (needs.height, needs.width), needs.mean, needs.std, needs.order)
+            return network_input(check_image(frame.image), self._card.input)
 
     def _infer(self, tensor: NDArray[np.float32], clock: StageClock) -> HeadMaps:
         with clock.stage("infer"):

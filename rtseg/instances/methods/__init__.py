@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rtseg.errors import ModelError
-from rtseg.instances.methods import affinity_union, cascade_gaec, coloring, graph_merge, solo
+from rtseg.instances.methods import affinity_union, cascade_gaec, coloring, graph_merge, semantic, solo, yolo_seg
 from rtseg.instances.methods.method import Method
 from rtseg.runtime.card import ModelCard
 
@@ -17,6 +17,8 @@ METHODS: dict[str, Method[Any]] = {
         cascade_gaec.METHOD,
         affinity_union.METHOD,
         solo.METHOD,
+        yolo_seg.METHOD,
+        semantic.METHOD,
     )
 }
 

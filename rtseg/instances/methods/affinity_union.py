@@ -51,7 +51,7 @@ class AffinityUnion:
         self.offsets = by_channels[affinity.channels]
         self._least = pixels_of(parameters.min_area, semantic.stride)
 
-    def __call__(self, maps: HeadMaps) -> MapInstances:
+    def __call__(self, maps: HeadMaps, size: tuple[int, int]) -> MapInstances:
         semantic, affinity = (maps[name][0] for name in self.names)
         semantic = probabilities(semantic)
         settings = self.parameters

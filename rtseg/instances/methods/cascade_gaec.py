@@ -34,7 +34,7 @@ class Cascade:
     """One level for each stride at which the network gives class maps; the embedding of a level may be missing."""
 
     def __init__(self, card: ModelCard, parameters: CascadeParameters) -> None:
-        self._chosen = parameters.model_dump(exclude={"flip", "track", "tracker"})
+        self._chosen = parameters.model_dump(exclude=set(GroupingParameters.model_fields) - {"min_area"})
         strides, embedded = strides_of(card, "semantic"), strides_of(card, "embedding")
         if not strides:
             raise ModelError(
@@ -48,7 +48,7 @@ class Cascade:
                 wanted["embedding"] = None
             self._levels.append(wanted_outputs(card, wanted, stride))
 
-    def __call__(self, maps: HeadMaps) -> MapInstances:
+    def __call__(self, maps: HeadMaps, size: tuple[int, int]) -> MapInstances:
         levels = [
             CascadeLevel(
                 affinity=maps[affinity.name][0],

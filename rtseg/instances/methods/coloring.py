@@ -38,7 +38,7 @@ class Coloring:
         wanted = {"colors": None, "semantic": 1 + len(card.classes), "centers": 2}
         self._colors, self._semantic, self._centers = wanted_outputs(card, wanted)
 
-    def __call__(self, maps: HeadMaps) -> MapInstances:
+    def __call__(self, maps: HeadMaps, size: tuple[int, int]) -> MapInstances:
         colors, offsets = maps[self._colors.name][0], maps[self._centers.name][0]
         semantic = probabilities(maps[self._semantic.name][0])
         height, width = colors.shape[1:]

@@ -37,7 +37,7 @@ class GraphMerge:
             min_pixels=pixels_of(parameters.min_area, self._semantic.stride),
         )
 
-    def __call__(self, maps: HeadMaps) -> MapInstances:
+    def __call__(self, maps: HeadMaps, size: tuple[int, int]) -> MapInstances:
         semantic = probabilities(maps[self._semantic.name][0])
         found = graph_merge(maps[self._affinity.name][0], semantic, self._settings)
         return MapInstances(as_classes(found), np.stack([semantic[0], semantic[1:].sum(axis=0)]))

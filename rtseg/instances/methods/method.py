@@ -14,6 +14,7 @@ from rtseg.errors import ModelError
 from rtseg.grouping import GroupedInstances
 from rtseg.instances.methods.warm_up import Painter
 from rtseg.instances.tracking import InstanceTrackerSettings
+from rtseg.instances.upsampling import upsample_labels
 from rtseg.ops.cuda.module import Launcher
 from rtseg.runtime.card import ModelCard
 from rtseg.runtime.interpreter import DeviceGrouping, HeadMaps
@@ -30,12 +31,32 @@ class GroupingParameters(Settings):
         flip: run the network on the mirrored image too and average (:mod:`rtseg.instances.mirror`).
         track: follow instances from frame to frame; without, ids are labels.
         tracker: how.
+        drivable: classes that may be driven on, whose pixels become :attr:`rtseg.results.Instances.drivable`.
     """
 
     min_area: Area = 64
     flip: bool = False
     track: bool = True
     tracker: InstanceTrackerSettings = InstanceTrackerSettings()
+    drivable: tuple[str, ...] = ()
+
+
+class FoundInstances(Protocol):
+    """Instances that were found in head maps, at whatever resolution those have."""
+
+    @property
+    def class_ids(self) -> NDArray[np.int32]:
+        """(n,) indices of the card's classes."""
+        ...
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """(n,) in [0, 1]."""
+        ...
+
+    def labels_at(self, size: tuple[int, int]) -> NDArray[np.int32]:
+        """Paint them at a size: (H, W) int32, label i + 1 for instance i, 0 for nothing; one may have no pixel."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -50,12 +71,26 @@ class MapInstances:
     grouped: GroupedInstances
     guide: NDArray[np.float32]
 
+    @property
+    def class_ids(self) -> NDArray[np.int32]:
+        """(n,) indices of the card's classes."""
+        return self.grouped.class_ids
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """(n,) in [0, 1]."""
+        return self.grouped.scores
+
+    def labels_at(self, size: tuple[int, int]) -> NDArray[np.int32]:
+        """Labels (H, W) int32 with outlines that follow the guide."""
+        return upsample_labels(self.grouped.labels, self.guide, size)
+
 
 class MapGrouping(Protocol):
     """A method as a card asks for it."""
 
-    def __call__(self, maps: HeadMaps) -> MapInstances:
-        """Group the head maps of one frame.
+    def __call__(self, maps: HeadMaps, size: tuple[int, int]) -> FoundInstances:
+        """Group the head maps of one frame of (H, W).
 
         Raises:
             GroupingError: if they are not finite or hold values that the method cannot take.
@@ -77,13 +112,15 @@ class Method(Generic[Parameters]):
         grouping: makes the grouping of a card and its parameters; raises ModelError where they do not fit.
         on_device: makes its device form of that grouping, the backend's fixed output buffers and where kernels run;
             None where the CPU has to group.
+        warm_up: gives head maps of a card in which there are objects, where painters cannot paint outputs one by one.
     """
 
     name: str
     parameters: type[Parameters]
     outputs: Mapping[str, Painter]
     grouping: Callable[[ModelCard, Parameters], MapGrouping]
-    on_device: Callable[[Any, dict[str, Any], Launcher], DeviceGrouping[MapInstances]] | None = None
+    on_device: Callable[[Any, dict[str, Any], Launcher], DeviceGrouping[FoundInstances]] | None = None
+    warm_up: Callable[[ModelCard, Any], list[HeadMaps]] | None = None
 
     def read_parameters(self, card: ModelCard) -> Parameters:
         """Validate ``grouping.parameters`` of a card.
@@ -96,3 +133,18 @@ class Method(Generic[Parameters]):
         except ValidationError as error:
             fault = first_fault(error, "grouping", "parameters")
             raise ModelError(f"the card of {card.name} does not fit: {fault}") from error
+
+
+def class_numbers(card: ModelCard, parameter: str, names: tuple[str, ...]) -> NDArray[np.int32]:
+    """Indices of the classes that a parameter of a card names.
+
+    Raises:
+        ModelError: the card has no such class.
+    """
+    for name in names:
+        if name not in card.classes:
+            raise ModelError(
+                f"the card of {card.name} does not fit: grouping.parameters.{parameter}: expected classes out of "
+                f"{', '.join(card.classes)}, got {name!r}"
+            )
+    return np.array([card.classes.index(name) for name in names], np.int32)

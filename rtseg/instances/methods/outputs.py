@@ -49,7 +49,12 @@ def wanted_outputs(card: ModelCard, wanted: Mapping[str, int | None], stride: in
 
 def listed_outputs(card: ModelCard) -> str:
     """Say what outputs a card has."""
-    return ", ".join(f"{o.name} ({o.kind}, {o.channels} channels, stride {o.stride})" for o in card.outputs)
+    return ", ".join(
+        f"{o.name} ({o.kind}, {o.channels} channels, stride {o.stride})"
+        if o.shape is None
+        else f"{o.name} ({o.kind}, shape {o.shape})"
+        for o in card.outputs
+    )
 
 
 def pixels_of(area: int, stride: int) -> int:

@@ -45,7 +45,7 @@ class Solo:
         chosen = parameters.model_dump(include=set(SoloThresholds.model_fields))
         self.settings = SoloSettings(**chosen, min_pixels=pixels_of(parameters.min_area, MASK_STRIDE))
 
-    def __call__(self, maps: HeadMaps) -> MapInstances:
+    def __call__(self, maps: HeadMaps, size: tuple[int, int]) -> MapInstances:
         levels = [
             SoloLevel(maps[category.name][0, 0], maps[kernel.name][0], category.stride)
             for category, kernel in self.levels

@@ -36,19 +36,21 @@ def warm_up_maps(card: ModelCard, painters: Mapping[str, Painter]) -> list[HeadM
 
     Args:
         card: names the outputs.
-        painters: by kind of output; other outputs stay 0.
+        painters: by kind of output; other outputs, and those that are no maps, stay 0.
     """
     frames = []
     for shift in (0.0, 0.05):
         maps = {}
         for output in card.outputs:
-            height, width = card.input.height // output.stride, card.input.width // output.stride
+            sides = output.sides(card.input)
+            values = maps[output.name] = np.zeros(sides, dtype=np.float32)
+            if output.shape is not None:
+                continue
+            height, width = sides[2:]
             blocks = np.zeros((height, width), dtype=np.int32)
             for number, (start, end) in enumerate(((0.1, 0.3), (0.3, 0.5), (0.6, 0.9)), start=1):
                 left, right = round((start + shift) * width), round((end + shift) * width)
                 blocks[3 * height // 10 : 7 * height // 10, left:right] = number
-            values = np.zeros((1, output.channels, height, width), dtype=np.float32)
             painters.get(output.kind, paint_nothing)(values[0], blocks)
-            maps[output.name] = values
         frames.append(maps)
     return frames

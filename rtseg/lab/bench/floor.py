@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ def least_bytes(card: ModelCard, cost: NetworkCost, size: tuple[int, int]) -> in
     """
     needs = card.input
     pixels, inner = size[0] * size[1], needs.width * needs.height
-    outputs = sum(output.channels * inner // output.stride**2 for output in card.outputs)
+    outputs = sum(math.prod(output.sides(needs)) for output in card.outputs)
     mask = 1 if card.task == "lanes" else 4
     return 3 * pixels + 2 * 4 * 3 * inner + cost.weight_bytes + 2 * 4 * outputs + mask * pixels
 

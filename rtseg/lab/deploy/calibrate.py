@@ -20,11 +20,12 @@ from rtseg.lab.deploy.calibration_report import write_calibration_report
 from rtseg.lab.deploy.calibration_result import Int8Calibration
 from rtseg.lab.deploy.layer_errors import LayerError, layer_errors
 from rtseg.lab.deploy.network_files import FLOAT, INT8, INT8_TENSORRT, network_files, write_int8_networks
-from rtseg.lab.deploy.quantize import Calibration, calibrate_ranges, network_inputs
+from rtseg.lab.deploy.quantize import Calibration, calibrate_ranges
 from rtseg.lab.deploy.recipe import CalibrationSettings, Source
 from rtseg.loading import load
 from rtseg.runtime import find_model
 from rtseg.runtime.card import ModelCard, ModelFile, Score, sha256_of
+from rtseg.runtime.fitting import network_input
 from rtseg.runtime.models import float_network
 
 RECIPES = Path("calibration/int8")
@@ -78,8 +79,7 @@ def calibrate_int8(
         task = task_metric(card, evaluation, settings.evaluation_frames, stage / "rendered", progress)
         drawn = draw_frames(data, settings, task.render)
         images = [image for source in drawn.values() for image in source.images]
-        needs = card.input
-        inputs = network_inputs(images, (needs.height, needs.width), needs.mean, needs.std, needs.order)
+        inputs = [np.array(network_input(image, card.input)) for image in images]
         # Every fourth frame is held back to compare layers on.
         fitted = [value for i, value in enumerate(inputs) if i % 4] or inputs
         compared = inputs[::4][:_COMPARED_FRAMES]

@@ -147,7 +147,7 @@ class SessionBinder:
         binding.bind_input(needs.name, *self._place, tuple(tensor.shape), address)
         outputs = {}
         for output in self._card.outputs:
-            shape = (1, output.channels, needs.height // output.stride, needs.width // output.stride)
+            shape = output.sides(needs)
             array = outputs[output.name] = self._xp.zeros(shape, "float32")
             pointer = array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr
             binding.bind_output(output.name, *self._place, shape, pointer)

@@ -36,8 +36,7 @@ def check_signature(
         )
     _check(card, "input", card.input.name, wanted, inputs, types)
     for output in card.outputs:
-        shape = (1, output.channels, card.input.height // output.stride, card.input.width // output.stride)
-        _check(card, "output", output.name, shape, outputs, types)
+        _check(card, "output", output.name, output.sides(card.input), outputs, types)
 
 
 def _check(

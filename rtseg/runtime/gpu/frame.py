@@ -16,6 +16,7 @@ from rtseg.ops.cuda.preprocess import ENCODINGS, PreprocessPlan
 from rtseg.runtime.backends import DeviceBackend
 from rtseg.runtime.card import ModelCard
 from rtseg.runtime.device import Device, device_faults
+from rtseg.runtime.fitting import border_values, window_of
 from rtseg.runtime.interpreter import DeviceForm, HeadMaps
 from rtseg.runtime.nvtx import annotate
 
@@ -63,9 +64,10 @@ class DeviceFrame:
             self._stream = device.stream()
             with device.use(self._stream):
                 self._image = device.frame_buffer((size[0], size[1] * ENCODINGS[encoding][1]))
+                window = window_of(needs, size)
                 self._preprocess = PreprocessPlan(
                     size,
-                    (needs.height, needs.width),
+                    (window.height, window.width),
                     needs.mean,
                     needs.std,
                     needs.order,
@@ -73,6 +75,13 @@ class DeviceFrame:
                     dtype=backend.input_dtype,
                     launcher=launcher,
                 )
+                self._inside, self._place = tensor, tensor
+                if (window.height, window.width) != (needs.height, needs.width):
+                    xp = launcher.xp
+                    self._inside = xp.zeros((1, 3, window.height, window.width), backend.input_dtype)
+                    tensor[:] = xp.asarray(border_values(needs), backend.input_dtype)[:, None, None]
+                    down, right = window.top + window.height, window.left + window.width
+                    self._place = tensor[:, :, window.top : down, window.left : right]
                 self._events = [device.event() for _ in range(len(STAGES) + 1)]
                 with device_faults("in stage infer"):
                     self._maps = backend.infer(self._input)
@@ -149,7 +158,9 @@ class DeviceFrame:
         self._image.upload(self._stream)
 
     def _prepare(self) -> None:
-        self._preprocess.run(self._image.device, self._input)
+        self._preprocess.run(self._image.device, self._inside)
+        if self._inside is not self._input:
+            self._place[:] = self._inside
 
     def _infer(self) -> None:
         maps = self._backend.infer(self._input)

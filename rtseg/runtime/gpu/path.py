@@ -17,6 +17,7 @@ from rtseg.results import Instances, Lanes
 from rtseg.runtime.backends import DeviceBackend
 from rtseg.runtime.card import ModelCard
 from rtseg.runtime.device import Device, device_faults
+from rtseg.runtime.fitting import unseen_rows
 from rtseg.runtime.gpu.frame import DeviceFrame
 from rtseg.runtime.interpreter import AnyInterpreter, HeadMaps
 from rtseg.runtime.latency import StageClock
@@ -51,7 +52,8 @@ class DevicePath:
         clock = StageClock()
         with clock.stage("submit"):
             encoding, pixels = _bytes_of(frame)
-            buffers = self._free_buffers(frame.size, encoding)
+            pixels = pixels[unseen_rows(self._card.input, len(pixels)) :]
+            buffers = self._free_buffers((len(pixels), frame.size[1]), encoding)
             started = _Started(self, buffers, frame, clock)
             buffers.start(pixels, started)
         return started

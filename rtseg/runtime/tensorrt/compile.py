@@ -39,8 +39,8 @@ def compile_model(
 
     Args:
         model: the model.
-        precision: ``fp32``; ``fp16``, cast from the fp32 network; or ``int8``, the model's Q/DQ file for
-            TensorRT with all that it leaves in float cast to fp16.
+        precision: ``fp32``; ``fp16``, cast from the fp32 network, or the card's own; or ``int8``, the model's Q/DQ file
+            for TensorRT with all that it leaves in float cast to fp16.
         target: ``current`` or a compute capability such as ``sm89``.
         workspace_mib: most scratch memory of a layer.
         dla: use a deep learning accelerator.
@@ -77,7 +77,7 @@ def compile_model(
     onnx = verified_model_file(model.path.parent, source).read_bytes()
     built = build_engine(
         library,
-        onnx if precision == "fp32" else cast_to_half(onnx),
+        onnx if source.precision == precision != "int8" else cast_to_half(onnx),
         target,
         workspace_mib=workspace_mib,
         dla=dla,
@@ -108,12 +108,13 @@ def compile_model(
 
 
 def _source_network(model: Model, precision: Precision) -> ModelFile:
-    """The ONNX file an engine of that precision is compiled from: Q/DQ for int8, float32 otherwise."""
-    wanted = "int8" if precision == "int8" else "fp32"
-    for file in model.card.files:
-        if file.precision == wanted and file.is_for("tensorrt"):
-            return file
-    raise ModelError(f"the card of {model.card.name} names no {wanted} network for TensorRT; export the model again")
+    """The ONNX file an engine of that precision is compiled from: Q/DQ for int8, else float32, or float16 as it is."""
+    wanted = {"int8": ("int8",), "fp32": ("fp32",), "fp16": ("fp32", "fp16")}[precision]
+    for kind in wanted:
+        for file in model.card.files:
+            if file.precision == kind and file.is_for("tensorrt"):
+                return file
+    raise ModelError(f"the card of {model.card.name} names no {wanted[0]} network for TensorRT; export the model again")
 
 
 def _cuda_versions() -> tuple[str, str]:

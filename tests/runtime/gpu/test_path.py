@@ -486,3 +486,21 @@ def test_a_pipeline_that_was_closed_says_so(bench, frames):
     assert pipeline.backend["backend"] == "none"
     with pytest.raises(BackendError, match="was closed"):
         pipeline(frames[0])
+
+
+@pytest.mark.parametrize("needs", [{"fit": "letterbox"}, {"top": 0.3}, {"fit": "letterbox", "top": 0.3}])
+def test_what_the_network_is_shown_is_the_same_over_the_device(model_folder, shim_library, monkeypatch, road, needs):
+    folder = model_folder()
+    card = ModelCard.load(folder / "card.yaml")
+    content = {**card.model_dump(), "input": {**card.input.model_dump(), **needs}}
+    ModelCard.model_validate(content).dump(folder / "card.yaml")
+    bench = Bench(find_model(folder), shim_library)
+    monkeypatch.setattr(selection, "create_device_backend", bench.create)
+    frames = [Frame(road, 0), Frame(np.ascontiguousarray(np.rot90(road)), 1), Frame(road[:40], 2)]
+    host, device = load(folder, device="cpu", backend="onnxruntime"), bench.pipeline()
+    for frame in frames:
+        expected, _ = host.head_maps(frame)
+        found, _ = device.head_maps(frame)
+        np.testing.assert_allclose(found["logits"], expected["logits"], atol=0.02)
+        _assert_same(device(frame), _lanes(host(frame)))
+    assert device.fallbacks == []

@@ -1,0 +1,1 @@
+"""Networks that were trained and exported elsewhere, made into model folders."""

@@ -1,0 +1,275 @@
+"""Families of networks that can be imported: one function each, from what the network gives to what its card says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtseg.errors import ConfigError, ModelError
+from rtseg.instances.methods.yolo_seg import BEFORE_CLASSES, Layout, columns_first
+from rtseg.lab.deploy.foreign.answers import NORMALIZATIONS, Answers, checked_classes, names_in
+from rtseg.lab.deploy.foreign.network import ForeignNetwork
+from rtseg.runtime.card import Grouping, ModelOutput, Task
+
+_MOST_LINES = 16  # of a row-anchor network: what has more there is a map of something
+
+Outputs = dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a card says of a network beside its name and file; `answers` with all that the family knows by itself."""
+
+    task: Task
+    method: str
+    outputs: tuple[ModelOutput, ...]
+    answers: Answers
+    classes: tuple[str, ...] = ("lane",)
+    parameters: dict[str, Any] = field(default_factory=dict)
+    top: float = 0.0
+
+    @property
+    def grouping(self) -> Grouping:
+        """As the card has it."""
+        return Grouping(method=self.method, parameters=self.parameters)
+
+
+def _yolo_seg(path: Path, network: ForeignNetwork, answers: Answers) -> Described:
+    answers.refuse_others("yolo-seg", "classes", "normalization", "order", "fit", "layout", "drivable")
+    given = names_in(network.metadata)
+    answers = _completed(
+        answers, classes=given, normalization=NORMALIZATIONS["zero-one"], order="rgb", fit="letterbox"
+    )  # fmt: skip
+    answers.require(path, "classes")
+    classes = checked_classes(list(answers.classes or ()), "--classes")
+    found = []
+    for table, values in network.outputs.items():
+        for prototypes, maps in network.outputs.items():
+            stride = _stride(maps, network.size)
+            if values.ndim == 3 and stride is not None:
+                for layout in [answers.layout] if answers.layout else get_args(Layout):
+                    columns = _columns(values, layout, len(classes), maps.shape[1])
+                    if columns is not None and (answers.layout or _can_be(columns, layout, len(classes))):
+                        found.append((table, prototypes, stride, layout))
+    if len(found) != 1:
+        if len({choice[:2] for choice in found}) == 1:
+            answers.require(path, "layout")
+        wanted = ", ".join(
+            f"{BEFORE_CLASSES[name]} + {len(classes) * (name != 'selected')} + m" for name in get_args(Layout)
+        )
+        raise ModelError(
+            f"expected one table (1, columns, n) of {wanted} columns for {len(classes)} classes and m prototypes, and "
+            f"prototypes (1, m, h, w), {path.name} gives {_listed(network.outputs)}"
+        )
+    table, prototypes, stride, layout = found[0]
+    channels = network.outputs[prototypes].shape[1]
+    columns = _columns(network.outputs[table], layout, len(classes), channels)
+    assert columns is not None
+    scores = columns[4:5] if layout == "selected" else columns[4 : BEFORE_CLASSES[layout] + len(classes)]
+    if not (scores.min() >= -1e-3 and scores.max() <= 1 + 1e-3):
+        raise ModelError(
+            f"expected scores of 0 to 1 in {table} of {path.name}, got {scores.min():.3g} to {scores.max():.3g}; "
+            "export it with the sigmoid inside"
+        )
+    return Described(
+        task="instances",
+        method="yolo_seg",
+        outputs=(
+            ModelOutput(name=table, kind="detections", shape=network.outputs[table].shape),
+            ModelOutput(name=prototypes, kind="prototypes", channels=channels, stride=stride),
+        ),
+        answers=answers,
+        classes=classes,
+        parameters={"layout": layout, **_named(drivable=answers.drivable)},
+    )
+
+
+def _columns(values: NDArray[np.float32], layout: Layout, classes: int, prototypes: int) -> NDArray[np.float32] | None:
+    """A table (1, a, b) as (columns, n); None where no side has as many."""
+    upright = columns_first(values.shape, layout, classes, prototypes)
+    return None if upright is None else values[0] if upright else values[0].T
+
+
+def _can_be(columns: NDArray[np.float32], layout: Layout, classes: int) -> bool:
+    """Tables of different layouts may have as many columns: a column of class numbers tells them apart."""
+    kinds = columns[5]
+    numbered = bool((kinds == np.rint(kinds)).all() and kinds.min() >= 0 and kinds.max() < classes)
+    return numbered == (layout == "selected")
+
+
+def _semantic(path: Path, network: ForeignNetwork, answers: Answers) -> Described:
+    answers.refuse_others(
+        "semantic", "classes", "normalization", "order", "fit", "things", "ignored", "drivable"
+    )  # fmt: skip
+    answers.require(path, "classes", "normalization", "order")
+    answers = _completed(answers, fit="stretch")
+    classes = answers.classes or ()
+    name, values = _largest_map(path, network, "a map of class scores or numbers")
+    parameters = _named(things=answers.things, ignored=answers.ignored, drivable=answers.drivable)
+    sides = _as_map(values).shape
+    if name in network.integers or (sides[1] == 1 and len(classes) > 1):
+        _expect_numbers(path, name, values, len(classes))
+        kind = "class_ids"
+    else:
+        kind = "class_scores"
+        if sides[1] != len(classes):
+            raise ModelError(
+                f"expected a channel for each of {len(classes)} classes, {path.name} gives {name} {values.shape}; name "
+                "them all with --classes, those not wanted among --ignored"
+            )
+        parameters["scale"] = _scale(values, sums=sides[1] > 1)
+    return Described(
+        task="instances",
+        method="semantic",
+        outputs=(ModelOutput(name=name, kind=kind, shape=sides),),
+        answers=answers,
+        classes=classes,
+        parameters=parameters,
+    )
+
+
+def _lane_map(path: Path, network: ForeignNetwork, answers: Answers) -> Described:
+    answers.refuse_others("lane-map", "normalization", "order", "fit", "background", "top")
+    name, values = _largest_map(path, network, "lane maps (1, n, h, w)")
+    sides = _as_map(values).shape
+    if name in network.integers:
+        answers.require(path, "normalization", "order")
+        parameters: dict[str, Any] = {"scale": "ids", "background": False}
+    else:
+        if sides[1] == 1:
+            answers = _completed(answers, background=False)
+        answers.require(path, "normalization", "order", "background")
+        if answers.background and sides[1] < 2:
+            raise ConfigError(f"expected --no-background, for {path.name} gives one lane map alone, {name}")
+        parameters = {"scale": _scale(values, sums=False), "background": bool(answers.background)}
+    return Described(
+        task="lanes",
+        method="lane_map",
+        outputs=(ModelOutput(name=name, kind="lane_map", shape=sides),),
+        answers=_completed(answers, fit="stretch"),
+        parameters=parameters,
+        top=answers.top or 0.0,
+    )
+
+
+def _row_anchor(path: Path, network: ForeignNetwork, answers: Answers) -> Described:
+    answers.refuse_others("row-anchor", "normalization", "order", "anchors", "top")
+    answers.require(path, "normalization", "order", "anchors")
+    maps = {
+        name: values for name, values in network.outputs.items() if values.ndim == 4 and values.shape[3] <= _MOST_LINES
+    }
+    exists = {name: values for name, values in maps.items() if values.shape[1] == 2}
+    outputs: list[ModelOutput] = []
+    if len(maps) == 1 and not exists:
+        ((name, values),) = maps.items()
+        outputs = [ModelOutput(name=name, kind="row_anchors", shape=values.shape)]
+    elif len(maps) == 4 and len(exists) == 2:
+        cells = {name: values for name, values in maps.items() if name not in exists}
+        for group, kind in ((cells, "cells"), (exists, "exists")):
+            for name, along in zip(group, _directions(list(group)), strict=True):
+                outputs.append(ModelOutput(name=name, kind=f"{along}_{kind}", shape=group[name].shape))
+    if not outputs:
+        raise ModelError(
+            f"expected an output (1, cells + 1, rows, up to {_MOST_LINES} lines), or four: cells (1, c, anchors, "
+            f"lines) and existence (1, 2, anchors, lines) by rows and by columns, {path.name} gives "
+            f"{_listed(network.outputs)}"
+        )
+    first, last, top = _read_anchors(answers.anchors or "", len(outputs) == 4)
+    return Described(
+        task="lanes",
+        method="row_anchor",
+        outputs=tuple(outputs),
+        answers=_completed(answers, fit="stretch"),
+        parameters={"rows": [first, last]},
+        top=top if answers.top is None else answers.top,
+    )
+
+
+Family = Literal["yolo-seg", "semantic", "row-anchor", "lane-map"]
+
+FAMILIES: dict[Family, Callable[[Path, ForeignNetwork, Answers], Described]] = {
+    "yolo-seg": _yolo_seg,
+    "semantic": _semantic,
+    "row-anchor": _row_anchor,
+    "lane-map": _lane_map,
+}
+
+_ANCHORS = {
+    "tusimple": ((64 / 288, 284 / 288, 0.0), (160 / 720, 710 / 720, 0.2)),
+    "culane": ((121 / 288, 287 / 288, 0.0), (0.42, 1.0, 0.4)),
+}
+"""By the data set that a network is for, of the first version and the second: first row, last row, share cut off."""
+
+
+def _read_anchors(text: str, second_version: bool) -> tuple[float, float, float]:
+    if text in _ANCHORS:
+        return _ANCHORS[text][second_version]
+    try:
+        first, last = (float(number) for number in text.replace(",", " ").split())
+    except ValueError:
+        first, last = 0.0, 0.0
+    if not 0 <= first < last <= 1.2:
+        raise ConfigError(f"expected --anchors of {', '.join(_ANCHORS)}, or rising shares as 0.42,1, got {text!r}")
+    return first, last, 0.0
+
+
+def _completed(answers: Answers, **known: Any) -> Answers:
+    """Fill in what was not answered."""
+    return replace(answers, **{name: value for name, value in known.items() if getattr(answers, name) is None})
+
+
+def _named(**classes: tuple[str, ...]) -> dict[str, Any]:
+    return {name: list(names) for name, names in classes.items() if names}
+
+
+def _stride(maps: NDArray[np.float32], size: tuple[int, int]) -> int | None:
+    if maps.ndim != 4 or not maps.shape[2] or size[0] % maps.shape[2]:
+        return None
+    stride = size[0] // maps.shape[2]
+    return stride if (maps.shape[2] * stride, maps.shape[3] * stride) == size else None
+
+
+def _as_map(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(1, h, w) as (1, 1, h, w)."""
+    return values[:, None] if values.ndim == 3 else values
+
+
+def _largest_map(path: Path, network: ForeignNetwork, wanted: str) -> tuple[str, NDArray[np.float32]]:
+    """The output of most pixels: others are those of auxiliary heads."""
+    maps = {name: _as_map(values) for name, values in network.outputs.items() if values.ndim in (3, 4)}
+    maps = {name: values for name, values in maps.items() if values.shape[0] == 1 and min(values.shape[2:]) > 1}
+    if not maps:
+        raise ModelError(f"expected {wanted}, {path.name} gives {_listed(network.outputs)}")
+    name = max(maps, key=lambda name: maps[name].shape[2] * maps[name].shape[3])
+    return name, network.outputs[name]
+
+
+def _expect_numbers(path: Path, name: str, values: NDArray[np.float32], classes: int) -> None:
+    most = float(values[values < 255].max(initial=0))
+    if not np.array_equal(values, np.rint(values)) or values.min() < 0 or most >= classes:
+        raise ModelError(
+            f"expected {name} of {path.name} to hold the numbers of {classes} classes, got {values.min():.3g} to "
+            f"{values.max():.3g}; name every class with --classes"
+        )
+
+
+def _scale(values: NDArray[np.float32], sums: bool) -> str:
+    """Logits, or probabilities: these lie between 0 and 1 and, where classes exclude each other, sum to 1."""
+    inside = values.min() >= 0 and values.max() <= 1
+    if inside and sums:
+        inside = bool(np.allclose(_as_map(values).sum(axis=1), 1, atol=0.02))
+    return "probabilities" if inside else "logits"
+
+
+def _directions(names: list[str]) -> tuple[str, str]:
+    """Which of two outputs goes by rows and which by columns: by their names, else rows first."""
+    return ("column", "row") if "col" in names[0].lower() and "col" not in names[1].lower() else ("row", "column")
+
+
+def _listed(outputs: Outputs) -> str:
+    return ", ".join(f"{name} {values.shape}" for name, values in outputs.items())

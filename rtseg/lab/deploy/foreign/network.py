@@ -1,0 +1,235 @@
+"""An ONNX file of any origin, with everything open in it fixed: one picture in, float32 out, all sides known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from rtseg.errors import ConfigError, ModelError
+from rtseg.runtime.card import Precision
+
+_RENAMED = "_float32"
+_BIGGEST = 2**31 - 1  # bytes of a protobuf message
+
+
+@dataclass(frozen=True)
+class ForeignNetwork:
+    """A network that the runtime can run, and what it gave for noise.
+
+    Attributes:
+        model: the ``onnx.ModelProto``: input (1, 3, h, w) float32, outputs float32.
+        input: name.
+        size: (h, w).
+        outputs: values by name, float32 as the network gives them.
+        integers: names of outputs that were integers.
+        metadata: texts that the exporter left in the file.
+        precision: of the weights.
+    """
+
+    model: Any
+    input: str
+    size: tuple[int, int]
+    outputs: dict[str, NDArray[np.float32]]
+    integers: frozenset[str]
+    metadata: dict[str, str]
+    precision: Precision
+
+    def reduced(self, outputs: Mapping[str, Sequence[int]]) -> bytes:
+        """The network with these outputs alone, brought to these sides, and nothing that only others need."""
+        import onnx
+
+        model = onnx.ModelProto()
+        model.CopyFrom(self.model)
+        graph = model.graph
+        kept = [output for output in graph.output if output.name in outputs]
+        del graph.output[:]
+        graph.output.extend(kept)
+        for output in graph.output:
+            if tuple(outputs[output.name]) != self.outputs[output.name].shape:
+                _reshape(graph, output, outputs[output.name])
+        _drop_unread(graph)
+        content: bytes = model.SerializeToString()
+        return content
+
+
+def open_foreign(path: Path, size: tuple[int, int] | None = None) -> ForeignNetwork:
+    """Read a network, fix its batch to 1 and its sides, and run it once to see what it gives.
+
+    Half-precision and integer tensors at its ends become float32 by casts inside the file.
+
+    Args:
+        path: ONNX file; weights may lie in files beside it.
+        size: (height, width) for a network that leaves them open.
+
+    Raises:
+        ConfigError: the package onnx is missing.
+        ModelError: it is no such network; the message says what to do.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise ConfigError(f"importing a network needs the package onnx ({error}): pip install onnx") from error
+    try:
+        model = onnx.load(path)
+        if model.ByteSize() > _BIGGEST:
+            raise ValueError("it is larger than 2 GB")
+    except Exception as error:  # protobuf and onnx raise kinds of their own
+        raise ModelError(f"expected an ONNX network in {path}, got a file that is none: {error}") from error
+    graph = model.graph
+    if not graph.node or not graph.output:
+        raise ModelError(f"expected an ONNX network in {path}, got a file without operators or outputs")
+    name, fixed = _fix_input(path, graph, size)
+    integers = _cast_outputs(path, graph)
+    del graph.value_info[:]
+    constants = [tensor.data_type for tensor in graph.initializer]
+    half = onnx.TensorProto.FLOAT16 in constants
+    quantized = any("QuantizeLinear" in node.op_type or node.op_type.startswith("QLinear") for node in graph.node)
+    outputs = _probe(path, model, name, fixed)
+    for output in graph.output:
+        output.type.tensor_type.shape.Clear()
+        for side in outputs[output.name].shape:
+            output.type.tensor_type.shape.dim.add().dim_value = side
+    return ForeignNetwork(
+        model,
+        name,
+        fixed,
+        outputs,
+        frozenset(integers),
+        {entry.key: entry.value for entry in model.metadata_props},
+        "int8" if quantized else "fp16" if half else "fp32",
+    )
+
+
+def _fix_input(path: Path, graph: Any, size: tuple[int, int] | None) -> tuple[str, tuple[int, int]]:
+    """Give the input fixed sides and float32; its name and (h, w)."""
+    import onnx
+
+    constants = {tensor.name for tensor in graph.initializer}
+    inputs = [entry for entry in graph.input if entry.name not in constants]
+    if len(inputs) != 1:
+        named = ", ".join(entry.name for entry in inputs) or "none"
+        raise ModelError(f"expected a network of one input, a picture, {path.name} has {named}; export it so")
+    entry, kinds = inputs[0], onnx.TensorProto
+    tensor = entry.type.tensor_type
+    sides = [side.dim_value if side.HasField("dim_value") else 0 for side in tensor.shape.dim]
+    shown = ", ".join(str(side or "open") for side in sides)
+    if len(sides) != 4 or sides[0] > 1 or sides[1] not in (0, 3):
+        hint = (
+            "export it channels first"
+            if len(sides) == 4 and sides[3] == 3
+            else "export it for one picture of 3 channels"
+        )
+        raise ModelError(f"expected an input (1, 3, height, width), {path.name} has {entry.name} ({shown}); {hint}")
+    if tensor.elem_type not in (kinds.FLOAT, kinds.FLOAT16):
+        kind = kinds.DataType.Name(tensor.elem_type).lower()
+        raise ModelError(
+            f"expected an input of float32 or float16, {path.name} has {entry.name} of {kind}; export it without the "
+            "preprocessing inside"
+        )
+    height, width = sides[2:]
+    if size is None and not (height and width):
+        raise ModelError(f"{path.name} leaves the size of its input open ({shown}); say which with --size WIDTHxHEIGHT")
+    if size is not None and ((height or size[0]), (width or size[1])) != size:
+        raise ModelError(
+            f"expected the size of the network, {width or 'any'}x{height or 'any'}, got --size {size[1]}x{size[0]}"
+        )
+    fixed = size or (height, width)
+    for side, value in zip(tensor.shape.dim, (1, 3, *fixed), strict=True):
+        side.dim_value = value
+    if tensor.elem_type == kinds.FLOAT16:
+        inner, entry.name = entry.name, entry.name + _RENAMED
+        tensor.elem_type = kinds.FLOAT
+        graph.node.insert(0, onnx.helper.make_node("Cast", [entry.name], [inner], to=kinds.FLOAT16))
+    return entry.name, fixed
+
+
+def _cast_outputs(path: Path, graph: Any) -> list[str]:
+    """Make every output float32; give the names of those that were integers."""
+    import onnx
+
+    kinds, integers = onnx.TensorProto, []
+    whole = (kinds.INT64, kinds.INT32, kinds.INT16, kinds.INT8, kinds.UINT8, kinds.UINT16, kinds.BOOL)
+    for output in graph.output:
+        tensor = output.type.tensor_type
+        if not output.type.HasField("tensor_type") or tensor.elem_type not in (kinds.FLOAT, kinds.FLOAT16, *whole):
+            raise ModelError(
+                f"expected outputs that are arrays of numbers, {path.name} has {output.name}, which is not"
+            )
+        if tensor.elem_type == kinds.FLOAT:
+            continue
+        inner, output.name = output.name, output.name + _RENAMED
+        if tensor.elem_type in whole:
+            integers.append(output.name)
+        tensor.elem_type = kinds.FLOAT
+        graph.node.append(onnx.helper.make_node("Cast", [inner], [output.name], to=kinds.FLOAT))
+    return integers
+
+
+def _probe(path: Path, model: Any, name: str, size: tuple[int, int]) -> dict[str, NDArray[np.float32]]:
+    """Run the network on two pictures of noise: its outputs must have the same sides for both."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    rng = np.random.default_rng(0)
+    dark, bright = (scale * rng.random((1, 3, *size), dtype=np.float32) for scale in (0.02, 1.0))
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        names = [output.name for output in session.get_outputs()]
+        first, second = (session.run(names, {name: value}) for value in (dark, bright))
+    except Exception as error:  # the library raises many kinds
+        raise ModelError(f"expected a network that ONNX Runtime can run, {path.name} fails: {error}") from error
+    for output, a, b in zip(names, first, second, strict=True):
+        if not isinstance(a, np.ndarray) or a.shape != b.shape:
+            raise ModelError(
+                f"expected outputs whose sides do not depend on the picture, {path.name} gives {output} "
+                f"{np.shape(a)} and {np.shape(b)}; export it with a fixed number of detections"
+            )
+    return dict(zip(names, second, strict=True))
+
+
+def _reshape(graph: Any, output: Any, sides: Sequence[int]) -> None:
+    import onnx
+
+    inner = output.name + "_before"
+    for node in graph.node:
+        node.input[:] = [inner if name == output.name else name for name in node.input]
+        node.output[:] = [inner if name == output.name else name for name in node.output]
+    shape = onnx.numpy_helper.from_array(np.array(sides, np.int64), inner + "_sides")
+    graph.initializer.append(shape)
+    graph.node.append(onnx.helper.make_node("Reshape", [inner, shape.name], [output.name]))
+    output.type.tensor_type.shape.Clear()
+    for side in sides:
+        output.type.tensor_type.shape.dim.add().dim_value = side
+
+
+def _drop_unread(graph: Any) -> None:
+    wanted = {output.name for output in graph.output}
+    kept = []
+    for node in reversed(graph.node):
+        if wanted & set(node.output):
+            kept.append(node)
+            wanted |= _read_by(node)
+    kept.reverse()
+    nodes = [type(node).FromString(node.SerializeToString()) for node in kept]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    constants = [tensor for tensor in graph.initializer if tensor.name in wanted]
+    copied = [type(tensor).FromString(tensor.SerializeToString()) for tensor in constants]
+    del graph.initializer[:]
+    graph.initializer.extend(copied)
+
+
+def _read_by(node: Any) -> set[str]:
+    """Names that a node reads, those of graphs inside it too."""
+    read = set(node.input)
+    for attribute in node.attribute:
+        for inner in (attribute.g, *attribute.graphs):
+            read |= {output.name for output in inner.output}
+            for each in inner.node:
+                read |= _read_by(each)
+    return read

@@ -1,0 +1,82 @@
+"""What a method of lane models is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from pydantic import ValidationError
+
+from rtseg.errors import ModelError
+from rtseg.lanes import DetectedLanes, LaneTrackerSettings
+from rtseg.runtime.card import ModelCard
+from rtseg.runtime.interpreter import DeviceForm, HeadMaps
+from rtseg.settings import Settings, first_fault
+
+
+class TrackedParameters(Settings):
+    """What every method of lanes takes under ``grouping.parameters`` of the card."""
+
+    tracker: LaneTrackerSettings = LaneTrackerSettings()
+
+
+Found = TypeVar("Found")
+Parameters = TypeVar("Parameters", bound=TrackedParameters)
+
+
+class LaneReading(Protocol[Found]):
+    """A method as a card asks for it; sizes are those of what the network sees of the frames."""
+
+    @property
+    def device_form(self) -> DeviceForm[Found] | None:
+        """What makes the first step for a device; None where the method has none."""
+        ...
+
+    def group(self, maps: HeadMaps, size: tuple[int, int]) -> Found:
+        """Find what is in the maps.
+
+        Raises:
+            GroupingError: if they are not finite.
+        """
+        ...
+
+    def decode(self, found: Found, size: tuple[int, int]) -> DetectedLanes:
+        """Make lane lines of it."""
+        ...
+
+    def warm_up_maps(self) -> HeadMaps:
+        """Head maps in which there are two lines."""
+        ...
+
+
+@dataclass(frozen=True)
+class LaneMethod(Generic[Parameters]):
+    """A method of lanes.
+
+    Attributes:
+        name: as in a card.
+        parameters: what a card may say under ``grouping.parameters``.
+        reading: makes the reading of a card and its parameters; raises ModelError where they do not fit.
+    """
+
+    name: str
+    parameters: type[Parameters]
+    reading: Callable[[ModelCard, Any], LaneReading[Any]]
+
+    def read_parameters(self, card: ModelCard) -> Parameters:
+        """Validate ``grouping.parameters`` of a card.
+
+        Raises:
+            ModelError: naming the first field that is unknown or out of its range.
+        """
+        try:
+            return self.parameters.model_validate(card.grouping.parameters)
+        except ValidationError as error:
+            fault = first_fault(error, "grouping", "parameters")
+            raise ModelError(f"the card of {card.name} does not fit: {fault}") from error
+
+
+def listed_outputs(card: ModelCard) -> str:
+    """Say what outputs a card has."""
+    return ", ".join(f"{output.name} ({output.kind}, {output.sides(card.input)})" for output in card.outputs)

@@ -1,0 +1,403 @@
+"""Foreign networks imported, and then used as any other model: no command treats them apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from typer.testing import CliRunner
+
+import rtseg
+from rtseg.cli import app
+from rtseg.errors import ConfigError, ModelError, RtsegError
+from rtseg.lab.deploy.calibrate import calibrate_int8
+from rtseg.lab.deploy.foreign.answers import NORMALIZATIONS, Answers, read_classes, read_normalization, read_size
+from rtseg.lab.deploy.foreign.import_model import import_model
+from rtseg.lab.deploy.network_files import FLOAT
+from rtseg.runtime.card import ModelCard, sha256_of
+from rtseg.runtime.models import find_model
+from tests.foreign_networks import (
+    HEIGHT,
+    OBJECTS,
+    SURFACES,
+    WIDTH,
+    paint_lines,
+    paint_objects,
+    write_lane_map,
+    write_row_anchors,
+    write_semantic,
+    write_yolo,
+)
+from tests.instance_networks import write_gtfine_frame
+
+UNIT = NORMALIZATIONS["zero-one"]
+SCENE = [(0, (4, 4, 24, 28)), (1, (70, 40, 90, 60)), (0, (100, 70, 124, 92)), (1, (224, 96, 256, 128))]
+SEEN = Answers(normalization=UNIT, order="rgb")
+
+
+def semantic_answers(**more: object) -> Answers:
+    chosen = {"classes": SURFACES, "things": ("person", "car"), "drivable": ("road",), **more}
+    return Answers(normalization=UNIT, order="rgb", **chosen)  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def cheap_picture(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A painted picture in place of the rendered one, which takes a second; one test renders it."""
+    if "rendered" not in request.node.name:
+        monkeypatch.setattr("rtseg.lab.deploy.foreign.import_model._picture", lambda *_: paint_objects(SCENE))
+
+
+# -- layouts
+
+
+@pytest.mark.parametrize("layout", ["classes", "objectness", "selected"])
+@pytest.mark.parametrize("upright", [True, False])
+def test_every_yolo_layout_is_recognized(tmp_path: Path, layout: str, upright: bool) -> None:
+    path = write_yolo(tmp_path / "net.onnx", layout, upright, names=True)
+    made = import_model(path, "yolo-seg", tmp_path / "model")
+    assert made.card.grouping.parameters["layout"] == layout
+    assert made.card.classes == OBJECTS
+    assert made.card.licence == "a license"
+    assert made.card.input.fit == "letterbox"
+    pipeline = rtseg.load(tmp_path / "model")
+    for scale in (1, 3):
+        found = pipeline(paint_objects(SCENE, scale))
+        assert found.class_ids.tolist() == [kind for kind, _ in SCENE]
+        np.testing.assert_allclose(found.boxes, scale * np.array([box for _, box in SCENE]), atol=scale)
+
+
+@pytest.mark.parametrize("output", ["logits", "softmax", "argmax"])
+@pytest.mark.parametrize("stride", [1, 4])
+def test_every_semantic_output_is_recognized(tmp_path: Path, output: str, stride: int) -> None:
+    path = write_semantic(tmp_path / "net.onnx", output, stride)
+    made = import_model(path, "semantic", tmp_path / "model", semantic_answers())
+    assert made.card.outputs[0].kind == ("class_ids" if output == "argmax" else "class_scores")
+    found = rtseg.load(tmp_path / "model")(paint_objects(SCENE, 2))
+    assert sorted(found.class_ids.tolist()) == [0, 1, 1, 2, 2]
+    truth = (paint_objects(SCENE, 2) == 10).all(axis=2)
+    assert (found.drivable == truth).mean() > 0.98
+
+
+@pytest.mark.parametrize("output", ["lanes", "sigmoid", "binary", "ids"])
+def test_every_lane_map_is_recognized(tmp_path: Path, output: str) -> None:
+    path = write_lane_map(tmp_path / "net.onnx", output)
+    background = {"lanes": True, "sigmoid": False}.get(output)
+    import_model(path, "lane-map", tmp_path / "model", Answers(normalization=UNIT, order="rgb", background=background))
+    _check_lines(rtseg.load(tmp_path / "model"), 1.0)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_both_row_anchor_versions_are_recognized(tmp_path: Path, version: int) -> None:
+    # Rows of the network are 8 pixels high, and its cells as wide as a 32nd of the width, not a 31st.
+    path = write_row_anchors(tmp_path / "net.onnx", version)
+    answers = Answers(normalization=UNIT, order="rgb", anchors="0.03125, 0.96875", top=0.0)
+    import_model(path, "row-anchor", tmp_path / "model", answers)
+    _check_lines(rtseg.load(tmp_path / "model"), 32 / 31)
+
+
+def _check_lines(pipeline: rtseg.Pipeline, stretch: float) -> None:
+    image, lines = paint_lines(3)
+    found = pipeline(image)
+    assert len(found) == 2
+    for line, (upper, lower, top) in zip(found.polylines, lines, strict=True):
+        rows = line[(line[:, 1] > 150) & (line[:, 1] < 350)]
+        true = upper + (lower - upper) * (rows[:, 1] - top) / (len(image) - 1 - top)
+        assert np.abs(rows[:, 0] / stretch - true).max() < 12  # half a cell
+
+
+def test_anchors_of_the_papers_data_sets(tmp_path: Path) -> None:
+    for version, rows, top in ((1, (64 / 288, 284 / 288), 0.0), (2, (160 / 720, 710 / 720), 0.2)):
+        path = write_row_anchors(tmp_path / f"net{version}.onnx", version)
+        answers = Answers(normalization=UNIT, order="rgb", anchors="tusimple")
+        card = import_model(path, "row-anchor", tmp_path / f"model{version}", answers).card
+        assert tuple(card.grouping.parameters["rows"]) == rows
+        assert card.input.top == top
+
+
+# -- what is fixed in the file
+
+
+def test_open_batches_and_half_precision_are_fixed_at_import(tmp_path: Path) -> None:
+    path = write_yolo(tmp_path / "net.onnx", half=True, batch="batch", names=True)
+    import_model(path, "yolo-seg", tmp_path / "model")
+    graph = onnx.load(tmp_path / "model" / "model.onnx").graph
+    for tensor in (*graph.input, *graph.output):
+        assert tensor.type.tensor_type.elem_type == TensorProto.FLOAT
+        assert all(side.dim_value > 0 for side in tensor.type.tensor_type.shape.dim)
+    assert len(rtseg.load(tmp_path / "model")(paint_objects(SCENE))) == len(SCENE)
+
+
+def test_open_sides_are_asked_for(tmp_path: Path) -> None:
+    path = write_lane_map(tmp_path / "net.onnx", "binary")
+    model = onnx.load(path)
+    for side, name in zip(model.graph.input[0].type.tensor_type.shape.dim[2:], ("h", "w"), strict=True):
+        side.dim_param = name
+    for side, name in zip(model.graph.output[0].type.tensor_type.shape.dim[2:], ("a", "b"), strict=True):
+        side.dim_param = name
+    onnx.save(model, path)
+    with pytest.raises(ModelError, match=r"leaves the size .*--size"):
+        import_model(path, "lane-map", tmp_path / "model", SEEN)
+    card = import_model(path, "lane-map", tmp_path / "model", SEEN, size=(96, 160)).card
+    assert (card.input.width, card.input.height) == (160, 96)
+    assert card.outputs[0].shape == (1, 1, 24, 40)
+    with pytest.raises(ModelError, match="256x128, got --size 160x96"):
+        import_model(write_lane_map(path, "binary"), "lane-map", tmp_path / "other", SEEN, size=(96, 160))
+
+
+def test_outputs_that_nobody_reads_are_dropped_with_what_makes_them(tmp_path: Path) -> None:
+    path = write_semantic(tmp_path / "net.onnx")
+    model = onnx.load(path)
+    weight = numpy_helper.from_array(np.ones((9, 3, 8, 8), np.float32), "auxiliary.weight")
+    model.graph.initializer.append(weight)
+    model.graph.node.append(helper.make_node("Conv", ["images", "auxiliary.weight"], ["auxiliary"], strides=[8, 8]))
+    model.graph.output.append(helper.make_tensor_value_info("auxiliary", TensorProto.FLOAT, [1, 9, 16, 32]))
+    onnx.save(model, path)
+    import_model(path, "semantic", tmp_path / "model", semantic_answers())
+    kept = onnx.load(tmp_path / "model" / "model.onnx").graph
+    assert [output.name for output in kept.output] == ["seg"]
+    assert "auxiliary.weight" not in {tensor.name for tensor in kept.initializer}
+
+
+def test_weights_in_other_files_come_into_one(tmp_path: Path) -> None:
+    path = write_semantic(tmp_path / "net.onnx")
+    model = onnx.load(path)
+    onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    import_model(path, "semantic", tmp_path / "model", semantic_answers())
+    assert len(rtseg.load(tmp_path / "model")(paint_objects(SCENE))) == 5
+
+
+# -- what is asked for, and what is refused
+
+
+def test_all_that_is_missing_is_asked_for_at_once(tmp_path: Path) -> None:
+    path = write_semantic(tmp_path / "net.onnx")
+    with pytest.raises(ConfigError, match=r"net.onnx does not say .*--classes .*--normalize .*--order"):
+        import_model(path, "semantic", tmp_path / "model")
+    with pytest.raises(ConfigError, match=r"--normalize .*--order .*--background"):
+        import_model(write_lane_map(tmp_path / "lanes.onnx"), "lane-map", tmp_path / "model")
+    with pytest.raises(ConfigError, match=r"--normalize .*--order .*--anchors"):
+        import_model(write_row_anchors(tmp_path / "rows.onnx"), "row-anchor", tmp_path / "model")
+    with pytest.raises(ConfigError, match=r"give --classes"):
+        import_model(write_yolo(tmp_path / "yolo.onnx"), "yolo-seg", tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("family", "answers", "message"),
+    [
+        ("yolo-seg", Answers(classes=("a", "b", "c", "d", "e")), "expected one table"),
+        ("yolo-seg", Answers(things=("person",)), "--things is not for networks imported as yolo-seg"),
+        ("semantic", semantic_answers(), "expected a channel for each of 3 classes"),
+        (
+            "semantic",
+            semantic_answers(classes=OBJECTS, things=("tree",)),
+            "things: expected classes out of person, car",
+        ),
+        ("row-anchor", Answers(normalization=UNIT, order="rgb", anchors="tusimple"), "expected an output"),
+        ("row-anchor", Answers(normalization=UNIT, order="rgb", anchors="0.9,0.1"), "expected"),
+        ("lane-map", Answers(normalization=((0, 0, 0), (0, 1, 1)), order="rgb", background=True), "deviations above 0"),
+    ],
+)
+def test_what_does_not_fit_is_one_sentence_at_import(tmp_path: Path, family, answers, message: str) -> None:
+    path = write_yolo(tmp_path / "net.onnx", names=True, prototypes=2 if "out of person" in message else 4)
+    with pytest.raises(RtsegError, match=message) as told:
+        import_model(path, family, tmp_path / "model", answers)
+    assert "\n" not in str(told.value)
+    assert not (tmp_path / "model").exists()
+
+
+def test_scores_without_a_sigmoid_are_told(tmp_path: Path) -> None:
+    path = write_yolo(tmp_path / "net.onnx", sigmoid=False, names=True)
+    with pytest.raises(ModelError, match="scores of 0 to 1"):
+        import_model(path, "yolo-seg", tmp_path / "model")
+
+
+def _one_node(
+    path: Path, node: onnx.NodeProto, sides: list, output: tuple[int, list], kind: int = TensorProto.FLOAT
+) -> Path:
+    graph = helper.make_graph(
+        [node],
+        "odd",
+        [helper.make_tensor_value_info("x", kind, sides)],
+        [helper.make_tensor_value_info("y", *output)],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return path
+
+
+@pytest.mark.parametrize("case", ["bytes", "channels last", "batch", "uint8", "varying", "text", "cut", "missing"])
+def test_files_that_are_no_such_network_are_told(tmp_path: Path, case: str) -> None:
+    path, copy = tmp_path / "net.onnx", helper.make_node("Identity", ["x"], ["y"])
+    if case == "bytes":
+        path.write_bytes(b"not a network")
+    elif case == "cut":
+        path.write_bytes(write_yolo(tmp_path / "whole.onnx").read_bytes()[:-700])
+    elif case == "channels last":
+        _one_node(path, copy, [1, 64, 64, 3], (TensorProto.FLOAT, [1, 64, 64, 3]))
+    elif case == "batch":
+        _one_node(path, copy, [8, 3, 64, 64], (TensorProto.FLOAT, [8, 3, 64, 64]))
+    elif case == "uint8":
+        _one_node(path, copy, [1, 3, 64, 64], (TensorProto.UINT8, [1, 3, 64, 64]), TensorProto.UINT8)
+    elif case == "varying":
+        _one_node(path, helper.make_node("NonZero", ["x"], ["y"]), [1, 3, 8, 8], (TensorProto.INT64, [4, "n"]))
+        model = onnx.load(path)
+        model.graph.node[0].input[0] = "c"
+        compare = helper.make_node("Greater", ["x", "limit"], ["c"])
+        model.graph.node.insert(0, compare)
+        model.graph.initializer.append(numpy_helper.from_array(np.float32(0.5), "limit"))
+        onnx.save(model, path)
+    elif case == "text":
+        _one_node(
+            path,
+            helper.make_node("Cast", ["x"], ["y"], to=TensorProto.STRING),
+            [1, 3, 8, 8],
+            (TensorProto.STRING, [1, 3, 8, 8]),
+        )
+    message = {
+        "channels last": "channels first",
+        "batch": "one picture",
+        "uint8": "float32 or float16",
+        "varying": "fixed number of detections",
+        "text": "arrays of numbers",
+    }.get(case, "expected an ONNX network")
+    with pytest.raises(ModelError, match=message):
+        import_model(path, "lane-map", tmp_path / "model", Answers(normalization=UNIT, order="rgb", background=True))
+    assert not (tmp_path / "model").exists()
+
+
+def test_another_model_is_never_written_over(tmp_path: Path) -> None:
+    path = write_yolo(tmp_path / "net.onnx", names=True)
+    import_model(path, "yolo-seg", tmp_path / "model")
+    import_model(path, "yolo-seg", tmp_path / "model")  # the same once more
+    other = write_semantic(tmp_path / "other.onnx")
+    with pytest.raises(ModelError, match="holds the model model"):
+        import_model(other, "semantic", tmp_path / "model", semantic_answers())
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "mine.txt").write_text("mine")
+    with pytest.raises(ModelError, match="expected a new folder"):
+        import_model(path, "yolo-seg", tmp_path / "notes")
+    with pytest.raises(ModelError, match="name"):
+        import_model(path, "yolo-seg", tmp_path / "My Model")
+
+
+def test_answers_are_read(tmp_path: Path) -> None:
+    listed = tmp_path / "names.txt"
+    listed.write_text("road\ncar\n\n")
+    named = tmp_path / "data.yaml"
+    named.write_text("names: {0: road, 1: car}\n")
+    assert read_classes("road, car") == read_classes(str(listed)) == read_classes(str(named)) == ("road", "car")
+    assert len(read_classes("cityscapes")) == 19
+    for wrong in ("a,a", "", "a,,b"):
+        with pytest.raises(ConfigError, match="classes"):
+            read_classes(wrong)
+    assert read_normalization("1 2 3, 4 5 6") == ((1, 2, 3), (4, 5, 6))
+    assert read_size("640x384") == (384, 640)
+    for wrong in ("640", "0x4", "axb"):
+        with pytest.raises(ConfigError, match="WIDTHxHEIGHT"):
+            read_size(wrong)
+    with pytest.raises(ConfigError, match="--normalize"):
+        read_normalization("half")
+
+
+def test_a_normalization_by_name_follows_the_order_of_colors(tmp_path: Path) -> None:
+    answers = Answers(normalization=NORMALIZATIONS["imagenet"], order="bgr")
+    card = import_model(write_lane_map(tmp_path / "n.onnx", "binary"), "lane-map", tmp_path / "model", answers).card
+    assert card.input.mean == NORMALIZATIONS["imagenet"][0][::-1]
+
+
+# -- used as any other
+
+
+def test_the_command_writes_card_network_and_picture(tmp_path: Path) -> None:
+    path, picture = write_yolo(tmp_path / "net.onnx", names=True), tmp_path / "street.png"
+    cv2.imwrite(str(picture), paint_objects(SCENE, 2))
+    out = tmp_path / "my-model"
+    done = CliRunner().invoke(
+        app,
+        ["import", str(path), "--as", "yolo-seg", "--out", str(out), "--picture", str(picture), "--license", "mine"],
+    )
+    assert done.exit_code == 0, done.output
+    assert "4 objects" in done.output
+    card = ModelCard.load(out / "card.yaml")
+    assert (card.name, card.licence, card.model.sha256) == ("my-model", "mine", sha256_of(out / "model.onnx"))
+    overlay = cv2.imread(str(out / "overlay.jpg"))
+    assert overlay.shape == (2 * HEIGHT, 2 * WIDTH, 3)
+    assert np.abs(overlay.astype(int) - paint_objects(SCENE, 2)).max() > 60
+    assert find_model(out).card == card
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["objects", "surfaces", "lanes", "anchors"])
+def test_models_run_and_are_replayed(tmp_path: Path, task: str) -> None:
+    model, frames = tmp_path / "model", tmp_path / "frames"
+    frames.mkdir()
+    for i in range(3):
+        image = paint_objects(SCENE, 2) if task in ("objects", "surfaces") else paint_lines(2)[0]
+        cv2.imwrite(str(frames / f"{i}.png"), np.roll(image, 2 * i, axis=1))
+    if task == "objects":
+        import_model(write_yolo(tmp_path / "n.onnx", names=True), "yolo-seg", model)
+    elif task == "surfaces":
+        import_model(write_semantic(tmp_path / "n.onnx"), "semantic", model, semantic_answers())
+    elif task == "lanes":
+        import_model(write_lane_map(tmp_path / "n.onnx", "binary"), "lane-map", model, SEEN)
+    else:
+        answers = Answers(normalization=UNIT, order="rgb", anchors="0.03125,0.96875", top=0.0)
+        import_model(write_row_anchors(tmp_path / "n.onnx", 2), "row-anchor", model, answers)
+    for command in (["run", str(frames)], ["replay", str(frames), "--fps", "10"]):
+        done = CliRunner().invoke(app, [*command, "--model", str(model), "--out", str(tmp_path / command[0])])
+        assert done.exit_code == 0, done.output
+    assert len(list((tmp_path / "run").rglob("*.jpg"))) == 3
+    assert (tmp_path / "replay" / "report.html").is_file()
+
+
+@pytest.fixture
+def street(tmp_path: Path) -> Path:
+    """Frames of a held-out city, which the labels have at half the size of the network's input."""
+    pytest.importorskip("cityscapesscripts", reason="cityscapesscripts is not installed (the extra `scores`)")
+    pytest.importorskip("pycocotools", reason="pycocotools is not installed (the extra `scores`)")
+    for number in range(2):
+        write_gtfine_frame(
+            tmp_path / "street", "aachen", number, [(0, 0, (2, 2, 14, 14)), (1, 0, (34, 18, 46, 30))][number:]
+        )
+    return tmp_path / "street"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["yolo-seg", "semantic"])
+def test_objects_are_scored_and_quantized_with_the_gate(tmp_path: Path, street: Path, family: str) -> None:
+    if family == "yolo-seg":
+        import_model(write_yolo(tmp_path / "n.onnx", names=True), "yolo-seg", tmp_path / "model")
+    else:
+        answers = semantic_answers(ignored=("road",), drivable=())
+        import_model(write_semantic(tmp_path / "n.onnx", stride=1), "semantic", tmp_path / "model", answers)
+    done = CliRunner().invoke(
+        app, ["evaluate", "--model", str(tmp_path / "model"), "--data", str(street), "--out", str(tmp_path / "scores")]
+    )
+    assert done.exit_code == 0, done.output
+    frames = street / "leftImg8bit" / "val" / "aachen"
+    result = calibrate_int8(tmp_path / "model", [frames], tmp_path / "int8", evaluation=street, recipes=tmp_path / "r")
+    assert result.values[FLOAT] > 0.6
+    assert all(loss <= 0.5 for loss in result.losses.values())
+    assert len(rtseg.load(tmp_path / "int8", backend="onnxruntime")(paint_objects(SCENE))) == len(SCENE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("half", [False, True])
+def test_an_engine_is_compiled(tmp_path: Path, half: bool) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed (the extra `tensorrt`)")
+    from rtseg.runtime.tensorrt import compile_model
+
+    import_model(write_yolo(tmp_path / "n.onnx", names=True, half=half), "yolo-seg", tmp_path / "model")
+    engine, record = compile_model(find_model(tmp_path / "model"), "fp16", "sm89", folder=tmp_path / "cache")
+    assert engine.is_file()
+    assert {tensor.shape for tensor in record.tensors if tensor.mode == "output"} == {(1, 10, 32), (1, 4, 32, 64)}
+
+
+@pytest.mark.slow
+def test_a_rendered_picture_is_the_default(tmp_path: Path) -> None:
+    made = import_model(write_lane_map(tmp_path / "n.onnx", "binary"), "lane-map", tmp_path / "model", SEEN)
+    assert cv2.imread(str(made.overlay)).shape == (360, 640, 3)
