@@ -112,6 +112,33 @@ def _smooth(center, weight, top, bottom, reach, robust, knots, out):  # type: ig
                         weight[y] /= off * off
 
 
+@njit(cache=True, nogil=True)
+def _trace(widths, sums, left, right, columns, margin, reach, robust):  # type: ignore[no-untyped-def]
+    height = len(widths)
+    center = np.zeros(height)
+    weight = np.zeros(height)
+    _row_centers(widths, sums, left, right, columns, margin, center, weight)
+    _trim_tips(widths, weight, reach)
+    top, bottom = height, -1
+    for y in range(height):
+        if weight[y] > 0:
+            top, bottom = min(top, y), y
+    length = max(bottom - top + 1, 0)
+    curve = np.empty(length)
+    if length:
+        knots = np.empty(-(-(length - 1) // _KNOT) + 1)
+        _smooth(center, weight, top, bottom, reach, robust, knots, curve)
+    first, last = length, -1  # in sight
+    for i in range(length):
+        if 0 <= curve[i] <= columns - 1:
+            first, last = min(first, i), i
+    line = np.empty((max(last - first + 1, 0), 2), np.float32)
+    for i in range(len(line)):
+        line[i, 0] = min(max(np.float32(curve[first + i]), np.float32(0)), np.float32(columns - 1))
+        line[i, 1] = top + first + i
+    return line
+
+
 def center_line(
     widths: NDArray[np.float32],
     sums: NDArray[np.float64],
@@ -135,20 +162,5 @@ def center_line(
     Returns:
         (k, 2) float32 (x, y), one point a row from the line's top to its bottom; k = 0 if none is in sight.
     """
-    center, weight = np.zeros(len(widths)), np.zeros(len(widths))
-    _row_centers(widths, sums, left, right, columns, max(1, columns // 100), center, weight)
-    _trim_tips(widths, weight, reach)
-    rows = np.flatnonzero(weight > 0)
-    if not len(rows):
-        return np.empty((0, 2), np.float32)
-    top, bottom = int(rows[0]), int(rows[-1])
-    line = np.empty((bottom - top + 1, 2), np.float32)
-    curve = np.empty(len(line))
-    knots = np.empty(-(-(len(line) - 1) // _KNOT) + 1)
-    _smooth(center, weight, top, bottom, reach, robust, knots, curve)
-    line[:, 0] = curve
-    line[:, 1] = np.arange(top, bottom + 1)
-    seen = np.flatnonzero((curve >= 0) & (curve <= columns - 1))
-    line = line[seen[0] : seen[-1] + 1] if len(seen) else line[:0]
-    np.clip(line[:, 0], 0, columns - 1, out=line[:, 0])
+    line: NDArray[np.float32] = _trace(widths, sums, left, right, columns, max(1, columns // 100), reach, robust)
     return line

@@ -26,7 +26,9 @@ def calibrated(measures: ArrayLike, calibration: Calibration) -> NDArray[np.floa
     Returns:
         (n,) in (0, 1).
     """
-    return np.asarray(1 / (1 + np.exp(-_terms(measures) @ np.asarray(calibration, dtype=np.float64))))
+    # A product for each line: the last bit does not depend on how many there are.
+    found = _terms(measures)[:, None] @ np.asarray(calibration, dtype=np.float64)
+    return np.asarray(1 / (1 + np.exp(-found[:, 0])))
 
 
 def fit_calibration(measures: ArrayLike, right: ArrayLike, weight: ArrayLike, penalty: float = 1e-4) -> Calibration:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 import numpy as np
@@ -15,7 +15,7 @@ from rtseg.lanes.color_runs import ColorRuns
 from rtseg.lanes.confidence import Calibration, calibrated, check_calibration
 from rtseg.lanes.fragments import Fragments, find_fragments
 from rtseg.lanes.joining import join_fragments
-from rtseg.ops import upsample_argmax
+from rtseg.ops import Runs, upsample_argmax
 from rtseg.results import bottom_x
 from rtseg.settings import NonNegative, Settings
 
@@ -62,17 +62,33 @@ class DetectedLanes:
     """Lane lines of one image, from left to right by where they meet, or would meet, its bottom.
 
     Attributes:
-        mask: (H, W) uint8, 1..n where a line is, 0 elsewhere.
+        size: (H, W) of the image.
         confidence: (n,) float32 in [0, 1].
         polylines: n arrays (k, 2) float32 of (x, y) in pixels, one point a row, y increasing.
         measures: (n, 2) float32, what a calibration makes the confidence of: how probable all but the weakest tenth of
             the line is, times the share of its rows that have pixels; and how many strokes' widths the line is long.
+        runs: of the image's pixels.
+        lines: (r,) int32, the line of every run, -1 where it has none.
     """
 
-    mask: NDArray[np.uint8]
+    size: tuple[int, int]
     confidence: NDArray[np.float32]
     polylines: tuple[NDArray[np.float32], ...]
     measures: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 2), np.float32))
+    runs: Runs | None = None
+    lines: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+
+    @property
+    def mask(self) -> NDArray[np.uint8]:
+        """(H, W) uint8, 1..n where a line is, 0 elsewhere; painted each time it is asked for."""
+        return self.painted(np.arange(1, len(self.polylines) + 1, dtype=np.uint8))
+
+    def painted(self, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Give the (H, W) mask that has ``values[i]`` where line i is, 0 elsewhere."""
+        mask = np.zeros(self.size, np.uint8)
+        if self.runs is not None:
+            _paint(self.runs.starts, self.runs.ends, self.runs.rows, self.lines, values, mask)
+        return mask
 
 
 @njit(cache=True, nogil=True)
@@ -101,13 +117,61 @@ def _foreground(logits, points, rows, columns):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _paint(starts, ends, rows, fragments, table, mask):  # type: ignore[no-untyped-def]
+def _paint(starts, ends, rows, lines, values, mask):  # type: ignore[no-untyped-def]
     for y in range(len(rows) - 1):
         for run in range(rows[y], rows[y + 1]):
-            if fragments[run] >= 0:
-                value = table[fragments[run]]
-                for x in range(starts[run], ends[run]):
-                    mask[y, x] = value
+            if lines[run] >= 0:
+                mask[y, starts[run] : ends[run]] = values[lines[run]]
+
+
+@njit(cache=True, nogil=True)
+def _median(values):  # type: ignore[no-untyped-def]
+    """Of float32, as NumPy's: NaN of none."""
+    middle = len(values) // 2
+    if not len(values):
+        return np.nan
+    parted = np.partition(values, middle)
+    upper = parted[middle]
+    if len(values) % 2:
+        return np.float64(upper)
+    return np.float64((parted[:middle].max() + upper) / np.float32(2))
+
+
+@njit(cache=True, nogil=True)
+def _tenth(values):  # type: ignore[no-untyped-def]
+    """The tenth percentile, as NumPy's."""
+    ordered = np.sort(values)
+    at = (len(values) - 1) * 0.1
+    below = int(at)
+    above = min(below + 1, len(values) - 1)
+    share = at - below
+    step = ordered[above] - ordered[below]
+    return ordered[above] - step * (1 - share) if share >= 0.5 else ordered[below] + step * share
+
+
+@njit(cache=True, nogil=True)
+def _measure(polyline, widths, logits, rows, columns):  # type: ignore[no-untyped-def]
+    """The rows of a line that have pixels, the probability of foreground at every fourth of them and their stroke."""
+    count = 0
+    seen = np.empty(len(polyline), np.bool_)
+    strokes = np.empty(len(polyline), np.float32)
+    for i in range(len(polyline)):
+        width = widths[int(polyline[i, 1])]
+        seen[i] = width > 0
+        if seen[i]:
+            strokes[count] = width
+            count += 1
+    points = np.empty((-(-count // 4), 2), np.float32)
+    at = 0
+    for i in range(len(polyline)):
+        if seen[i]:
+            if at % 4 == 0:
+                points[at // 4] = polyline[i]
+            at += 1
+    probability = _foreground(logits, points, rows, columns)
+    slope = _median(np.abs(polyline[1:, 0] - polyline[:-1, 0]))
+    evidence = _tenth(probability) * (count / len(polyline)) if count else 0.0
+    return seen, probability, evidence, _median(strokes[:count]) / np.sqrt(1 + slope * slope)
 
 
 class LaneDecoder:
@@ -143,33 +207,35 @@ class LaneDecoder:
         """Decode the lanes of an image of (H, W) whose pixels were colored and labelled elsewhere, such as on a GPU."""
         settings, runs = self._settings, image.runs
         height, width = size
-        mask = np.zeros((height, width), np.uint8)
         fragments = find_fragments(
             runs, (height, width), settings.min_area * height * width, max(2.0, settings.min_rows * height)
         )
         if not len(fragments):
-            return DetectedLanes(mask, np.empty(0, np.float32), ())
+            return DetectedLanes(size, np.empty(0, np.float32), ())
         line_of = self._join(fragments, _fragment_colors(image.colors, fragments.runs, len(fragments)), size)
         logits = np.ascontiguousarray(image.logits, dtype=np.float32)
-        found: list[_Line] = []
+        found = []
         for number in np.unique(line_of):
             polyline = self._fit(fragments, int(number), size)
-            if _length(polyline) < settings.min_length * height:
-                continue
-            line = self._measured(int(number), polyline, fragments.widths[number], logits, size)
-            if line.confidence >= settings.min_confidence:
-                found.append(line)
+            length = _length(polyline)
+            if len(polyline) and length >= settings.min_length * height:
+                found.append(self._measured(int(number), polyline, length, fragments.widths[number], logits, size))
+        if settings.calibration is not None and found:
+            sure = calibrated([line.measures for line in found], settings.calibration).tolist()
+            found = [replace(line, confidence=value) for line, value in zip(found, sure, strict=True)]
+        found = [line for line in found if line.confidence >= settings.min_confidence]
         found.sort(key=lambda line: -line.confidence)
         found = sorted(found[: settings.max_lines], key=lambda line: bottom_x(line.polyline, height))
-        table = np.zeros(len(fragments), np.uint8)
-        for value, line in enumerate(found, start=1):
-            table[line_of == line.number] = value
-        _paint(runs.starts, runs.ends, runs.rows, fragments.runs, table, mask)
+        table = np.full(len(fragments) + 1, -1, np.int32)  # the last is that of runs without a fragment
+        for i, line in enumerate(found):
+            table[:-1][line_of == line.number] = i
         return DetectedLanes(
-            mask,
+            size,
             np.array([line.confidence for line in found], np.float32),
             tuple(line.polyline for line in found),
             np.array([line.measures for line in found], np.float32).reshape(-1, 2),
+            runs,
+            table[fragments.runs],
         )
 
     # The two steps that an error budget puts truth in the place of (rtseg.lab.studies.lane_budget).
@@ -197,21 +263,17 @@ class LaneDecoder:
         self,
         number: int,
         polyline: NDArray[np.float32],
+        length: float,
         widths: NDArray[np.float32],
         logits: NDArray[np.float32],
         size: tuple[int, int],
     ) -> _Line:
         height, width = size
-        strokes = widths[polyline[:, 1].astype(np.intp)]
-        supported = polyline[strokes > 0]
-        probability = _foreground(logits, supported[::4], height, width)
-        support = len(supported) / len(polyline)
-        slope = float(np.median(np.abs(np.diff(polyline[:, 0]))))
-        stroke = float(np.median(strokes[strokes > 0])) / np.sqrt(1 + slope * slope)
-        measures = float(np.percentile(probability, 10)) * support, _length(polyline) / stroke
-        if self._settings.calibration is not None:
-            confidence = calibrated(np.array([measures]), self._settings.calibration).item()
-        else:
+        seen, probability, evidence, stroke = _measure(polyline, widths, logits, height, width)
+        measures, confidence = (evidence, length / stroke), 0.0
+        if self._settings.calibration is None and seen.any():
+            supported = polyline[seen]
+            support = len(supported) / len(polyline)
             confidence = float(probability.mean()) * support * min(1.0, _length(supported) / (0.2 * height))
         return _Line(number, polyline, confidence, measures)
 

@@ -33,11 +33,6 @@ class Fragments:
     def __len__(self) -> int:
         return len(self.widths)
 
-    def centers(self) -> NDArray[np.float64]:
-        """(F, H) mean x of the pixels in each row, NaN where there are none."""
-        with np.errstate(invalid="ignore"):
-            return self.sums / self.widths
-
     def absorb(self, keep: int, drop: int) -> None:
         """Add the rows of fragment `drop` to those of `keep`."""
         self.widths[keep] += self.widths[drop]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import cv2
 import numpy as np
 
 from rtseg.frame import Frame
@@ -33,11 +32,10 @@ def lane_settings(card: ModelCard) -> tuple[LaneDecoderSettings, LaneTrackerSett
 
 def shown_lanes(detected: DetectedLanes, lanes: TrackedLanes, frame: Frame) -> Lanes:
     """The result of a frame: ids in the mask; lines that are carried on have no pixel there, for none was seen."""
-    table = np.zeros(256, dtype=np.uint8)
-    table[lanes.numbers] = lanes.ids
-    table[0] = 0
+    values = np.zeros(len(detected.polylines) + 1, dtype=np.uint8)
+    values[lanes.numbers] = lanes.ids
     return Lanes(
-        mask=cv2.LUT(detected.mask, table).astype(np.uint8, copy=False),
+        mask=detected.painted(values[1:]),
         ids=lanes.ids,
         confidence=lanes.confidence,
         polylines=lanes.polylines,

@@ -121,13 +121,48 @@ def _find_double(widths, sums, tops, bottoms, alive, nearness, share, stroke):  
     return -1, -1
 
 
-def _fit_ends(fragments: Fragments, tops: NDArray[np.int32], bottoms: NDArray[np.int32], limit: int):  # type: ignore[no-untyped-def]
-    centers = fragments.centers()
-    top_ends, bottom_ends = np.zeros((len(tops), 3)), np.zeros((len(tops), 3))
-    for i in range(len(tops)):
-        _fit_end(centers[i], fragments.widths[i], tops[i], 1, limit, top_ends[i])
-        _fit_end(centers[i], fragments.widths[i], bottoms[i], -1, limit, bottom_ends[i])
-    return top_ends, bottom_ends
+@njit(cache=True, nogil=True)
+def _fit_ends(widths, sums, line, top, bottom, limit, top_ends, bottom_ends):  # type: ignore[no-untyped-def]
+    centers = sums[line] / np.maximum(widths[line], 1)
+    _fit_end(centers, widths[line], top, 1, limit, top_ends[line])
+    _fit_end(centers, widths[line], bottom, -1, limit, bottom_ends[line])
+
+
+@njit(cache=True, nogil=True)
+def _join(widths, sums, left, right, colors, tolerance, growth, gap, stroke):  # type: ignore[no-untyped-def]
+    count, height = widths.shape
+    limit, reliable = max(8, height // 10), max(4, height // 30)
+    tops = np.zeros(count, np.int32)
+    bottoms = np.zeros(count, np.int32)
+    _spans(widths, tops, bottoms)
+    top_ends = np.zeros((count, 3))
+    bottom_ends = np.zeros((count, 3))
+    for i in range(count):
+        _fit_ends(widths, sums, i, tops[i], bottoms[i], limit, top_ends, bottom_ends)
+    alive = np.ones(count, np.bool_)
+    line = np.arange(count).astype(np.int32)
+    while True:
+        keep, drop = _find_double(widths, sums, tops, bottoms, alive, 1.1, 0.6, stroke)
+        if keep < 0:
+            keep, drop = _best_continuation(
+                tops, bottoms, top_ends, bottom_ends, colors, alive, tolerance, growth, gap, reliable
+            )
+        if keep < 0:
+            return line
+        # The line takes the color of the part with more pixels.
+        if widths[keep].sum() < widths[drop].sum():
+            keep, drop = drop, keep
+        for y in range(height):
+            widths[keep, y] += widths[drop, y]
+            sums[keep, y] += sums[drop, y]
+            left[keep, y] = min(left[keep, y], left[drop, y])
+            right[keep, y] = max(right[keep, y], right[drop, y])
+        alive[drop] = False
+        for i in range(count):
+            if line[i] == drop:
+                line[i] = keep
+        tops[keep], bottoms[keep] = min(tops[keep], tops[drop]), max(bottoms[keep], bottoms[drop])
+        _fit_ends(widths, sums, keep, tops[keep], bottoms[keep], limit, top_ends, bottom_ends)
 
 
 def join_fragments(
@@ -159,34 +194,6 @@ def join_fragments(
     Returns:
         (F,) int32, the fragment whose rows now hold the line that fragment i belongs to.
     """
-    height = size[0]
-    limit, reliable = max(8, height // 10), max(4, height // 30)
-    count = len(fragments)
-    tops, bottoms = np.zeros(count, np.int32), np.zeros(count, np.int32)
-    _spans(fragments.widths, tops, bottoms)
-    top_ends, bottom_ends = _fit_ends(fragments, tops, bottoms, limit)
-    alive = np.ones(count, np.bool_)
-    line = np.arange(count, dtype=np.int32)
-
-    def merge(keep: int, drop: int) -> None:
-        fragments.absorb(keep, drop)
-        alive[drop] = False
-        line[line == drop] = keep
-        tops[keep], bottoms[keep] = min(tops[keep], tops[drop]), max(bottoms[keep], bottoms[drop])
-        centers = fragments.sums[keep] / np.maximum(fragments.widths[keep], 1)
-        _fit_end(centers, fragments.widths[keep], tops[keep], 1, limit, top_ends[keep])
-        _fit_end(centers, fragments.widths[keep], bottoms[keep], -1, limit, bottom_ends[keep])
-
-    while True:
-        pair = _find_double(fragments.widths, fragments.sums, tops, bottoms, alive, 1.1, 0.6, stroke)
-        if pair[0] < 0:
-            pair = _best_continuation(
-                tops, bottoms, top_ends, bottom_ends, colors, alive, tolerance, growth, gap, reliable
-            )
-        if pair[0] < 0:
-            return line
-        first, second = pair
-        # The line takes the color of the part with more pixels.
-        if fragments.widths[first].sum() < fragments.widths[second].sum():
-            first, second = second, first
-        merge(first, second)
+    parts = fragments.widths, fragments.sums, fragments.left, fragments.right
+    line: NDArray[np.int32] = _join(*parts, colors, tolerance, growth, gap, stroke)
+    return line

@@ -3,9 +3,29 @@
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 _STIFFNESS = 0.02  # of the prior that nothing moves, beside the weight of a whole line
+
+
+@njit(cache=True, nogil=True)
+def slopes(x, rows, out):  # type: ignore[no-untyped-def]
+    """Write the slopes of x (m,) at the rows (m,), two or more, to `out`: ``np.gradient(x, rows)`` to the last bit."""
+    last = len(rows) - 1
+    step = rows[1] - rows[0]
+    even = True
+    for i in range(1, last):
+        even = even and rows[i + 1] - rows[i] == step
+    out[0] = (x[1] - x[0]) / step
+    out[last] = (x[last] - x[last - 1]) / (rows[last] - rows[last - 1])
+    for i in range(1, last):
+        if even:
+            out[i] = (x[i + 1] - x[i - 1]) / (2 * step)
+        else:
+            up, down = rows[i] - rows[i - 1], rows[i + 1] - rows[i]
+            a, b, c = -down / (up * (up + down)), (down - up) / (up * down), up / (down * (up + down))
+            out[i] = a * x[i - 1] + b * x[i] + c * x[i + 1]
 
 
 def road_motion(
@@ -40,5 +60,8 @@ def moved(x: NDArray[np.float64], rows: NDArray[np.float64], motion: NDArray[np.
 
 
 def _terms(x: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    slope = np.gradient(x, rows, axis=-1) if len(rows) > 1 else np.zeros_like(x)
+    slope = np.zeros_like(x)
+    if len(rows) > 1:
+        for one, out in zip(x.reshape(-1, len(rows)), slope.reshape(-1, len(rows)), strict=True):
+            slopes(one, rows, out)
     return np.stack([np.ones_like(x), np.broadcast_to(rows / max(float(rows[-1]), 1.0), x.shape), slope], axis=-1)

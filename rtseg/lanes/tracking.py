@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
+from rtseg.errors import ArgumentError
 from rtseg.lanes.decode import DetectedLanes
-from rtseg.lanes.motion import moved, road_motion
+from rtseg.lanes.motion import moved, road_motion, slopes
 from rtseg.ops.assignment import assign
 from rtseg.results import bottom_x
 from rtseg.settings import NonNegative, Settings
@@ -114,7 +117,7 @@ class LaneTracker:
             The lines to show; a freed id is not used again before the others were.
         """
         settings = self._settings
-        height, width = detected.mask.shape
+        height, width = detected.size
         last = stamp_ns if self._last_stamp is None else self._last_stamp
         if stamp_ns < last or self._size not in ((), (height, width)):
             self.reset()
@@ -164,13 +167,10 @@ class LaneTracker:
         settings, tracks = self._settings, self._tracks
         if not lines or not tracks:
             return np.full(len(lines), -1)
-        x, weight = (np.array(part)[:, None] for part in zip(*lines, strict=True))
-        track_x, track_weight = np.array([t.x for t in tracks]), np.array([t.weight for t in tracks])
         gate = np.maximum(width * (settings.distance + settings.speed * np.array([t.unseen for t in tracks])), 1e-9)
-        distance = _distance(x, weight, track_x, track_weight, rows)
+        distance, unshared = _compared(lines, [(t.x, t.weight) for t in tracks], rows)
         # A stray fragment of one frame must not take over a line that has been there for long.
         youth = 1 - np.minimum([t.seen for t in tracks], _MATURE) / _MATURE
-        unshared = 1 - np.minimum(weight, track_weight).sum(-1) / np.maximum(weight, track_weight).sum(-1)
         cost = np.where(distance <= gate, distance / gate + _DOUBT * (youth + unshared), np.inf)
         return np.asarray(assign(cost, 1 + 2 * _DOUBT))
 
@@ -196,10 +196,8 @@ class LaneTracker:
         ]
         # The same line may have come up under another id.
         if carried and seen:
-            ours, others = (
-                (np.array([t.x for t in tracks]), np.array([t.weight for t in tracks])) for tracks in (carried, seen)
-            )
-            apart = _distance(ours[0][:, None], ours[1][:, None], *others, rows).min(1) > _SAME * width
+            ours, others = ([(t.x, t.weight) for t in tracks] for tracks in (carried, seen))
+            apart = _compared(ours, others, rows)[0].min(1) > _SAME * width
             carried = [track for track, kept in zip(carried, apart, strict=True) if kept]
         shown = sorted([*seen, *carried], key=lambda track: bottom_x(track.polyline, height))
         return TrackedLanes(
@@ -225,7 +223,8 @@ def _moved_polyline(
     if len(polyline) < 2:
         return polyline
     y = polyline[:, 1].astype(np.float64)
-    smooth = np.gradient(_sample(polyline, rows)[0], rows)
+    smooth = np.empty(len(rows))
+    slopes(_sample(polyline, rows)[0], rows, smooth)
     x = polyline[:, 0] + motion[0] + motion[1] * y / rows[-1] + motion[2] * np.interp(y, rows, smooth)
     return np.stack([x, y], axis=1).astype(np.float32)
 
@@ -240,25 +239,91 @@ def _inside(polyline: NDArray[np.float32], width: int) -> NDArray[np.float32]:
 
 def _sample(polyline: NDArray[np.float32], rows: NDArray[np.float64]) -> _Sampled:
     """Give x at `rows`, drawn out straight beyond the ends, and weights that favour near rows and those in sight."""
-    y, x = polyline[:, 1].astype(np.float64), polyline[:, 0].astype(np.float64)
-    sampled = np.interp(rows, y, x)
-    reach = max(1, len(y) // 4)
-    if len(y) > 1:
-        above, below = rows < y[0], rows > y[-1]
-        sampled[above] += (x[reach] - x[0]) / (y[reach] - y[0]) * (rows[above] - y[0])
-        sampled[below] += (x[-1] - x[-1 - reach]) / (y[-1] - y[-1 - reach]) * (rows[below] - y[-1])
-    near = (rows / rows[-1]) ** 2
-    return sampled, np.where((rows >= y[0]) & (rows <= y[-1]), near, _BEYOND * near)
+    if not len(polyline):
+        raise ArgumentError("expected lines of at least one point, got an empty one; leave it out")
+    sampled, weight = np.empty(len(rows)), np.empty(len(rows))
+    _sample_rows(polyline, rows, sampled, weight)
+    return sampled, weight
 
 
-def _distance(
-    a: NDArray[np.float64],
-    a_weight: NDArray[np.float64],
-    b: NDArray[np.float64],
-    b_weight: NDArray[np.float64],
-    rows: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Mean distance of lines (..., m) across them, at m rows."""
-    slope = 0.5 * np.gradient(a + b, rows, axis=-1)
-    weight = a_weight * b_weight
-    return np.asarray((weight * np.abs(a - b) / np.sqrt(1 + slope * slope)).sum(-1) / weight.sum(-1))
+@njit(cache=True, nogil=True)
+def _sample_rows(polyline, rows, sampled, weight):  # type: ignore[no-untyped-def]
+    count = len(polyline)
+    reach = max(1, count // 4)
+    top, bottom = np.float64(polyline[0, 1]), np.float64(polyline[count - 1, 1])
+    upper = lower = 0.0
+    if count > 1:
+        upper = (np.float64(polyline[reach, 0]) - np.float64(polyline[0, 0])) / (np.float64(polyline[reach, 1]) - top)
+        before = count - 1 - reach
+        lower = (np.float64(polyline[count - 1, 0]) - np.float64(polyline[before, 0])) / (
+            bottom - np.float64(polyline[before, 1])
+        )
+    at = 0
+    for i in range(len(rows)):
+        y = rows[i]
+        near = (y / rows[-1]) * (y / rows[-1])
+        weight[i] = near if top <= y <= bottom else _BEYOND * near
+        if y <= top or count == 1:
+            sampled[i] = polyline[0, 0]
+            if y < top and count > 1:
+                sampled[i] += upper * (y - top)
+        elif y >= bottom:
+            sampled[i] = polyline[count - 1, 0]
+            if y > bottom:
+                sampled[i] += lower * (y - bottom)
+        else:
+            while polyline[at + 1, 1] <= y:
+                at += 1
+            x0, y0 = np.float64(polyline[at, 0]), np.float64(polyline[at, 1])
+            sampled[i] = x0
+            if y != y0:
+                slope = (np.float64(polyline[at + 1, 0]) - x0) / (np.float64(polyline[at + 1, 1]) - y0)
+                sampled[i] += slope * (y - y0)
+
+
+@njit(cache=True, nogil=True)
+def _sum(values):  # type: ignore[no-untyped-def]
+    """In the order of NumPy's sums of up to 128 numbers, so that they are the same to the last bit."""
+    whole = len(values) - len(values) % 8
+    if not whole:
+        total = 0.0
+    else:
+        part = values[:8].copy()
+        for i in range(8, whole, 8):
+            for k in range(8):
+                part[k] += values[i + k]
+        total = ((part[0] + part[1]) + (part[2] + part[3])) + ((part[4] + part[5]) + (part[6] + part[7]))
+    for i in range(whole, len(values)):
+        total += values[i]
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _compare(a, a_weight, b, b_weight, rows, distance, unshared):  # type: ignore[no-untyped-def]
+    """Write the mean distance of lines a (n, m) and b (k, m) across them, and the share of weight that one lacks."""
+    line, slope, weight, both = np.empty((4, len(rows)))
+    for i in range(len(a)):
+        for j in range(len(b)):
+            line[:] = a[i] + b[j]
+            slopes(line, rows, slope)
+            for r in range(len(rows)):
+                half = 0.5 * slope[r]
+                weight[r] = a_weight[i, r] * b_weight[j, r]
+                line[r] = weight[r] * abs(a[i, r] - b[j, r]) / np.sqrt(1 + half * half)
+            distance[i, j] = _sum(line) / _sum(weight)
+            for r in range(len(rows)):
+                both[r] = min(a_weight[i, r], b_weight[j, r])
+                weight[r] = max(a_weight[i, r], b_weight[j, r])
+            unshared[i, j] = 1 - _sum(both) / _sum(weight)
+
+
+def _compared(
+    lines: Sequence[_Sampled], others: Sequence[_Sampled], rows: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """See :func:`_compare`; both (n, k)."""
+    (a, a_weight), (b, b_weight) = (
+        (np.array([x for x, _ in part]), np.array([weight for _, weight in part])) for part in (lines, others)
+    )
+    distance, unshared = np.empty((len(a), len(b))), np.empty((len(a), len(b)))
+    _compare(a, a_weight, b, b_weight, rows, distance, unshared)
+    return distance, unshared

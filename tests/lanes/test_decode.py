@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from rtseg.errors import ArgumentError, GroupingError
 from rtseg.lanes import DetectedLanes, LaneDecoder, LaneDecoderSettings
+from rtseg.lanes.decode import _measure
 from tests.lanes.lane_logits import SIZE, Line, lane_logits, line, offsets
 
 FOUR = [line(-300), line(330, 20), line(900, -25), line(1500)]
@@ -229,3 +230,50 @@ def test_refuses_logits_that_are_not_finite() -> None:
 )
 def test_garbage_keeps_the_contract(logits: NDArray[np.float32], size: tuple[int, int]) -> None:
     check_contract(decode(logits, size), size)
+
+
+@given(st.integers(2, 90), st.integers(0, 2**32 - 1))
+def test_a_line_is_measured_as_by_numpy_to_the_last_bit(count: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    top, size = int(rng.integers(0, 20)), (120, 200)
+    polyline = np.stack([rng.uniform(0, 199, count), np.arange(top, top + count)], 1).astype(np.float32)
+    widths = (rng.integers(0, 9, 120) * (rng.random(120) < 0.8)).astype(np.float32)
+    widths[top] = 5
+    logits = rng.normal(0, 3, (4, 12, 20)).astype(np.float32)
+    seen, probability, evidence, stroke = _measure(polyline, widths, logits, *size)
+    strokes = widths[polyline[:, 1].astype(int)]
+    np.testing.assert_array_equal(seen, strokes > 0)
+    supported = polyline[strokes > 0]
+    assert len(probability) == len(supported[::4])
+    assert evidence == float(np.percentile(probability, 10)) * (len(supported) / len(polyline))
+    slope = float(np.median(np.abs(np.diff(polyline[:, 0]))))
+    assert stroke == float(np.median(strokes[strokes > 0])) / np.sqrt(1 + slope * slope)
+    # The probability itself, by resizing whole maps.
+    exponents = np.exp(logits.astype(np.float64) - logits[0])
+    at = (supported[::4].astype(np.float64) + 0.5) * [20 / 200, 12 / 120] - 0.5
+    on_cells = np.isclose(at, np.rint(at)).all(1) & (at >= 0).all(1) & (at <= [19, 11]).all(1)
+    for (x, y), value in zip(np.rint(at[on_cells]).astype(int), probability[on_cells], strict=True):
+        np.testing.assert_allclose(value, 1 - 1 / exponents[:, y, x].sum(), rtol=1e-4)
+
+
+def test_lines_are_painted_with_any_values() -> None:
+    found = decode(lane_logits(FOUR, noise=0.2), SIZE)
+    values = np.array([7, 0, 255, 7], np.uint8)
+    np.testing.assert_array_equal(found.painted(values), np.r_[np.uint8(0), values][found.mask])
+    rows, columns = np.nonzero(found.mask)
+    x = np.array(
+        [
+            np.interp(r, found.polylines[v - 1][:, 1], found.polylines[v - 1][:, 0])
+            for r, v in zip(rows, found.mask[rows, columns], strict=True)
+        ]
+    )
+    assert np.median(np.abs(x - columns)) < 15, "each has its own line's pixels"
+
+
+def test_a_line_whose_middle_is_out_of_sight_is_none_at_any_length() -> None:
+    colors = np.zeros((120, 200), np.uint8)
+    colors[:, 0] = 1
+    logits = np.zeros((2, 12, 20), np.float32)
+    for least in (0.0, 0.06):
+        found = LaneDecoder(LaneDecoderSettings(min_length=least)).decode_colors(colors, logits)
+        assert all(len(line) for line in found.polylines)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from rtseg.errors import ArgumentError
 from rtseg.lab.render import Drive
 from rtseg.lanes import DetectedLanes, LaneDecoder, LaneTracker, LaneTrackerSettings
-from rtseg.lanes.motion import moved, road_motion
+from rtseg.lanes.motion import moved, road_motion, slopes
+from rtseg.lanes.tracking import _compared, _sample
 from tests.lanes.lane_logits import SIZE, lane_logits, line
 
 SECOND = 10**9
@@ -17,12 +18,12 @@ FRAME = SECOND // 30
 
 def unsure(*confidence: float) -> DetectedLanes:
     found = seen(*(330 + 300 * i for i in range(len(confidence))))
-    return DetectedLanes(found.mask, np.array(confidence, np.float32), found.polylines)
+    return DetectedLanes(SIZE, np.array(confidence, np.float32), found.polylines)
 
 
 def seen(*bottoms: float, size: tuple[int, int] = SIZE, top: float = 300, end: float = 719) -> DetectedLanes:
     lines = tuple(line(bottom, top=top, end=end).astype(np.float32) for bottom in bottoms)
-    return DetectedLanes(np.zeros(size, np.uint8), np.ones(len(lines), np.float32), lines)
+    return DetectedLanes(size, np.ones(len(lines), np.float32), lines)
 
 
 def test_ids_stay_with_lines_that_move() -> None:
@@ -78,7 +79,7 @@ def test_lines_that_come_close_far_ahead_keep_their_ids() -> None:
     for i in range(20):
         # One is seen whole, of the other only a changing far part, where the two lie within 30 pixels.
         whole, part = line(330).astype(np.float32), line(480, end=400 + 10 * (i % 3)).astype(np.float32)
-        found = DetectedLanes(np.zeros(SIZE, np.uint8), np.ones(2, np.float32), (whole, part))
+        found = DetectedLanes(SIZE, np.ones(2, np.float32), (whole, part))
         assert tracker.update(found, i * FRAME).ids.tolist() == [1, 2]
 
 
@@ -86,7 +87,7 @@ def test_lines_that_cross_far_ahead_keep_their_ids() -> None:
     tracker = LaneTracker()
     for i in range(30):
         a, b = line(330, far=600 + 3 * i).astype(np.float32), line(900, far=680 - 3 * i).astype(np.float32)
-        found = DetectedLanes(np.zeros(SIZE, np.uint8), np.ones(2, np.float32), (a, b))
+        found = DetectedLanes(SIZE, np.ones(2, np.float32), (a, b))
         assert tracker.update(found, i * FRAME).ids.tolist() == [1, 2]
 
 
@@ -103,7 +104,7 @@ def test_a_stray_fragment_takes_no_line_over() -> None:
         tracker.update(seen(330, 900), i * FRAME)
     stray = line(1000, top=690).astype(np.float32)
     found = seen(330, 900)
-    both = DetectedLanes(found.mask, np.ones(3, np.float32), (*found.polylines, stray))
+    both = DetectedLanes(SIZE, np.ones(3, np.float32), (*found.polylines, stray))
     assert tracker.update(both, 12 * FRAME).ids.tolist() == [1, 2, 3]
     assert tracker.update(seen(330, 960), 13 * FRAME).ids.tolist() == [1, 2]
 
@@ -230,7 +231,7 @@ def test_a_carried_line_follows_its_line() -> None:
             last = lines[hidden]
         truth = lines[hidden]
         shown = [line for i, line in lines.items() if i != hidden or k not in gone]
-        found = DetectedLanes(road.mask, np.ones(len(shown), np.float32), tuple(shown))
+        found = DetectedLanes(road.mask.shape, np.ones(len(shown), np.float32), tuple(shown))
         lanes = tracker.update(found, road.stamp)
         if k in gone:
             (carried,) = (line for line, number in zip(lanes.polylines, lanes.numbers, strict=True) if not number)
@@ -266,3 +267,60 @@ def test_refuses_settings_that_make_no_sense() -> None:
         LaneTrackerSettings(memory=-1)
     with pytest.raises(ArgumentError, match="distance"):
         LaneTrackerSettings(distance=float("nan"))
+
+
+def _plain_sample(polyline: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    x, y = polyline.astype(np.float64).T
+    sampled = np.interp(rows, y, x)
+    reach = max(1, len(y) // 4)
+    if len(y) > 1:
+        above, below = rows < y[0], rows > y[-1]
+        sampled[above] += (x[reach] - x[0]) / (y[reach] - y[0]) * (rows[above] - y[0])
+        sampled[below] += (x[-1] - x[-1 - reach]) / (y[-1] - y[-1 - reach]) * (rows[below] - y[-1])
+    near = (rows / rows[-1]) ** 2
+    return sampled, np.where((rows >= y[0]) & (rows <= y[-1]), near, 0.15 * near)
+
+
+def _plain_distance(a: np.ndarray, a_weight: np.ndarray, b: np.ndarray, b_weight: np.ndarray, rows: np.ndarray):
+    slope = 0.5 * np.gradient(a + b, rows, axis=-1)
+    weight = a_weight * b_weight
+    return (weight * np.abs(a - b) / np.sqrt(1 + slope * slope)).sum(-1) / weight.sum(-1)
+
+
+@given(st.integers(2, 40), st.booleans(), st.integers(0, 2**32 - 1))
+def test_slopes_are_those_of_numpy_to_the_last_bit(count: int, even: bool, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows = np.arange(count) * 8.0 if even else np.cumsum(rng.uniform(0.01, 30, count))
+    x, out = rng.normal(0, 300, count), np.empty(count)
+    slopes(x, rows, out)
+    np.testing.assert_array_equal(out, np.gradient(x, rows))
+
+
+@given(st.integers(20, 2160), st.integers(1, 8), st.integers(1, 8), st.integers(0, 2**32 - 1))
+def test_lines_are_sampled_and_compared_as_by_numpy_to_the_last_bit(height: int, n: int, k: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows = np.linspace(0.3 * height, height - 1, 32)
+    polylines = []
+    for _ in range(n + k):
+        if rng.random() < 0.5:  # a point a row, or any
+            y = np.arange(*np.sort(rng.choice(height + 1, 2, replace=False)))
+        else:
+            y = np.unique(rng.choice([*rng.uniform(0, height, 9), *rows], rng.integers(1, 20)))
+        polylines.append(np.stack([rng.uniform(0, 1280, len(y)), y], 1).astype(np.float32))
+    polylines = [each[np.r_[True, np.diff(each[:, 1]) > 0]] for each in polylines]
+    found = [_sample(each, rows) for each in polylines]
+    for each, (x, weight) in zip(polylines, found, strict=True):
+        plain_x, plain_weight = _plain_sample(each, rows)
+        np.testing.assert_array_equal(x, plain_x)
+        np.testing.assert_array_equal(weight, plain_weight)
+    distance, unshared = _compared(found[:n], found[n:], rows)
+    (a, a_weight), (b, b_weight) = (map(np.array, zip(*part, strict=True)) for part in (found[:n], found[n:]))
+    a, a_weight = a[:, None], a_weight[:, None]
+    np.testing.assert_array_equal(distance, _plain_distance(a, a_weight, b, b_weight, rows))
+    shared = np.minimum(a_weight, b_weight).sum(-1) / np.maximum(a_weight, b_weight).sum(-1)
+    np.testing.assert_array_equal(unshared, 1 - shared)
+
+
+def test_a_line_without_points_is_refused() -> None:
+    with pytest.raises(ArgumentError, match="at least one point"):
+        LaneTracker().update(DetectedLanes(SIZE, np.ones(1, np.float32), (np.empty((0, 2), np.float32),)), 0)
