@@ -15,11 +15,13 @@ from rtseg.lab.render import render_road
 FPS = 30
 
 
-def recordings(sources: Sequence[str], folder: Path, count: int = 4, seconds: float = 8.0) -> list[Recording]:
+def recordings(
+    sources: Sequence[str], folder: Path, count: int = 4, seconds: float = 8.0, fps: int = FPS
+) -> list[Recording]:
     """The recordings of `sources`; without any, drives that are rendered into `folder`."""
     if not sources:
         for seed in range(count):
-            write_video(folder / f"drive_{seed}.mp4", rolling_road(seed, round(seconds * FPS)))
+            write_video(folder / f"drive_{seed}.mp4", rolling_road(seed, round(seconds * fps)), fps=fps)
         sources = [str(folder)]
     return list(find_recordings(sources).recordings)
 
@@ -33,11 +35,13 @@ def rolling_road(seed: int, frames: int, size: tuple[int, int] = (720, 1280)) ->
         yield np.ascontiguousarray(road[:, left : left + width])
 
 
-def write_video(path: Path, frames: Iterator[NDArray[np.uint8]], size: tuple[int, int] = (720, 1280)) -> None:
+def write_video(
+    path: Path, frames: Iterator[NDArray[np.uint8]], size: tuple[int, int] = (720, 1280), fps: int = FPS
+) -> None:
     """Write frames of `size` (height, width) as H.264."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=FPS, options={"preset": "ultrafast", "g": "30"})
+        stream = container.add_stream("libx264", rate=fps, options={"preset": "ultrafast", "g": str(fps)})
         stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="bgr24")))

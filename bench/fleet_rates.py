@@ -172,16 +172,46 @@ def driver(count: int = 2000, model: str = "lanes-lite") -> None:
         finding = time.process_time() - begin
         workers = RayWorkers(settings, out, threads=1)
         watched = _Watched(workers, max(1, count // 8))
-        begin, wall = time.process_time(), time.perf_counter()
+        begin, own, wall = time.process_time(), time.thread_time(), time.perf_counter()
         run_job(queue, watched, progress=False)
-        spent, took = time.process_time() - begin, time.perf_counter() - wall
-        workers.close()
+        own, took = time.thread_time() - own, time.perf_counter() - wall
+        spent = time.process_time() - begin
+        floor = _ray_alone(len(workers._slots), len(workers._slots) * took / count, min(count, 300), workers)
         begin = time.perf_counter()
         write_pages(out, settings, [], [])
         page = time.perf_counter() - begin
     print(f"{count} recordings of {3 / FPS:.1f} s, {count / took:.1f} a second")
-    print(f"driver: {1e3 * finding / count:.2f} ms of CPU each to find, {1e3 * spent / count:.2f} ms to run")
+    print(f"driver's CPU each: {1e3 * finding / count:.2f} ms to find, {1e3 * own / count:.2f} ms to run", end=" ")
+    print(f"in its own thread, {1e3 * spent / count:.2f} ms with Ray's;", end=" ")
+    print(f"calls of Ray that only sleep, at this rate: {floor:.2f} ms with Ray's")
     print(f"its memory after each eighth: {', '.join(map(str, watched.memory))} MiB; page in {page:.1f} s")
+
+
+class _Idle:
+    def run(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+def _ray_alone(count: int, seconds: float, calls: int, workers: RayWorkers) -> float:
+    """Milliseconds of CPU that a call costs which does nothing, with as many workers at the same rate."""
+    for slot in workers._slots:
+        ray.kill(slot.actor)
+    free = [ray.remote(_Idle).options(num_cpus=1).remote() for _ in range(count)]
+    ray.get([actor.run.remote(0.0) for actor in free])
+    under_way: dict[Any, Any] = {}
+    begin = time.process_time()
+    left = calls
+    while left or under_way:
+        while free and left:
+            actor, left = free.pop(), left - 1
+            under_way[actor.run.remote(seconds)] = actor
+        ready, _ = ray.wait(list(under_way), num_returns=1, timeout=1.0)
+        for call in ready:
+            ray.get(call)
+            free.append(under_way.pop(call))
+    spent = time.process_time() - begin
+    workers.close()
+    return 1e3 * spent / calls
 
 
 def _settings(model: str) -> JobSettings:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from rtseg.frame import Frame
 from rtseg.lab.fleet.local_copy import LocalCopy
 from rtseg.lab.fleet.shards import Part, PartSource
-from rtseg.media import open_frames
 from rtseg.media.overlay import draw_instances, draw_lanes
 from rtseg.results import Instances, Lanes
 
@@ -58,7 +57,7 @@ def frames_at(addresses: Iterable[FrameAddress], topic: str | None = None) -> It
     local = LocalCopy()
     try:
         for uri, parts in wanted.items():
-            with open_frames(local.path(uri), topic) as source:
+            with local.open(uri, topic) as source:
                 for part, left in parts.items():
                     alone = Part(part.index, part.count, part.start, part.start, part.stop)
                     for frame in PartSource(source, alone):

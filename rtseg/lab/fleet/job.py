@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.table import Table
 
 from rtseg.lab.fleet.queue import Progress, TaskQueue, Workers
+from rtseg.printing import visible
 
 _SHOWN = 8  # recordings in the progress table
 
@@ -52,10 +53,15 @@ def progress_table(progress: Progress, under_way: Iterable[str]) -> Table:
     left = sum(max(1, state.shards) - state.done for state in progress.states.values() if not state.finished)
     eta = f", about {_clock(spent * left / shards)} to go" if shards > 0 else ""
     title = f"{finished} of {total} recordings, {progress.frames / spent:.0f} frames a second{eta}"
-    table = Table("recording", "shards", title=title)
+    table = Table("recording", "shards", "frames a second", "to go", title=title)
     for uri in list(under_way)[:_SHOWN]:
         state = progress.states[uri]
-        table.add_row(uri.rpartition("/")[2], f"{state.done} of {state.shards or '?'}")
+        row = [visible(uri.rpartition("/")[2]), f"{state.done} of {state.shards or '?'}"]
+        if state.frames and state.done < state.shards:
+            taken = max(1e-6, time.monotonic() - state.began)
+            done = max(1, state.done - state.resumed)
+            row += [f"{state.frames / taken:.0f}", _clock(taken / done * (state.shards - state.done))]
+        table.add_row(*row)
     return table
 
 

@@ -22,7 +22,6 @@ from rtseg.lab.fleet.worker import Outcome, bound_threads, memory_mib
 from rtseg.lab.weak.proposals import FrameFile, collect_proposals, open_proposals
 from rtseg.lab.weak.teacher import NothingTrustedError, TeacherSettings, label_lanes
 from rtseg.loading import load
-from rtseg.media import open_frames
 from rtseg.media.frame_source import FrameSource
 from rtseg.media.images import write_image
 
@@ -86,7 +85,7 @@ class LabelWorker:
             BackendError: every backend failed.
             WeakSupervisionError: the frames are no drive, or the model finds no lanes.
         """
-        with open_frames(self._local.path(recording.uri), self._settings.topic) as source:
+        with self._local.open(recording.uri, self._settings.topic) as source:
             if part is None:
                 parts = cut(source, self._settings.shard_seconds, 0.0)
                 if len(parts) > 1:

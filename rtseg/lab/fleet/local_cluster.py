@@ -69,25 +69,25 @@ class LocalCluster:
 
     def raylets(self) -> list[int]:
         """Process ids of the nodes' own processes, the head's first."""
-        return [pid for pid in self._processes() if "/raylet/raylet" in _command(pid)]
+        return [pid for pid in self.processes() if "/raylet/raylet" in _command(pid)]
 
     def alive(self) -> bool:
         """Whether the head node lives; without it there is no cluster."""
-        return self._nodes[0].poll() is None and any("gcs_server" in _command(pid) for pid in self._processes())
+        return self._nodes[0].poll() is None and any("gcs_server" in _command(pid) for pid in self.processes())
 
     def workers(self) -> list[int]:
         """Process ids of the fleet's workers."""
-        return [pid for pid in self._processes() if _command(pid).startswith("ray::Worker")]
+        return [pid for pid in self.processes() if _command(pid).startswith("ray::Worker")]
 
     def kill(self, pid: int) -> None:
         """Kill one of this cluster's processes, without warning."""
-        if pid in self._processes():
+        if pid in self.processes():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
     def stop(self) -> None:
         """End all of the cluster's processes."""
-        for pid in self._processes():
+        for pid in self.processes():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         for node in self._nodes:
@@ -96,8 +96,8 @@ class LocalCluster:
             node.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _processes(self) -> list[int]:
-        """Those whose environment has this cluster's token: nobody else's."""
+    def processes(self) -> list[int]:
+        """Process ids of the cluster, drivers left out: those whose environment has its token, nobody else's."""
         token = self.environment["RAY_AUTH_TOKEN"].encode()
         found = []
         for entry in Path("/proc").iterdir():

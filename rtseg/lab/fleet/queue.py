@@ -67,12 +67,18 @@ class RecordingState:
     Attributes:
         shards: it has; 0 while that is not known.
         done: of them.
+        resumed: of these, there already when this run began.
         fault: why it was given up, empty where it was not.
+        frames: of it, processed in this run.
+        began: of its first task in this run, on the monotonic clock; 0 before.
     """
 
     shards: int = 0
     done: int = 0
+    resumed: int = 0
     fault: str = ""
+    frames: int = 0
+    began: float = 0.0
 
     @property
     def finished(self) -> bool:
@@ -136,7 +142,10 @@ class TaskQueue:
 
     def take(self) -> Task:
         """The next task."""
-        return self._tasks.popleft()
+        task = self._tasks.popleft()
+        state = self.progress.states[task.recording.uri]
+        state.began = state.began or time.monotonic()
+        return task
 
     def record(self, done: Done) -> None:
         """Note what became of a task; a failed one comes again, or its recording is given up."""
@@ -161,6 +170,7 @@ class TaskQueue:
             return
         state.shards = state.shards or 1
         state.done += 1
+        state.frames += done.outcome.frames
         progress.frames += done.outcome.frames
         progress.seconds += done.outcome.seconds
         if state.finished and recording.key in self._faulty:
@@ -177,6 +187,7 @@ class TaskQueue:
         if done:
             self._there[recording.uri] = set(done)
             state.shards, state.done = next(iter(done.values())).count, len(done)
+            state.resumed = len(done)
         if not state.finished:
             self._tasks.append(Task(recording))  # opening it tells where its shards begin
 

@@ -16,11 +16,16 @@ import fsspec
 
 from rtseg.errors import MediaError
 from rtseg.lab.fleet.label_folders import LabelFinder, holds_labels
+from rtseg.lab.fleet.local_copy import METADATA
 from rtseg.media.images import IMAGE_SUFFIXES
 from rtseg.media.natural_order import natural_key
 
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".ts", ".mpg", ".mpeg", ".h264")
+VIDEO_SUFFIXES = (
+    *(".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".h264", ".h265"),
+    *(".hevc", ".mjpeg", ".flv", ".wmv", ".3gp", ".ogv"),
+)
 BAG_SUFFIXES = (".bag", ".mcap", ".db3")
+_PACKED = (".zstd", ".zst")  # bags that are compressed as a whole
 MANIFEST_SUFFIXES = (".txt", ".csv", ".parquet")
 COLUMN = "recording"
 """Of a manifest; without it the first column."""
@@ -182,9 +187,9 @@ def _grouped(
     found = []
     for folder in sorted(folders, key=natural_key):
         files = folders[folder]
-        by_suffix = {path: PurePosixPath(path).suffix.lower() for path in files}
-        if f"{folder}/metadata.yaml" in files:
-            parts = {path: info for path, info in files.items() if by_suffix[path] in (*BAG_SUFFIXES, ".yaml", ".zstd")}
+        by_suffix = {path: _suffix(path) for path in files}
+        if f"{folder}/{METADATA}" in files:
+            parts = {path: info for path, info in files.items() if by_suffix[path] in (*BAG_SUFFIXES, ".yaml")}
             found.append(_recording(fs, folder, parts, finder))
             continue
         pictures = {path: info for path, info in files.items() if by_suffix[path] in IMAGE_SUFFIXES}
@@ -194,6 +199,13 @@ def _grouped(
             if by_suffix[path] in (*BAG_SUFFIXES, *VIDEO_SUFFIXES):
                 found.append(_recording(fs, path, {path: files[path]}, finder))
     return found
+
+
+def _suffix(path: str) -> str:
+    """What tells the kind of a file: the end of its name, of a compressed bag the one before."""
+    end = PurePosixPath(path).suffix.lower()
+    inner = PurePosixPath(path).with_suffix("").suffix.lower()
+    return inner if end in _PACKED and inner in BAG_SUFFIXES else end
 
 
 def _recording(

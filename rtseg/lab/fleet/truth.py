@@ -18,6 +18,7 @@ from rtseg.lab.data.instance_folders import instance_frames
 from rtseg.lab.data.instance_labels import InstanceFrame
 from rtseg.lab.data.lane_labels import read_lane_labels
 from rtseg.lab.data.tusimple import LabelledImage
+from rtseg.lab.fleet.local_copy import METADATA
 from rtseg.lab.scores.instances.evaluate import scored_truth
 from rtseg.lab.scores.instances.evaluation import InstanceEvaluation
 from rtseg.lab.scores.instances.overlaps import Overlaps, overlaps
@@ -121,7 +122,7 @@ class Truth:
 
 def _holds_pictures(recording: Path) -> bool:
     if recording.is_dir():
-        return not (recording / "metadata.yaml").exists()
+        return not (recording / METADATA).is_file()
     return recording.suffix.lower() in IMAGE_SUFFIXES
 
 

@@ -24,7 +24,6 @@ from rtseg.lab.fleet.shards import Part, PartSource, cut
 from rtseg.lab.fleet.sources import Recording
 from rtseg.lab.fleet.truth import Truth
 from rtseg.loading import load
-from rtseg.media import open_frames
 from rtseg.runtime import find_model
 from rtseg.stream import FrameLoop
 
@@ -88,9 +87,8 @@ class Worker:
             MediaError: it cannot be read, or its rows not be written.
             BackendError: every backend failed.
         """
-        path = self._local.path(recording.uri)
-        with open_frames(path, self._settings.topic) as source:
-            truth, reason = self._truth(recording, path)
+        with self._local.open(recording.uri, self._settings.topic) as source:
+            truth, reason = self._truth(recording, self._local.path(recording.uri))
             if part is None:
                 numbered = truth is not None and truth.numbered
                 seconds = math.inf if numbered else self._settings.shard_seconds
@@ -126,10 +124,10 @@ class Worker:
             shard.add_fault(WRONG_STAMP, *entry)
 
         for frame, leading in loop.admit_recorded(read(), lambda entry: entry[0].stamp, refused):
-            if frame.size not in self._warm:
-                self._pipeline.warm_up(*frame.size)
-                self._warm.add(frame.size)
             try:
+                if frame.size not in self._warm:
+                    self._pipeline.warm_up(*frame.size)
+                    self._warm.add(frame.size)
                 shard.add(frame, self._pipeline(frame), leading)
             except ImageError as error:
                 shard.add_fault(str(error).split(", got")[0], frame, leading)
@@ -145,7 +143,7 @@ class Worker:
 
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            source = stack.enter_context(open_frames(self._local.path(recording.uri), self._settings.topic))
+            source = stack.enter_context(self._local.open(recording.uri, self._settings.topic))
             frames = PartSource(source, part)
             with ResultBag(folder / "result.mcap", source.camera) as bag:
                 self._pipeline.reset()

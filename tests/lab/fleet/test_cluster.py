@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ def cluster() -> Iterator[LocalCluster]:
     running = LocalCluster()
     yield running
     running.stop()
+    assert not running.processes(), "nothing of the cluster is left"
 
 
 def start_job(cluster: LocalCluster, sources: list[str], model: str, out: Path, *more: str) -> subprocess.Popen[bytes]:
@@ -38,7 +40,7 @@ def wait_for_rows(out: Path, count: int, job: subprocess.Popen[bytes]) -> None:
         time.sleep(0.05)
 
 
-def test_a_killed_worker_and_a_killed_driver_cost_no_row(tmp_path: Path, cluster: LocalCluster) -> None:
+def test_a_killed_worker_a_killed_driver_and_ctrl_c_cost_no_row(tmp_path: Path, cluster: LocalCluster) -> None:
     sources, model = write_fleet(tmp_path, 4, frames=300)
     replay(sources, tmp_path / "alone", model, shard_seconds=3)
     out = tmp_path / "out"
@@ -50,8 +52,13 @@ def test_a_killed_worker_and_a_killed_driver_cost_no_row(tmp_path: Path, cluster
     wait_for_rows(out, 8, job)
     job.kill()
     job.wait()
+    job = start_job(cluster, sources, model, out)
+    wait_for_rows(out, 14, job)
+    job.send_signal(signal.SIGINT)
+    assert job.wait(60) == 130, "Ctrl-C ends it cleanly"
+    assert not cluster.workers()
     done = {path.name: path.stat().st_mtime_ns for path in out.glob("rows/[!.]*")}
-    assert 8 <= len(done) < 40
+    assert 14 <= len(done) < 40
     assert start_job(cluster, sources, model, out).wait(300) == 0
     after = {path.name: path.stat().st_mtime_ns for path in out.glob("rows/[!.]*")}
     assert {name: after[name] for name in done} == done, "what was done is not done again"

@@ -16,7 +16,8 @@ from rtseg.errors import ConfigError
 from rtseg.lab.fleet.replay import replay_fleet
 from rtseg.lab.fleet.rows import MEASURED, SCHEMA, SCHEMA_VERSION, read_rows
 from rtseg.lab.fleet.tracks import stitch
-from tests.lab.fleet.drives import write_drive, write_fleet
+from rtseg.media.images import write_image
+from tests.lab.fleet.drives import road, write_drive, write_fleet
 from tests.lab.replay.test_replay import Page
 
 
@@ -114,6 +115,25 @@ def test_bad_sources_are_told_on_the_page_and_by_the_exit_code(tmp_path: Path) -
     (tmp_path / "torn.mp4").write_bytes(Path(sources[0]).read_bytes() + b"more")
     assert code(str(tmp_path / "torn.mp4")) == 0
     assert list((tmp_path / "out/faults").iterdir()) == []
+
+
+def test_a_folder_of_everything_gives_what_can_be_had(tmp_path: Path) -> None:
+    model = write_fleet(tmp_path / "there", 0)[1]
+    folder = tmp_path / "mixed"
+    write_drive(folder / "drive.mp4", 20)
+    (folder / "torn.mcap").write_bytes(b"\x89MCAP0\r\n")
+    write_image(folder / "1.png", road(3))
+    write_image(folder / "2.png", road(3)[:1, :1])
+    (folder / "3.png").write_bytes(b"no picture")
+    report = replay([str(folder)], tmp_path / "out", model, topic="/front/image")
+    assert {Path(uri).name: (one.frames, one.processed) for uri, one in report.recordings.items()} == {
+        "mixed": (3, 1),
+        "drive.mp4": (20, 20),
+    }
+    assert [Path(uri).name for uri, _ in report.faults] == ["torn.mcap"]
+    reasons = " ".join(report.recordings[str(folder)].faults)
+    assert "at least 2x2 pixels" in reasons
+    assert "a picture that OpenCV reads" in reasons
 
 
 def test_the_page_adds_up_what_the_rows_say(tmp_path: Path) -> None:

@@ -34,9 +34,10 @@ FLEET = {
     "clip/labels.json": "{}",
     "loose/x.bag": "ROS 1 bag",
     "loose/y.mcap": "mcap alone, by itself",
+    "loose/Z.MCAP.ZST": "a compressed one",
     ".cache/z.mp4": "hidden from sight",
 }
-NAMES = ["a/drive_9.mp4", "a/drive_10.mp4", "bag", "clip", "loose/x.bag", "loose/y.mcap"]
+NAMES = ["a/drive_9.mp4", "a/drive_10.mp4", "bag", "clip", "loose/x.bag", "loose/y.mcap", "loose/Z.MCAP.ZST"]
 
 
 def names(recordings: tuple[Recording, ...], root: str) -> list[str]:

@@ -1,0 +1,101 @@
+"""What a job shows while it runs, and whom it replaces."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from rtseg.lab.fleet.job import progress_table, run_job
+from rtseg.lab.fleet.queue import Done, Progress, RecordingState, Task, TaskQueue
+from rtseg.lab.fleet.settings import JobSettings, model_hash
+from rtseg.lab.fleet.shards import Part
+from rtseg.lab.fleet.sources import find_recordings
+from rtseg.lab.fleet.worker import Outcome
+from rtseg.runtime import find_model
+from tests.lab.fleet.drives import write_fleet
+from tests.lab.fleet.test_replay import rows_of
+
+
+def shown(progress: Progress, *under_way: str) -> str:
+    console = Console(width=100)
+    with console.capture() as capture:
+        console.print(progress_table(progress, under_way))
+    return capture.get()
+
+
+def test_progress_has_rates_and_what_is_to_go() -> None:
+    now = time.monotonic()
+    states = {
+        "/a/long.mp4": RecordingState(shards=10, done=6, resumed=2, frames=400, began=now - 40),
+        "/a/new.mp4": RecordingState(),
+        "/a/done.mp4": RecordingState(shards=1, done=1),
+    }
+    text = shown(Progress(states, frames=400, resumed=3, began=now - 40), "/a/long.mp4", "/a/new.mp4")
+    assert "1 of 3 recordings, 10 frames a second" in text
+    long = next(line for line in text.splitlines() if "long.mp4" in line)
+    assert "6 of 10" in long
+    assert " 10 " in long
+    assert "0:00:40" in long
+    assert "0 of ?" in next(line for line in text.splitlines() if "new.mp4" in line)
+
+
+class Flaky:
+    """Workers of which every call fails until it was made so many times."""
+
+    def __init__(self, failures: int) -> None:
+        self.free = 1
+        self.calls: list[Task] = []
+        self._failures = failures
+
+    def start(self, task: Task) -> None:
+        self.calls.append(task)
+        self.free = 0
+
+    def wait(self) -> list[Done]:
+        self.free = 1
+        task = self.calls[-1]
+        if self.calls.count(task) <= self._failures:
+            return [Done(task, None, "the worker died")]
+        if task.part is None:
+            return [Done(task, Outcome(parts=(Part(0, 2), Part(1, 2))))]
+        return [Done(task, Outcome(frames=5))]
+
+    def write_bag(self, *_: object) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize(("failures", "fault"), [(0, ""), (2, ""), (3, "the worker died (tried 3 times)")])
+def test_a_shard_is_tried_a_few_times(tmp_path: Path, failures: int, fault: str) -> None:
+    sources, model = write_fleet(tmp_path, 1, frames=3)
+    settings = JobSettings(model=model, model_hash=model_hash(find_model(model).card))
+    found = find_recordings(sources).recordings
+    workers = Flaky(failures)
+    progress = run_job(TaskQueue(found, settings, str(tmp_path / "out"), tries=3), workers, progress=False)
+    state = progress.states[sources[0]]
+    assert state.fault == fault
+    assert state.finished
+    assert len(workers.calls) == (3 if fault else 3 * (failures + 1))
+    assert len(list(tmp_path.glob("out/faults/*.json"))) == bool(fault)
+
+
+@pytest.mark.slow
+def test_a_worker_that_grows_is_replaced_and_its_shard_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rtseg.lab.fleet import ray_workers
+
+    monkeypatch.setattr(ray_workers, "LEAKED", -1)  # all of them seem to have grown
+    sources, model = write_fleet(tmp_path, 2, frames=40)
+    settings = JobSettings(model=model, model_hash=model_hash(find_model(model).card), shard_seconds=2)
+    workers = ray_workers.RayWorkers(settings, str(tmp_path / "out"), workers=1)
+    try:
+        first = workers._slots[0].actor
+        queue = TaskQueue(find_recordings(sources).recordings, settings, str(tmp_path / "out"))
+        progress = run_job(queue, workers, progress=False)
+        assert workers._slots[0].actor != first
+    finally:
+        workers.close()
+    assert (progress.tries, progress.finished) == (0, 2)
+    assert len(rows_of(tmp_path / "out")) == 40 + 41
