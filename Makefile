@@ -16,7 +16,7 @@ OLDEST_PYTHON ?= $(firstword $(shell python3.10 -c 'import sys; print(sys.execut
 OLDEST_TESTS := $(addprefix tests/,lanes camera media ops grouping instances runtime lab/replay)
 OLDEST_LEFT_OUT := tests/ops/cuda tests/runtime/gpu tests/runtime/tensorrt tests/runtime/backends/test_onnx_torch.py
 
-.PHONY: demo test test-fast test-oldest lint bench clean
+.PHONY: demo test test-fast test-oldest lint bench release clean
 
 ## Run the whole system live and write out/demo/ (INPUT=path for a bag or video of your own, TOPIC=name for one of its cameras).
 demo: $(RUNTIME)
@@ -45,6 +45,10 @@ lint: $(DEVELOPMENT)
 ## Speed, beside peers in the same run.
 bench: $(DEVELOPMENT)
 	$(BIN)/python -m pytest bench --benchmark-only --benchmark-columns=min,median,mean,rounds $(PYTEST_ARGS)
+
+## Build what is published into dist/, check it, and try it in a clean environment.
+release: $(DEVELOPMENT)
+	.ci/release $(BIN)/python
 
 clean:
 	rm -rf $(VENV) $(OLDEST_VENV) build out .pytest_cache .mypy_cache .ruff_cache .numba_cache

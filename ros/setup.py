@@ -1,16 +1,19 @@
 """The ament_python package `rtseg`: the nodes. The library they run on is the Python package rtseg."""
 
+import re
 from glob import glob
+from pathlib import Path
 
 from setuptools import setup
 
 SHARE = "share/rtseg"
+PACKAGE = Path(__file__).with_name("package.xml").read_text(encoding="utf-8")
 
 setup(
     # The ament package is `rtseg` (package.xml); the Python distribution has a name of its own, or its metadata in the
     # workspace would hide the library's.
     name="rtseg_ros",
-    version="0.1.0",
+    version=re.search("<version>(.+?)</version>", PACKAGE).group(1),
     description="Lane masks and instance masks from a camera topic, at camera rate",
     license="Apache-2.0",
     packages=["rtseg_ros", "rtseg_ros.demo"],

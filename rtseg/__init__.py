@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rtseg.loading import load
     from rtseg.runtime import Pipeline
 
-__version__ = "0.1.0"
+__version__: str
 __all__ = ["Frame", "Instances", "Lanes", "Pipeline", "RtsegError", "load"]
 
 
@@ -34,4 +34,8 @@ def __getattr__(name: str) -> Any:
         from rtseg.runtime import Pipeline
 
         return Pipeline
+    if name == "__version__":  # of the installed package, which has it from ros/package.xml
+        from importlib.metadata import version
+
+        return version("rtseg")
     raise AttributeError(f"module 'rtseg' has no attribute {name!r}")

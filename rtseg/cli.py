@@ -18,7 +18,8 @@ from rich.status import Status
 from rich.text import Text
 
 from rtseg.errors import RtsegError
-from rtseg.options import BackendOption, DeviceOption, console
+from rtseg.model_commands import models_app
+from rtseg.options import BackendOption, DeviceOption, JsonOption, console
 from rtseg.printing import PlainConsole, VisibleFormatter, described, visible
 
 app = typer.Typer(
@@ -32,6 +33,7 @@ for _part in sorted(entry_points(group="rtseg.commands"), key=lambda part: part.
     _part.load()(app)
 engines_app = typer.Typer(help="Look after compiled engines.", no_args_is_help=True)
 app.add_typer(engines_app, name="engines")
+app.add_typer(models_app, name="models")
 
 
 @app.command("compile")
@@ -135,7 +137,7 @@ def doctor(
     model: Annotated[list[str] | None, typer.Option("--model", "-m", help="All bundled models by default.")] = None,
     device: DeviceOption = "auto",
     backend: BackendOption = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show what this machine has, which backend each model would use, and why not a faster one.
 

@@ -18,3 +18,4 @@ ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of the n
 NetworkOption = Annotated[str | None, typer.Option(help="Another network of the card, such as model-fp32.onnx.")]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
 TopicOption = Annotated[str | None, typer.Option(help="Image topic of a bag; found by type where there is one.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]

@@ -72,4 +72,7 @@ def calibrate_int8_command(
         same = before.same_files({file.file: file.sha256 for file in result.card.files})
         if same is not None:
             console.print("the recipe's files, bit for bit" if same else "other files than the recipe's")
+        made = next(file.sha256 for file in result.card.files if file.precision == "fp32")
+        if same is False and before.results is not None and before.results.fp32_sha256 != made:
+            console.print("because the recipe's were made of another fp32 network, whose hash it names")
     console.print(f"wrote {out}; report: {recipes / result.card.name}.html")

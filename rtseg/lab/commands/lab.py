@@ -176,6 +176,34 @@ def lane_confidence(
     console.print(f"{card}: {calibration}", highlight=False)
 
 
+@lab_app.command("half-weights")
+def half_weights(
+    folders: Annotated[list[Path], typer.Argument(help="Model folders, whose files and cards are replaced.")],
+) -> None:
+    """Store the weights of fp32 networks in float16, half the size, and say how much their outputs change."""
+    from rtseg.lab.deploy.smaller import store_in_half
+
+    for folder in folders:
+        stored = store_in_half(folder)
+        console.print(
+            f"{folder.name}: {stored.before / 1e6:.1f} to {stored.after / 1e6:.1f} MB, outputs change by "
+            f"{stored.change:.5f} of their spread (rms)",
+            highlight=False,
+        )
+
+
+@lab_app.command("model-wheel")
+def model_wheel(
+    folders: Annotated[list[Path], typer.Argument(help="Model folders.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the wheels.")] = Path("dist"),
+) -> None:
+    """Write models as wheels rtseg-models-NAME for a package index."""
+    from rtseg.lab.deploy.model_wheel import write_model_wheel
+
+    for folder in folders:
+        console.print(write_model_wheel(folder, out))
+
+
 @lab_app.command("jetson-wheels")
 def jetson_wheels() -> None:
     """Ask pip for an arm64 wheel of everything the runtime needs on a Jetson; exit code 1 if one is missing."""

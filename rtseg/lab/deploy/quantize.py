@@ -21,6 +21,7 @@ from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
 from rtseg.errors import ModelError
 from rtseg.ops import preprocess
+from rtseg.runtime.half_weights import with_float_weights
 
 Form = Literal["cpu", "tensorrt"]
 
@@ -113,7 +114,7 @@ def calibrate_ranges(path: Path, inputs: Sequence[NDArray[np.float32]], method: 
     if not len(inputs):
         raise ModelError("expected frames to calibrate int8 with, got none; give a folder of frames or rendered seeds")
     try:
-        network = _prepared(onnx.shape_inference.infer_shapes(onnx.load(path)))
+        network = _prepared(onnx.shape_inference.infer_shapes(with_float_weights(onnx.load(path))))
         with tempfile.TemporaryDirectory() as folder, _quiet():
             prepared = Path(folder) / "prepared.onnx"
             onnx.save(network, prepared)

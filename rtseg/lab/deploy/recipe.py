@@ -60,7 +60,7 @@ class Results(Settings):
 
     Attributes:
         sources: what the frames were drawn from, in order.
-        fp32_sha256: the network that was quantized.
+        fp32_sha256: the network that was quantized, as it was then: weights may have been stored in float16 since.
         metric: the gated metric.
         dataset: what it was measured on.
         allowed_loss_points: what the card lets int8 cost.

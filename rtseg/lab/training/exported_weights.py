@@ -22,6 +22,7 @@ from rtseg.errors import ModelError
 from rtseg.lab.nets.heads import ExportedMaps, InstanceNetwork
 from rtseg.lab.nets.l2c import L2CLanes
 from rtseg.lab.nets.l2c_instances import CENTER_UNIT, L2CInstances
+from rtseg.runtime.half_weights import with_float_weights
 from rtseg.runtime.models import find_model, float_network
 
 _TOLERANCE = 1e-3  # relative to the largest value of a map
@@ -83,7 +84,7 @@ def _norms(net: nn.Module, probe: Tensor) -> dict[nn.Module, nn.BatchNorm2d]:
 
 
 def _load_folded(path: Path, net: nn.Module, norms: dict[nn.Module, nn.BatchNorm2d]) -> None:
-    graph = onnx.load(path).graph
+    graph = with_float_weights(onnx.load(path)).graph
     constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
     layers = dict(net.named_modules())
     missing = {layer for layer in layers.values() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)}

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from rtseg.errors import BackendError, ModelError
+from rtseg.runtime.half_weights import with_float_weights
 
 Attributes = dict[str, Any]
 Operator = Callable[[list[Any], Attributes], "torch.Tensor | tuple[torch.Tensor, ...]"]
@@ -39,7 +40,7 @@ class OnnxNetwork:
         except ImportError as error:
             raise BackendError(f"the torch backend needs the package onnx ({error}): pip install onnx") from error
         try:
-            graph = onnx.load(path).graph
+            graph = with_float_weights(onnx.load(path)).graph
         except Exception as error:  # protobuf raises types of its own
             raise ModelError(f"torch cannot load {path}: {error}; export the model again") from error
         _check_operators(path, [node.op_type for node in graph.node])

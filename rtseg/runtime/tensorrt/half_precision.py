@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rtseg.errors import BackendError
+from rtseg.runtime.half_weights import with_float_weights
 
 _TYPED_SCALES = 19  # the first opset whose QuantizeLinear takes float16
 
@@ -26,7 +27,7 @@ def cast_to_half(onnx: bytes) -> bytes:
         from onnxruntime.transformers.float16 import convert_float_to_float16
     except ImportError as error:
         raise BackendError(f"casting a network to fp16 needs the package onnx ({error}): pip install onnx") from error
-    network = onnx_library.load_from_string(onnx)
+    network = with_float_weights(onnx_library.load_from_string(onnx))
     if any(node.op_type == "QuantizeLinear" for node in network.graph.node):
         for opset in network.opset_import:
             if opset.domain in ("", "ai.onnx"):
