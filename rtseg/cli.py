@@ -19,21 +19,47 @@ from rich.text import Text
 
 from rtseg.errors import RtsegError
 from rtseg.model_commands import models_app
-from rtseg.options import BackendOption, DeviceOption, JsonOption, console
-from rtseg.printing import PlainConsole, VisibleFormatter, described, visible
+from rtseg.options import BackendOption, DeviceOption, JsonOption, console, progress_console
+from rtseg.printing import PlainConsole, VisibleFormatter, described, print_json, visible
 
 app = typer.Typer(
     name="rtseg",
     help="Lane and instance masks at camera rate.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
+    epilog="Exit codes: 0 done; 1 done, but what was asked for does not hold (a model that cannot run, a gate, damaged "
+    "recordings); 2 wrong input, told in one sentence; 130, 143 ended by a signal.",
 )
 for _part in sorted(entry_points(group="rtseg.commands"), key=lambda part: part.name):
     _part.load()(app)
 engines_app = typer.Typer(help="Look after compiled engines.", no_args_is_help=True)
 app.add_typer(engines_app, name="engines")
 app.add_typer(models_app, name="models")
+
+_FIRST_STEPS = """\
+rtseg: lane and instance masks at camera rate. What to do first:
+
+  rtseg run drive.mp4       lanes drawn over your video, picture, folder of pictures or camera (0)
+  rtseg replay drive.mcap   a recorded bag through the pipeline: result bag, overlay video, report
+  rtseg doctor              what this machine has, and what would make it faster
+
+rtseg --help names every command, rtseg COMMAND --help its options; --model instances-lite finds objects."""
+
+
+@app.callback()
+def first_steps(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+) -> None:
+    """Lane and instance masks at camera rate."""
+    if version:
+        import rtseg
+
+        console.print(rtseg.__version__)
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        console.print(_FIRST_STEPS)
 
 
 @app.command("compile")
@@ -52,7 +78,7 @@ def compile_engine(
     from rtseg.runtime import find_model
     from rtseg.runtime.tensorrt import compile_model
 
-    with Progress(console=console, transient=True) as progress:
+    with Progress(console=progress_console, transient=True) as progress:
         task = progress.add_task(f"compiling {described(model)} for {target} in {precision}", total=1.0)
         engine, record = compile_model(
             find_model(model),
@@ -99,21 +125,28 @@ def prepare(
 
 
 @engines_app.command("list")
-def engines_list() -> None:
+def engines_list(as_json: JsonOption = False) -> None:
     """List the engines in the cache."""
     from rtseg.runtime.tensorrt import cache_folder, list_engines
     from rtseg.runtime.tensorrt.table import engine_table
 
-    console.print(engine_table(list_engines()))
+    engines = list_engines()
+    if as_json:
+        print_json({"folder": cache_folder(), "engines": engines})
+        return
+    console.print(engine_table(engines))
     console.print(f"in {cache_folder()}")
 
 
 @engines_app.command("verify")
-def engines_verify() -> None:
+def engines_verify(as_json: JsonOption = False) -> None:
     """Check every engine against its sidecar; exit code 1 if one is broken."""
     from rtseg.runtime.tensorrt import list_engines
 
     broken = [state for state in list_engines() if state.fault]
+    if as_json:
+        print_json([{"engine": state.path, "fault": state.fault} for state in broken])
+        raise typer.Exit(1 if broken else 0)
     for state in broken:
         console.print(f"{state.path.name}: {state.fault}", style="red")
     console.print(f"{len(broken)} broken")

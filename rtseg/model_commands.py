@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rtseg.options import JsonOption, console
-from rtseg.printing import described
+from rtseg.options import JsonOption, console, progress_console
+from rtseg.printing import described, print_json
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -27,7 +26,7 @@ def models_list(as_json: JsonOption = False) -> None:
 
     rows = [_row(name, folder) for name, folder in _known().items()]
     if as_json:
-        print(json.dumps(rows, indent=1))
+        print_json(rows)
         return
     table = Table("model", "finds", "what it is", "where", "MB", box=None)
     for row in rows:
@@ -43,6 +42,7 @@ def models_list(as_json: JsonOption = False) -> None:
 @models_app.command("get")
 def models_get(
     names: Annotated[list[str], typer.Argument(help="Of models; rtseg models list names them.")],
+    as_json: JsonOption = False,
     source: Annotated[
         str | None,
         typer.Option(
@@ -57,11 +57,15 @@ def models_get(
 
     from rtseg.runtime.model_fetch import get_model
 
+    folders = {}
     for name in names:
-        with Progress(console=console, transient=True) as progress:
+        with Progress(console=progress_console, transient=True) as progress:
             task = progress.add_task(f"fetching {described(name)}", total=1.0)
-            folder = get_model(name, source, partial(_show, progress, task))
-        console.print(f"{name}: {folder}")
+            folders[name] = get_model(name, source, partial(_show, progress, task))
+        if not as_json:
+            console.print(f"{name}: {folders[name]}")
+    if as_json:
+        print_json(folders)
 
 
 def _show(progress: Progress, task: TaskID, fraction: float) -> None:

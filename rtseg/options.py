@@ -10,6 +10,8 @@ import typer
 from rtseg.printing import PlainConsole
 
 console = PlainConsole()
+progress_console = PlainConsole(stderr=True)
+"""Where progress is shown: standard output is for results, which scripts read."""
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="Bundled model or folder with card.yaml.")]
 BackendOption = Annotated[str, typer.Option(help="auto, tensorrt, torch, onnxruntime or openvino.")]

@@ -6,8 +6,14 @@ through here: what a terminal would obey is shown as Python writes it, and Rich 
 
 from __future__ import annotations
 
+import json
 import logging
+import math
+import sys
 import unicodedata
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -57,3 +63,32 @@ class VisibleFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)
         return line if record.exc_info else visible(line)
+
+
+def print_json(content: object) -> None:
+    """Print a command's result on standard output as one JSON document; nothing else goes there.
+
+    Args:
+        content: numbers, texts, paths, and sequences, mappings, dataclasses or pydantic models of these. What is not
+            finite is null.
+    """
+    sys.stdout.write(json.dumps(_plain(content), indent=1) + "\n")
+    sys.stdout.flush()
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "model_dump"):
+        return _plain(value.model_dump())
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if hasattr(value, "tolist"):  # NumPy's numbers and arrays
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return [_plain(each) for each in value]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import cv2
@@ -142,3 +144,72 @@ def test_names_that_no_file_can_have_are_told_in_a_sentence(rtseg: Rtseg, tmp_pa
         answer = rtseg(*arguments)
         assert answer.code == 2
         assert "Traceback" not in answer.err
+
+
+def test_without_arguments_it_says_what_to_do_first(rtseg: Rtseg) -> None:
+    answer = rtseg()
+    assert answer.code == 0
+    assert [f"rtseg {command} " in answer.out for command in ("run", "replay", "doctor")] == [True] * 3
+    assert len(answer.out.splitlines()) < 12
+    assert rtseg("--version").out.strip() == version("rtseg")
+
+
+def test_exit_codes_are_told(rtseg: Rtseg) -> None:
+    assert "Exit codes: 0 done; 1 done, but" in " ".join(rtseg("--help").out.split())
+
+
+@pytest.fixture
+def reporting(model: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[object]]:
+    """Commands that report, each asked for JSON."""
+    monkeypatch.setenv("RTSEG_ENGINE_CACHE", str(tmp_path / "engines"))
+    monkeypatch.setenv("RTSEG_MODELS", str(tmp_path / "models"))
+    recording = write_bag(tmp_path, "mcap", _entries(), Messages(ros1=False))
+    small = ["--width", 256, "--height", 144, "--frames", 10]
+    return {
+        "run": ["run", pictures, "--model", model, "--out", tmp_path / "run", "--json"],
+        "replay": ["replay", recording, "--model", model, "--out", tmp_path / "replay", "--json"],
+        "evaluate": [
+            *("evaluate", "--dataset", "rendered", "--frames", 1, "--model", model, "--out", tmp_path / "e", "--json"),
+        ],
+        "bench": ["bench", "--model", model, *small, "--json", "-"],
+        "doctor": ["doctor", "--model", model, "--json"],
+        "fleet": ["fleet", "replay", recording, "--model", model, "--out", tmp_path / "f", "--workers", 0, "--json"],
+        "engines list": ["engines", "list", "--json"],
+        "engines verify": ["engines", "verify", "--json"],
+        "models list": ["models", "list", "--json"],
+        "models get": ["models", "get", "thresholds", "--from", model, "--json"],
+    }
+
+
+def _entries() -> list[tuple[str, int, bytes]]:
+    messages = Messages(ros1=False)
+    stamps = [START + i * 100_000_000 for i in range(3)]
+    return [("/image", stamp, messages.image(i, stamp)) for i, stamp in enumerate(stamps)]
+
+
+REPORTING = ("run", "replay", "evaluate", "bench", "doctor", "fleet", "engines list", "engines verify")
+
+
+@pytest.mark.parametrize("command", [*REPORTING, "models list", "models get"])
+def test_json_is_all_that_goes_to_standard_output(
+    rtseg: Rtseg, reporting: dict[str, list[object]], command: str
+) -> None:
+    answer = rtseg(*reporting[command])
+    assert answer.code == 0, answer.err
+    json.loads(answer.out, parse_constant=_refuse)
+
+
+def _refuse(constant: str) -> None:
+    raise AssertionError(f"{constant} is no JSON")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["run", "replay", "evaluate", "bench", "doctor", "models list"])
+def test_libraries_say_nothing(reporting: dict[str, list[object]], command: str) -> None:
+    """In a process of its own, since libraries write to the file descriptors; nothing but rtseg's own lines."""
+    arguments = [str(argument) for argument in reporting[command]]
+    answer = subprocess.run([sys.executable, "-m", "rtseg", *arguments], capture_output=True, text=True, timeout=300)
+    assert answer.returncode == 0, answer.stderr
+    json.loads(answer.stdout)
+    noise = re.compile(r"warning|\[W:|\bWARN\b|absl|cv2|cpuinfo|deprecat", re.IGNORECASE)
+    assert [line for line in answer.stderr.splitlines() if noise.search(line)] == []

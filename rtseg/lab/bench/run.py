@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 from rich.progress import Progress
 
 from rtseg.errors import RtsegError
@@ -114,7 +115,7 @@ def _measure(
 
     log, whole, device, meter = LatencyLog(), LatencyLog(), LatencyLog(), PowerMeter(on_device)
     spent = 0.0
-    with Progress(transient=True) as progress:
+    with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("one by one", total=settings.frames)
         for block in _blocks(settings.frames):
             with meter:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from rtseg.options import BackendOption, DeviceOption, ModelOption, NetworkOption, ThreadsOption, console
+from rtseg.printing import print_json
 
 bench_app = typer.Typer(help="Time a model on this machine, or compare results.")
 
@@ -22,7 +23,8 @@ def bench(
     encoding: Annotated[Literal["bgr8", "jpeg"], typer.Option(help="Of the messages that frames arrive in.")] = "bgr8",
     compare: Annotated[bool, typer.Option("--compare", help="Time plain peers too, and measure the floor.")] = False,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the figures here, beside other runs of this machine.")
+        Path | None,
+        typer.Option("--json", help="Write the figures here, beside other runs of this machine; - prints them."),
     ] = None,
     device: DeviceOption = "auto",
     backend: BackendOption = "auto",
@@ -37,6 +39,9 @@ def bench(
     result = bench_model(
         model, BenchSettings((height, width), frames, encoding, compare, device, backend, threads, network)
     )
+    if json_file == Path("-"):
+        print_json(result)
+        return
     console.print(result.runs[0].table())
     for remark in result.runs[0].remarks():
         console.print(remark)

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from rtseg.errors import ConfigError
-from rtseg.options import TopicOption, console
+from rtseg.options import JsonOption, TopicOption, console
+from rtseg.printing import print_json
 
 calibrate_app = typer.Typer(help="Calibrate cameras and int8 networks.", no_args_is_help=True)
 
@@ -21,6 +22,7 @@ def calibrate_camera(
     rows: Annotated[int, typer.Option(min=3, help="Inner corners across the board.")] = 6,
     square: Annotated[float, typer.Option(min=1e-4, help="Side of a square in metres.")] = 0.025,
     topic: TopicOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Calibrate a camera from chessboard pictures."""
     from rtseg.lab.chessboard import calibrate_chessboard
@@ -31,12 +33,14 @@ def calibrate_camera(
     with open_frames(images, topic) as frames:
         read = [(frame.name, frame.image) for frame in frames]
         left_out = list(frames.left_out)
-    for name, reason in left_out:
-        console.print(f"{name} left out: {reason}")
     result = calibrate_chessboard([image for _, image in read], board=(columns, rows), square=square)
     result.camera.save(out)
-    for index, reason in result.rejected.items():
-        console.print(f"{read[index][0] or f'picture {index + 1}'} left out: {reason}")
+    left_out += [(read[index][0] or f"picture {index + 1}", reason) for index, reason in result.rejected.items()]
+    if as_json:
+        print_json({"camera": out, "boards": len(result.used), "rms_pixels": result.rms, "left_out": dict(left_out)})
+        return
+    for name, reason in left_out:
+        console.print(f"{name} left out: {reason}")
     console.print(f"{len(result.used)} boards, reprojection error {result.rms:.2f} px rms")
     console.print(f"wrote {out}; say in rtseg_extrinsics how the camera is mounted")
 
@@ -56,6 +60,7 @@ def calibrate_int8_command(
         typer.Option(help="Labelled frames for the metric, as for evaluate; rendered by default."),
     ] = None,
     recipes: Annotated[Path, typer.Option(help="Folder for the recipe and the report.")] = Path("calibration/int8"),
+    as_json: JsonOption = False,
 ) -> None:
     """Quantize a model; it is written only if it keeps its metric (extras: train, for instances also scores)."""
     from rtseg.lab.deploy.calibrate import calibrate_int8
@@ -65,6 +70,10 @@ def calibrate_int8_command(
     asked = {name: value for name, value in (("rendered", rendered), ("frames", frames)) if value is not None}
     settings = (before.settings if before else CalibrationSettings()).model_copy(update=asked)
     result = calibrate_int8(model, data or [], out, settings, evaluation=evaluate, recipes=recipes, progress=True)
+    if as_json:
+        report = {"metric": result.metric, "dataset": result.dataset, "values": result.values}
+        print_json({"model": out, **report, "in_float": result.in_float})
+        return
     for file, value in result.values.items():
         console.print(f"{file}: {result.metric} {100 * value:.2f} % on {result.dataset}")
     console.print(f"layers left in float: {', '.join(result.in_float) or 'none'}")

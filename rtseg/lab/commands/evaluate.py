@@ -10,7 +10,17 @@ from typing import Annotated, Any, Literal
 import typer
 
 from rtseg.errors import ConfigError
-from rtseg.options import BackendOption, DeviceOption, ModelOption, NetworkOption, OutOption, ThreadsOption, console
+from rtseg.options import (
+    BackendOption,
+    DeviceOption,
+    JsonOption,
+    ModelOption,
+    NetworkOption,
+    OutOption,
+    ThreadsOption,
+    console,
+)
+from rtseg.printing import print_json
 
 app = typer.Typer()
 OF_ONE_TASK = {"lanes": ("dataset", "frames", "sets"), "instances": ("cities", "limit", "oracle", "ablation")}
@@ -48,6 +58,7 @@ def evaluate(
     backend: BackendOption = "auto",
     threads: ThreadsOption = None,
     network: NetworkOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Score a model with its field's own measures; writes tables, JSON and a page with the best and worst frames.
 
@@ -81,25 +92,32 @@ def evaluate(
             out=out,
             pictures=images,
         )
-        for table in terminal_tables(found):
-            console.print(table)
+        tables = terminal_tables(found)
         name, metrics = found.dataset, found.metrics()
     elif sets is not None:
-        _evaluate_sets(pipeline, sets, data, out)
+        _evaluate_sets(pipeline, sets, data, out, as_json)
         return
     else:
         from rtseg.lab.scores.lanes.evaluate import evaluate_lanes
 
         result = evaluate_lanes(pipeline, dataset, data, frames=frames, out=out, pictures=images)
-        console.print(result.table())
+        tables = [result.table()]
         name, metrics = result.label, result.metrics()
-    console.print(f"report: {out / 'report.html'}")
+    card = None
     if write_card:
         arguments = " ".join(shlex.quote(argument) for argument in sys.argv[1:] if argument != "--write-card")
-        console.print(f"card: {write_scores(model, name, metrics, f'rtseg {arguments}', network)}")
+        card = write_scores(model, name, metrics, f"rtseg {arguments}", network)
+    if as_json:
+        print_json({"dataset": name, "metrics": metrics, "report": out / "report.html", "card": card})
+        return
+    for table in tables:
+        console.print(table)
+    console.print(f"report: {out / 'report.html'}")
+    if card:
+        console.print(f"card: {card}")
 
 
-def _evaluate_sets(pipeline: Any, config: str, data: Path | None, out: Path) -> None:
+def _evaluate_sets(pipeline: Any, config: str, data: Path | None, out: Path, as_json: bool) -> None:
     from rtseg.lab.scores.lanes.sets import score_sets, table, write_scores
     from rtseg.lab.training.config import TrainingConfig
     from rtseg.lab.training.configurations import load_config
@@ -108,6 +126,9 @@ def _evaluate_sets(pipeline: Any, config: str, data: Path | None, out: Path) -> 
     if not isinstance(loaded, TrainingConfig) or data is None:
         raise ConfigError(f"expected a configuration of lanes with sets, and --data with their folders, got {config}")
     scores = score_sets(pipeline, loaded.data.sets, [data])
-    console.print(table(scores))
     write_scores(scores, out / "sets.json")
+    if as_json:
+        console.file.write((out / "sets.json").read_text(encoding="utf-8"))
+        return
+    console.print(table(scores))
     console.print(f"scores: {out / 'sets.json'}")

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from rtseg.options import BackendOption, DeviceOption, ModelOption, OutOption, TopicOption, console
+from rtseg.options import BackendOption, DeviceOption, JsonOption, ModelOption, OutOption, TopicOption, console
+from rtseg.printing import print_json
 
 fleet_app = typer.Typer(help="Replay, compare, mine and label the recordings of a fleet.", no_args_is_help=True)
 
@@ -46,6 +47,7 @@ def fleet_replay(
     resume: ResumeOption = True,
     bags: Annotated[int, typer.Option(min=0, help="Result bags, of the worst recordings.")] = 3,
     fail_on: FailOption = "any",
+    as_json: JsonOption = False,
 ) -> None:
     """Run the recordings of a fleet through a model; rows as Parquet, one page. Goes on where it was stopped."""
     from rtseg.lab.fleet.replay import replay_fleet
@@ -70,8 +72,12 @@ def fleet_replay(
         )
     except KeyboardInterrupt:
         raise _stopped() from None
-    console.print(report.table())
-    console.print(f"report: {out}/report.html")
+    if as_json:
+        named = [{"recording": uri, "reason": reason} for uri, reason in report.faults]
+        print_json({"recordings": len(report.recordings), "figures": report.all.figures(), "faults": named})
+    else:
+        console.print(report.table())
+        console.print(f"report: {out}/report.html")
     raise _ended(fail_on, len(report.faults), len(report.recordings))
 
 
@@ -93,13 +99,17 @@ def fleet_compare(
     gate: Annotated[
         Path | None, typer.Option(help="YAML list of metric and margin; exit code 1 if B fails it.")
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Compare two fleet replays frame by frame; writes a page, and keeps a gate."""
     from rtseg.lab.fleet.compare import compare_jobs, read_gate
 
     result = compare_jobs(a, b, out, read_gate(gate) if gate else ())
-    console.print(result.table())
-    console.print(f"report: {out / 'report.html'}")
+    if as_json:
+        print_json(result)
+    else:
+        console.print(result.table())
+        console.print(f"report: {out / 'report.html'}")
     raise typer.Exit(0 if result.passed else 1)
 
 
@@ -113,12 +123,16 @@ def fleet_mine(
         Literal["tusimple", "culane", "coco", "labelme", "cvat"] | None,
         typer.Option(help="Kind of the labels to begin with; tusimple for lanes and coco for objects by default."),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Choose the frames that are most worth labels; writes pictures, labels to begin with, and a page."""
     from rtseg.lab.fleet.mine import mine_frames
     from rtseg.lab.replay.labels_out import FOLDER
 
     chosen = mine_frames(job, count, out, against, labels)
+    if as_json:
+        print_json({"frames": len(chosen), "labels": out / FOLDER, "report": out / "report.html"})
+        return
     console.print(f"{len(chosen)} frames: {out / FOLDER} (correct them, then rtseg train CONFIG --data {out / FOLDER})")
     console.print(f"report: {out / 'report.html'}")
 

@@ -7,7 +7,17 @@ from typing import Annotated, Literal
 
 import typer
 
-from rtseg.options import BackendOption, DeviceOption, ModelOption, OutOption, ThreadsOption, TopicOption, console
+from rtseg.options import (
+    BackendOption,
+    DeviceOption,
+    JsonOption,
+    ModelOption,
+    OutOption,
+    ThreadsOption,
+    TopicOption,
+    console,
+)
+from rtseg.printing import print_json
 
 app = typer.Typer()
 
@@ -35,6 +45,7 @@ def run(
     device: DeviceOption = "auto",
     backend: BackendOption = "auto",
     threads: ThreadsOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write overlays of a video, pictures or a live camera."""
     from rtseg.lab.replay.replay import run_overlays
@@ -44,6 +55,9 @@ def run(
     with open_frames(source, topic, fps) as frames:
         pipeline = load(model, device=device, backend=backend, threads=threads)
         overlays = run_overlays(frames, pipeline, out, labels=labels)
+    if as_json:
+        print_json(overlays)
+        return
     for line in overlays.lines():
         console.print(line)
     _tell(out, labels)
@@ -64,6 +78,7 @@ def replay(
     device: DeviceOption = "auto",
     backend: BackendOption = "auto",
     threads: ThreadsOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Run a recorded bag through the pipeline; writes a result bag, an overlay video and a report."""
     from rtseg.camera import Camera
@@ -75,6 +90,9 @@ def replay(
     with open_frames(bag, topic, fps) as frames:
         calibration = Camera.load(camera) if camera else None
         result = replay_source(frames, pipeline, out, realtime=realtime, camera=calibration, labels=labels)
+    if as_json:
+        print_json(result)
+        return
     console.print(result.table())
     console.print(f"report: {result.report}")
     _tell(out, labels)

@@ -171,7 +171,7 @@ def _progress() -> Iterator[StageProgress]:
     """One bar a stage, which appears when the stage begins."""
     columns = (TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=console) as bars:
+    with Progress(*columns, console=Console(stderr=True)) as bars:
 
         def advance(stage: str, done: int, total: int) -> None:
             if stage not in tasks:

@@ -41,11 +41,12 @@ def write_streets(
         for job in jobs:
             _write_one(job)
     elif jobs:
+        from rich.console import Console
         from rich.progress import track
 
         with multiprocessing.get_context("spawn").Pool(workers) as pool:
             done = pool.imap_unordered(_write_one, jobs, chunksize=4)
-            for _ in track(done, total=len(jobs), description="rendering streets"):
+            for _ in track(done, total=len(jobs), description="rendering streets", console=Console(stderr=True)):
                 pass
     return folder
 

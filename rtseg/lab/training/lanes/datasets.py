@@ -64,12 +64,13 @@ def render_cache(
     folder.mkdir(parents=True, exist_ok=True)
     missing = [seed for seed in seeds if not (folder / f"{seed:07d}.json").is_file()]
     if missing:
+        from rich.console import Console
         from rich.progress import track
 
         jobs = [(seed, str(folder), size) for seed in missing]
         with multiprocessing.get_context("spawn").Pool(workers) as pool:
             done = pool.imap_unordered(_render_one, jobs, chunksize=8)
-            for _ in track(done, total=len(jobs), description="rendering"):
+            for _ in track(done, total=len(jobs), description="rendering", console=Console(stderr=True)):
                 pass
     return [_read_rendered(folder / f"{seed:07d}.json") for seed in seeds]
 
