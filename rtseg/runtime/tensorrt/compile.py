@@ -19,7 +19,7 @@ from rtseg.runtime.tensorrt.engine_cache import (
     sha256_of_bytes,
     store_engine,
 )
-from rtseg.runtime.tensorrt.half_precision import cast_to_half
+from rtseg.runtime.tensorrt.half_precision import cast_to_half, in_float
 from rtseg.runtime.tensorrt.library import check_target, find_tensorrt
 
 logger = logging.getLogger("rtseg")
@@ -77,7 +77,7 @@ def compile_model(
     onnx = verified_model_file(model.path.parent, source).read_bytes()
     built = build_engine(
         library,
-        onnx if source.precision == precision != "int8" else cast_to_half(onnx),
+        in_float(onnx) if source.precision == precision != "int8" else cast_to_half(onnx),
         target,
         workspace_mib=workspace_mib,
         dla=dla,

@@ -8,6 +8,23 @@ from rtseg.runtime.half_weights import with_float_weights
 _TYPED_SCALES = 19  # the first opset whose QuantizeLinear takes float16
 
 
+def in_float(onnx: bytes) -> bytes:
+    """Put weights that are stored in float16 back to float32, since TensorRT takes types from where they are stored.
+
+    Args:
+        onnx: a serialized float32 network.
+
+    Raises:
+        BackendError: if the package onnx is missing.
+    """
+    try:
+        import onnx as onnx_library
+    except ImportError as error:
+        raise BackendError(f"compiling a network needs the package onnx ({error}): pip install onnx") from error
+    plain: bytes = with_float_weights(onnx_library.load_from_string(onnx)).SerializeToString()
+    return plain
+
+
 def cast_to_half(onnx: bytes) -> bytes:
     """Cast what a network computes in float32 to float16; its inputs and outputs stay float32.
 

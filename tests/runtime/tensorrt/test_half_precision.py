@@ -14,7 +14,7 @@ from rtseg.ops import preprocess
 from rtseg.runtime import find_model
 from rtseg.runtime.card import ModelFile
 from rtseg.runtime.models import Model
-from rtseg.runtime.tensorrt.half_precision import cast_to_half
+from rtseg.runtime.tensorrt.half_precision import cast_to_half, in_float
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_the_cast_changes_little_and_leaves_integers_alone(
 ) -> None:
     content = (model.path.parent / file_for_tensorrt(model, precision).file).read_bytes()
     half = cast_to_half(content)
-    before, after = (onnx.load_from_string(network) for network in (content, half))
+    before, after = (onnx.load_from_string(network) for network in (in_float(content), half))
     reference = logits((model.path.parent / file_for_tensorrt(model, "fp32").file).read_bytes(), image)
     found = logits(half, image)
     assert found.dtype == np.float32
