@@ -107,7 +107,10 @@ def read_labels(
             places[one.image] = where
             labelled.append(one)
     if not labelled:
-        raise DatasetError(f"expected TuSimple label files (*.json, a JSON object a line) at {path}, found no label")
+        raise DatasetError(
+            f"expected labels of lanes at {path}, found no label: neither labelme's or TuSimple's (*.json), CULane's "
+            "(*.lines.txt) nor CVAT's (annotations.xml); check the path"
+        )
     return labelled
 
 
