@@ -60,9 +60,10 @@ class FrameCounts:
 class StampCheck:
     """Tells wrong stamps from those of another stream.
 
-    A stamp fits that does not lie before the last good one, nor far ahead of it. One that does not fit is late, or
-    wrong: 0, of another clock, of a message that was held up. When several on end fit each other, a recording has
-    begun anew, a clock was set, a camera comes back after a pause.
+    A stamp fits that does not lie before the last good one, nor far ahead of it unless as much time has passed by the
+    clock, too. One that does not fit is late, or wrong: 0, of another clock, of a message that was held up. When
+    several on end fit each other, a recording has begun anew, a clock was set, a camera that nobody times comes back
+    after a pause.
 
     Attributes:
         cleared: frames before the latest one that were called wrong, and are good by what came since.
@@ -71,13 +72,25 @@ class StampCheck:
     def __init__(self) -> None:
         self.cleared = 0
         self._last: int | None = None
+        self._last_age: float | None = None
         self._step = 0.0  # largest of late, fading
         self._doubtful: list[int] = []
 
-    def fault(self, stamp: int) -> str:
-        """What is wrong with the next frame's stamp (nanoseconds), in a sentence; empty if it is good."""
+    def fault(self, stamp: int, by_clock: float | None = None) -> str:
+        """What is wrong with the next frame's stamp, in a sentence; empty if it is good.
+
+        Args:
+            stamp: nanoseconds.
+            by_clock: seconds since that stamp, by whatever clock, where there is one.
+        """
         self.cleared = 0
-        if self._last is None or self._fits(stamp, self._last):
+        fault = self._fault(stamp, by_clock)
+        if not fault:
+            self._last_age = by_clock
+        return fault
+
+    def _fault(self, stamp: int, by_clock: float | None) -> str:
+        if self._last is None or self._fits(stamp, self._last) or self._after_a_pause(stamp, self._last, by_clock):
             self._accept(stamp)
             return ""
         gone = (stamp - self._last) / 1e9
@@ -95,6 +108,12 @@ class StampCheck:
 
     def _fits(self, stamp: int, last: int) -> bool:
         return 0 <= (stamp - last) / 1e9 <= max(AHEAD_SECONDS, _FEW_STEPS * self._step)
+
+    def _after_a_pause(self, stamp: int, last: int, by_clock: float | None) -> bool:
+        """Whether stamp and clock have gone on alike."""
+        if stamp < last or by_clock is None or self._last_age is None:
+            return False
+        return abs(by_clock - self._last_age) <= AHEAD_SECONDS
 
     def _accept(self, stamp: int) -> None:
         if self._last is not None and stamp >= self._last and not self._doubtful:
@@ -188,7 +207,7 @@ class FrameLoop(Generic[Item]):
         """
         with self._condition:
             self._received += 1
-            fault = self._stamps.fault(stamp) if stamp is not None else ""
+            fault = self._stamps.fault(stamp, by_clock) if stamp is not None else ""
             if fault:
                 self._drop(STAMP, fault)
             elif by_clock is not None:

@@ -57,6 +57,18 @@ def test_two_cameras_on_one_topic_and_swapped_frames_never_restart() -> None:
     assert good([s for pair in zip(one, other_clock, strict=True) for s in pair]) == one
 
 
+@pytest.mark.parametrize("apart", [0.0, 1.7e9, -40.0], ids=["one clock", "another clock", "ahead"])
+@pytest.mark.parametrize("pause", [3.0, 30.0, 3600.0])
+def test_a_camera_that_pauses_loses_no_frame_where_a_clock_has_gone_on_with_it(apart: float, pause: float) -> None:
+    check = StampCheck()
+    stamps = [*camera(1000.0, 10), *camera(1000.3 + pause, 10), *camera(1001.0 + 2 * pause, 10, step=pause)]
+    for stamp in stamps:
+        assert not check.fault(round(stamp * SECOND), apart + 0.01)
+        # The clock has not gone on with these.
+        assert check.fault(round((stamp + pause) * SECOND), apart + 0.02 - pause)
+        assert check.fault(0, apart + 0.03 + stamp)
+
+
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=40))
 def test_any_stamps_pass_and_a_good_stream_is_taken_in_the_end(stamps: list[int]) -> None:
     check = StampCheck()
