@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from rtseg.options import console
+from rtseg.options import JsonOption, console
+from rtseg.printing import print_json
 
 app = typer.Typer()
 
@@ -46,6 +47,7 @@ def import_network(
     top: Annotated[
         float | None, typer.Option(min=0, max=0.9, help="Lanes: share of the frame that is cut off at the top.")
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a model folder of an ONNX network, try it on a picture and draw what it finds (needs the package onnx)."""
     from rtseg.lab.deploy.foreign.answers import Answers, read_classes, read_normalization, read_size
@@ -73,6 +75,9 @@ def import_network(
         licence=license,
         picture=picture,
     )
+    if as_json:
+        print_json({"model": out, "card": made.card.model_dump(), "found": len(made.result), "overlay": made.overlay})
+        return
     card, needs = made.card, made.card.input
     outputs = ", ".join(f"{output.name} {output.sides(needs)} as {output.kind}" for output in card.outputs)
     console.print(f"input: {needs.width}x{needs.height} {needs.order}, {needs.fit}; outputs: {outputs}")

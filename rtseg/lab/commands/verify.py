@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from rtseg.errors import ConfigError
-from rtseg.options import BackendOption, DeviceOption, NetworkOption, ThreadsOption, console
+from rtseg.options import BackendOption, DeviceOption, JsonOption, NetworkOption, ThreadsOption, console
+from rtseg.printing import print_json
 
 app = typer.Typer()
 
@@ -29,6 +30,7 @@ def verify(
     frames: Annotated[int, typer.Option(min=1, help="Most frames to draw from each --data.")] = 50,
     allow: Annotated[float, typer.Option(min=0, max=100, help="Per cent that may be lost; more is exit code 1.")] = 5.0,
     threads: ThreadsOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Compare a network or an engine of a model with its fp32 network on the same frames, and say what is lost."""
     from rtseg.lab.deploy.verify import verify_model
@@ -45,6 +47,9 @@ def verify(
         frames=frames,
         threads=threads,
     )
-    console.print(found.table())
-    console.print(f"lost, renamed or invented: {100 * found.lost_share:.1f} %, allowed {allow:g} %")
+    if as_json:
+        print_json(found.figures())
+    else:
+        console.print(found.table())
+        console.print(f"lost, renamed or invented: {100 * found.lost_share:.1f} %, allowed {allow:g} %")
     raise typer.Exit(0 if 100 * found.lost_share <= allow else 1)

@@ -80,6 +80,13 @@ class Verification:
         wrong = self.expected - self.kept + self.renamed + self.invented
         return min(1.0, wrong / max(self.expected, 1)) if wrong else 0.0
 
+    def figures(self) -> dict[str, object]:
+        """The same for programs; distances of lines in pixels, or overlaps of objects."""
+        maps = {name: {"relative_rms": each.relative, "greatest": each.greatest} for name, each in self.maps.items()}
+        names = ("reference", "candidate", "frames", "expected", "kept", "renamed", "invented", "lost_share")
+        median = float(np.median(self.distances)) if self.distances else None
+        return {**{name: getattr(self, name) for name in names}, "median": median, "maps": maps}
+
     def table(self) -> Table:
         """The figures as a table for a terminal."""
         noun, measure = ("lines", "distance in pixels") if self.task == "lanes" else ("objects", "overlap (IoU)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,6 +73,8 @@ def test_a_lost_line_and_a_moved_map_are_told(tmp_path: Path, road: Path) -> Non
     done = CliRunner().invoke(app, ["verify", str(model), "--network", "other.onnx", "--data", str(road)])
     assert done.exit_code == 1
     assert "50.0 %" in done.output
+    told = CliRunner().invoke(app, ["verify", str(model), "--network", "other.onnx", "--data", str(road), "--json"])
+    assert json.loads(told.stdout)["lost_share"] == 0.5
     allowed = ["verify", str(model), "--network", "other.onnx", "--data", str(road), "--allow", "60"]
     assert CliRunner().invoke(app, allowed).exit_code == 0
 
