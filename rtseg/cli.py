@@ -188,6 +188,10 @@ def doctor(
     raise typer.Exit(0 if report.healthy else 1)
 
 
+_ended: list[int] = []
+"""Signals that end this process."""
+
+
 def main() -> None:
     """Entry point: typed errors become one sentence and exit code 2, never a traceback; a signal ends it in order."""
     handler = logging.StreamHandler()
@@ -198,10 +202,12 @@ def main() -> None:
             signal.signal(number, _end)
     try:
         app()
-    except RtsegError as error:
-        PlainConsole(stderr=True).print(Text.assemble(("rtseg: ", "red"), visible(error)))
-        raise SystemExit(2) from None
-    except OSError as error:  # names, disks and rights are the system's, and it has said all there is to say
+    except Exception as error:
+        if _ended:  # what breaks on the way out, workers that got the signal too, is no news
+            raise SystemExit(128 + _ended[0]) from None
+        # Names, disks and rights are the system's, and its errors say all there is to say.
+        if not isinstance(error, RtsegError | OSError):
+            raise
         PlainConsole(stderr=True).print(Text.assemble(("rtseg: ", "red"), visible(error)))
         raise SystemExit(2) from None
 
@@ -209,6 +215,7 @@ def main() -> None:
 def _end(number: int, _: FrameType | None) -> None:
     """Leave through every ``finally`` on the way, so that nothing unfinished stays; a second signal ends at once."""
     signal.signal(number, signal.SIG_DFL)
+    _ended.append(number)
     raise SystemExit(128 + number)
 
 

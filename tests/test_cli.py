@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +16,7 @@ from pathlib import Path
 import cv2
 import pytest
 
+from rtseg import cli
 from rtseg.cli import main
 from tests.media.recordings import START, Messages, write_bag
 from tests.threshold_network import two_lane_road, write_threshold_model
@@ -213,3 +216,22 @@ def test_libraries_say_nothing(reporting: dict[str, list[object]], command: str)
     json.loads(answer.stdout)
     noise = re.compile(r"warning|\[W:|\bWARN\b|absl|cv2|cpuinfo|deprecat", re.IGNORECASE)
     assert [line for line in answer.stderr.splitlines() if noise.search(line)] == []
+
+
+def test_what_breaks_while_a_signal_ends_it_is_no_news(monkeypatch: pytest.MonkeyPatch) -> None:
+    def app() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pause()
+        finally:
+            raise RuntimeError("a worker was killed")
+
+    monkeypatch.setattr(cli, "app", app)
+    monkeypatch.setattr(cli, "_ended", [])
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as end:
+            main()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert end.value.code == 128 + signal.SIGTERM

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -98,6 +100,8 @@ def train(
     if quick:
         config = shortened(config)
     family = FAMILIES[config.model]
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     lightning.seed_everything(config.seed, verbose=False)
     module = family.module(config)
     samples = family.data(config, module.net, data, validation, cache or out / "rendered", images)
@@ -134,6 +138,7 @@ def train(
             RichProgressBar() if sys.stdout.isatty() else _PlainProgress(),
         ],
     )
+    warnings.filterwarnings("ignore", module=r"lightning\.")  # what it thinks of these settings is not the user's
     trainer.fit(module, loader, held_out, ckpt_path=checkpoint if resume else None, weights_only=True)
     return out / "model.safetensors"
 
