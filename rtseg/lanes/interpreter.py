@@ -93,6 +93,9 @@ class LaneInterpreter:
 
 def _lowered(detected: DetectedLanes, rows: int) -> DetectedLanes:
     """Lanes found in what lies below some rows of a frame, in the pixels of the whole frame."""
-    above = np.zeros((rows, detected.mask.shape[1]), np.uint8)
+    height, width = detected.size
     lines = tuple(line + np.array([0, rows], np.float32) for line in detected.polylines)
-    return replace(detected, mask=np.concatenate([above, detected.mask]), polylines=lines)
+    runs = detected.runs
+    if runs is not None:
+        runs = replace(runs, rows=np.concatenate([np.zeros(rows, runs.rows.dtype), runs.rows]))
+    return replace(detected, size=(rows + height, width), polylines=lines, runs=runs)

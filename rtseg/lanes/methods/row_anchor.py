@@ -18,6 +18,7 @@ from pydantic import Field
 
 from rtseg.errors import GroupingError, ModelError
 from rtseg.lanes import DetectedLanes
+from rtseg.lanes.color_runs import ColorRuns
 from rtseg.lanes.methods.method import LaneMethod, TrackedParameters, listed_outputs
 from rtseg.results import bottom_x
 from rtseg.runtime.card import ModelCard
@@ -133,11 +134,14 @@ class RowAnchors:
         measures = [
             (confidence, float(np.hypot(*np.diff(line, axis=0).T).sum()) / stroke) for line, confidence in lines
         ]
+        painted = ColorRuns.of(mask, np.empty((0, 0, 0), np.float32))
         return DetectedLanes(
-            mask,
+            size,
             np.array([confidence for _, confidence in lines], np.float32),
             tuple(line for line, _ in lines),
             np.array(measures, np.float32).reshape(-1, 2),
+            painted.runs,
+            painted.colors.astype(np.int32) - 1,
         )
 
     def warm_up_maps(self) -> HeadMaps:
