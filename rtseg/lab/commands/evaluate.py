@@ -95,7 +95,11 @@ def evaluate(
         tables = terminal_tables(found)
         name, metrics = found.dataset, found.metrics()
     elif sets is not None:
-        _evaluate_sets(pipeline, sets, data, out, as_json)
+        scored = _evaluate_sets(pipeline, sets, data, out, as_json)
+        if write_card:
+            cards = {write_scores(model, name, metrics, _command(), network) for name, metrics in scored.items()}
+            if not as_json:
+                console.print(f"card: {cards.pop()}")
         return
     else:
         from rtseg.lab.scores.lanes.evaluate import evaluate_lanes
@@ -105,8 +109,7 @@ def evaluate(
         name, metrics = result.label, result.metrics()
     card = None
     if write_card:
-        arguments = " ".join(shlex.quote(argument) for argument in sys.argv[1:] if argument != "--write-card")
-        card = write_scores(model, name, metrics, f"rtseg {arguments}", network)
+        card = write_scores(model, name, metrics, _command(), network)
     if as_json:
         print_json({"dataset": name, "metrics": metrics, "report": out / "report.html", "card": card})
         return
@@ -117,8 +120,15 @@ def evaluate(
         console.print(f"card: {card}")
 
 
-def _evaluate_sets(pipeline: Any, config: str, data: Path | None, out: Path, as_json: bool) -> None:
-    from rtseg.lab.scores.lanes.sets import score_sets, table, write_scores
+def _command() -> str:
+    return " ".join(["rtseg", *(shlex.quote(argument) for argument in sys.argv[1:] if argument != "--write-card")])
+
+
+def _evaluate_sets(
+    pipeline: Any, config: str, data: Path | None, out: Path, as_json: bool
+) -> dict[str, dict[str, float]]:
+    """Score what sets keep back; metrics by set and group, as a card names them."""
+    from rtseg.lab.scores.lanes.sets import by_name, score_sets, table, write_scores
     from rtseg.lab.training.config import TrainingConfig
     from rtseg.lab.training.configurations import load_config
 
@@ -129,6 +139,7 @@ def _evaluate_sets(pipeline: Any, config: str, data: Path | None, out: Path, as_
     write_scores(scores, out / "sets.json")
     if as_json:
         console.file.write((out / "sets.json").read_text(encoding="utf-8"))
-        return
-    console.print(table(scores))
-    console.print(f"scores: {out / 'sets.json'}")
+    else:
+        console.print(table(scores))
+        console.print(f"scores: {out / 'sets.json'}")
+    return by_name(scores)

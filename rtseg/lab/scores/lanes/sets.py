@@ -155,6 +155,16 @@ def table(scores: Sequence[SetScore]) -> Table:
     return shown
 
 
+def by_name(scores: Sequence[SetScore]) -> dict[str, dict[str, float]]:
+    """What can be said of each set and of each of its groups, as a card names them."""
+    named: dict[str, dict[str, float]] = {}
+    for score in scores:
+        for part, of in [(score, score.name), *((group, f"{score.name}, {group.name}") for group in score.by_group())]:
+            metrics = {metric: value for metric, value in part.metrics().items() if np.isfinite(value)}
+            named[f"{of}, {len(part.frames)} frames kept back"] = metrics
+    return named
+
+
 def write_scores(scores: Sequence[SetScore], path: Path) -> None:
     """Write the scores as JSON: set -> metrics, and those of its groups.
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rtseg.errors import ArgumentError, ConfigError, DatasetError
-from rtseg.lab.scores.lanes.sets import score_sets
+from rtseg.lab.scores.lanes.sets import by_name, score_sets
 from rtseg.lab.training.config import DataConfig, LaneSetConfig
 from rtseg.lab.training.lanes.datasets import LaneDataset
 from rtseg.lab.training.lanes.sets import open_set
@@ -107,5 +107,13 @@ def test_scores_of_kept_back_frames_say_what_the_labels_can(data: Path) -> None:
     both = score_sets(_Fixed(LINE, OTHER), [full], [data], progress=False)[0]
     assert both.metrics()["labelled points found"] == 1.0
     assert [group.name for group in both.by_group()] == ["hills", "town"]
+    named = by_name([both, scores[1]])
+    assert list(named) == [
+        "roads-town, 4 frames kept back",
+        "roads-town, hills, 2 frames kept back",
+        "roads-town, town, 2 frames kept back",
+        "roads-bare, 1 frames kept back",
+    ]
+    assert named["roads-bare, 1 frames kept back"] == {"false lanes a frame": 1.0}
     with pytest.raises(ConfigError, match="keep_back"):
         score_sets(_Fixed(), [silent], [data], progress=False)
