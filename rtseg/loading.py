@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from rtseg.runtime.card import ModelCard
+from rtseg.runtime.ignore import IgnoreMask
 from rtseg.runtime.interpreter import AnyInterpreter
 from rtseg.runtime.models import find_model
 from rtseg.runtime.pipeline import Pipeline
@@ -20,6 +21,7 @@ def load(
     backend: str = "auto",
     threads: int | None = None,
     network: str | None = None,
+    ignore: str | Path | IgnoreMask | None = None,
 ) -> Pipeline:
     """Load a model and what turns its outputs into lanes or instances.
 
@@ -33,18 +35,22 @@ def load(
         threads: threads of the network on a CPU; all cores by default.
         network: file name of one of the card's networks; the best for the backend by default. For TensorRT an int8
             network gives an int8 engine, any other an fp16 engine.
+        ignore: what of the camera's frames is not road, a mask or a file of one; nothing is found there
+            (:class:`rtseg.runtime.ignore.IgnoreMask`).
 
     Raises:
         ModelError: if the model cannot be found, or its card or file does not fit.
         BackendError: if the device or backend is not to be had.
+        MediaError, ImageError, ConfigError: if the ignore mask cannot be read.
     """
+    mask = ignore if ignore is None or isinstance(ignore, IgnoreMask) else IgnoreMask.load(ignore)
     model = find_model(name_or_path, network)
-    interpreter = interpreter_for(model.card)
+    interpreter = interpreter_for(model.card, mask)
     selection = select(model, interpreter, device, backend, threads or os.cpu_count() or 1, network)
     return Pipeline(model.card, interpreter, selection)
 
 
-def interpreter_for(card: ModelCard) -> AnyInterpreter:
+def interpreter_for(card: ModelCard, ignored: IgnoreMask | None = None) -> AnyInterpreter:
     """Make what turns a model's head maps into results.
 
     Raises:
@@ -53,7 +59,7 @@ def interpreter_for(card: ModelCard) -> AnyInterpreter:
     if card.task == "lanes":
         from rtseg.lanes.interpreter import LaneInterpreter
 
-        return LaneInterpreter(card)
+        return LaneInterpreter(card, ignored)
     from rtseg.instances.interpreter import InstanceInterpreter
 
-    return InstanceInterpreter(card)
+    return InstanceInterpreter(card, ignored)

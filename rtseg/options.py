@@ -20,4 +20,8 @@ ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of the n
 NetworkOption = Annotated[str | None, typer.Option(help="Another network of the card, such as model-fp32.onnx.")]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
 TopicOption = Annotated[str | None, typer.Option(help="Image topic of a bag; found by type where there is one.")]
+IgnoreOption = Annotated[
+    Path | None,
+    typer.Option("--ignore", help="What of the frames is not road: a mask picture, or YAML with polygons."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import rtseg
@@ -80,7 +81,11 @@ class Loading:
         self.progress = f"loading {model}"
         self._logger.info(self.progress)
         pipeline = rtseg.load(
-            model, device=parameters.device, backend=parameters.backend, threads=parameters.threads or None
+            model,
+            device=parameters.device,
+            backend=parameters.backend,
+            threads=parameters.threads or None,
+            ignore=Path(parameters.ignore).expanduser() if parameters.ignore else None,
         )
         pipelines.append(pipeline)
         if pipeline.card.task != task:

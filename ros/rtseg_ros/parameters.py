@@ -17,6 +17,7 @@ from rtseg.errors import ConfigError, RtsegError
 from rtseg.runtime import find_model
 from rtseg.runtime.backends.registry import BACKENDS
 from rtseg.runtime.device import parse_device
+from rtseg.runtime.ignore import IgnoreMask
 from rtseg.stream import MAX_AGE
 
 TRANSPORTS = ("auto", "raw", "compressed")
@@ -79,6 +80,11 @@ def _check_camera(value: str) -> None:
         raise ConfigError(f"expected a camera YAML, but there is no file {value!r}")
 
 
+def _check_ignore(value: str) -> None:
+    if value:
+        IgnoreMask.load(Path(value).expanduser())
+
+
 def _check_frame(value: str) -> None:
     if not value:
         raise ConfigError("expected a coordinate frame, got an empty text")
@@ -91,6 +97,9 @@ class NodeParameters:
     device: str = _setting("auto", "auto, cpu, cuda, cuda:N, or dla on a Jetson", check=_check_device)
     backend: str = _setting("auto", "auto, or one backend by name (rtseg doctor lists them)", check=_check_backend)
     threads: int = _setting(0, "threads of the network on a CPU; 0: all cores", 0, 256)
+    ignore: str = _setting(
+        "", "mask picture, or YAML with polygons, of what of the frames is not road; empty: none", check=_check_ignore
+    )
     transport: str = _setting(
         "auto",
         "raw (topic image), compressed (image/compressed), or auto: whichever is published, raw first",

@@ -20,6 +20,7 @@ from rtseg.ops.assignment import assign
 from rtseg.results import Instances
 from rtseg.runtime.card import ModelCard
 from rtseg.runtime.fitting import unseen_rows
+from rtseg.runtime.ignore import IgnoreMask
 from rtseg.runtime.interpreter import DeviceForm, DeviceGrouping, HeadMaps, Mirror, interpret
 from rtseg.runtime.latency import StageClock
 
@@ -28,13 +29,18 @@ MAX_INSTANCES = 1024
 
 
 class InstanceInterpreter:
-    """Groups head maps with the method of the card, enlarges and describes the masks, and gives them ids that last."""
+    """Groups head maps with the method of the card, enlarges and describes the masks, and gives them ids that last.
 
-    def __init__(self, card: ModelCard) -> None:
+    Args:
+        card: of the model.
+        ignored: pixels at which nothing is found.
+    """
+
+    def __init__(self, card: ModelCard, ignored: IgnoreMask | None = None) -> None:
         self._method = method_of(card)
         if not card.classes:
             raise ModelError(f"the card of {card.name} names no classes, expected those of its semantic map")
-        self._card = card
+        self._card, self._ignored = card, ignored
         parameters = self._method.read_parameters(card)
         self._parameters = parameters
         self._grouping = self._method.grouping(card, parameters)
@@ -71,6 +77,8 @@ class InstanceInterpreter:
             labels = found.labels_at((height - unseen, width))
             if unseen:
                 labels = np.concatenate([np.zeros((unseen, width), np.int32), labels])
+            if self._ignored is not None:
+                labels[self._ignored.at(frame.size)] = 0
             count = len(found.class_ids)
             statistics = region_statistics(labels, count)
             keep = _largest(statistics.areas)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rtseg.errors import BackendError
 from rtseg.lanes.color_runs import ColorRuns
 from rtseg.ops.cuda.coloring import ColoringPlan
@@ -22,10 +25,18 @@ class LaneGrouping:
         logits: (1, n + 1, h, w) float32 on the device, the backend's output buffer.
         size: (H, W) of the frames.
         launcher: where kernels run.
+        ignored: (H, W) bool on the host, pixels that are background whatever the logits say.
     """
 
-    def __init__(self, logits: Any, size: tuple[int, int], launcher: Launcher) -> None:
+    def __init__(
+        self,
+        logits: Any,
+        size: tuple[int, int],
+        launcher: Launcher,
+        ignored: NDArray[np.bool_] | None = None,
+    ) -> None:
         self._logits = logits[0]
+        self._kept = None if ignored is None else launcher.xp.asarray((~ignored).astype(np.uint8))
         self._coloring = ColoringPlan(self._logits.shape, size, launcher)
         self._components = ComponentsPlan(size, 8, launcher)
         self._runs = RunsPlan(size, None, launcher)
@@ -35,6 +46,8 @@ class LaneGrouping:
 
     def run(self) -> None:
         self._coloring.run(self._logits, self._colors)
+        if self._kept is not None:
+            self._colors *= self._kept
         self._components.run(self._colors, self._labels)
         self._runs.run(self._colors, self._labels)
 

@@ -15,6 +15,7 @@ from rtseg.lanes.methods.colors import color_output
 from rtseg.results import Lanes
 from rtseg.runtime.card import ModelCard
 from rtseg.runtime.fitting import unseen_rows
+from rtseg.runtime.ignore import IgnoreMask
 from rtseg.runtime.interpreter import DeviceForm, HeadMaps, Mirror, interpret
 from rtseg.runtime.latency import StageClock
 
@@ -45,14 +46,20 @@ def shown_lanes(detected: DetectedLanes, lanes: TrackedLanes, frame: Frame) -> L
 
 
 class LaneInterpreter:
-    """Reads lane lines with the method of the card and gives them ids that last."""
+    """Reads lane lines with the method of the card and gives them ids that last.
+
+    Args:
+        card: of the model.
+        ignored: pixels at which nothing is found.
+    """
 
     mirror: Mirror | None = None
 
-    def __init__(self, card: ModelCard) -> None:
+    def __init__(self, card: ModelCard, ignored: IgnoreMask | None = None) -> None:
         method = method_of(card)
         parameters = method.read_parameters(card)
-        self._reading = method.reading(card, parameters)
+        seen = None if ignored is None else ignored.below(card.input.top)
+        self._reading = method.reading(card, parameters, seen)
         self._tracker, self._tracking = LaneTracker(parameters.tracker), parameters.tracker
         self._needs = card.input
 

@@ -12,6 +12,7 @@ from rtseg.frame import Frame
 from rtseg.lanes.interpreter import LaneInterpreter, lane_settings
 from rtseg.results import Lanes
 from rtseg.runtime.card import ModelCard
+from rtseg.runtime.ignore import IgnoreMask
 from rtseg.runtime.interpreter import HeadMaps, interpret
 from rtseg.runtime.latency import StageClock
 
@@ -248,3 +249,25 @@ def test_warm_up_finds_lines() -> None:
             )
             >= 1
         )
+
+
+@pytest.mark.parametrize("kind", ["map", "anchors", "columns"])
+def test_ignored_pixels_end_lines_of_every_method(kind: str) -> None:
+    mask = np.zeros(SIZE, bool)
+    mask[220:] = True
+    mask[:, : SIZE[1] // 2] |= kind != "columns"
+    if kind == "map":
+        made, maps = (
+            lane_map_card(1, background=False),
+            {"m": np.where(map_of(1, 0), 6.0, -6.0).astype(np.float32)[None]},
+        )
+    else:
+        made, maps = (
+            anchor_card(1 if kind == "anchors" else 2),
+            first_version() if kind == "anchors" else second_version(),
+        )
+    frame = Frame(np.zeros((*SIZE, 3), np.uint8))
+    found = interpret(LaneInterpreter(made, IgnoreMask(mask)), maps, frame, StageClock())
+    assert len(found) == (2 if kind == "columns" else 1)
+    assert all(line[:, 1].max() < 220 for line in found.polylines)
+    assert not found.mask[mask].any()

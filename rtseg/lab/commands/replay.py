@@ -10,6 +10,7 @@ import typer
 from rtseg.options import (
     BackendOption,
     DeviceOption,
+    IgnoreOption,
     JsonOption,
     ModelOption,
     OutOption,
@@ -45,6 +46,7 @@ def run(
     device: DeviceOption = "auto",
     backend: BackendOption = "auto",
     threads: ThreadsOption = None,
+    ignore: IgnoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write overlays of a video, pictures or a live camera."""
@@ -53,7 +55,7 @@ def run(
     from rtseg.media import open_frames
 
     with open_frames(source, topic, fps) as frames:
-        pipeline = load(model, device=device, backend=backend, threads=threads)
+        pipeline = load(model, device=device, backend=backend, threads=threads, ignore=ignore)
         overlays = run_overlays(frames, pipeline, out, labels=labels)
     if as_json:
         print_json(overlays)
@@ -78,6 +80,7 @@ def replay(
     device: DeviceOption = "auto",
     backend: BackendOption = "auto",
     threads: ThreadsOption = None,
+    ignore: IgnoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a recorded bag through the pipeline; writes a result bag, an overlay video and a report."""
@@ -86,7 +89,7 @@ def replay(
     from rtseg.loading import load
     from rtseg.media import open_frames
 
-    pipeline = load(model, device=device, backend=backend, threads=threads)
+    pipeline = load(model, device=device, backend=backend, threads=threads, ignore=ignore)
     with open_frames(bag, topic, fps) as frames:
         calibration = Camera.load(camera) if camera else None
         result = replay_source(frames, pipeline, out, realtime=realtime, camera=calibration, labels=labels)

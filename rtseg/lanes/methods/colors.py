@@ -9,9 +9,9 @@ import numpy as np
 from rtseg.errors import ModelError
 from rtseg.lanes import DetectedLanes, LaneDecoder, LaneDecoderSettings
 from rtseg.lanes.color_runs import ColorRuns
-from rtseg.lanes.methods.method import LaneMethod, TrackedParameters
-from rtseg.ops import upsample_argmax
+from rtseg.lanes.methods.method import LaneMethod, TrackedParameters, colored
 from rtseg.runtime.card import ModelCard, ModelOutput
+from rtseg.runtime.ignore import IgnoreMask
 from rtseg.runtime.interpreter import DeviceForm, DeviceGrouping, HeadMaps
 
 
@@ -24,7 +24,8 @@ class LaneParameters(TrackedParameters):
 class Colors:
     """Colors of pixels, the runs of the colors, and lines of the runs."""
 
-    def __init__(self, card: ModelCard, parameters: LaneParameters) -> None:
+    def __init__(self, card: ModelCard, parameters: LaneParameters, ignored: IgnoreMask | None = None) -> None:
+        self._ignored = ignored
         self._decoder = LaneDecoder(parameters.decoder)
         self._output = color_output(card)
         self._map_size = card.input.height // self._output.stride, card.input.width // self._output.stride
@@ -36,14 +37,15 @@ class Colors:
         def make(maps: dict[str, Any], size: tuple[int, int], launcher: Any) -> DeviceGrouping[ColorRuns]:
             from rtseg.lanes.device import LaneGrouping
 
-            return LaneGrouping(maps[self._output.name], size, launcher)
+            ignored = None if self._ignored is None else self._ignored.at(size)
+            return LaneGrouping(maps[self._output.name], size, launcher, ignored)
 
         return make
 
     def group(self, maps: HeadMaps, size: tuple[int, int]) -> ColorRuns:
         """Color the pixels and find the runs of the colors."""
         logits = maps[self._output.name][0]
-        return ColorRuns.of(upsample_argmax(logits, size), logits)
+        return ColorRuns.of(colored(logits, size, self._ignored), logits)
 
     def decode(self, found: ColorRuns, size: tuple[int, int]) -> DetectedLanes:
         """Make lane lines of the runs."""

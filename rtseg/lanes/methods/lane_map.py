@@ -11,10 +11,10 @@ from rtseg.errors import GroupingError, ModelError
 from rtseg.lanes import DetectedLanes, LaneDecoder
 from rtseg.lanes.color_runs import ColorRuns
 from rtseg.lanes.methods.colors import LaneParameters, paint_two_lines
-from rtseg.lanes.methods.method import LaneMethod, listed_outputs
-from rtseg.ops import upsample_argmax
+from rtseg.lanes.methods.method import LaneMethod, colored, listed_outputs
 from rtseg.runtime.card import ModelCard
 from rtseg.runtime.fitting import window_of
+from rtseg.runtime.ignore import IgnoreMask
 from rtseg.runtime.interpreter import DeviceForm, HeadMaps
 
 _LEAST = 1e-6  # of a probability in its logarithm
@@ -42,7 +42,8 @@ class LaneMap:
 
     device_form: DeviceForm[ColorRuns] | None = None
 
-    def __init__(self, card: ModelCard, parameters: LaneMapParameters) -> None:
+    def __init__(self, card: ModelCard, parameters: LaneMapParameters, ignored: IgnoreMask | None = None) -> None:
+        self._ignored = ignored
         found = [output for output in card.outputs if output.kind == "lane_map"]
         sides = found[0].sides(card.input) if found else ()
         most = 1 if parameters.scale == "ids" else 255
@@ -61,7 +62,7 @@ class LaneMap:
         rows = window.rows(self._needs.height / self._sides[2])
         columns = window.columns(self._needs.width / self._sides[3])
         logits = self._logits(maps[self._name][0][:, rows, columns])
-        return ColorRuns.of(upsample_argmax(logits, size), logits)
+        return ColorRuns.of(colored(logits, size, self._ignored), logits)
 
     def decode(self, found: ColorRuns, size: tuple[int, int]) -> DetectedLanes:
         """Make lane lines of the runs."""

@@ -6,11 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from rtseg.errors import ModelError
 from rtseg.lanes import DetectedLanes, LaneTrackerSettings
+from rtseg.ops import upsample_argmax
 from rtseg.runtime.card import ModelCard
+from rtseg.runtime.ignore import IgnoreMask
 from rtseg.runtime.interpreter import DeviceForm, HeadMaps
 from rtseg.settings import Settings, first_fault
 
@@ -57,12 +61,13 @@ class LaneMethod(Generic[Parameters]):
     Attributes:
         name: as in a card.
         parameters: what a card may say under ``grouping.parameters``.
-        reading: makes the reading of a card and its parameters; raises ModelError where they do not fit.
+        reading: makes the reading of a card and its parameters, and of what is ignored of what the network sees; raises
+            ModelError where they do not fit.
     """
 
     name: str
     parameters: type[Parameters]
-    reading: Callable[[ModelCard, Any], LaneReading[Any]]
+    reading: Callable[[ModelCard, Any, IgnoreMask | None], LaneReading[Any]]
 
     def read_parameters(self, card: ModelCard) -> Parameters:
         """Validate ``grouping.parameters`` of a card.
@@ -75,6 +80,18 @@ class LaneMethod(Generic[Parameters]):
         except ValidationError as error:
             fault = first_fault(error, "grouping", "parameters")
             raise ModelError(f"the card of {card.name} does not fit: {fault}") from error
+
+
+def colored(logits: NDArray[np.float32], size: tuple[int, int], ignored: IgnoreMask | None) -> NDArray[np.uint8]:
+    """Color the pixels of an image (H, W) by logits (n + 1, h, w), with background where it is ignored.
+
+    Raises:
+        GroupingError: if the logits are not finite.
+    """
+    colors = upsample_argmax(logits, size)
+    if ignored is not None:
+        colors[ignored.at(size)] = 0
+    return colors
 
 
 def listed_outputs(card: ModelCard) -> str:

@@ -22,6 +22,7 @@ from rtseg.lanes.color_runs import ColorRuns
 from rtseg.lanes.methods.method import LaneMethod, TrackedParameters, listed_outputs
 from rtseg.results import bottom_x
 from rtseg.runtime.card import ModelCard
+from rtseg.runtime.ignore import IgnoreMask
 from rtseg.runtime.interpreter import DeviceForm, HeadMaps
 from rtseg.settings import Probability
 
@@ -67,7 +68,8 @@ class RowAnchors:
 
     device_form: DeviceForm[list[_Anchored]] | None = None
 
-    def __init__(self, card: ModelCard, parameters: RowAnchorParameters) -> None:
+    def __init__(self, card: ModelCard, parameters: RowAnchorParameters, ignored: IgnoreMask | None = None) -> None:
+        self._ignored = ignored
         named = {output.kind: output for output in card.outputs}
         sides = {kind: output.sides(card.input) for kind, output in named.items()}
         self._first_version = "row_anchors" in named
@@ -131,6 +133,8 @@ class RowAnchors:
         for number, (line, _) in enumerate(lines, start=1):
             points = np.rint(line * (1 << _SHIFT)).astype(np.int32)[:, None]
             cv2.polylines(mask, [points], False, number, stroke, cv2.LINE_8, _SHIFT)
+        if self._ignored is not None:
+            mask[self._ignored.at(size)] = 0
         measures = [
             (confidence, float(np.hypot(*np.diff(line, axis=0).T).sum()) / stroke) for line, confidence in lines
         ]
@@ -163,17 +167,20 @@ class RowAnchors:
         """A polyline with a point in each row, and how sure it is; empty where there is none."""
         height, width = size
         settings = self._parameters
-        there = np.flatnonzero(anchored.probabilities > 0)
-        if len(there) < max(2, settings.min_anchors * len(anchored.probabilities)):
-            return np.empty((0, 2), np.float32), 0.0
         span = settings.rows if anchored.along_rows else settings.columns
-        anchors = np.linspace(*span, len(anchored.probabilities))[there]
-        across = anchored.positions[there]
+        anchors, across = np.linspace(*span, len(anchored.probabilities)), anchored.positions
         if anchored.along_rows:
             x, y = across * width, (anchors - self._top) / (1 - self._top) * height
         else:
             x, y = anchors * width, across * height
-        rows, columns = _rising(y - 0.5, x - 0.5)
+        exists = anchored.probabilities > 0
+        if self._ignored is not None:
+            at_x, at_y = (np.clip(at, 0, side - 1).astype(np.intp) for at, side in ((x, width), (y, height)))
+            exists &= ~self._ignored.at(size)[at_y, at_x]
+        there = np.flatnonzero(exists)
+        if len(there) < max(2, settings.min_anchors * len(anchored.probabilities)):
+            return np.empty((0, 2), np.float32), 0.0
+        rows, columns = _rising(y[there] - 0.5, x[there] - 0.5)
         at = np.arange(max(0, int(np.ceil(rows[0]))), min(height - 1, int(rows[-1])) + 1)
         line = np.stack([np.interp(at, rows, columns), at], axis=1).astype(np.float32)
         line = line[(line[:, 0] >= 0) & (line[:, 0] <= width - 1)]

@@ -28,6 +28,7 @@ from rtseg.ops.cuda.status import BAD_AFFINITY, EDGE_OVERFLOW
 from rtseg.results import Lanes
 from rtseg.runtime.backends import create_backend
 from rtseg.runtime.card import ModelCard
+from rtseg.runtime.ignore import IgnoreMask
 from rtseg.runtime.interpreter import interpret
 from rtseg.runtime.latency import StageClock
 from rtseg.runtime.models import Model, find_model
@@ -503,4 +504,19 @@ def test_what_the_network_is_shown_is_the_same_over_the_device(model_folder, shi
         found, _ = device.head_maps(frame)
         np.testing.assert_allclose(found["logits"], expected["logits"], atol=0.02)
         _assert_same(device(frame), _lanes(host(frame)))
+    assert device.fallbacks == []
+
+
+def test_what_is_ignored_is_ignored_over_the_device(model_folder, shim_library, monkeypatch, frames):
+    mask = np.zeros((60, 104), bool)
+    mask[:, 52:] = True
+    bench = Bench(find_model(model_folder()), shim_library)
+    bench.interpreter = interpreter_for(bench.model.card, IgnoreMask(mask))
+    monkeypatch.setattr(selection, "create_device_backend", bench.create)
+    host = load(bench.model.path.parent, device="cpu", backend="onnxruntime", ignore=IgnoreMask(mask))
+    device = bench.pipeline()
+    for frame in frames:
+        expected = _lanes(host(frame))
+        assert len(expected) == 1
+        _assert_same(device(frame), expected)
     assert device.fallbacks == []

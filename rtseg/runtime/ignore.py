@@ -1,0 +1,123 @@
+"""What of a camera's picture is not road: a bonnet, a mirror, text over the picture; nothing is found there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from pydantic import Field, ValidationError
+
+from rtseg.errors import ArgumentError, ConfigError, ImageError, MediaError
+from rtseg.settings import Settings, first_fault
+
+Share = Annotated[float, Field(ge=0, le=1)]
+_PICTURES = (".png", ".bmp", ".tif", ".tiff", ".webp", ".pgm")  # JPEG blurs edges, and has no alpha
+_FINE = 16  # polygons are drawn with sixteenths of a pixel
+_SIZE = (1080, 1920)  # at which polygons are drawn
+
+
+class _Polygons(Settings):
+    """A file of polygons; corners are (x, y) in shares of width and height."""
+
+    polygons: tuple[Annotated[tuple[tuple[Share, Share], ...], Field(min_length=3)], ...] = Field(min_length=1)
+
+
+class IgnoreMask:
+    """The pixels of a camera's frames at which nothing is found, at whatever size frames come.
+
+    Args:
+        mask: (h, w) bool or integer, True or not 0 where nothing is to be found.
+
+    Raises:
+        ArgumentError: it is no such array.
+    """
+
+    def __init__(self, mask: NDArray[np.bool_] | NDArray[np.integer]) -> None:
+        array = np.asarray(mask)
+        if array.ndim != 2 or not array.size or array.dtype.kind not in "bui":
+            raise ArgumentError(f"expected a mask (h, w) of bool, got {array.dtype} of shape {array.shape}")
+        self._mask = array != 0
+        self._resized = lru_cache(maxsize=4)(self._resize)
+
+    @classmethod
+    def of_polygons(cls, polygons: Sequence[Sequence[tuple[float, float]]]) -> IgnoreMask:
+        """Make one of polygons whose corners (x, y) are shares of the width and the height."""
+        height, width = _SIZE
+        mask = np.zeros(_SIZE, np.uint8)
+        for corners in polygons:
+            points = np.asarray(corners, np.float64) * [width, height] - 0.5
+            cv2.fillPoly(mask, [np.rint(points * _FINE).astype(np.int32)], 1, shift=4)
+        return cls(mask)
+
+    @classmethod
+    def load(cls, path: str | Path) -> IgnoreMask:
+        """Read a picture, of which everything that is not black is ignored, or a YAML file with ``polygons``.
+
+        Raises:
+            MediaError: there is no such file.
+            ImageError: the picture cannot be read.
+            ConfigError: it is neither, or leaves nothing of the frame.
+        """
+        path = Path(path)
+        if path.suffix.lower() in (".yaml", ".yml", ".json"):
+            mask = cls.of_polygons(_read_polygons(path))
+        elif path.suffix.lower() in _PICTURES:
+            mask = cls(_read_picture(path))
+        else:
+            raise ConfigError(
+                f"expected an ignore mask as a picture without losses ({', '.join(_PICTURES)}) or as YAML with "
+                f"polygons, got {path}"
+            )
+        if mask._mask.all():
+            raise ConfigError(f"expected an ignore mask that leaves something of the frame, {path} ignores all of it")
+        return mask
+
+    def at(self, size: tuple[int, int]) -> NDArray[np.bool_]:
+        """(H, W) bool at the size of a frame, not to be written to."""
+        return self._resized((int(size[0]), int(size[1])))
+
+    def below(self, top: float) -> IgnoreMask:
+        """What is left of it below a share of the height, for a network that does not see what is above."""
+        rows = min(round(top * len(self._mask)), len(self._mask) - 1)
+        return IgnoreMask(self._mask[rows:]) if rows else self
+
+    def _resize(self, size: tuple[int, int]) -> NDArray[np.bool_]:
+        resized = cv2.resize(self._mask.astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST_EXACT) > 0
+        resized.setflags(write=False)
+        return resized
+
+
+def _read_picture(path: Path) -> NDArray[np.bool_]:
+    try:
+        content = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise MediaError(f"expected an ignore mask at {path}: {error.strerror or error}") from error
+    try:
+        picture = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if content.size else None
+    except cv2.error:
+        picture = None
+    if picture is None:
+        raise ImageError(f"expected a picture in {path}, got a file that cannot be decoded")
+    channels = picture.reshape(*picture.shape[:2], -1)
+    # An alpha channel alone says nothing of what is painted.
+    colors = channels[:, :, :3] if channels.shape[2] == 4 else channels
+    return np.asarray((colors != 0).any(axis=2))
+
+
+def _read_polygons(path: Path) -> tuple[tuple[tuple[float, float], ...], ...]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MediaError(f"expected an ignore mask at {path}: {error.strerror or error}") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"expected YAML with polygons in {path}: {error}") from error
+    try:
+        return _Polygons.model_validate(content).polygons
+    except ValidationError as error:
+        raise ConfigError(f"the ignore mask {path} does not validate: {first_fault(error)}") from error
