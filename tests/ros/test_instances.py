@@ -14,8 +14,10 @@ from std_msgs.msg import String
 
 import rtseg
 from rtseg.frame import Frame
+from rtseg.lab.deploy.foreign.import_model import import_model
 from rtseg.media.overlay import draw_instances
 from rtseg.results import Instances
+from tests.foreign_networks import paint_objects, write_yolo
 from tests.instance_networks import CLASSES, paint, write_instance_model
 from tests.ros.harness import Peer, header, mask_of, qos
 
@@ -129,3 +131,28 @@ def test_a_lane_model_is_refused_in_words(start_node: StartNode, model: Path, in
     assert (health["lanes_model"], health["instances_model"]) == ("thresholds", "blocks")
     assert peer.node.count_subscribers(f"{peer.namespace}/image") == 1
     assert "Traceback" not in peer.process.output()
+
+
+@pytest.mark.slow
+def test_a_foreign_network_drives_the_node_as_any_other(
+    start_node: StartNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = [(0, (4, 4, 24, 28)), (1, (68, 40, 92, 60)), (1, (224, 96, 256, 128))]
+    monkeypatch.setattr("rtseg.lab.deploy.foreign.import_model._picture", lambda *_: paint_objects(scene))
+    model, ignore = tmp_path / "yolo", tmp_path / "bonnet.yaml"
+    import_model(write_yolo(tmp_path / "yolo.onnx", half=True, batch="batch", names=True), "yolo-seg", model)
+    ignore.write_text("polygons: [[[0.0, 0.7], [1.0, 0.7], [1.0, 1.0], [0.0, 1.0]]]")
+    offline = rtseg.load(model, ignore=ignore)
+    offline.warm_up()
+    peer = start_node(executable="instances", model=str(model), ignore=str(ignore))
+    ids, classes = peer.listen(Image, "instance_mask"), peer.listen(Image, "class_mask")
+    peer.wait_until_listening()
+    for number in range(3):
+        stamp = 5 * SECOND + number * 100_000_000
+        image = np.roll(paint_objects(scene), 2 * number, axis=1)
+        expected = offline(Frame(image, stamp))
+        assert len(expected) == 2
+        got = peer.exchange(image, stamp, ids)
+        np.testing.assert_array_equal(_ids_of(got), _expected(expected, expected.ids))
+    peer.spin_until(lambda: len(classes) == 3, "not every topic")
+    np.testing.assert_array_equal(mask_of(classes[-1]), _expected(expected, 1 + expected.class_ids))
