@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import struct
+import sys
 from collections.abc import Generator, Iterator
 from functools import cache
 from itertools import islice, pairwise
@@ -17,13 +18,14 @@ from rosbags.typesys import Stores, get_typestore
 
 from rtseg.errors import CalibrationError, ImageError, MediaError, RtsegError
 from rtseg.frame import Frame, RawImage
+from rtseg.media.coded_video import FOXGLOVE, MAX_DELAY, PacketDecoder, definitions
 from rtseg.media.compressed import decode_compressed
 from rtseg.media.encodings import raw_image
 from rtseg.media.frame_source import FrameSource
 from rtseg.media.storage import Channel, StoredMessage, is_bag, open_recording
 from rtseg.media.storage.base import MAX_MESSAGE
 from rtseg.media.storage.byte_sources import ZSTD_MAGIC, inflate_message
-from rtseg.media.topics import CAMERA_INFO, IMAGE, camera_name, choose_topic, holds_pictures
+from rtseg.media.topics import CAMERA_INFO, IMAGE, camera_name, choose_topic, holds_pictures, holds_video
 from rtseg.printing import visible
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ class BagSource(FrameSource):
                 for channel, count in part.counts.items():
                     counts[channel] = counts.get(channel, 0) + count
             self.topic = choose_topic(path, counts, topic)
+            self._coded = any(channel.topic == self.topic and holds_video(channel) for channel in counts)
             count = sum(n for channel, n in counts.items() if channel.topic == self.topic)
             fps, size = self._look_ahead()
             super().__init__(path.resolve().name, count, fps, self._read_camera(counts, size))
@@ -89,6 +92,8 @@ class BagSource(FrameSource):
 
     def _numbered(self, start: int, stop: int | None) -> Generator[Frame, None, int]:
         """Give the frames of some messages; returns how many messages there were up to their end."""
+        if self._coded:
+            return (yield from self._from_packets(start, stop))
         read = 0
         for message in islice(self._messages(self.topic), stop):
             read += 1
@@ -98,10 +103,49 @@ class BagSource(FrameSource):
                 yield self._decode(message)
             except RtsegError as error:
                 self.skip(error)
-        wanted = min(stop, self.count or 0) if stop is not None else self.count or 0
-        if max(read, start) < wanted:
-            self.skip("the bag is damaged", wanted - max(read, start))
+        self._miss(max(read, start), stop)
         return read
+
+    def _miss(self, read: int, stop: int | None) -> None:
+        """Tell how many messages should have come before `stop` after so many had."""
+        wanted = min(stop, self.count or 0) if stop is not None else self.count or 0
+        if read < wanted:
+            self.skip("the bag is damaged", wanted - read)
+
+    def _from_packets(self, start: int, stop: int | None) -> Generator[Frame, None, int]:
+        """As `_numbered`; a picture needs the packets before it, and may need some behind it."""
+        decoder = PacketDecoder()
+        end = stop if stop is not None else sys.maxsize
+        due: set[int] = set()  # messages whose pictures have not come yet
+        read = 0
+
+        def frames(decoded: Iterator[tuple[NDArray[np.uint8], tuple[int, int, str]]]) -> Iterator[Frame]:
+            try:
+                for image, (number, stamp, frame_id) in decoded:
+                    due.discard(number)
+                    if start <= number < end:
+                        yield Frame(image, stamp, frame_id)
+            except ImageError as error:
+                due.discard(read - 1)
+                if start < read <= end:
+                    self.skip(error)
+
+        for message in self._messages(self.topic):
+            if read >= end and not (read < end + MAX_DELAY and any(number < end for number in due)):
+                break
+            read += 1
+            try:
+                codec, data, stamp, frame_id = _packet(message)
+            except ImageError as error:
+                self.skip(error)
+                continue
+            due.add(read - 1)
+            yield from frames(decoder.decode(codec, data, (read - 1, stamp, frame_id)))
+        yield from frames(decoder.flush())
+        if lost := sum(start <= number < end for number in due):
+            self.skip("packets of the video gave no picture", lost)
+        self._miss(max(min(read, end), start), stop)
+        return min(read, end)
 
     def _messages(self, topic: str) -> Iterator[StoredMessage]:
         for part in self._parts:
@@ -127,7 +171,7 @@ class BagSource(FrameSource):
         size: tuple[int, int] | None = None
         for message in islice(self._messages(self.topic), LOOKED_AT + 1):
             stamps.append(_header_stamp(message) or message.stamp)
-            if size is None and len(stamps) <= 3:
+            if size is None and len(stamps) <= 3 and not self._coded:
                 try:
                     height, width = self._decode(message).size
                     size = (width, height)
@@ -171,7 +215,11 @@ class BagSource(FrameSource):
 
 @cache
 def _store(encoding: str) -> Any:
-    return get_typestore(Stores.ROS1_NOETIC if encoding == "ros1" else Stores.ROS2_HUMBLE)
+    if encoding == "ros1":
+        return get_typestore(Stores.ROS1_NOETIC)
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    store.register(definitions())
+    return store
 
 
 def _content(message: StoredMessage) -> bytes:
@@ -194,6 +242,17 @@ def _deserialize(message: StoredMessage) -> Any:
         raise ImageError(
             f"expected a {visible(msgtype)} message, got {len(data)} bytes that do not parse ({error!r:.80})"
         ) from error
+
+
+def _packet(message: StoredMessage) -> tuple[str, NDArray[np.uint8], int, str]:
+    """Codec, data, stamp and frame of a packet."""
+    if not holds_video(message.channel):
+        raise ImageError(f"expected packets of a video alone, got {visible(message.channel[1:])}")
+    fields = _deserialize(message)
+    foxglove = message.channel.msgtype == FOXGLOVE
+    time, frame_id = (fields.timestamp, fields.frame_id) if foxglove else (fields.header.stamp, fields.header.frame_id)
+    stamp = time.sec * 10**9 + time.nanosec
+    return fields.format if foxglove else fields.encoding, fields.data, stamp or message.stamp, frame_id
 
 
 def _header_stamp(message: StoredMessage) -> int:

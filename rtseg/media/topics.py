@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from rtseg.errors import MediaError
+from rtseg.media.coded_video import TYPES
 from rtseg.media.storage import Channel
 from rtseg.printing import visible
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+VIDEO = TYPES
 ENCODINGS = ("cdr", "ros1")
 MAX_LISTED = 20
 
@@ -19,12 +22,18 @@ MAX_LISTED = 20
 def holds_pictures(channel: Channel) -> bool:
     """Whether the messages of a channel are pictures that can be decoded."""
     depth = channel.topic.endswith("/compressedDepth")
-    return channel.msgtype in (IMAGE, COMPRESSED) and channel.encoding in ENCODINGS and not depth
+    single = channel.msgtype in (IMAGE, COMPRESSED) and channel.encoding in ENCODINGS and not depth
+    return single or holds_video(channel)
+
+
+def holds_video(channel: Channel) -> bool:
+    """Whether the messages of a channel are packets of a video."""
+    return channel.msgtype in VIDEO and channel.encoding == "cdr"
 
 
 def camera_name(topic: str) -> str:
-    """The topic without image_transport's own last part."""
-    return topic.removesuffix("/compressed")
+    """The topic without the last part that says how a camera's pictures are sent."""
+    return re.sub(r"/(compressed|ffmpeg|h264|h265|compressed_video)$", "", topic)
 
 
 def choose_topic(path: Path, counts: dict[Channel, int], wanted: str | None) -> str:
@@ -50,8 +59,9 @@ def choose_topic(path: Path, counts: dict[Channel, int], wanted: str | None) -> 
     filled = sorted(topic for topic, count in images.items() if count)
     if not filled:
         raise MediaError(
-            f"expected sensor_msgs Image or CompressedImage messages in {visible(path)}, got "
-            f"{found or _others(counts)}; record an image topic (video-coded topics have to be decoded first)"
+            f"expected messages of pictures (sensor_msgs Image or CompressedImage, CompressedVideo, "
+            f"FFMPEGPacket) in {visible(path)}, got "
+            f"{found or _others(counts)}; record an image topic"
         )
     if len({camera_name(topic) for topic in filled}) > 1:
         raise MediaError(f"expected one camera in {visible(path)}, got {found}; name one with --topic")
