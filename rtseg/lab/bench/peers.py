@@ -18,6 +18,9 @@ Image = NDArray[np.uint8]
 Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
+_NO_MAPS = ("row_anchor", "yolo_seg")  # methods whose networks give tables or anchors
+
+
 class PlainPeer:
     """A network in plain code.
 
@@ -29,9 +32,14 @@ class PlainPeer:
 
     Attributes:
         log: its times so far.
+
+    Raises:
+        BackendError: what the network gives is not read by the strongest channel of each pixel.
     """
 
     def __init__(self, name: str, card: ModelCard, file: str, network: Network) -> None:
+        if card.grouping.method in _NO_MAPS:
+            raise BackendError(f"plain code takes the strongest channel of each pixel, not what {card.name} gives")
         self.name, self.file, self.log = name, file, LatencyLog()
         self._card, self._network = card, network
 

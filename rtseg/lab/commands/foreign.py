@@ -82,8 +82,9 @@ def import_network(
     outputs = ", ".join(f"{output.name} {output.sides(needs)} as {output.kind}" for output in card.outputs)
     console.print(f"input: {needs.width}x{needs.height} {needs.order}, {needs.fit}; outputs: {outputs}")
     console.print(f"license: {card.licence}")
-    noun = "lane lines" if card.task == "lanes" else "segments" if card.grouping.method == "semantic" else "objects"
-    console.print(f"{len(made.result)} {noun} on the picture: {made.overlay}")
+    noun = "lane line" if card.task == "lanes" else "segment" if card.grouping.method == "semantic" else "object"
+    count = f"{len(made.result)} {noun}{'' if len(made.result) == 1 else 's'}"
+    console.print(f"{count} on the picture: {made.overlay}")
     console.print(f"wrote {out}; next: rtseg run VIDEO --model {out}")
     console.print(f"or: ros2 launch rtseg {card.task}.launch.py model:={out.resolve()}")
 

@@ -401,3 +401,13 @@ def test_an_engine_is_compiled(tmp_path: Path, half: bool) -> None:
 def test_a_rendered_picture_is_the_default(tmp_path: Path) -> None:
     made = import_model(write_lane_map(tmp_path / "n.onnx", "binary"), "lane-map", tmp_path / "model", SEEN)
     assert cv2.imread(str(made.overlay)).shape == (360, 640, 3)
+
+
+@pytest.mark.slow
+def test_no_plain_peer_is_timed_that_reads_the_outputs_as_what_they_are_not(tmp_path: Path) -> None:
+    from rtseg.lab.bench.run import BenchSettings, bench_model
+
+    import_model(write_yolo(tmp_path / "n.onnx", names=True), "yolo-seg", tmp_path / "model")
+    run = bench_model(str(tmp_path / "model"), BenchSettings((96, 160), 10, compare=True, threads=1)).runs[0]
+    assert all(peer.reason for peer in run.peers)
+    assert "strongest channel" in (run.peers[0].reason or "")
