@@ -193,6 +193,11 @@ class FrameLoop(Generic[Item]):
     def max_age(self, seconds: float) -> None:
         self._limit.seconds = seconds
 
+    @property
+    def closed(self) -> bool:
+        """Whether :meth:`close` has been called: what is still worked on is of use to nobody."""
+        return self._closed
+
     # Who receives.
 
     def admit(self, stamp: int | None, by_clock: float | None = None) -> str:

@@ -10,10 +10,15 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from rtseg.runtime.scenes import REWIND
 from rtseg.stream import OLD, STALE
-from rtseg_ros.statistics import WINDOW_SECONDS, Snapshot
+from rtseg_ros.statistics import Snapshot, Window
 from rtseg_ros.transport import PROFILE_NAME, PROFILE_VARIABLES
 
-_FEW = 5  # frames of the last ten seconds, of which no share is judged
+REPORT_SECONDS = 1.0
+"""Between reports, as is usual for /diagnostics."""
+LOOK_SECONDS = 0.25
+"""Between looks at what there is to report; another level is told at once."""
+_FEW = 5  # frames of which no share is judged
+_FEWEST = 3  # frames of which one may be bad
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Limits:
         watchdog: seconds for which the worker may be at one frame.
     """
 
-    silence_warning: float = 2.0
+    silence_warning: float = 1.5
     drop_warning: float = 0.1
     loss_warning: float = 0.05
     latency_warning: float = 0.25
@@ -86,33 +91,34 @@ def status_name(node: str) -> str:
 
 
 def describe(node: str, health: NodeHealth, statistics: Snapshot, limits: Limits) -> DiagnosticStatus:
-    """Write the status: level, one sentence, and every figure."""
+    """Write the status: level, what is wrong and how to mend it, and every figure."""
     level, message = _judge(health, statistics, limits)
+    counts, recent = statistics.counts, statistics.recent
     values = {
         "state": health.state,
         **health.facts,
         "topic": health.topic,
         "publishers": str(health.publishers),
         "subscribed_topics": ", ".join(health.subscribed_topics),
-        "received": str(statistics.received),
-        "processed": str(statistics.processed),
-        "dropped": str(sum(statistics.dropped.values())),
-        **{f"dropped_{reason}": str(count) for reason, count in statistics.dropped.items()},
+        "received": str(counts.received),
+        "processed": str(counts.processed),
+        "dropped": str(sum(counts.dropped.values())),
+        **{f"dropped_{reason}": str(count) for reason, count in counts.dropped.items()},
         "lost_in_transport": str(statistics.lost_in_transport),
-        "stamps_backwards": str(statistics.restarts.get(REWIND, 0)),
-        "restarts": str(sum(statistics.restarts.values())),
-        "restarts_by_reason": _listed(statistics.restarts),
-        "clocks_apart_s": f"{statistics.clocks_apart:.1f}",
+        "stamps_backwards": str(counts.restarts.get(REWIND, 0)),
+        "restarts": str(sum(counts.restarts.values())),
+        "restarts_by_reason": _listed(counts.restarts),
+        "clocks_apart_s": f"{counts.clocks_apart:.1f}",
         "fps": f"{statistics.fps:.1f}",
-        "latency_p50_ms": f"{statistics.latency_ms[0]:.1f}",
-        "latency_p99_ms": f"{statistics.latency_ms[1]:.1f}",
-        "stamp_to_publish_p50_ms": f"{statistics.age_ms[0]:.1f}",
-        "stamp_to_publish_p99_ms": f"{statistics.age_ms[1]:.1f}",
+        "latency_p50_ms": f"{recent.latency_ms[0]:.1f}",
+        "latency_p99_ms": f"{recent.latency_ms[1]:.1f}",
+        "stamp_to_publish_p50_ms": f"{recent.age_ms[0]:.1f}",
+        "stamp_to_publish_p99_ms": f"{recent.age_ms[1]:.1f}",
         **{f"stage_{stage}_p50_ms": f"{p50:.2f}" for stage, (p50, _) in statistics.stages.items()},
         **{f"stage_{stage}_p99_ms": f"{p99:.2f}" for stage, (_, p99) in statistics.stages.items()},
         "busy_with_one_frame_s": f"{statistics.busy_for:.1f}",
         "seconds_since_frame": f"{statistics.silent_for:.1f}",
-        "last_fault": statistics.last_fault,
+        "last_fault": counts.last_fault,
         "qos_conflicts": "; ".join(health.qos_conflicts),
     }
     return DiagnosticStatus(
@@ -125,81 +131,112 @@ def describe(node: str, health: NodeHealth, statistics: Snapshot, limits: Limits
 
 
 def _judge(health: NodeHealth, statistics: Snapshot, limits: Limits) -> tuple[bytes, str]:
+    """Level, and all that is wrong at that level, gravest first, as diagnostic_updater merges summaries."""
     if health.progress:
         return DiagnosticStatus.OK, health.progress
     if health.error:
         return DiagnosticStatus.ERROR, health.error
     if health.state != "active":
         return DiagnosticStatus.OK, health.state
-    if statistics.busy_for > limits.watchdog:
-        return DiagnosticStatus.ERROR, (
-            f"the worker has been at one frame for {statistics.busy_for:.0f} s and gives no result: restart the node, "
-            "and try another backend or model"
-        )
-    if statistics.silent_for > limits.silence_warning:
-        return DiagnosticStatus.WARN, explain_silence(health, statistics)
-    if statistics.recent_faults and not statistics.recent_results:
-        return DiagnosticStatus.ERROR, f"no frame could be processed: {statistics.last_fault}"
-    if statistics.recent_dropped[OLD] and not statistics.recent_results:
-        return DiagnosticStatus.ERROR, (
-            f"every frame was older than {limits.max_age:g} s when it came or when its result was there, and was "
-            "dropped: look at the camera's delay and at the clocks, take a faster model, or raise max_age"
-        )
-    for remark in _remarks(health, statistics, limits):
-        return DiagnosticStatus.WARN, remark
+    for level, remarks in ((DiagnosticStatus.ERROR, _failures), (DiagnosticStatus.WARN, _remarks)):
+        told = list(remarks(health, statistics, limits))
+        if told:
+            return level, "; ".join(told)
     return DiagnosticStatus.OK, f"{statistics.fps:.1f} frames/s"
 
 
+def _failures(health: NodeHealth, statistics: Snapshot, limits: Limits) -> Iterator[str]:
+    """Why no result comes though frames do."""
+    if statistics.busy_for > limits.watchdog:
+        yield (
+            f"the worker has been at one frame for {statistics.busy_for:.0f} s and gives no result: restart the node, "
+            "and try another backend or model"
+        )
+        return
+    windows = [(statistics.latest, _FEWEST), (statistics.recent, 1)]
+    if any(window.faults >= least and not window.results for window, least in windows):
+        yield f"no frame could be processed: {statistics.counts.last_fault}"
+    if any(window.dropped[OLD] >= least and not window.results for window, least in windows):
+        yield (
+            f"every frame was older than {limits.max_age:g} s when it came or when its result was there, and was "
+            "dropped: look at the camera's delay and at the clocks, take a faster model, or raise max_age"
+        )
+
+
 def _remarks(health: NodeHealth, statistics: Snapshot, limits: Limits) -> Iterator[str]:
-    """What is not as it should be though results come, gravest first."""
-    window = f"of the last {WINDOW_SECONDS:.0f} s"
-    if statistics.recent_faults:
-        yield f"{statistics.recent_faults} frames {window} gave no result: {statistics.last_fault}"
+    """What is not as it should be though results come, or no frame does."""
+    if statistics.silent_for > limits.silence_warning:
+        yield explain_silence(health, statistics)
     if health.publishers > 1:
         yield f"{health.publishers} publishers on {health.topic}: their frames mix; stop one or remap it"
     if health.rivals:
         yield f"another node publishes {', '.join(health.rivals)} too, and results mix; stop it or give it another name"
-    yield from list(health.qos_conflicts)[-1:]
-    if statistics.recent_restarts:
-        yield f"ids started anew: {_listed(statistics.recent_restarts)}"
-    yield from _late(statistics, limits, window)
-    yield from list(health.hints)[-1:]
+    yield from health.qos_conflicts
+    if statistics.recent.faults:
+        yield (
+            f"{statistics.recent.faults} frames {_time(statistics.recent)} gave no result: "
+            f"{statistics.counts.last_fault}"
+        )
+    if statistics.recent.restarts:
+        yield f"ids started anew: {_listed(statistics.recent.restarts)}"
+    yield from _late(statistics, limits)
+    yield from health.hints
+    apart = statistics.counts.clocks_apart
     if health.clock_stands:
         yield "use_sim_time is set and no /clock comes: play the bag with --clock, or set use_sim_time to false"
-    elif statistics.clocks_apart:
-        where = "behind" if statistics.clocks_apart > 0 else "ahead of"
+    elif apart:
+        where = "behind" if apart > 0 else "ahead of"
         yield (
-            f"stamps lie {abs(statistics.clocks_apart):.0f} s {where} this node's clock, so that the age of frames is "
-            "not known: set the clocks, or play a bag with --clock and set use_sim_time"
+            f"stamps lie {abs(apart):.0f} s {where} this node's clock, so that the age of frames is not known: set the "
+            "clocks, or play a bag with --clock and set use_sim_time"
         )
 
 
-def _late(statistics: Snapshot, limits: Limits, window: str) -> Iterator[str]:
-    stale, old, received = statistics.recent_dropped[STALE], statistics.recent_dropped[OLD], statistics.recent_received
-    if received > _FEW and stale + old > limits.drop_warning * received:
-        yield (
-            f"{stale + old} of {received} frames {window} were dropped, {stale} because a newer one had come and {old} "
-            "for their age: this machine is too busy, or too slow for camera and model; lower the camera's rate or "
-            "take a smaller model"
-        )
-    sent = received + statistics.recent_lost
-    if sent > _FEW and statistics.recent_lost > limits.loss_warning * sent:
-        yield (
-            f"{statistics.recent_lost} of {sent} frames {window} were lost in transport: set "
-            f"{' and '.join(PROFILE_VARIABLES)} to rtseg's {PROFILE_NAME} for camera and node, and give shared memory "
-            "(/dev/shm) room"
-        )
+def _late(statistics: Snapshot, limits: Limits) -> Iterator[str]:
+    """What is lost, dropped or slow: in the last two seconds, so that it is told while it is new, or lastingly."""
+    for window in _windows(statistics):
+        stale, old = window.dropped[STALE], window.dropped[OLD]
+        if window.received > _FEW and stale + old > limits.drop_warning * window.received:
+            yield (
+                f"{stale + old} of {window.received} frames {_time(window)} were dropped, {stale} because a newer one "
+                f"had come and {old} for their age: this machine is too busy, or too slow for camera and model; lower "
+                "the camera's rate or take a smaller model"
+            )
+            break
+    for window in _windows(statistics):
+        sent = window.received + window.lost
+        if sent > _FEW and window.lost > limits.loss_warning * sent:
+            yield f"{window.lost} of {sent} frames {_time(window)} were lost in transport: {_TRANSPORT_CURE}"
+            break
     # One slow frame, as the first ones are, is no lasting latency.
-    if statistics.recent_results > _FEW and statistics.latency_ms[1] > 1e3 * limits.latency_warning:
+    latest, recent = statistics.latest.latency_ms[0], statistics.recent.latency_ms[1]
+    slow = 1e3 * limits.latency_warning
+    if (statistics.recent.results > _FEW and recent > slow) or (statistics.latest.results > 1 and latest > slow):
         yield (
-            f"results come {statistics.latency_ms[1]:.0f} ms after their frames (99th percentile): this machine is too "
-            "busy or too slow; take a smaller model or another device"
+            f"results come {recent:.0f} ms after their frames (99th percentile): this machine is too busy or too slow; "
+            "take a smaller model or another device"
         )
-    if not statistics.clocks_apart and statistics.age_ms[0] > 1e3 * limits.age_warning:
-        yield (
-            f"frames are {statistics.age_ms[0]:.0f} ms old when their result is published, of which "
-            f"{statistics.latency_ms[0]:.0f} ms in this node: look at the camera's delay, the transport and the clocks"
-        )
+    for window in _windows(statistics):
+        if not statistics.counts.clocks_apart and window.age_ms[0] > 1e3 * limits.age_warning:
+            yield (
+                f"frames are {window.age_ms[0]:.0f} ms old when their result is published, of which "
+                f"{window.latency_ms[0]:.0f} ms in this node: look at the camera's delay, the transport and the clocks"
+            )
+            break
+
+
+_TRANSPORT_CURE = (
+    f"set {' and '.join(PROFILE_VARIABLES)} to rtseg's {PROFILE_NAME} for camera and node, and give shared memory "
+    "(/dev/shm) room"
+)
+
+
+def _windows(statistics: Snapshot) -> tuple[Window, Window]:
+    return statistics.latest, statistics.recent
+
+
+def _time(window: Window) -> str:
+    return f"of the last {window.seconds:.0f} s"
 
 
 def _listed(counts: Mapping[str, int]) -> str:
@@ -214,7 +251,9 @@ def explain_silence(health: NodeHealth, statistics: Snapshot) -> str:
     if not health.publishers:
         return f"{silence}: nothing publishes it; start the camera or remap the topic"
     matched = f"{silence} though {health.publishers} publisher(s) matched"
-    if statistics.received:
+    if statistics.latest.lost:
+        return f"{matched}: {statistics.latest.lost} were lost in transport; {_TRANSPORT_CURE}"
+    if statistics.counts.received:
         return f"{matched}: the camera has stopped"
     if not health.fast_dds:
         return f"{matched}: the camera is idle, or the middleware loses large messages"

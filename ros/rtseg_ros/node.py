@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, TypeAlias
 
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -26,7 +26,7 @@ from rtseg.frame import Frame
 from rtseg.runtime import Pipeline
 from rtseg.stream import FAILED, INVALID, OLD, STAMP, FrameLoop
 from rtseg_ros import lifecycle, parameters
-from rtseg_ros.diagnostics import Limits, NodeHealth, describe, explain_silence
+from rtseg_ros.diagnostics import LOOK_SECONDS, REPORT_SECONDS, Limits, NodeHealth, describe, explain_silence
 from rtseg_ros.loading import THREAD_NAME, Loading
 from rtseg_ros.messages import LABEL_INFO_TYPE, nanoseconds, to_frame, to_label_info
 from rtseg_ros.parameters import NodeParameters
@@ -129,12 +129,14 @@ class FrameNode(LifecycleNode):
         self._unread: set[str] = set()
         self._labels: list[tuple[Publisher, dict[int, str], str]] = []
         self._was_silent = False
+        self._reported_at = 0.0
+        self._reported_level = b""
         self._fallbacks_told: dict[str, int] = {}
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Steady timers: with use_sim_time and a stopped bag the node's own clock stands still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timers_kept = [
-            self.create_timer(1.0, self._report, clock=steady),
+            self.create_timer(LOOK_SECONDS, self._look, clock=steady),
             self.create_timer(0.2, self._follow_transport, clock=steady),
         ]
         self.add_on_set_parameters_callback(self._judge_change)
@@ -237,7 +239,9 @@ class FrameNode(LifecycleNode):
             self._loop = FrameLoop(self.parameters.max_age)
             self.statistics = StreamStatistics(self._loop)
             self._was_silent = False
-            self._worker = threading.Thread(target=self._work, args=(self._loop,), name=THREAD_NAME, daemon=True)
+            self._worker = threading.Thread(
+                target=self._work, args=(self._loop, self.statistics), name=THREAD_NAME, daemon=True
+            )
             self._worker.start()
             self._inputs = [subscription for task in self.tasks for subscription in task.open_inputs()]
             transport = self.parameters.transport
@@ -317,24 +321,23 @@ class FrameNode(LifecycleNode):
         else:
             self._loop.put(_Received(message, frame, received_at))
 
-    def _work(self, loop: FrameLoop[_Received]) -> None:
+    def _work(self, loop: FrameLoop[_Received], statistics: StreamStatistics) -> None:
         while (received := loop.get()) is not None:
-            self.statistics.begin()
+            statistics.begin()
             try:
-                self._process(received)
-            except ImageError as error:  # found now, or later, when a raw picture is first converted
-                self._drop(INVALID, _sentence(error))
-            except RtsegError as error:
-                self._drop(FAILED, _sentence(error))
+                self._process(received, loop)
             except Exception as error:
-                if not rclpy.ok():
+                if loop.closed or not rclpy.ok():  # left alone long ago; what it worked with is gone
                     return
-                self._drop(FAILED, f"{type(error).__name__}: {_sentence(error)}")
+                # Bad pictures are found now, or later, when a raw one is first converted.
+                reason = INVALID if isinstance(error, ImageError) else FAILED
+                name = "" if isinstance(error, RtsegError) else f"{type(error).__name__}: "
+                self._drop(reason, f"{name}{_sentence(error)}")
             finally:
-                self.statistics.end()
+                statistics.end()
             del received
 
-    def _process(self, received: _Received) -> None:
+    def _process(self, received: _Received, loop: FrameLoop[_Received]) -> None:
         message, received_at = received.message, received.at
         if self._is_old(message, received_at):
             return self._drop(OLD)
@@ -345,6 +348,8 @@ class FrameNode(LifecycleNode):
         for task, pipeline in zip(self.tasks, self.pipelines, strict=True):
             try:
                 result = pipeline(frame)
+                if loop.closed:
+                    return None
                 if self._is_old(message, received_at):
                     return self._drop(OLD)
                 task.publish(message, frame, result)
@@ -460,9 +465,20 @@ class FrameNode(LifecycleNode):
             facts.update(pipeline.backend)
         return facts
 
-    def _report(self) -> None:
+    def _look(self) -> None:
+        """Report when it is time, or at once where the level has changed."""
+        status = self._status()
+        if status.level != self._reported_level or time.monotonic() - self._reported_at >= REPORT_SECONDS:
+            self._report(status)
+
+    def _report(self, status: DiagnosticStatus | None = None) -> None:
         report = DiagnosticArray()
         report.header.stamp = self.get_clock().now().to_msg()  # what is told is no older than this
+        report.status = [status or self._status()]
+        self._reported_at, self._reported_level = time.monotonic(), report.status[0].level
+        self._diagnostics.publish(report)
+
+    def _status(self) -> DiagnosticStatus:
         health, figures = self._health(), self.statistics.snapshot()
         silent = self._state == "active" and figures.silent_for > self.parameters.silence_warning
         if silent and not self._was_silent:
@@ -475,8 +491,7 @@ class FrameNode(LifecycleNode):
                 self.get_logger().warning(f"fell back to {pipeline.backend['backend']}: {reason}")
             self._fallbacks_told[pipeline.card.name] = len(pipeline.fallbacks)
         limits = Limits(**{field.name: getattr(self.parameters, field.name) for field in fields(Limits)})
-        report.status = [describe(self.get_fully_qualified_name(), health, figures, limits)]
-        self._diagnostics.publish(report)
+        return describe(self.get_fully_qualified_name(), health, figures, limits)
 
 
 def _sentence(error: Exception) -> str:

@@ -120,18 +120,18 @@ class NodeParameters:
         live=True,
     )
     silence_warning: float = _setting(
-        2.0, "seconds without a frame after which the diagnostics warn", 0.1, 3600.0, live=True
+        1.5, "seconds without a frame after which the diagnostics warn", 0.1, 3600.0, live=True
     )
     drop_warning: float = _setting(
         0.1,
-        "share of the frames of ten seconds, dropped as stale or old, above which the diagnostics warn",
+        "share of the frames of two or of ten seconds, dropped as stale or old, above which the diagnostics warn",
         0.0,
         1.0,
         live=True,
     )
     loss_warning: float = _setting(
         0.05,
-        "share of the frames of ten seconds, lost in transport, above which the diagnostics warn",
+        "share of the frames of two or of ten seconds, lost in transport, above which the diagnostics warn",
         0.0,
         1.0,
         live=True,

@@ -6,9 +6,9 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,50 +17,74 @@ from rtseg.stream import FAILED, INVALID, OLD, STALE, STAMP, FrameCounts, FrameL
 
 STAGE_WINDOW = 300
 WINDOW_SECONDS = 10.0
+LATEST_SECONDS = 2.0
+"""Long enough to judge a camera by, short enough that a fault is told while it is new."""
 _FAULTS = (INVALID, FAILED, STAMP)
-_SPACING = 0.5  # seconds between the counts that are kept for comparison
+_SPACING = 0.25  # seconds between the counts that are kept for comparison
+
+
+@dataclass(frozen=True)
+class Window:
+    """What became of the frames of the last seconds.
+
+    Attributes:
+        seconds: so many.
+        received: frames that came.
+        results: those that gave a result.
+        faults: those that were at fault: invalid, failed, with a wrong stamp.
+        dropped: those too slow to be of use, by reason: stale and old.
+        lost: those that the middleware reports as lost before they reached the node.
+        restarts: times ids started anew, by reason of :mod:`rtseg.runtime.scenes`.
+        latency_ms: (p50, p99) from reception to publication, NaN while there is none.
+        age_ms: (p50, p99) from the frame's stamp to publication by the node's clock, NaN while there is none.
+    """
+
+    seconds: float
+    received: int
+    results: int
+    faults: int
+    dropped: Mapping[str, int]
+    lost: int
+    restarts: Mapping[str, int]
+    latency_ms: tuple[float, float]
+    age_ms: tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Counts since activation, and rates and latencies over the last ten seconds.
+    """Counts since activation, and what happened lately.
 
     Attributes:
-        dropped: frames by reason of :mod:`rtseg.stream`; ``received`` = ``processed`` + the sum of these + what is
-            under way.
-        restarts: times ids started anew, by reason of :mod:`rtseg.runtime.scenes`.
+        counts: of frames since activation.
         lost_in_transport: frames that the middleware reports as lost before they reached the node.
-        latency_ms: (p50, p99) from reception to publication, NaN while there is none.
-        age_ms: (p50, p99) from the frame's stamp to publication by the node's clock, NaN while there is none.
-        clocks_apart: seconds by which the node's clock is ahead of the stamps, where they are of another one; else 0.
+        fps: results a second, over the last ten.
+        recent: the last ten seconds.
+        latest: the last two.
         stages: (p50, p99) milliseconds of each stage of the pipeline, over the last 300 frames.
         silent_for: seconds since the last frame, or since activation.
         busy_for: seconds for which the worker has been at one frame; 0 while it waits.
-        recent_received, recent_results, recent_faults, recent_lost: frames of the last ten seconds: all, those that
-            gave a result, those that were at fault, and those that the middleware lost.
-        recent_dropped: those too slow to be of use, by reason: stale and old.
-        recent_restarts: times ids started anew then, by reason.
     """
 
-    received: int
-    processed: int
-    dropped: Mapping[str, int]
-    restarts: Mapping[str, int]
+    counts: FrameCounts
     lost_in_transport: int
     fps: float
-    latency_ms: tuple[float, float]
-    age_ms: tuple[float, float]
-    clocks_apart: float
+    recent: Window
+    latest: Window
     stages: Mapping[str, tuple[float, float]]
     silent_for: float
     busy_for: float
-    last_fault: str
-    recent_received: int
-    recent_results: int
-    recent_faults: int
-    recent_lost: int
-    recent_dropped: Mapping[str, int]
-    recent_restarts: Mapping[str, int]
+
+
+class _Result(NamedTuple):
+    at: float
+    latency: float
+    age: float
+
+
+class _Counted(NamedTuple):
+    at: float
+    counts: FrameCounts
+    lost: int
 
 
 class StreamStatistics:
@@ -76,8 +100,8 @@ class StreamStatistics:
         self._lost = 0
         self._last_reception = time.monotonic()
         self._busy_since: float | None = None
-        self._results: deque[tuple[float, float, float]] = deque()
-        self._earlier: deque[tuple[float, FrameCounts, int]] = deque([(self._last_reception, self._loop.counts(), 0)])
+        self._results: deque[_Result] = deque()
+        self._earlier: deque[_Counted] = deque([_Counted(self._last_reception, self._loop.counts(), 0)])
         self._stages = LatencyLog(window=STAGE_WINDOW)
 
     def receive(self) -> float:
@@ -107,7 +131,7 @@ class StreamStatistics:
         """
         now = time.monotonic()
         with self._lock:
-            self._results.append((now, now - received_at, age))
+            self._results.append(_Result(now, now - received_at, age))
             self._stages.record(times)
             self._trim(now)
 
@@ -121,42 +145,45 @@ class StreamStatistics:
         counts, now = self._loop.counts(), time.monotonic()
         with self._lock:
             self._trim(now)
-            if now - self._earlier[-1][0] >= _SPACING:
-                self._earlier.append((now, counts, self._lost))
-            _, before, lost_before = self._earlier[0]
-            results = list(self._results)
-            gone = {reason: count - before.dropped[reason] for reason, count in counts.dropped.items()}
-            anew = {reason: count - before.restarts.get(reason, 0) for reason, count in counts.restarts.items()}
+            latest = _Counted(now, counts, self._lost)
+            if now - self._earlier[-1].at >= _SPACING:
+                self._earlier.append(latest)
             return Snapshot(
-                received=counts.received,
-                processed=counts.processed,
-                dropped=counts.dropped,
-                restarts=counts.restarts,
+                counts=counts,
                 lost_in_transport=self._lost,
-                fps=_rate([entry[0] for entry in results]),
-                latency_ms=_percentiles([entry[1] for entry in results]),
-                age_ms=_percentiles([entry[2] for entry in results]),
-                clocks_apart=counts.clocks_apart,
+                fps=_rate([result.at for result in self._results]),
+                recent=self._window(latest, WINDOW_SECONDS),
+                latest=self._window(latest, LATEST_SECONDS),
                 stages={row.stage: (row.p50, row.p99) for row in self._stages.summary() if row.stage != "total"},
                 silent_for=now - self._last_reception,
                 busy_for=0.0 if self._busy_since is None else now - self._busy_since,
-                last_fault=counts.last_fault,
-                recent_received=counts.received - before.received,
-                recent_results=len(results),
-                recent_faults=sum(gone[reason] for reason in _FAULTS),
-                recent_lost=self._lost - lost_before,
-                recent_dropped={reason: gone[reason] for reason in (STALE, OLD)},
-                recent_restarts={reason: count for reason, count in anew.items() if count},
             )
 
+    def _window(self, now: _Counted, seconds: float) -> Window:
+        before = next((then for then in reversed(self._earlier) if now.at - then.at >= seconds), self._earlier[0])
+        gone = {reason: count - before.counts.dropped[reason] for reason, count in now.counts.dropped.items()}
+        anew = {reason: count - before.counts.restarts.get(reason, 0) for reason, count in now.counts.restarts.items()}
+        results = [result for result in self._results if result.at >= before.at]
+        return Window(
+            seconds=seconds,
+            received=now.counts.received - before.counts.received,
+            results=len(results),
+            faults=sum(gone[reason] for reason in _FAULTS),
+            dropped={reason: gone[reason] for reason in (STALE, OLD)},
+            lost=now.lost - before.lost,
+            restarts={reason: count for reason, count in anew.items() if count},
+            latency_ms=_percentiles([result.latency for result in results]),
+            age_ms=_percentiles([result.age for result in results]),
+        )
+
     def _trim(self, now: float) -> None:
-        while self._results and now - self._results[0][0] > WINDOW_SECONDS:
-            self._results.popleft()
-        while len(self._earlier) > 1 and now - self._earlier[1][0] >= WINDOW_SECONDS:
+        while len(self._earlier) > 1 and now - self._earlier[1].at >= WINDOW_SECONDS:
             self._earlier.popleft()
+        while self._results and self._results[0].at < self._earlier[0].at:
+            self._results.popleft()
 
 
-def _rate(times: list[float]) -> float:
+def _rate(times: Sequence[float]) -> float:
     if len(times) < 2 or times[-1] <= times[0]:
         return 0.0
     return (len(times) - 1) / (times[-1] - times[0])

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from rtseg_ros.diagnostics import Limits, NodeHealth, describe
-from rtseg_ros.statistics import Snapshot, StreamStatistics
+from rtseg_ros.statistics import Snapshot, StreamStatistics, Window
 
 from rtseg.runtime.scenes import CUT, PAUSE, REWIND
-from rtseg.stream import INVALID, OLD, REASONS, STALE, FrameLoop
+from rtseg.stream import INVALID, OLD, REASONS, STALE, FrameCounts, FrameLoop
 
 pytestmark = pytest.mark.ros
 OK, WARN, ERROR = 0, 1, 2
@@ -21,31 +21,39 @@ HEALTHY = NodeHealth(
     facts={"backend": "ONNX Runtime", "device": "CPU"},
     profile_set=True,
 )
-SOUND = Snapshot(
-    received=300,
-    processed=300,
-    dropped=dict.fromkeys(REASONS, 0),
+LATEST = Window(
+    seconds=2.0,
+    received=60,
+    results=60,
+    faults=0,
+    dropped={STALE: 0, OLD: 0},
+    lost=0,
     restarts={},
-    lost_in_transport=0,
-    fps=30.0,
     latency_ms=(12.0, 20.0),
     age_ms=(15.0, 25.0),
-    clocks_apart=0.0,
+)
+SOUND = Snapshot(
+    counts=FrameCounts(300, 300, dict.fromkeys(REASONS, 0), {}, "", 0.0),
+    lost_in_transport=0,
+    fps=30.0,
+    recent=replace(LATEST, seconds=10.0, received=300, results=300),
+    latest=LATEST,
     stages={"infer": (6.0, 8.0)},
     silent_for=0.03,
     busy_for=0.01,
-    last_fault="",
-    recent_received=300,
-    recent_results=300,
-    recent_faults=0,
-    recent_lost=0,
-    recent_dropped={STALE: 0, OLD: 0},
-    recent_restarts={},
 )
 
 
 def status(health: NodeHealth = HEALTHY, **changes: Any) -> tuple[int, str]:
-    told = describe("/front/lanes", health, replace(SOUND, **changes), Limits())
+    """Level and message; changes are those of a snapshot, with ``recent_`` or ``latest_`` those of that window."""
+    windows = {}
+    for name in ("recent", "latest"):
+        of_window = {key: changes.pop(key) for key in list(changes) if key.startswith(f"{name}_")}
+        fields = {key.removeprefix(f"{name}_"): value for key, value in of_window.items()}
+        windows[name] = replace(getattr(SOUND, name), **fields)
+    of_counts = {key: changes.pop(key) for key in ("last_fault", "clocks_apart") if key in changes}
+    figures = replace(SOUND, counts=replace(SOUND.counts, **of_counts), **windows, **changes)
+    told = describe("/front/lanes", health, figures, Limits())
     return told.level[0], told.message
 
 
@@ -64,11 +72,18 @@ def test_a_sound_stream_is_ok_and_named_by_its_namespace() -> None:
         ({"silent_for": 9.0}, WARN, ("no frame on /front/image for 9 s",)),
         ({"recent_faults": 5, "recent_results": 0, "last_fault": "broken"}, ERROR, ("no frame could be", "broken")),
         ({"recent_faults": 5, "last_fault": "broken"}, WARN, ("5 frames", "broken")),
+        ({"latest_faults": 9, "latest_results": 0, "last_fault": "broken"}, ERROR, ("no frame could be", "broken")),
         ({"recent_dropped": {STALE: 0, OLD: 40}, "recent_results": 0}, ERROR, ("older than 1 s", "raise max_age")),
+        ({"latest_dropped": {STALE: 0, OLD: 40}, "latest_results": 0}, ERROR, ("older than 1 s", "raise max_age")),
         ({"recent_dropped": {STALE: 150, OLD: 10}}, WARN, ("160 of 300", "150 because", "smaller model")),
         ({"recent_lost": 117, "recent_received": 39}, WARN, ("117 of 156", "lost in transport", "/dev/shm")),
-        ({"latency_ms": (300.0, 493.0)}, WARN, ("493 ms after", "too slow")),
-        ({"age_ms": (900.0, 950.0)}, WARN, ("900 ms old", "camera's delay")),
+        ({"latest_dropped": {STALE: 12, OLD: 3}}, WARN, ("15 of 60", "of the last 2 s", "smaller model")),
+        ({"latest_lost": 10}, WARN, ("10 of 70", "lost in transport", "/dev/shm")),
+        ({"silent_for": 9.0, "latest_lost": 60}, WARN, ("no frame", "60 were lost in transport", "/dev/shm")),
+        ({"recent_latency_ms": (300.0, 493.0)}, WARN, ("493 ms after", "too slow")),
+        ({"latest_latency_ms": (300.0, 310.0)}, WARN, ("ms after", "too slow")),
+        ({"recent_age_ms": (900.0, 950.0)}, WARN, ("900 ms old", "camera's delay")),
+        ({"latest_age_ms": (900.0, 950.0)}, WARN, ("900 ms old", "camera's delay")),
         ({"clocks_apart": 1.7e9}, WARN, ("1700000000 s behind this node's clock", "--clock")),
         ({"clocks_apart": -3600.0}, WARN, ("3600 s ahead of this node's clock", "set the clocks")),
         (
@@ -103,11 +118,21 @@ def test_what_the_graph_shows_is_told(changes: dict[str, Any], words: tuple[str,
 
 
 def test_little_is_no_trouble() -> None:
-    assert status(recent_dropped={STALE: 20, OLD: 0}, recent_lost=10, latency_ms=(12.0, 200.0))[0] == OK
-    assert (
-        status(recent_received=3, recent_dropped={STALE: 2, OLD: 0}, recent_results=1, latency_ms=(900, 900))[0] == OK
-    )
-    assert status(clocks_apart=0.0, age_ms=(float("nan"), float("nan")))[0] == OK
+    assert status(recent_dropped={STALE: 20, OLD: 0}, recent_lost=10, recent_latency_ms=(12.0, 200.0))[0] == OK
+    few = {"received": 3, "dropped": {STALE: 2, OLD: 0}, "results": 1, "latency_ms": (900.0, 900.0)}
+    both = {f"{window}_{key}": value for window in ("recent", "latest") for key, value in few.items()}
+    assert status(**both)[0] == OK
+    unknown = (float("nan"), float("nan"))
+    assert status(recent_age_ms=unknown, latest_age_ms=unknown)[0] == OK
+    # Two bad frames are no camera that gives nothing else.
+    assert status(latest_faults=2, latest_results=0, recent_faults=2, last_fault="broken")[0] == WARN
+
+
+def test_nothing_hides_behind_what_is_graver() -> None:
+    level, message = status(replace(HEALTHY, publishers=2, hints=["no camera_info"]), recent_faults=5, silent_for=9.0)
+    assert level == WARN
+    for word in ("no frame on", "2 publishers", "5 frames", "no camera_info"):
+        assert word in message
 
 
 def test_statistics_tell_the_last_ten_seconds_from_all_before(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,11 +146,32 @@ def test_statistics_tell_the_last_ten_seconds_from_all_before(monkeypatch: pytes
     statistics.begin()
     now[0] += 1.0
     first = statistics.snapshot()
-    assert (first.recent_faults, first.recent_received, first.busy_for) == (5, 5, 1.0)
+    assert (first.recent.faults, first.recent.received, first.busy_for) == (5, 5, 1.0)
+    assert first.latest.faults == 5
     statistics.end()
     for _ in range(30):
         now[0] += 1.0
         last = statistics.snapshot()
-    assert (last.recent_faults, last.recent_received, last.received, last.busy_for) == (0, 0, 5, 0.0)
-    assert last.last_fault == "broken"
-    assert PAUSE not in last.restarts
+    assert (last.recent.faults, last.recent.received, last.counts.received, last.busy_for) == (0, 0, 5, 0.0)
+    assert last.counts.last_fault == "broken"
+    assert PAUSE not in last.counts.restarts
+
+
+def test_statistics_tell_the_last_two_seconds_from_the_last_ten(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("rtseg_ros.statistics.time.monotonic", lambda: now[0])
+    loop: FrameLoop[int] = FrameLoop()
+    statistics = StreamStatistics(loop)
+    for tick in range(120):  # 30 s; the last 1.5 are slow, and lose frames
+        now[0] += 0.25
+        loop.admit(None)
+        loop.finish([])
+        slow = tick >= 114
+        statistics.publish(now[0] - (0.4 if slow else 0.01), 0.02, {"infer": 1.0})
+        statistics.lose(slow)
+        figures = statistics.snapshot()
+    assert (figures.recent.received, figures.latest.received) == (40, 8)
+    assert (figures.recent.results, figures.latest.results) == (41, 9)
+    assert figures.latest.latency_ms[0] == pytest.approx(400.0)
+    assert figures.recent.latency_ms[0] == pytest.approx(10.0)
+    assert figures.recent.lost == figures.latest.lost == figures.lost_in_transport == 6

@@ -56,9 +56,9 @@ class Bench:
 
     def send_frame(self) -> None:
         """Publish one frame and wait until the node is done with it."""
-        before = self.node.statistics.snapshot().processed
+        before = self.node.statistics.snapshot().counts.processed
         self.images.publish(messages.to_image(two_lane_road(), "bgr8", Header()))
-        self.until(lambda: self.node.statistics.snapshot().processed > before)
+        self.until(lambda: self.node.statistics.snapshot().counts.processed > before)
 
     def close(self) -> None:
         self.node.close()
@@ -189,12 +189,12 @@ def test_what_one_task_cannot_do_does_not_keep_the_other_from_it(
             raise GroupingError("injected: expected finite maps")
 
         monkeypatch.setattr(InstanceInterpreter, "group", fail)
-        before = bench.node.statistics.snapshot()
+        before = bench.node.statistics.snapshot().counts
         later = Header(stamp=messages.stamp_of(1))
         bench.images.publish(messages.to_image(two_lane_road(), "bgr8", later))
-        bench.until(lambda: bench.node.statistics.snapshot().dropped["failed"] > before.dropped["failed"])
+        bench.until(lambda: bench.node.statistics.snapshot().counts.dropped["failed"] > before.dropped["failed"])
         bench.until(lambda: any(mask.header == later for mask in masks))
-        after = bench.node.statistics.snapshot()
+        after = bench.node.statistics.snapshot().counts
         assert after.processed == before.processed
         assert "injected" in after.last_fault
     finally:
