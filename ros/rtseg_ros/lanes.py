@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -51,12 +52,12 @@ class LaneOutputs:
         self._calibration: Camera | None = None
         self._camera_info: CameraInfo | None = None
         self._ground: GroundPlane | None = None
-        self._ground_size = (0, 0)
+        self._ground_of: tuple[int, int, CameraInfo | None] = (0, 0, None)
 
     def open(self, pipeline: Pipeline) -> None:
         """Create the lane topics, read the camera's calibration and tell what the mask's values mean."""
         parameters = self._node.parameters
-        self._calibration = Camera.load(parameters.camera) if parameters.camera else None
+        self._calibration = Camera.load(Path(parameters.camera).expanduser()) if parameters.camera else None
         self._ground = None
         self._mask = self._node.open_output(Image, f"{self._prefix}lane_mask")
         self._markers = self._node.open_output(MarkerArray, f"{self._prefix}lanes")
@@ -88,20 +89,17 @@ class LaneOutputs:
 
     def _told(self, frame: Frame, lanes: Lanes) -> str:
         """What the picture's legend says of the own lane, where the camera is known."""
-        height, width = frame.size
-        if self._calibration is None and (self._camera_info is None or not self._node.parameters.mount_height):
-            return ""
-        plane = self._ground_plane(width, height)
+        plane = self._ground_plane(frame) if self._is_camera_known() else None
         return ego_lane(lanes, plane).describe() if plane is not None else ""
 
     def _publish_ground(self, header: Header, frame: Frame, lanes: Lanes) -> None:
         drawn, points = (output.get_subscription_count() for output in (self._markers, self._points))
-        if not drawn and not points:
+        wanted = drawn or points
+        if not wanted and not self._is_camera_known():
             self._node.hints.pop("camera", None)
             return
-        height, width = frame.size
-        plane = self._ground_plane(width, height)
-        if plane is None:
+        plane = self._ground_plane(frame)  # and a calibration that does not fit is told in any case
+        if plane is None or not wanted:
             return
         vehicle = messages.with_frame(header, self._node.parameters.vehicle_frame)
         ground = ground_lines(lanes, plane)
@@ -111,11 +109,18 @@ class LaneOutputs:
         if points:
             self._points.publish(messages.to_points(lane_points(lanes, ground), vehicle))
 
-    def _ground_plane(self, width: int, height: int) -> GroundPlane | None:
+    def _is_camera_known(self) -> bool:
+        return self._calibration is not None or (
+            self._camera_info is not None and bool(self._node.parameters.mount_height)
+        )
+
+    def _ground_plane(self, frame: Frame) -> GroundPlane | None:
         """The plane for frames of this size, made anew when size or calibration change; None while it is unknown."""
-        if self._ground is not None and self._ground_size == (width, height):
+        height, width = frame.size
+        info = self._camera_info  # which the executor's thread may change meanwhile
+        if self._ground is not None and self._ground_of[:2] == (width, height) and self._ground_of[2] is info:
             return self._ground
-        camera, self._ground = self._known_camera(), None
+        camera, self._ground = self._known_camera(info), None
         if camera is None:
             return None
         try:
@@ -124,10 +129,10 @@ class LaneOutputs:
             self._node.hints["camera"] = str(error)
             return None
         self._node.hints.pop("camera", None)
-        self._ground, self._ground_size = GroundPlane(camera.scaled(width, height)), (width, height)
+        self._ground, self._ground_of = GroundPlane(camera.scaled(width, height)), (width, height, info)
         return self._ground
 
-    def _known_camera(self) -> Camera | None:
+    def _known_camera(self, info: CameraInfo | None) -> Camera | None:
         if self._calibration is not None:
             return self._calibration
         where = camera_topic(self._node, "info")
@@ -137,7 +142,6 @@ class LaneOutputs:
                 f"mount_height and mount_pitch beside {where}"
             )
             return None
-        info = self._camera_info
         if info is None:
             self._node.hints["camera"] = f"~/lanes and ~/lane_points wait for {where}; or set parameter camera"
             return None
@@ -152,11 +156,17 @@ class LaneOutputs:
         return camera
 
     def _take_camera_info(self, message: CameraInfo) -> None:
+        """Keep the latest calibration that can be used; until there is one, whatever came, so that it is told."""
         last = self._camera_info
-        if last is not None and (message.k[0] <= 0 or _same_geometry(last, message)):
+        if last is not None and (_same_geometry(last, message) or (self._is_usable(last) > self._is_usable(message))):
             return
         self._camera_info = message
-        self._ground = None
+
+    def _is_usable(self, info: CameraInfo) -> bool:
+        try:
+            return camera_of(info, self._rectified) is not None
+        except CalibrationError:
+            return False
 
     @property
     def _rectified(self) -> bool:

@@ -25,6 +25,7 @@ POINT_TYPE = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("id", "<u4")])
 POINT_FIELDS = (("x", 0, 7), ("y", 4, 7), ("z", 8, 7), ("id", 12, 6))
 """The same as sensor_msgs/PointField says it: name, offset, datatype (FLOAT32 is 7, UINT32 is 6)."""
 
+_MAX_ASIDE = 1000.0  # metres
 _OWN_LANE = 30.0  # metres ahead to which the own lane's middle is drawn
 _WHITE = (1.0, 1.0, 1.0, 0.8)
 
@@ -55,8 +56,10 @@ class LaneMarker:
 def ground_lines(lanes: Lanes, plane: GroundPlane) -> list[NDArray[np.float64]]:
     """Each lane as (k, 3) metres in the vehicle frame, without what is above the horizon, behind, or far off."""
     lines = [plane.project(line) for line in lanes.polylines]
-    # NaN (above the horizon) compares false.
-    return [line[(line[:, 0] > 0) & (line[:, 0] < MAX_DISTANCE)] for line in lines]
+    # NaN (above the horizon) compares false. Points far aside, of absurd intrinsics, are more than float32 holds.
+    return [
+        line[(line[:, 0] > 0) & (line[:, 0] < MAX_DISTANCE) & (np.abs(line[:, 1]) < _MAX_ASIDE)] for line in lines
+    ]
 
 
 def lane_markers(lanes: Lanes, ground: Sequence[NDArray[np.float64]], ego: EgoLane) -> list[LaneMarker]:
