@@ -23,7 +23,6 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from rtseg.camera import Mount, camera_of
 from rtseg.frame import Frame
 from rtseg.lanes import GroundPlane
-from rtseg.results import Lanes
 from tests.ros.harness import LOST, PATIENCE, Peer, header, qos
 from tests.threshold_network import two_lane_road
 
@@ -153,6 +152,10 @@ class Bench:
         self.images.publish(to_image(two_lane_road() if picture is None else picture, "bgr8", header(stamp)))
         return stamp
 
+    def send_both(self, info: CameraInfo) -> None:
+        self.infos.publish(info)
+        self.send()
+
     def told(self, *words: str) -> bool:
         return bool(self.reports) and all(word in self.reports[-1].message for word in words)
 
@@ -184,7 +187,7 @@ def test_a_worker_that_hangs_is_an_error_and_what_it_finds_later_is_not_publishe
     pipeline, go_on, hung = hanging.node.pipelines[0], threading.Event(), threading.Event()
     run = type(pipeline).__call__
 
-    def hang(self: Any, frame: Frame) -> Lanes:
+    def hang(self: Any, frame: Frame) -> Any:
         result = run(self, frame)
         if self is pipeline:
             hung.set()
@@ -243,7 +246,7 @@ def test_lanes_stand_where_the_calibration_puts_them(bench: Callable[..., Bench]
             node.until(node.infos.get_subscription_count, lambda info=info: node.infos.publish(info))
             node.infos.publish(info)
             node.executor.spin_once(timeout_sec=0.05)
-    node.until(lambda: node.clouds, lambda: (node.infos.publish(_info(**fields)), node.send()))
+    node.until(lambda: node.clouds, lambda: node.send_both(_info(**fields)))
     cloud = np.frombuffer(node.clouds[-1].data, dtype=POINT_TYPE)
     lanes = node.node.pipelines[0](Frame(two_lane_road()))
     camera = camera_of(_info(**fields), mount=Mount(height=1.4, pitch=np.radians(1.0)))
@@ -269,8 +272,8 @@ def test_a_calibration_that_does_not_fit_is_told_and_the_masks_go_on(
     node = bench(mount_height=1.4)
     if not words:
         node.listen_to_points()
-    both = lambda: (node.infos.publish(_info(**fields)), node.send())  # noqa: E731
-    node.until(lambda: node.masks and node.told(*words) and (words or node.clouds), both)
+    info = _info(**fields)
+    node.until(lambda: node.masks and node.told(*words) and (words or node.clouds), lambda: node.send_both(info))
     for cloud in node.clouds:
         points = np.frombuffer(cloud.data, dtype=POINT_TYPE)
         assert all(np.isfinite(points[axis]).all() for axis in "xyz")
