@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 from rclpy.subscription import Subscription
-from sensor_msgs.msg import Image
 
 from rtseg.frame import Frame
 from rtseg.media.overlay import draw_instances
 from rtseg.messages import class_labels, class_mask, instance_mask, look_up
 from rtseg.results import Instances
 from rtseg.runtime import Pipeline
-from rtseg_ros import lifecycle, messages
+from rtseg_ros import lifecycle
+from rtseg_ros.mask_output import MaskOutput
 from rtseg_ros.node import CameraMessage, FrameNode, Task
 from rtseg_ros.overlays import OverlayOutput
 from rtseg_ros.parameters import InstanceParameters
@@ -46,8 +46,8 @@ class InstanceOutputs:
     def open(self, pipeline: Pipeline) -> None:
         """Create the instance topics and tell what the values of the class mask mean."""
         self._classes = pipeline.card.classes
-        self._mask = self._node.open_output(Image, f"{self._prefix}instance_mask")
-        self._class_mask = self._node.open_output(Image, f"{self._prefix}class_mask")
+        self._mask = MaskOutput(self._node, f"{self._prefix}instance_mask")
+        self._class_mask = MaskOutput(self._node, f"{self._prefix}class_mask")
         self._overlay = OverlayOutput(self._node, self._prefix)
         labels = class_labels(self._classes)
         self._node.publish_label_info(f"{self._prefix}label_info", labels, "min_score")
@@ -59,10 +59,8 @@ class InstanceOutputs:
     def publish(self, message: CameraMessage, frame: Frame, result: Instances) -> None:
         """Publish the masks first, then what is drawn from them."""
         instances = confident_instances(result, self._node.parameters.min_score)
-        if self._mask.get_subscription_count():
-            self._mask.publish(messages.to_mask(instance_mask(instances), message.header))
-        if self._class_mask.get_subscription_count():
-            self._class_mask.publish(messages.to_mask(class_mask(instances), message.header))
+        self._mask.publish(message.header, lambda: instance_mask(instances))
+        self._class_mask.publish(message.header, lambda: class_mask(instances))
         self._overlay.publish(message.header, lambda: draw_instances(frame.image, instances, self._classes))
 
 

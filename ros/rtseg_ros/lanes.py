@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from rclpy.subscription import Subscription
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, PointCloud2
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
@@ -23,6 +23,7 @@ from rtseg.messages import ground_lines, lane_labels, lane_markers, lane_mask, l
 from rtseg.results import Lanes
 from rtseg.runtime import Pipeline
 from rtseg_ros import lifecycle, messages
+from rtseg_ros.mask_output import MaskOutput
 from rtseg_ros.node import LATCHED_QOS, CameraMessage, FrameNode, Task
 from rtseg_ros.overlays import OverlayOutput
 from rtseg_ros.parameters import LaneParameters
@@ -59,7 +60,7 @@ class LaneOutputs:
         parameters = self._node.parameters
         self._calibration = Camera.load(Path(parameters.camera).expanduser()) if parameters.camera else None
         self._ground = None
-        self._mask = self._node.open_output(Image, f"{self._prefix}lane_mask")
+        self._mask = MaskOutput(self._node, f"{self._prefix}lane_mask")
         self._markers = self._node.open_output(MarkerArray, f"{self._prefix}lanes")
         self._points = self._node.open_output(PointCloud2, f"{self._prefix}lane_points")
         self._overlay = OverlayOutput(self._node, self._prefix)
@@ -82,8 +83,7 @@ class LaneOutputs:
     def publish(self, message: CameraMessage, frame: Frame, result: Lanes) -> None:
         """Publish the mask first, then what is drawn or computed from it."""
         lanes = confident_lanes(result, self._node.parameters.min_confidence)
-        if self._mask.get_subscription_count():
-            self._mask.publish(messages.to_mask(lane_mask(lanes), message.header))
+        self._mask.publish(message.header, lambda: lane_mask(lanes))
         self._publish_ground(message.header, frame, lanes)
         self._overlay.publish(message.header, lambda: draw_lanes(frame.image, lanes, note=self._told(frame, lanes)))
 

@@ -72,6 +72,11 @@ def to_mask(mask: Mask, header: Header) -> Image:
     return to_image(mask.pixels, mask.encoding, header)
 
 
+def to_png(mask: Mask, header: Header) -> CompressedImage:
+    """Make a compressed image message of a mask, every value as it is."""
+    return CompressedImage(header=header, format=mask.png_format, data=_bytes_of(mask.png_bytes()))
+
+
 def to_jpeg(image: NDArray[np.uint8], quality: int, header: Header) -> CompressedImage:
     """Make a compressed image message of a (H, W, 3) BGR array."""
     return CompressedImage(header=header, format=JPEG_FORMAT, data=_bytes_of(jpeg_bytes(image, quality)))

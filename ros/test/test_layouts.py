@@ -23,6 +23,9 @@ def published(module: str) -> dict[str, str]:
             continue
         texts = [ast.unparse(each) for each in node.args]
         name = ast.unparse(node.func).rpartition(".")[2]
+        if name == "MaskOutput":
+            topic = re.sub(r"\{[^}]*\}|^f|['\"]", "", texts[-1])
+            found |= {topic: "Image", f"{topic}/compressed": "CompressedImage"}
         if name in ("open_output", "publish_label_info"):
             topic = re.sub(r"\{[^}]*\}|^f|['\"]|~/", "", texts[-1] if name == "open_output" else texts[0])
             found[topic] = texts[0] if name == "open_output" else ""

@@ -57,9 +57,7 @@ def ground_lines(lanes: Lanes, plane: GroundPlane) -> list[NDArray[np.float64]]:
     """Each lane as (k, 3) metres in the vehicle frame, without what is above the horizon, behind, or far off."""
     lines = [plane.project(line) for line in lanes.polylines]
     # NaN (above the horizon) compares false. Points far aside, of absurd intrinsics, are more than float32 holds.
-    return [
-        line[(line[:, 0] > 0) & (line[:, 0] < MAX_DISTANCE) & (np.abs(line[:, 1]) < _MAX_ASIDE)] for line in lines
-    ]
+    return [line[(line[:, 0] > 0) & (line[:, 0] < MAX_DISTANCE) & (np.abs(line[:, 1]) < _MAX_ASIDE)] for line in lines]
 
 
 def lane_markers(lanes: Lanes, ground: Sequence[NDArray[np.float64]], ego: EgoLane) -> list[LaneMarker]:

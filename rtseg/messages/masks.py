@@ -15,6 +15,9 @@ from rtseg.results import Instances, Lanes
 JPEG_FORMAT = "bgr8; jpeg compressed bgr8"
 """As image_transport writes it."""
 
+_FAST = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
+"""Masks are runs of one value; anything slower makes them hardly smaller."""
+
 
 @dataclass(frozen=True)
 class Mask:
@@ -27,6 +30,25 @@ class Mask:
 
     pixels: NDArray[np.uint8] | NDArray[np.uint16]
     encoding: str
+
+    @property
+    def png_format(self) -> str:
+        """Format of a sensor_msgs/CompressedImage of it, as image_transport writes it."""
+        return f"{self.encoding}; png compressed "
+
+    def png_bytes(self) -> NDArray[np.uint8]:
+        """The (n,) bytes of a PNG of the same values, whose format is :attr:`png_format`.
+
+        Raises:
+            ImageError: it does not encode.
+        """
+        try:
+            done, encoded = cv2.imencode(".png", self.pixels, _FAST)
+        except cv2.error:
+            done = False
+        if not done:
+            raise ImageError(f"expected a mask that PNG can hold, got one of shape {self.pixels.shape}; drop the frame")
+        return np.asarray(encoded, dtype=np.uint8).reshape(-1)
 
 
 def lane_mask(lanes: Lanes) -> Mask:

@@ -87,6 +87,7 @@ def instance_bench(dds: dict[str, str], tmp_path: Path) -> Iterator[Bench]:
     ("topic", "message_type", "work"),
     [
         ("lane_mask", Image, "to_image"),
+        ("lane_mask/compressed", CompressedImage, "to_png"),
         ("lanes", MarkerArray, "to_markers"),
         ("lane_points", PointCloud2, "to_points"),
         ("overlay", Image, "draw_lanes"),
@@ -99,6 +100,7 @@ def test_work_begins_with_the_first_subscriber(
     done: list[str] = []
     for owner, name in [
         (messages, "to_image"),
+        (messages, "to_png"),
         (messages, "to_markers"),
         (messages, "to_points"),
         (messages, "to_jpeg"),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
@@ -95,12 +96,21 @@ def test_the_node_publishes_what_a_replay_stores(
     peer = start_node(executable=task, model=str(models[task]), **settings)
     published: dict[str, list[Any]] = {topic: peer.listen(kind, topic) for topic, kind in TOPICS[task].items()}
     published["overlay/compressed"] = peer.listen(CompressedImage, "overlay/compressed")
+    twins = {topic: peer.listen(CompressedImage, f"{topic}/compressed") for topic in published if "_mask" in topic}
     told = peer.listen(LABEL_INFO_TYPE, "label_info", qos(1, latched=True))
     peer.wait_until_listening()
     first = next(iter(TOPICS[task]))
     for frame in frames:
         peer.exchange(frame.image, frame.stamp or 0, published[first])
-    peer.spin_until(lambda: told and all(len(got) == FRAMES for got in published.values()), "not every topic")
+    everything = [*published.values(), *twins.values()]
+    peer.spin_until(lambda: told and all(len(got) == FRAMES for got in everything), "not every topic")
+    for topic, compressed in twins.items():
+        for one, other in zip(compressed, published[topic], strict=True):
+            assert one.header == other.header
+            assert one.format == f"{other.encoding}; png compressed "
+            decoded = cv2.imdecode(np.frombuffer(one.data, np.uint8), cv2.IMREAD_UNCHANGED)
+            assert decoded.shape == (other.height, other.width)
+            assert decoded.tobytes() == bytes(other.data)
 
     compared = 0
     with AnyReader([stored], default_typestore=get_typestore(Stores.ROS2_HUMBLE)) as reader:
