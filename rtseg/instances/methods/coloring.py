@@ -20,11 +20,15 @@ from rtseg.runtime.interpreter import HeadMaps
 
 
 class ColoringParameters(GroupingParameters):
-    """Centers within `merge_distance` input pixels merge; an area of `score_area` scores 1."""
+    """Centers within `merge_distance` input pixels merge; an area of `score_area` scores 1.
+
+    With `intersect`, as in section III-C, of an instance only those pixels stay whose own class is that of the instance.
+    """
 
     merge_distance: Annotated[float, Field(ge=0, le=10_000)] = 20.0
     score_area: Annotated[float, Field(gt=0, le=10**7)] = 1500.0
     connectivity: Literal[4, 8] = 8
+    intersect: bool = True
 
 
 class Coloring:
@@ -52,20 +56,40 @@ class Coloring:
         count = int(labels.max(initial=0))
         means, sizes = channel_means(labels.reshape(-1), count, semantic.reshape(len(semantic), -1))
         best = means.argmax(axis=1).astype(np.int32) if count else np.zeros(0, np.int32)
+        guide = colors
+        if settings.intersect:
+            guide = _intersect(labels, best, semantic, colors, ids)
+            sizes = np.bincount(labels.reshape(-1), minlength=count + 1)[1:]
+            best[sizes < least] = 0
         scores = np.minimum(1.0, sizes * stride**2 / settings.score_area).astype(np.float32)
-        return MapInstances(_things_only(labels, best, scores), colors)
+        return MapInstances(_things_only(labels, best, scores), guide)
+
+
+def _intersect(
+    labels: NDArray[np.int32],
+    channels: NDArray[np.int32],
+    semantic: NDArray[np.float32],
+    colors: NDArray[np.float32],
+    ids: NDArray[np.uint8],
+) -> NDArray[np.float32]:
+    """Take pixels of another class out of `labels`, in place; gives `colors` in which background wins there."""
+    own = np.concatenate([np.zeros(1, np.int32), channels])[labels]
+    rows, columns = np.nonzero((labels > 0) & (semantic.argmax(axis=0) != own))
+    labels[rows, columns] = 0
+    guide = colors.copy()
+    winners = ids[rows, columns]
+    guide[0, rows, columns], guide[winners, rows, columns] = colors[winners, rows, columns], colors[0, rows, columns]
+    return guide
 
 
 def _things_only(
     labels: NDArray[np.int32], channels: NDArray[np.int32], scores: NDArray[np.float32]
 ) -> GroupedInstances:
-    """Leave out what is background; `labels` is changed in place."""
-    keep = np.flatnonzero(channels > 0)
-    if len(keep) < len(channels):
-        mapping = np.zeros(len(channels) + 1, dtype=np.int32)
-        mapping[keep + 1] = keep + 1
-        renumber(labels.reshape(-1), mapping)
-    return as_classes(GroupedInstances(labels, channels[keep], scores[keep]))
+    """Leave out what is background, and number the others in raster order; `labels` is changed in place."""
+    mapping = np.arange(len(channels) + 1, dtype=np.int32)
+    mapping[1:][channels <= 0] = 0
+    kept = renumber(labels.reshape(-1), mapping) - 1
+    return as_classes(GroupedInstances(labels, channels[kept], scores[kept]))
 
 
 METHOD = Method(

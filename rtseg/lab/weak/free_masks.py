@@ -96,8 +96,7 @@ def free_masks(
         raise WeakSupervisionError(f"expected finite features of shape (C, h, w), got shape {features.shape}")
     channels, height, width = features.shape
     size = size or (height, width)
-    # A common direction of all features, of brightness and texture, would make everything alike.
-    keys = _unit(features.reshape(channels, -1).T - features.mean((1, 2)))
+    keys = _keys(features)
     queries, places = _queries(keys.reshape(height, width, channels), settings.scales)
     likeness = _normalize(queries @ keys.T).reshape(-1, height, width)
     masks, maskness, chosen = _components(likeness, places, settings)
@@ -112,6 +111,22 @@ def free_masks(
         fine[i] = cv2.resize(soft.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR) > settings.threshold
     seen = fine.any((1, 2))
     return FreeMasks(fine[seen], decayed[order][seen], queries[chosen[order]][seen])
+
+
+def mask_embeddings(features: NDArray[np.float32], masks: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """What masks show, as the queries of free masks do: Q of the paper for masks that a network found.
+
+    Args:
+        features: (C, h, w) float32, finite.
+        masks: (n, H, W) bool, of any size.
+
+    Returns:
+        (n, C) float32 unit vectors, 0 for empty masks.
+    """
+    height, width = features.shape[1:]
+    small = [cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA) for mask in masks]
+    shares = np.stack(small).reshape(len(masks), -1) if len(masks) else np.zeros((0, height * width), np.float32)
+    return _unit(shares @ _keys(features))
 
 
 class FreeMaskFeatures:
@@ -150,6 +165,11 @@ class FreeMaskFeatures:
                 maps = F.interpolate(maps[None], size=parts[0].shape[1:], mode="bilinear", align_corners=False)[0]
             parts.append(maps)
         return np.ascontiguousarray(torch.cat(parts).numpy())
+
+
+def _keys(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Unit vectors (h * w, C); a direction common to all, of brightness and texture, would make everything alike."""
+    return _unit(features.reshape(len(features), -1).T - features.mean((1, 2)))
 
 
 def _unit(vectors: NDArray[Any]) -> NDArray[np.float32]:

@@ -22,8 +22,18 @@ from rtseg.lab.training.exemplar.losses import (
 )
 from rtseg.lab.training.exemplar.targets import assign_points, masks_of_points
 
-_PAIRWISE_WARMUP = 500
-"""Steps over which the pairwise loss grows to its weight (BoxInst): before there are masks it would empty them."""
+_WARMUP_STEPS, _WARMUP_SHARE = 500, 0.1
+
+
+def pairwise_warmup(config: ExemplarConfig) -> int:
+    """Steps over which the pairwise loss grows to its weight (BoxInst): before there are masks it would empty them.
+
+    At most a tenth of the run, and none where it goes on from a network that has learned masks.
+    """
+    if config.start:
+        return 0
+    steps = config.epochs * config.samples_per_epoch // config.batch
+    return min(_WARMUP_STEPS, int(_WARMUP_SHARE * steps))
 
 
 def build_solo_network(config: ExemplarConfig, pretrained: bool | None = None) -> SoloNetwork:
@@ -86,14 +96,15 @@ class ExemplarModule(AveragedModule):
                 terms |= self._exemplar_term(maps["features"])
         weights = self.config.loss
         total = terms["max_projection"] + terms["focal"] + weights.average * terms["average_projection"]
-        total = total + terms["pairwise"] * min(1.0, self.global_step / _PAIRWISE_WARMUP)
+        warmup = pairwise_warmup(self.config)
+        total = total + terms["pairwise"] * (min(1.0, self.global_step / warmup) if warmup else 1.0)
         total = total + weights.semantic * terms["semantic"]
         if "exemplar" in terms:
             total = total + weights.exemplar * terms["exemplar"]
         return {"loss": total, **terms}
 
     def _mask_and_category(self, maps: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        logits, picked, queries, predicted, importance = [], [], [], [], []
+        logits, picked, queries, predicted = [], [], [], []
         focal = batch["image"].new_zeros(())
         points_with_masks = 0
         assigned = assign_points(batch["masks"], batch["weights"] > 0, STRIDES)
@@ -106,7 +117,6 @@ class ExemplarModule(AveragedModule):
             picked.append(torch.stack([points.picture, points.mask]))
             queries.append(batch["embeddings"][points.picture, points.mask])
             predicted.append(maps[f"embedding_s{stride}"][points.picture, :, points.y, points.x])
-            importance.append(batch["weights"][points.picture, points.mask])
         zero = sum((value.sum() * 0.0 for value in maps.values()), focal * 0.0)
         terms = {"focal": focal / max(points_with_masks, 1) + zero}
         for name in ("max_projection", "average_projection", "pairwise", "semantic"):

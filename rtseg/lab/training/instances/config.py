@@ -93,9 +93,14 @@ class L2CInstancesNetworkConfig(InstanceNetworkConfig):
 
 
 class L2CInstancesLossConfig(SemanticLossConfig):
-    """Weights and sampling of section V-B; `reach` is epsilon in pixels of the input."""
+    """Weights and sampling of section V-B; `reach` is epsilon in pixels of the input.
+
+    `split`, not in the paper, keeps each instance to one color (:func:`rtseg.lab.training.l2c_losses.split_loss`):
+    without it an instance may share two half and half at no cost, of which argmax makes a patchwork. 0.3 serves lanes.
+    """
 
     coloring: Weight = 1.0
+    split: Weight = 0.0
     semantic: Weight = 0.1
     center: Weight = 0.01
     margin: Annotated[float, Field(gt=0)] = 2.0

@@ -11,18 +11,21 @@ from torch import Tensor
 from rtseg.lab.nets.l2c_instances import STRIDE
 from rtseg.lab.training.instances.config import L2CInstancesLossConfig
 from rtseg.lab.training.instances.labels import IGNORED_INSTANCE, at_stride, pixels_of_instances, semantic_loss
-from rtseg.lab.training.l2c_losses import background_loss, pairwise_loss
+from rtseg.lab.training.l2c_losses import background_loss, pairwise_loss, split_loss
 
 
-def coloring_loss(
+def coloring_losses(
     log_probabilities: Tensor,
     ids: Tensor,
     samples: int,
     reach: float,
     margin: float,
     generator: torch.Generator | None = None,
-) -> Tensor:
-    """Pairwise loss over pairs of sampled pixels at most `reach` apart (equations 7 and 8), mean over the pictures.
+) -> tuple[Tensor, Tensor]:
+    """Pairwise loss over pairs of sampled pixels at most `reach` apart (eq 7, 8), and how far instances split colors.
+
+    Both are means over the pictures. The second, :func:`rtseg.lab.training.l2c_losses.split_loss` of the same pixels,
+    is not in the paper.
 
     Args:
         log_probabilities: (B, n + 1, h, w) log of the softmax outputs.
@@ -33,9 +36,9 @@ def coloring_loss(
         generator: CPU generator of the draws.
     """
     pixels, rows, pictures = pixels_of_instances(ids)
-    total = log_probabilities.new_zeros(())
+    pair = split = log_probabilities.new_zeros(())
     if not len(pixels):
-        return total
+        return pair, split
     # Sorted by instance, every instance is a run of pixels to draw from.
     order = torch.argsort(rows, stable=True)
     sizes = torch.bincount(rows)
@@ -51,8 +54,9 @@ def coloring_loss(
         inside = drawn % (height * width)
         place = torch.stack([inside // width, inside % width], 1).to(flat.dtype)
         near = torch.cdist(place, place, compute_mode="donot_use_mm_for_euclid_dist") <= reach
-        total = total + pairwise_loss(flat[drawn], identities, margin, near)
-    return total / len(ids)
+        pair = pair + pairwise_loss(flat[drawn], identities, margin, near)
+        split = split + split_loss(flat[drawn], identities)
+    return pair / len(ids), split / len(ids)
 
 
 def center_loss(centers: Tensor, instances: Tensor, stride: int) -> Tensor:
@@ -98,14 +102,16 @@ def l2c_instance_losses(
         generator: CPU generator of the draws.
 
     Returns:
-        ``loss``, and the unweighted ``pair``, ``background``, ``semantic`` and ``center``.
+        ``loss``, and the unweighted ``pair``, ``split``, ``background``, ``semantic`` and ``center``.
     """
     ids = at_stride(batch["instances"], STRIDE)
     log_probabilities = F.log_softmax(maps["colors"], dim=1)
-    pair = coloring_loss(log_probabilities, ids, weights.samples, weights.reach / STRIDE, weights.margin, generator)
+    reach = weights.reach / STRIDE
+    pair, split = coloring_losses(log_probabilities, ids, weights.samples, reach, weights.margin, generator)
     background = background_loss(log_probabilities, ids, IGNORED_INSTANCE)
     semantic = semantic_loss(maps["semantic"], at_stride(batch["semantic"], STRIDE), weights.class_weights)
     center = center_loss(maps["centers"], batch["instances"], STRIDE)
-    loss = weights.coloring * (pair + background) + weights.semantic * semantic + weights.center * center
-    parts = {"pair": pair, "background": background, "semantic": semantic, "center": center}
+    coloring = pair + background + weights.split * split
+    loss = weights.coloring * coloring + weights.semantic * semantic + weights.center * center
+    parts = {"pair": pair, "split": split, "background": background, "semantic": semantic, "center": center}
     return {"loss": loss, **{name: value.detach() for name, value in parts.items()}}

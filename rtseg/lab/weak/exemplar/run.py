@@ -32,7 +32,7 @@ from rtseg.lab.training.exemplar.files import PictureMasks, mask_sheet, read_mas
 from rtseg.lab.training.train import train
 from rtseg.lab.weak.exemplar.pool import PoolSettings, build_pool
 from rtseg.lab.weak.exemplar.predict import MaskPredictor
-from rtseg.lab.weak.free_masks import FreeMaskFeatures, FreeMaskSettings, free_masks
+from rtseg.lab.weak.free_masks import FreeMaskFeatures, FreeMaskSettings, free_masks, mask_embeddings
 from rtseg.lab.weak.keywords.label import LabelSettings, Progress, extract_frames
 from rtseg.lab.weak.recording import stored_frames
 from rtseg.lab.weak.stages import RECORD, Stage, run_stage
@@ -182,17 +182,22 @@ def _build_free_masks(
 def _build_masks(
     pictures: Sequence[Path], weights: Path, settings: ExemplarSettings, folder: Path, step: Callable[[int, int], None]
 ) -> dict[str, Any]:
-    predictor = MaskPredictor.load(weights, settings.decode)
+    decode, confidence = settings.decode, settings.confidence
+    thresholds = {name: min(getattr(decode, name), confidence) for name in ("score_threshold", "keep_threshold")}
+    predictor = MaskPredictor.load(weights, decode.model_copy(update=thresholds))
+    features: FreeMaskFeatures | None = None
 
     def find(image: NDArray[np.uint8]) -> PictureMasks:
+        nonlocal features
+        features = features or FreeMaskFeatures()
         found = predictor(image)
-        kept = found.scores >= settings.confidence
-        size = (found.masks.shape[1], found.masks.shape[2])
-        return PictureMasks(
-            Path(), size, found.masks[kept], found.scores[kept], np.zeros((int(kept.sum()), 0), np.float32)
-        )
+        kept = found.scores >= confidence
+        masks, size = found.masks[kept], (found.masks.shape[1], found.masks.shape[2])
+        # The embedding branch goes on learning (eq 10): what a mask shows is known whoever found it.
+        embeddings = mask_embeddings(features(image, settings.free), masks)
+        return PictureMasks(Path(), size, masks, found.scores[kept], embeddings)
 
-    why = f"no mask of the network scores {settings.confidence} or more; train longer, or lower the confidence"
+    why = f"no mask of the network scores {confidence} or more; train longer, or lower the confidence"
     return _build_files(pictures, find, folder, step, why)
 
 

@@ -11,10 +11,11 @@ import torch
 
 from rtseg.errors import DatasetError, WeakSupervisionError
 from rtseg.lab.data.coco import decode_segmentation
-from rtseg.lab.training.configurations import parse_config
+from rtseg.lab.training.configurations import load_config, parse_config
+from rtseg.lab.training.exemplar.config import ExemplarConfig
 from rtseg.lab.training.exemplar.data import MaskDataset, load_pool, mask_files
 from rtseg.lab.training.exemplar.files import PictureMasks, coco_results, read_masks, write_masks
-from rtseg.lab.training.exemplar.module import ExemplarModule
+from rtseg.lab.training.exemplar.module import ExemplarModule, pairwise_warmup
 from rtseg.lab.training.instances.augment import InstanceAugmentConfig
 from rtseg.media.images import write_image
 
@@ -152,3 +153,12 @@ def test_a_step_lowers_every_term(folder: Path) -> None:
     losses = module.losses(module.net(nothing["image"]), nothing)
     assert float(losses["max_projection"]) == 0
     losses["loss"].backward()
+
+
+def test_the_pairwise_loss_reaches_its_weight_early_and_at_once_in_later_rounds() -> None:
+    small = load_config("exemplar-solo-small")
+    assert isinstance(small, ExemplarConfig)
+    steps = small.epochs * small.samples_per_epoch // small.batch
+    assert 0 < pairwise_warmup(small) <= steps // 10
+    assert pairwise_warmup(small.model_copy(update={"start": "model.safetensors"})) == 0
+    assert pairwise_warmup(small.model_copy(update={"epochs": 10_000})) == 500

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtseg.lab.training.instances.config import L2CInstancesLossConfig
-from rtseg.lab.training.instances.l2c_losses import center_loss, coloring_loss, l2c_instance_losses
+from rtseg.lab.training.instances.l2c_losses import center_loss, coloring_losses, l2c_instance_losses
 from rtseg.lab.training.l2c_losses import background_loss, pairwise_loss
 from tests.lab.training.instances.instance_truth import random_ids
 
@@ -45,7 +45,7 @@ def test_an_infinite_reach_is_the_loss_of_equation_5() -> None:
     ids = torch.tensor([[[1, 1, 2, 0, -1, 3]]])
     log = torch.log_softmax(torch.randn(1, 5, 1, 6, dtype=torch.float64), 1)
     # One pixel an instance: a draw is either of the two pixels of instance 1.
-    found = float(coloring_loss(log, ids, 1, math.inf, 2.0, torch.Generator().manual_seed(0)))
+    found = float(coloring_losses(log, ids, 1, math.inf, 2.0, torch.Generator().manual_seed(0))[0])
     options = [float(pairwise_loss(log[0, :, 0][:, [first, 2, 5]].T, torch.tensor([1, 2, 3]), 2.0)) for first in (0, 1)]
     assert min(abs(found - option) for option in options) < 1e-9
 
@@ -55,23 +55,38 @@ def test_far_instances_may_share_a_color() -> None:
     ids[0, 0, :4], ids[0, 0, 36:] = 1, 2
     log = torch.log_softmax(torch.tensor([0.0, 9.0, 0.0]).view(1, 3, 1, 1).expand(1, 3, 1, 40), 1)
     draw = lambda: torch.Generator().manual_seed(0)  # noqa: E731
-    assert float(coloring_loss(log, ids, 10, 20.0, 2.0, draw())) == pytest.approx(0.0, abs=1e-6)
+    assert float(coloring_losses(log, ids, 10, 20.0, 2.0, draw())[0]) == pytest.approx(0.0, abs=1e-6)
     # Alone half of all pairs are of different instances, each costing the margin twice.
-    assert float(coloring_loss(log, ids, 10, 40.0, 2.0, draw())) == pytest.approx(2.0, abs=1e-5)
+    assert float(coloring_losses(log, ids, 10, 40.0, 2.0, draw())[0]) == pytest.approx(2.0, abs=1e-5)
 
 
 def test_pictures_do_not_mix_and_draws_are_repeatable() -> None:
     ids = random_ids(2, 2, 12, 14)
     log = torch.log_softmax(torch.randn(2, 4, 12, 14), 1)
-    first, again = (coloring_loss(log, ids, 5, 6.0, 2.0, torch.Generator().manual_seed(3)) for _ in range(2))
+    first, again = (coloring_losses(log, ids, 5, 6.0, 2.0, torch.Generator().manual_seed(3))[0] for _ in range(2))
     assert torch.equal(first, again)
     # One picture twice costs what it costs once, apart from the draws, which one pixel an instance takes away.
     single = torch.zeros(1, 4, 5, dtype=torch.int32)
     single[0, 0, 0], single[0, 3, 4], single[0, 2, 2] = 1, 2, 3
     values = log[:1, :, :4, :5]
-    once = coloring_loss(values, single, 2, 4.0, 2.0)
-    twice = coloring_loss(values.repeat(2, 1, 1, 1), single.repeat(2, 1, 1), 2, 4.0, 2.0)
+    once = coloring_losses(values, single, 2, 4.0, 2.0)[0]
+    twice = coloring_losses(values.repeat(2, 1, 1, 1), single.repeat(2, 1, 1), 2, 4.0, 2.0)[0]
     torch.testing.assert_close(once, twice)
+
+
+def test_an_instance_that_shares_two_colors_costs_where_it_is_asked() -> None:
+    ids = torch.ones(1, 4, 8, dtype=torch.int32)
+    one = torch.log_softmax(torch.tensor([0.0, 20.0, 0.0]).view(1, 3, 1, 1).expand(1, 3, 4, 8), 1)
+    halves = torch.log_softmax(torch.tensor([0.0, 20.0, 20.0]).view(1, 3, 1, 1).expand(1, 3, 4, 8), 1)
+    pair, split = coloring_losses(halves, ids, 6, 20.0, 2.0)
+    assert float(pair) == pytest.approx(0.0, abs=1e-6), "the paper's loss is content"
+    assert float(split) == pytest.approx(math.log(2), abs=1e-4)
+    assert float(coloring_losses(one, ids, 6, 20.0, 2.0)[1]) == pytest.approx(0.0, abs=1e-4)
+    batch = {"instances": torch.ones(1, 32, 32, dtype=torch.int32), "semantic": torch.ones(1, 32, 32, dtype=torch.uint8)}
+    draw = lambda: torch.Generator().manual_seed(0)  # noqa: E731
+    without = l2c_instance_losses(random_maps(2), batch, L2CInstancesLossConfig(), draw())
+    having = l2c_instance_losses(random_maps(2), batch, L2CInstancesLossConfig(split=0.3), draw())
+    torch.testing.assert_close(having["loss"] - without["loss"], 0.3 * having["split"])
 
 
 @settings(max_examples=25)

@@ -61,7 +61,7 @@ def settings(pictures: Path) -> ExemplarSettings:
         config=str(pictures / "config.yaml"),
         free=FreeMaskSettings(width=256, height=128, maskness=0.0, least_area=0.002),
         pool=PoolSettings(count=3, agreement=0.0, crop=(0.4, 0.9), tries=40),
-        decode=SoloSettings(score_threshold=0.0, keep_threshold=0.0, candidates=20),
+        decode=SoloSettings(candidates=20),
         confidence=0.0,
         name="tiny-solo",
     )
@@ -75,7 +75,11 @@ def test_pictures_to_a_model_that_runs(pictures: Path, tmp_path: Path) -> None:
     for name in ("free-masks", "masks-0", "masks-1"):
         files = stage_masks(run.stages[name].folder)
         assert [file.stem for file in files] == ["0", "1", "2", "3"]
-        assert all(read_masks(file).picture.is_file() for file in files)
+        found = [read_masks(file) for file in files]
+        assert all(masks.picture.is_file() for masks in found)
+        # What masks show is known in every round, so that the embedding branch always learns.
+        lengths = np.concatenate([np.linalg.norm(masks.embeddings, axis=1) for masks in found])
+        assert lengths == pytest.approx(np.ones(sum(len(masks) for masks in found)), abs=1e-4)
         assert (run.stages[name].folder / "sheet.png").is_file()
     exemplar = cv2.imread(str(run.stages["pool-1"].folder / "0000.png"), cv2.IMREAD_UNCHANGED)
     assert exemplar is not None
@@ -83,12 +87,12 @@ def test_pictures_to_a_model_that_runs(pictures: Path, tmp_path: Path) -> None:
     assert set(np.unique(exemplar[..., 3])) <= {0, 255}
     pipeline = load(run.model, backend="onnxruntime", threads=1)
     pipeline.warm_up(128, 256)
-    found = pipeline(draw_street(9))
-    assert isinstance(found, Instances)
+    result = pipeline(draw_street(9))
+    assert isinstance(result, Instances)
     assert pipeline.card.family == "exemplar_solo"
     assert pipeline.card.classes == ("object",)
-    assert found.labels.shape == (128, 256)
-    assert not found.class_ids.any()
+    assert result.labels.shape == (128, 256)
+    assert not result.class_ids.any()
 
     # What is complete is kept, and a stage that went missing is made again.
     shutil.rmtree(run.stages["masks-1"].folder)
