@@ -54,8 +54,9 @@ def cascade_gaec(
 
     At each level the labels of the level before are upsampled (nearest), pixels on the boundary of two labels are
     reopened, and GAEC with mean linkage groups segments and single pixels by the level's affinities. Segments of fewer
-    than `min_pixels` map pixels are let go, to be found again at a finer level. PA-GAEC then joins segments that do not
-    touch by embedding, semantics and position.
+    than `min_pixels` map pixels are let go, to be found again at a finer level. PA-GAEC then joins segments, whether
+    they touch or not (algorithm 2; section 3.2 speaks of disconnected ones), by embedding, semantics and position.
+    Parallel edges weigh by the pixel edges they stand for; algorithm 1 averages the two plainly, which finds less.
 
     Args:
         levels: from coarse to fine; strides fall by whole factors, each map as large as its stride asks for.

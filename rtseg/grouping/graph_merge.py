@@ -95,8 +95,11 @@ def graph_merge(
 
     The two values of a pair, one from each of its pixels, are averaged; refined by semantics; and, where ``window`` is
     over 1, averaged between blocks of pixels as algorithm 1 would (figure 5). Then stage by stage the longer distances
-    join in and the threshold falls. Parallel edges weigh by the pixel edges they stand for, which the paper leaves
-    open.
+    join in and the threshold falls. Parallel edges weigh by the pixel edges they stand for; algorithm 1 averages
+    the two plainly, which finds less.
+
+    Distances, cells and blocks count pixels of the map, not of the input as in the paper: at stride 4 a distance of 64
+    is 256 input pixels, and a block of 2 x 2 is 8 x 8.
 
     A block that holds pixels of two super-classes or areas goes to the one with more of them; the others' pixels there
     get no label.

@@ -22,7 +22,7 @@ from rtseg.runtime.interpreter import HeadMaps
 class ColoringParameters(GroupingParameters):
     """Centers within `merge_distance` input pixels merge; an area of `score_area` scores 1.
 
-    With `intersect`, as in section III-C, of an instance only those pixels stay whose own class is that of the instance.
+    With `intersect`, as in section III-C, only those pixels of an instance stay whose own class is the instance's.
     """
 
     merge_distance: Annotated[float, Field(ge=0, le=10_000)] = 20.0

@@ -82,7 +82,10 @@ def test_an_instance_that_shares_two_colors_costs_where_it_is_asked() -> None:
     assert float(pair) == pytest.approx(0.0, abs=1e-6), "the paper's loss is content"
     assert float(split) == pytest.approx(math.log(2), abs=1e-4)
     assert float(coloring_losses(one, ids, 6, 20.0, 2.0)[1]) == pytest.approx(0.0, abs=1e-4)
-    batch = {"instances": torch.ones(1, 32, 32, dtype=torch.int32), "semantic": torch.ones(1, 32, 32, dtype=torch.uint8)}
+    batch = {
+        "instances": torch.ones(1, 32, 32, dtype=torch.int32),
+        "semantic": torch.ones(1, 32, 32, dtype=torch.uint8),
+    }
     draw = lambda: torch.Generator().manual_seed(0)  # noqa: E731
     without = l2c_instance_losses(random_maps(2), batch, L2CInstancesLossConfig(), draw())
     having = l2c_instance_losses(random_maps(2), batch, L2CInstancesLossConfig(split=0.3), draw())
