@@ -30,8 +30,8 @@ def head_maps(seed: int, height: int = 12, width: int = 16) -> dict[str, np.ndar
 def test_only_pixels_of_the_instances_own_class_stay(seed: int) -> None:
     maps = head_maps(seed)
     classes = maps["semantic"][0].argmax(0)
-    loose = Coloring(CARD, ColoringParameters(min_area=16, intersect=False))(maps)
-    tight = Coloring(CARD, ColoringParameters(min_area=16))(maps)
+    loose = Coloring(CARD, ColoringParameters(min_area=16, intersect=False))(maps, (48, 64))
+    tight = Coloring(CARD, ColoringParameters(min_area=16))(maps, (48, 64))
     kept = tight.grouped.labels
     own = np.concatenate([[-1], tight.grouped.class_ids + 1])[kept]
     assert (classes[kept > 0] == own[kept > 0]).all()
@@ -47,7 +47,7 @@ def test_only_pixels_of_the_instances_own_class_stay(seed: int) -> None:
 @given(st.integers(0, 2**31))
 def test_outlines_at_full_size_stay_off_what_was_taken_out(seed: int) -> None:
     maps = head_maps(seed)
-    tight = Coloring(CARD, ColoringParameters(min_area=16))(maps)
+    tight = Coloring(CARD, ColoringParameters(min_area=16))(maps, (48, 64))
     labels = tight.grouped.labels
     assert (upsample_labels(labels, tight.guide, labels.shape) == labels).all()
     large = upsample_labels(labels, tight.guide, (48, 64))
