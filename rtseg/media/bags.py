@@ -178,7 +178,7 @@ class BagSource(FrameSource):
                 except RtsegError:
                     continue
         spacings = [b - a for a, b in pairwise(stamps) if b > a]
-        return (round(1e9 / median(spacings), 3) if spacings else None), size
+        return (round(1e9 / median(spacings), 3) or None if spacings else None), size
 
     def _read_camera(self, counts: dict[Channel, int], size: tuple[int, int] | None) -> Camera | None:
         from rtseg.camera import camera_info_topic, camera_of, check_aspect, is_rectified

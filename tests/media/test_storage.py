@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
 import errno
+import gzip
 import hashlib
 import json
 import logging
+import lzma
 import os
 import resource
 import shutil
@@ -494,9 +497,22 @@ def test_a_pointer_of_git_lfs_says_what_to_run(tmp_path: Path, name: str) -> Non
         open_frames(save(tmp_path / name, text))
 
 
-def test_a_file_packed_otherwise_says_what_to_run(tmp_path: Path) -> None:
-    with pytest.raises(MediaError, match="run gunzip first"):
-        open_frames(save(tmp_path / "a.mcap", b"\x1f\x8b" + bytes(99)))
+@pytest.mark.parametrize(
+    ("suffix", "pack", "command"),
+    [
+        ("", gzip.compress, "gunzip"),
+        (".gz", gzip.compress, "gunzip"),
+        (".bz2", bz2.compress, "bunzip2"),
+        (".xz", lzma.compress, "unxz"),
+        (".lz4", lz4.frame.compress, "unlz4"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.mcap", "a.bag", "a.db3"])
+def test_a_file_packed_otherwise_says_what_to_run(
+    tmp_path: Path, name: str, suffix: str, pack: Callable[[bytes], bytes], command: str
+) -> None:
+    with pytest.raises(MediaError, match=f"run {command} first"):
+        open_frames(save(tmp_path / f"{name}{suffix}", pack(b"whatever" * 99)))
 
 
 # The camera's own time and calibration.

@@ -32,7 +32,9 @@ _PACKED = {
     b"\xfd7zXZ\x00": "unxz",
     b"PK\x03\x04": "unzip",
     b"7z\xbc\xaf": "7z x",
+    b"\x04\x22\x4d\x18": "unlz4",
 }
+_WRAPPED = (".zstd", ".zst", ".active", ".gz", ".bz2", ".xz", ".lz4", ".zip", ".7z")
 LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
 
 
@@ -50,7 +52,7 @@ def suffix_of(path: Path) -> str:
     for suffix in (suffix.lower() for suffix in reversed(path.suffixes)):
         if suffix in SUFFIXES:
             return suffix
-        if suffix not in (".zstd", ".zst", ".active"):
+        if suffix not in _WRAPPED:
             break
     return ""
 
