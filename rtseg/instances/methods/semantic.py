@@ -14,13 +14,15 @@ from rtseg.grouping.grouped import renumber
 from rtseg.instances.methods.method import GroupingParameters, MapInstances, Method, class_numbers
 from rtseg.instances.methods.outputs import listed_outputs
 from rtseg.instances.methods.warm_up import warm_up_maps
-from rtseg.ops import label_components, upsample_argmax
+from rtseg.ops import label_components
+from rtseg.ops.coloring import _argmax
 from rtseg.runtime.card import ModelCard
 from rtseg.runtime.fitting import window_of
 from rtseg.runtime.interpreter import HeadMaps
 
 MOST_CLASSES = 254
-_SAMPLED = 1 << 15  # pixels of a map of which the confidence is taken; neighbors say the same
+_FINE = 2  # pixels of a frame to one of a map: no outline has to be interpolated where there are no more
+_SAMPLED = 1 << 13  # pixels of a map of which the confidence is taken; neighbors say the same
 
 
 class SemanticParameters(GroupingParameters):
@@ -68,29 +70,44 @@ class Semantic:
         window = window_of(self._needs, size)
         inside = window.rows(self._strides[0]), window.columns(self._strides[1])
         values = maps[self._output.name][0][:, inside[0], inside[1]]
-        guide, kinds = self._class_kinds(values)
+        kinds = self._kinds_of_ids(values[0]) if self._output.kind == "class_ids" else self._strongest(values)
+        found = kinds > 0
         kinds[self._is_ignored[kinds]] = 0
         labels, channels = self._segments(kinds)
+        scores = np.ones(len(channels), np.float32)
         if self._output.kind == "class_scores":
-            scores = _confidence(guide, labels, len(channels), self._logits, max(1, labels.size // _SAMPLED))
+            step = max(1, labels.size // _SAMPLED)
+            scores = _confidence(values, self._rest, labels, len(channels), self._logits, step)
+        fine = _FINE * labels.shape[0] >= size[0] and _FINE * labels.shape[1] >= size[1]
+        if fine or self._output.kind == "class_ids":
+            guide = np.stack([~found, found]).astype(np.float32)
         else:
-            scores = np.ones(len(channels), np.float32)
+            guide = self._with_no_class(values)
         return MapInstances(GroupedInstances(labels, channels - np.int32(1), scores), guide)
 
-    def _class_kinds(self, values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """A guide whose channel 0 is no class, and the winning channel at each pixel."""
-        if self._output.kind == "class_ids":
-            ids = values[0]
-            if not np.isfinite(ids).all():
-                raise GroupingError("expected finite class numbers, got NaN or infinite values")
-            # Numbers beyond the classes, such as 255, stand for no class.
-            known = (ids >= 0) & (ids < len(self._is_thing) - 1)
-            kinds = np.where(known, ids + 1, 0).astype(np.uint8)
-            return np.stack([kinds == 0, kinds > 0]).astype(np.float32), kinds
+    def _kinds_of_ids(self, ids: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Numbers of classes (h, w) as 1 + the class; those beyond the classes, such as 255, are no class."""
+        if not np.isfinite(ids).all():
+            raise GroupingError("expected finite class numbers, got NaN or infinite values")
+        known = (ids >= 0) & (ids < len(self._is_thing) - 1)
+        return np.where(known, ids + 1, 0).astype(np.uint8)
+
+    def _strongest(self, values: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """1 + the strongest class at each pixel; 0 where the only one is not there."""
+        kinds = np.empty(values.shape[1:], np.uint8)
+        if not _argmax(np.ascontiguousarray(values), kinds):
+            raise GroupingError("expected finite class scores, got NaN or infinite values; check the network's weights")
+        if len(values) == 1:
+            return (values[0] > self._rest).astype(np.uint8)
+        kinds += 1
+        return kinds
+
+    def _with_no_class(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Scores (1 + C, h, w) whose channel 0, which is no class, wins only against a single class."""
         guide = np.empty((len(values) + 1, *values.shape[1:]), np.float32)
         guide[1:] = values
         guide[0] = self._rest if len(values) == 1 else float(values.min()) - 1.0
-        return guide, upsample_argmax(guide, (guide.shape[1], guide.shape[2]))
+        return guide
 
     def _segments(self, kinds: NDArray[np.uint8]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Labels of segments that are large enough, in raster order, and the channel of each."""
@@ -115,30 +132,30 @@ def _kinds_of(labels, kinds, count):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _confidence(guide, labels, count, logits, step):  # type: ignore[no-untyped-def]
-    """(count,) mean probability of the winning channel over some pixels of each label, at least one."""
-    channels, height, width = guide.shape
+def _confidence(values, rest, labels, count, logits, step):  # type: ignore[no-untyped-def]
+    """(count,) mean probability of the strongest class over some pixels of each label, at least one."""
+    channels, height, width = values.shape
     total = np.zeros(count + 1)
     taken = np.zeros(count + 1)
-    first = 0 if channels == 2 else 1  # the made-up channel has a say only where there is one class
     at = 0
     for y in range(height):
         for x in range(width):
             label = labels[y, x]
-            if label > 0:
-                if taken[label] == 0 or at % step == 0:
-                    best = guide[first, y, x]
-                    for c in range(first, channels):
-                        best = max(best, guide[c, y, x])
-                    if logits:
-                        others = 0.0
-                        for c in range(first, channels):
-                            others += np.exp(guide[c, y, x] - best)
-                        total[label] += 1.0 / others
-                    else:
-                        total[label] += min(max(best, 0.0), 1.0)
-                    taken[label] += 1
-                at += 1
+            if label == 0:
+                continue
+            if taken[label] == 0 or at % step == 0:
+                best = values[0, y, x]
+                for c in range(1, channels):
+                    best = max(best, values[c, y, x])
+                if logits:
+                    others = np.exp(rest - best) if channels == 1 else 0.0
+                    for c in range(channels):
+                        others += np.exp(values[c, y, x] - best)
+                    total[label] += 1.0 / others
+                else:
+                    total[label] += min(max(best, 0.0), 1.0)
+                taken[label] += 1
+            at += 1
     scores = np.zeros(count, np.float32)
     for i in range(count):
         scores[i] = total[i + 1] / max(taken[i + 1], 1.0)
