@@ -102,11 +102,13 @@ class Loading:
         self.progress = f"{COMPILING}: {compiled} done, now {kernel}"
 
     def _wait(self, thread: threading.Thread) -> None:
-        told = time.monotonic()
+        told, logged = time.monotonic(), self.progress
         while thread.is_alive():
             self.check_for_end()
             if time.monotonic() - told >= TELLING_SECONDS:
                 told = time.monotonic()
-                self._logger.info(self.progress)
+                if self.progress != logged:
+                    logged = self.progress
+                    self._logger.info(logged)
                 self._report()
             thread.join(STEP_SECONDS)

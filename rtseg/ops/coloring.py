@@ -85,7 +85,8 @@ def _color(maps, winners, y_low, y_weight, x_low, x_weight, out):  # type: ignor
                 mixed += 1
             x = x_end
         for row in range(y + 1, y_end):
-            out[row] = first
+            for i in range(columns):  # assigning the row would compile a message for shapes that differ, for seconds
+                out[row, i] = first[i]
         for span in range(mixed):
             at = x_low[begins[span]]
             right = min(at + 1, width - 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -194,3 +195,62 @@ def test_the_command_line_tells_a_failure_with_code_2(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "none.mp4" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+def _of_session(leader: int) -> set[int]:
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, _, session = stat.read_text().rpartition(")")[2].split()[:4]
+            if int(session) == leader and state != "Z":
+                found.add(int(stat.parent.name))
+    return found
+
+
+def _shared_memory(processes: set[int]) -> set[Path]:
+    """Fast DDS' files in shared memory that processes have mapped."""
+    found: set[Path] = set()
+    for process in processes:
+        with suppress(OSError):
+            maps = Path(f"/proc/{process}/maps").read_text()
+            found |= {Path(path) for path in re.findall(r"/dev/shm/fastrtps_\S+", maps)}
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_command_leaves_nothing_behind(
+    model: Path, tmp_path: Path, dds: dict[str, str], number: signal.Signals
+) -> None:
+    video = _write_video(tmp_path / "long.mp4", 100)
+    temporary, told = tmp_path / "temporary", tmp_path / "demo.log"
+    temporary.mkdir()
+    before = set(Path("/dev/shm").iterdir())  # also what killed processes have left
+    command = [sys.executable, "-c", "from rtseg.cli import main; main()", "demo", "--model", str(model)]
+    with told.open("wb") as log:
+        demo = subprocess.Popen(
+            [*command, "--input", str(video), "--out", str(tmp_path / "out")],
+            env={**dds, "TMPDIR": str(temporary)},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        end = time.monotonic() + 120
+        while not list(temporary.glob("*/recording/masks.jsonl")):  # node, player and recorder are at work
+            assert demo.poll() is None, told.read_text()
+            assert time.monotonic() < end, told.read_text()
+            time.sleep(0.1)
+        held = _shared_memory(_of_session(demo.pid))
+        assert held
+        demo.send_signal(number)
+        assert demo.wait(timeout=60) == 128 + number, told.read_text()
+        left = _of_session(demo.pid)
+    finally:
+        for process in _of_session(demo.pid):
+            os.kill(process, signal.SIGKILL)
+        demo.wait()
+    assert not left
+    assert "Traceback" not in told.read_text()
+    assert not list(temporary.iterdir())
+    others = _shared_memory({int(path.name) for path in Path("/proc").glob("[0-9]*")})  # some ports are everybody's
+    assert not [path for path in held - before - others if path.exists()]
