@@ -145,6 +145,10 @@ def _read_cvat(file: Path, images: Path | None) -> Iterator[DrawnPicture]:
         raise DatasetError(
             f"{file}: expected XML of CVAT for images 1.1, got text that does not parse: {error}"
         ) from None
+    if root.find("track") is not None:
+        raise DatasetError(
+            f"{file}: expected annotations of CVAT for images 1.1, got CVAT for video; export it for images"
+        )
     for row in root.iter("image"):
         name = row.get("name", "")
         where = f"{file}, {name!r:.200}"
@@ -156,8 +160,10 @@ def _read_cvat(file: Path, images: Path | None) -> Iterator[DrawnPicture]:
                 points: Any = [sides[:2], sides[2:]]
             elif part.tag in ("polyline", "polygon"):
                 points = [pair.split(",") for pair in part.get("points", "").split(";") if pair]
-            else:
+            elif part.tag == "tag":  # of the whole picture
                 continue
+            else:
+                points = []
             group = part.get("group_id")
             shapes.append(_shape(part.get("label", ""), part.tag, points, group, told))
         folder = file.parent / "images" if (file.parent / "images").is_dir() else file.parent

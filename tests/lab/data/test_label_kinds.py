@@ -351,3 +351,21 @@ def test_polygons_out_of_bounds_are_clipped(tmp_path: Path) -> None:
     (tmp_path / "instances.json").write_text(coco([IMAGE], [beyond], "car"))
     (frame,) = read_instances(tmp_path)
     assert (frame.truth().instances == 1).all()
+
+
+@pytest.mark.parametrize("kind", ["mask", "ellipse", "cuboid", "skeleton", "points"])
+def test_shapes_of_cvat_that_are_not_read_are_refused_rather_than_lost(tmp_path: Path, kind: str) -> None:
+    pictures(tmp_path, "a.jpg")
+    (tmp_path / "annotations.xml").write_text(cvat('<tag label="sunny"/>', f'<{kind} label="car" rle="1, 2"/>'))
+    for read in (read_lane_labels, read_instances):
+        with pytest.raises(DatasetError, match=rf"a\.jpg.*shape 2 \('car'\).*got a '{kind}'"):
+            read(tmp_path)
+
+
+def test_an_export_of_cvat_for_video_says_what_to_export(tmp_path: Path) -> None:
+    (tmp_path / "annotations.xml").write_text(
+        '<annotations><version>1.1</version><track id="0" label="lane"><polyline frame="0" points="1,2;3,4"/></track>'
+        "</annotations>"
+    )
+    with pytest.raises(DatasetError, match="export it for images"):
+        read_lane_labels(tmp_path)

@@ -126,7 +126,7 @@ def test_kinds_that_cannot_hold_it_are_refused(tmp_path: Path, kind: LabelKind) 
     if kind == "coco":
         with pytest.raises(ConfigError, match="tusimple, culane, labelme, cvat"):
             run_overlays(drive([{1: 30}]), ColumnPipeline(), tmp_path / "out", progress=False, labels=kind)
-        assert list((tmp_path / "out").iterdir()) == []
+        assert not (tmp_path / "out").exists()
 
 
 def test_corrected_labels_are_not_overwritten_and_half_ones_not_left(tmp_path: Path) -> None:
@@ -147,4 +147,4 @@ def test_corrected_labels_are_not_overwritten_and_half_ones_not_left(tmp_path: P
     source = Broken([Frame(road({1: 30}), i) for i in range(2)])
     with pytest.raises(MediaError, match="more"):
         run_overlays(source, ColumnPipeline(), tmp_path / "b", progress=False, labels="cvat")
-    assert list((tmp_path / "b").iterdir()) == []
+    assert not (tmp_path / "b").exists()
