@@ -170,7 +170,9 @@ class ModelCard(Settings):
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ModelError(f"expected a model card at {path}: {error}") from error
+            trained = isinstance(error, FileNotFoundError) and (path.parent / "model.safetensors").is_file()
+            mend = f"; it is a training run: rtseg export {path.parent} --out my-model" if trained else ""
+            raise ModelError(f"expected a model card at {path}: {error}{mend}") from error
         try:
             return cls.model_validate(content)
         except ValidationError as error:

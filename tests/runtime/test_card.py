@@ -86,3 +86,9 @@ def test_another_network_of_the_card_can_be_chosen(model_folder):
 def test_every_network_of_a_bundled_model_is_there(name):
     for file in find_model(name).card.files:
         assert find_model(name, file.file).path.is_file()
+
+
+def test_a_training_run_is_no_model_yet(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(ModelError, match=f"rtseg export {tmp_path}"):
+        ModelCard.load(tmp_path / "card.yaml")
