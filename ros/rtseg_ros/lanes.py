@@ -19,7 +19,7 @@ from rtseg.errors import CalibrationError
 from rtseg.frame import Frame
 from rtseg.lanes import GroundPlane, ego_lane
 from rtseg.media.overlay import draw_lanes
-from rtseg.messages import ground_lines, lane_labels, lane_markers, lane_mask, lane_points
+from rtseg.messages import ground_lines, lane_labels, lane_markers, lane_mask, lane_pixels, lane_points
 from rtseg.results import Lanes
 from rtseg.runtime import Pipeline
 from rtseg_ros import lifecycle, messages
@@ -63,6 +63,7 @@ class LaneOutputs:
         self._mask = MaskOutput(self._node, f"{self._prefix}lane_mask")
         self._markers = self._node.open_output(MarkerArray, f"{self._prefix}lanes")
         self._points = self._node.open_output(PointCloud2, f"{self._prefix}lane_points")
+        self._pixels = self._node.open_output(PointCloud2, f"{self._prefix}lane_pixels")
         self._overlay = OverlayOutput(self._node, self._prefix)
         self._node.publish_label_info(f"{self._prefix}label_info", lane_labels(), "min_confidence")
 
@@ -84,6 +85,8 @@ class LaneOutputs:
         """Publish the mask first, then what is drawn or computed from it."""
         lanes = confident_lanes(result, self._node.parameters.min_confidence)
         self._mask.publish(message.header, lambda: lane_mask(lanes))
+        if self._pixels.get_subscription_count():
+            self._pixels.publish(messages.to_points(lane_pixels(lanes), message.header))
         self._publish_ground(message.header, frame, lanes)
         self._overlay.publish(message.header, lambda: draw_lanes(frame.image, lanes, note=self._told(frame, lanes)))
 

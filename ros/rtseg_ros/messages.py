@@ -17,7 +17,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from rtseg.frame import Frame, RawImage, check_image
 from rtseg.media.compressed import decode_compressed
 from rtseg.media.encodings import MAX_MESSAGE_PIXELS, raw_image
-from rtseg.messages import JPEG_FORMAT, POINT_FIELDS, POINT_TYPE, LaneMarker, Mask, jpeg_bytes, label_text
+from rtseg.messages import JPEG_FORMAT, LaneMarker, Mask, jpeg_bytes, label_text, point_fields
 
 try:
     from vision_msgs.msg import LabelInfo, VisionClass
@@ -26,10 +26,6 @@ except ImportError:
 
 LABEL_INFO_TYPE = LabelInfo or String
 """vision_msgs/LabelInfo where that package is installed, else the same content as JSON in a std_msgs/String."""
-
-_POINT_FIELDS = [
-    PointField(name=name, offset=offset, datatype=datatype, count=1) for name, offset, datatype in POINT_FIELDS
-]
 
 
 def nanoseconds(stamp: Time) -> int:
@@ -104,14 +100,16 @@ def to_markers(markers: Sequence[LaneMarker], header: Header) -> MarkerArray:
 
 
 def to_points(cloud: NDArray[np.void], header: Header) -> PointCloud2:
-    """A cloud of :data:`rtseg.messages.POINT_TYPE`."""
+    """A cloud of a type of :mod:`rtseg.messages`."""
     return PointCloud2(
         header=header,
         height=1,
         width=len(cloud),
-        fields=_POINT_FIELDS,
+        fields=[
+            PointField(name=name, offset=at, datatype=kind, count=1) for name, at, kind in point_fields(cloud.dtype)
+        ],
         is_bigendian=False,
-        point_step=POINT_TYPE.itemsize,
+        point_step=cloud.dtype.itemsize,
         row_step=cloud.nbytes,
         data=_bytes_of(cloud.view(np.uint8)),
         is_dense=True,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from rtseg.messages.clouds import PIXEL_TYPE, lane_pixels, point_fields
 from rtseg.messages.ground import (
     MAX_DISTANCE,
-    POINT_FIELDS,
     POINT_TYPE,
     VEHICLE_FRAME,
     LaneMarker,
@@ -18,7 +18,7 @@ from rtseg.messages.masks import JPEG_FORMAT, Mask, class_mask, instance_mask, j
 __all__ = [
     "JPEG_FORMAT",
     "MAX_DISTANCE",
-    "POINT_FIELDS",
+    "PIXEL_TYPE",
     "POINT_TYPE",
     "VEHICLE_FRAME",
     "LaneMarker",
@@ -32,6 +32,8 @@ __all__ = [
     "lane_labels",
     "lane_markers",
     "lane_mask",
+    "lane_pixels",
     "lane_points",
     "look_up",
+    "point_fields",
 ]

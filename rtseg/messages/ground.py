@@ -22,9 +22,6 @@ MAX_DISTANCE = 80.0
 POINT_TYPE = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("id", "<u4")])
 """A point of ``lane_points``: metres, and the id of its lane."""
 
-POINT_FIELDS = (("x", 0, 7), ("y", 4, 7), ("z", 8, 7), ("id", 12, 6))
-"""The same as sensor_msgs/PointField says it: name, offset, datatype (FLOAT32 is 7, UINT32 is 6)."""
-
 _MAX_ASIDE = 1000.0  # metres
 _OWN_LANE = 30.0  # metres ahead to which the own lane's middle is drawn
 _WHITE = (1.0, 1.0, 1.0, 0.8)

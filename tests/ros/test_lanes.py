@@ -20,6 +20,7 @@ from rtseg.camera import Camera, Mount
 from rtseg.frame import Frame
 from rtseg.lanes import GroundPlane, ego_lane
 from rtseg.media.overlay import draw_lanes
+from rtseg.messages import POINT_TYPE
 from tests.ros.harness import LOST, Peer, header, mask_of, qos
 from tests.threshold_network import two_lane_road
 
@@ -118,7 +119,7 @@ def test_lines_and_points_on_the_ground(start_node: StartNode, model: Path, tmp_
         assert line.type == Marker.LINE_STRIP
         assert line.header == header(SECOND, "car")
         np.testing.assert_allclose([(p.x, p.y, p.z) for p in line.points], points, atol=1e-5)
-    cloud = np.frombuffer(clouds[0].data, dtype=messages.POINT_TYPE)
+    cloud = np.frombuffer(clouds[0].data, dtype=POINT_TYPE)
     assert clouds[0].header == header(SECOND, "car")
     np.testing.assert_array_equal(cloud["id"], np.repeat(lanes.ids, [len(points) for points in expected]))
     stacked = np.concatenate(expected)

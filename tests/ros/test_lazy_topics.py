@@ -90,6 +90,7 @@ def instance_bench(dds: dict[str, str], tmp_path: Path) -> Iterator[Bench]:
         ("lane_mask/compressed", CompressedImage, "to_png"),
         ("lanes", MarkerArray, "to_markers"),
         ("lane_points", PointCloud2, "to_points"),
+        ("lane_pixels", PointCloud2, "to_points"),
         ("overlay", Image, "draw_lanes"),
         ("overlay/compressed", CompressedImage, "to_jpeg"),
     ],

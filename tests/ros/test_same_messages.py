@@ -32,7 +32,7 @@ START = 1_700_000_000 * SECOND
 STEP = 50_000_000
 FRAMES = 6
 TOPICS: dict[str, dict[str, type]] = {
-    "lanes": {"lane_mask": Image, "lanes": MarkerArray, "lane_points": PointCloud2},
+    "lanes": {"lane_mask": Image, "lanes": MarkerArray, "lane_points": PointCloud2, "lane_pixels": PointCloud2},
     "instances": {"instance_mask": Image, "class_mask": Image},
 }
 

@@ -17,12 +17,13 @@ from rclpy.parameter import Parameter
 from rosgraph_msgs.msg import Clock
 from rtseg_ros import lifecycle
 from rtseg_ros.lanes import LanesNode
-from rtseg_ros.messages import POINT_TYPE, nanoseconds, stamp_of, to_image
+from rtseg_ros.messages import nanoseconds, stamp_of, to_image
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from rtseg.camera import Mount, camera_of
 from rtseg.frame import Frame
 from rtseg.lanes import GroundPlane
+from rtseg.messages import POINT_TYPE
 from tests.ros.harness import LOST, PATIENCE, Peer, header, qos
 from tests.threshold_network import two_lane_road
 

@@ -11,7 +11,7 @@ from rosbags.interfaces import Nodetype
 from rosbags.typesys import Stores, get_typestore
 
 from rtseg.camera import Camera
-from rtseg.messages import JPEG_FORMAT, POINT_FIELDS, POINT_TYPE, LaneMarker, Mask
+from rtseg.messages import JPEG_FORMAT, LaneMarker, Mask, point_fields
 
 _LINE_STRIP, _DELETE_ALL = 4, 3
 # As rclpy makes them; rosbags knows no defaults of its own.
@@ -93,10 +93,10 @@ class BagMessages:
         return self._make("visualization_msgs/msg/MarkerArray", markers=made)
 
     def points(self, header: Any, cloud: NDArray[np.void]) -> Any:
-        """A cloud of :data:`rtseg.messages.POINT_TYPE`."""
+        """A cloud of a type of :mod:`rtseg.messages`."""
         fields = [
             self._make("sensor_msgs/msg/PointField", name=name, offset=offset, datatype=datatype, count=1)
-            for name, offset, datatype in POINT_FIELDS
+            for name, offset, datatype in point_fields(cloud.dtype)
         ]
         return self._make(
             "sensor_msgs/msg/PointCloud2",
@@ -104,7 +104,7 @@ class BagMessages:
             height=1,
             width=len(cloud),
             fields=fields,
-            point_step=POINT_TYPE.itemsize,
+            point_step=cloud.dtype.itemsize,
             row_step=cloud.nbytes,
             data=np.frombuffer(cloud.tobytes(), dtype=np.uint8),
             is_dense=True,

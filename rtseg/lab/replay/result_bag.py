@@ -28,6 +28,7 @@ from rtseg.messages import (
     lane_labels,
     lane_markers,
     lane_mask,
+    lane_pixels,
     lane_points,
 )
 from rtseg.results import Instances, Lanes
@@ -46,8 +47,9 @@ class ResultBag:
 
     Topics and messages are those of the nodes `lanes`, `instances` and `perception`, field by field, since both are
     made by :mod:`rtseg.messages`: ``/camera/image/compressed``, ``/camera/camera_info``; ``/lanes/lane_mask``,
-    ``/lanes/lanes`` and ``/lanes/lane_points`` (where a calibrated camera is known), ``/lanes/label_info``,
-    ``/lanes/overlay/compressed``; ``/instances/instance_mask``, ``/instances/class_mask``, ``/instances/label_info``,
+    ``/lanes/lane_pixels``, ``/lanes/lanes`` and ``/lanes/lane_points`` (where a calibrated camera is known),
+    ``/lanes/label_info``, ``/lanes/overlay/compressed``; ``/instances/instance_mask``, ``/instances/class_mask``,
+    ``/instances/label_info``,
     ``/instances/overlay/compressed``; the overlay of both together is ``/perception/overlay/compressed``.
     Every header carries the frame's stamp, which is also the message's time in the file; stills, which have none,
     follow each other at 30 Hz.
@@ -118,6 +120,7 @@ class ResultBag:
     def _write_lanes(self, stamp: int, header: Any, lanes: Lanes) -> None:
         self._label("/lanes/label_info", stamp, lane_labels())
         self._add("/lanes/lane_mask", stamp, self._messages.mask(header, lane_mask(lanes)))
+        self._add("/lanes/lane_pixels", stamp, self._messages.points(header, lane_pixels(lanes)))
         if self._ground is not None:
             vehicle = self._messages.header(stamp, VEHICLE_FRAME)
             ground = ground_lines(lanes, self._ground)

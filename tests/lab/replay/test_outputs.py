@@ -145,7 +145,7 @@ def test_a_video_needs_a_folder(tmp_path: Path) -> None:
         VideoWriter(tmp_path / "file" / "a.mp4", 10, (48, 64))
 
 
-TOPICS = {"/camera/image/compressed", "/lanes/lane_mask", "/lanes/overlay/compressed"}
+TOPICS = {"/camera/image/compressed", "/lanes/lane_mask", "/lanes/lane_pixels", "/lanes/overlay/compressed"}
 
 
 def write_result(path: Path, frames: int = 5) -> None:
@@ -182,13 +182,13 @@ def test_result_bag_is_sound_for_the_reference_reader(tmp_path: Path) -> None:
         summary = reader.get_summary()
         assert summary is not None
         assert summary.statistics is not None
-        assert summary.statistics.message_count == 15
+        assert summary.statistics.message_count == 20
         assert {c.topic for c in summary.channels.values()} == TOPICS
         assert all(c.message_encoding == "cdr" for c in summary.channels.values())
         assert all(s.encoding == "ros2msg" and s.data for s in summary.schemas.values())
         assert summary.chunk_indexes
         decoded = list(reader.iter_decoded_messages())
-    assert len(decoded) == 15
+    assert len(decoded) == 20
     for schema, _, message, ros in decoded:
         assert ros.header.stamp.sec * 10**9 + ros.header.stamp.nanosec == message.log_time
         if schema.name == "sensor_msgs/msg/Image":
@@ -227,6 +227,7 @@ def test_result_bag_of_lanes_and_instances_of_one_frame(tmp_path: Path) -> None:
         "/instances/class_mask",
         "/instances/instance_mask",
         "/lanes/lane_mask",
+        "/lanes/lane_pixels",
         "/perception/overlay/compressed",
     ]
 
