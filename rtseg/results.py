@@ -75,7 +75,12 @@ class Lanes:
 
 
 def bottom_x(polyline: NDArray[np.float32], height: int) -> float:
-    """Give the x at which a line, drawn out straight from its lower part, meets an image's bottom; NaN if empty."""
+    """Give the x at which a line, drawn out straight from its lower part, meets an image's bottom; NaN if empty.
+
+    Args:
+        polyline: (n, 2) float32 points (x, y) in pixels, from the top.
+        height: of the image in pixels.
+    """
     if not len(polyline):
         return float("nan")
     lower = polyline[-max(2, height // 12) :]

@@ -144,7 +144,11 @@ class AgeLimit:
         self._strange = 0
 
     def note(self, by_clock: float) -> None:
-        """Compare the clocks by a frame that has just come, and is so old by the clock."""
+        """Compare the clocks by a frame that has just come.
+
+        Args:
+            by_clock: seconds since its stamp, by the clock.
+        """
         if abs(by_clock) <= APART_SECONDS:
             self._agreed, self._strange, self.apart = True, 0, 0.0
             return
@@ -153,7 +157,12 @@ class AgeLimit:
             self._agreed, self.apart = False, by_clock
 
     def age(self, waited: float, by_clock: float | None) -> float:
-        """Seconds, of a frame that came `waited` seconds ago and is so old by the clock, if that is known."""
+        """Give a frame's age in seconds.
+
+        Args:
+            waited: seconds since it came.
+            by_clock: seconds since its stamp, by the clock; None where that is not known.
+        """
         return max(waited, by_clock) if by_clock is not None and self._agreed else waited
 
     def exceeded(self, age: float) -> bool:

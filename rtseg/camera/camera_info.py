@@ -59,6 +59,11 @@ def camera_of(info: Any, rectified: bool = False, mount: Mount | None = None) ->
 def check_aspect(camera: Camera, width: int, height: int) -> None:
     """Check that a picture can be the camera's, scaled.
 
+    Args:
+        camera: as calibrated.
+        width: of the picture in pixels.
+        height: of the picture in pixels.
+
     Raises:
         CalibrationError: it is wider or higher than that: another camera's, or cut without saying so.
     """

@@ -122,6 +122,9 @@ class Camera:
     def load(cls, path: str | Path) -> Camera:
         """Read a camera file: ROS camera_info YAML and, optionally, a block ``rtseg_extrinsics``.
 
+        Args:
+            path: of the file.
+
         Raises:
             CalibrationError: if the file cannot be read or a field is missing, unknown or wrong; it names the field.
         """
@@ -135,7 +138,11 @@ class Camera:
             raise CalibrationError(f"{path}: {error}") from error
 
     def save(self, path: str | Path, comment: str = "") -> None:
-        """Write the camera as YAML that ROS's camera_info_manager reads too; `comment` goes above it.
+        """Write the camera as YAML that ROS's camera_info_manager reads too.
+
+        Args:
+            path: file to write.
+            comment: goes above it.
 
         Raises:
             CalibrationError: if the file cannot be written.

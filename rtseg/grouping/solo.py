@@ -155,6 +155,13 @@ def solo_instances(found: SoloMasks, settings: SoloSettings | None = None) -> Gr
     """Paint masks into one label image, the better over the others; all are of class 0.
 
     A mask of which less than `min_visible` is left under better ones is not painted.
+
+    Args:
+        found: masks (n, H, W), best first, with their scores.
+        settings: of which `min_visible` counts here.
+
+    Returns:
+        Labels (H, W) int32 with 0 where nothing is; scores (n,) float32 of those that are seen.
     """
     settings = settings or SoloSettings()
     labels = np.zeros(found.masks.shape[1:], np.int32)

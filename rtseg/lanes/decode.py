@@ -200,11 +200,21 @@ class LaneDecoder:
         return self.decode_colors(upsample_argmax(logits, size), logits)
 
     def decode_colors(self, colors: NDArray[np.uint8], logits: NDArray[np.float32]) -> DetectedLanes:
-        """Decode the lanes of an image whose pixels, (H, W) uint8, were colored elsewhere; see :meth:`decode_runs`."""
+        """Decode the lanes of an image whose pixels were colored elsewhere; see :meth:`decode_runs`.
+
+        Args:
+            colors: (H, W) uint8, the strongest output at each pixel.
+            logits: (C, h, w) float32, of the network.
+        """
         return self.decode_runs(ColorRuns.of(colors, logits), (colors.shape[0], colors.shape[1]))
 
     def decode_runs(self, image: ColorRuns, size: tuple[int, int]) -> DetectedLanes:
-        """Decode the lanes of an image of (H, W) whose pixels were colored and labelled elsewhere, such as on a GPU."""
+        """Decode the lanes of an image whose pixels were colored and labelled elsewhere, such as on a GPU.
+
+        Args:
+            image: the runs of equal color in its rows, and the logits.
+            size: (height, width) of the image in pixels.
+        """
         settings, runs = self._settings, image.runs
         height, width = size
         fragments = find_fragments(

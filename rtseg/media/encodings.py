@@ -78,7 +78,18 @@ ENCODINGS = (*_LAYOUTS, *_ALIASES)
 def decode_image(
     encoding: str, height: int, width: int, step: int, data: Buffer, is_bigendian: bool | int = False
 ) -> NDArray[np.uint8]:
-    """Turn the fields of a ``sensor_msgs/Image`` into a BGR picture; arguments and errors as :func:`raw_image`.
+    """Turn the fields of a ``sensor_msgs/Image`` into a BGR picture.
+
+    Args:
+        encoding: one of :data:`ENCODINGS`; this and the others as of :func:`raw_image`.
+        height: rows.
+        width: columns.
+        step: bytes a row, padding included.
+        data: the pixels.
+        is_bigendian: byte order of 16-bit channels.
+
+    Raises:
+        ImageError: as :func:`raw_image`.
 
     Returns:
         (H, W, 3) uint8 BGR, C-contiguous. For ``bgr8`` without padding it is a read-only view of `data`.

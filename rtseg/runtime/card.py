@@ -164,6 +164,9 @@ class ModelCard(Settings):
     def load(cls, path: Path) -> ModelCard:
         """Read and validate a card.
 
+        Args:
+            path: of the YAML file.
+
         Raises:
             ModelError: if the file is missing, is no YAML, or a field is wrong; the message names the field.
         """
@@ -205,7 +208,14 @@ class ModelCard(Settings):
         return None
 
     def dump(self, path: Path) -> None:
-        """Write the card as YAML."""
+        """Write the card as YAML.
+
+        Args:
+            path: file to write.
+
+        Raises:
+            MediaError: it cannot be written.
+        """
         content = self.model_dump(mode="json", exclude_defaults=False)
         write_text(path, yaml.safe_dump(content, sort_keys=False, width=110, allow_unicode=True))
 

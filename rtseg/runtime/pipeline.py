@@ -147,6 +147,10 @@ class Pipeline:
         """Run every stage once on a blank image, so that compilation and allocation are done before the first frame.
 
         Since nothing is found in a blank image, the interpreter is also given maps in which there is something.
+
+        Args:
+            height: of the frames to come, in pixels.
+            width: of the frames to come, in pixels.
         """
         blank = Frame(np.zeros((height, width, 3), dtype=np.uint8), stamp=0)
         self(blank)

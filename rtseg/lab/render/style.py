@@ -200,7 +200,12 @@ def _lines(
 
 
 def sample_style(rng: np.random.Generator, demo: bool = False) -> RoadStyle:
-    """Draw a scene; `demo` keeps to a dry highway by day."""
+    """Draw a scene.
+
+    Args:
+        rng: where chance comes from.
+        demo: keep to a dry highway by day.
+    """
     setting = _pick(rng, highway=0.46, motorway=0.16, city=0.16, country=0.12, mountain=0.10)
     lighting = _pick(rng, sun=0.50, overcast=0.22, dusk=0.11, night=0.17)
     weather = _pick(rng, clear=0.78, rain=0.12, fog=0.10)

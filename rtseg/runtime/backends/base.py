@@ -53,7 +53,9 @@ class DeviceBackend(Protocol):
     input_dtype: Any
 
     @property
-    def capturable(self) -> bool: ...
+    def capturable(self) -> bool:
+        """Whether a run may be captured in a CUDA graph after one that was not."""
+        ...
 
     def infer(self, tensor: Any) -> dict[str, Any]:
         """Enqueue the network on CuPy's current stream.
@@ -75,6 +77,10 @@ class DeviceBackend(Protocol):
         """Run once on a blank input and wait for it."""
         ...
 
-    def describe(self) -> dict[str, str]: ...
+    def describe(self) -> dict[str, str]:
+        """Facts about it: library and version, device, precision."""
+        ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release memory and files; nothing else is called afterwards."""
+        ...

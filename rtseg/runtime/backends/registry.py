@@ -55,17 +55,21 @@ BACKENDS = {
 
 
 def preferred_backends(device: str = "cpu") -> tuple[str, ...]:
-    """Names of the backends for ``cpu`` or ``cuda``, installed or not, best first."""
+    """Names of the backends for a kind of `device` (``cpu`` or ``cuda``), installed or not, best first."""
     return tuple(name for name, entry in BACKENDS.items() if device in entry.preferred)
 
 
 def available_backends(device: str = "cpu") -> list[str]:
-    """Names of the backends for ``cpu`` or ``cuda`` whose library is installed, best first."""
+    """Names of the backends for a kind of `device` (``cpu`` or ``cuda``) whose library is installed, best first."""
     return [name for name in preferred_backends(device) if BACKENDS[name].installed]
 
 
 def check_backend(name: str, device: str) -> None:
-    """Check that a backend of that name is installed and runs on ``cpu`` or ``cuda``.
+    """Check that a backend is installed and runs on a kind of device.
+
+    Args:
+        name: of the backend.
+        device: ``cpu`` or ``cuda``.
 
     Raises:
         BackendError: if not; the message says what to do.
@@ -97,7 +101,13 @@ def check_backend_names(card: ModelCard) -> None:
 
 
 def create_backend(name: str, model: Path, card: ModelCard, threads: int) -> Backend:
-    """Open `model` with the named backend on the CPU.
+    """Open a network with a backend on the CPU.
+
+    Args:
+        name: of the backend.
+        model: the network's file.
+        card: of the model.
+        threads: of the network.
 
     Raises:
         BackendError: if the name is unknown, the library is missing, or it cannot load the model.
@@ -108,7 +118,13 @@ def create_backend(name: str, model: Path, card: ModelCard, threads: int) -> Bac
 
 
 def create_device_backend(name: str, model: Path, card: ModelCard, device: Device) -> DeviceBackend:
-    """Open `model` with the named backend on a device, which is current, as is a stream.
+    """Open a network with a backend on a device, which is current, as is a stream.
+
+    Args:
+        name: of the backend.
+        model: the network's file.
+        card: of the model.
+        device: where it is to run.
 
     Raises:
         BackendError: if the backend does not run there, its library is missing, or it cannot load the model.

@@ -162,7 +162,7 @@ class EngineState:
 
 
 def list_engines(folder: Path | None = None) -> list[EngineState]:
-    """Every engine in the cache, checked."""
+    """Every engine in the cache (`folder`, by default :func:`cache_folder`), checked."""
     states = []
     for path in sorted((folder or cache_folder()).glob("*.engine")):
         try:
@@ -173,7 +173,15 @@ def list_engines(folder: Path | None = None) -> list[EngineState]:
 
 
 def prune_engines(wanted: set[str], folder: Path | None = None) -> list[Path]:
-    """Delete engines that are broken, or whose ONNX hash is not in `wanted`; returns what was deleted."""
+    """Delete engines that are broken or that nobody wants.
+
+    Args:
+        wanted: SHA-256 of the ONNX files whose engines are kept.
+        folder: the cache; :func:`cache_folder` by default.
+
+    Returns:
+        What was deleted.
+    """
     deleted = []
     for state in list_engines(folder):
         if state.record is None or state.record.onnx_sha256 not in wanted:
