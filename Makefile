@@ -16,7 +16,7 @@ OLDEST_PYTHON ?= $(firstword $(shell python3.10 -c 'import sys; print(sys.execut
 OLDEST_TESTS := $(addprefix tests/,lanes camera media ops grouping instances runtime lab/replay)
 OLDEST_LEFT_OUT := tests/ops/cuda tests/runtime/gpu tests/runtime/tensorrt tests/runtime/backends/test_onnx_torch.py
 
-.PHONY: demo test test-fast test-oldest lint bench release clean
+.PHONY: demo test test-fast test-oldest lint bench docs release clean
 
 ## Run the whole system live and write out/demo/ (INPUT=path for a bag or video of your own, TOPIC=name for one of its cameras).
 demo: $(RUNTIME)
@@ -46,6 +46,10 @@ lint: $(DEVELOPMENT)
 bench: $(DEVELOPMENT)
 	$(BIN)/python -m pytest bench --benchmark-only --benchmark-columns=min,median,mean,rounds $(PYTEST_ARGS)
 
+## The documentation site, into out/site/; a broken link or name ends it.
+docs: $(DEVELOPMENT)
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH=.:ros $(BIN)/python -m mkdocs build --strict
+
 ## Build what is published into dist/, check it, and try it in a clean environment.
 release: $(DEVELOPMENT)
 	.ci/release $(BIN)/python
@@ -63,7 +67,7 @@ $(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
 
 $(DEVELOPMENT): $(RUNTIME)
 	@echo "installing what the tests need into $(VENV)"
-	$(INSTALL) --editable '.[ros,openvino,gpu,tensorrt,train,weak,scores,fleet,dev]'
+	$(INSTALL) --editable '.[ros,openvino,gpu,tensorrt,train,weak,scores,fleet,docs,dev]'
 	touch $@
 
 $(OLDEST_VENV)/bin/python:

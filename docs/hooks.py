@@ -1,0 +1,170 @@
+"""Pages of the site that are made from the code, so that they cannot be out of date; run by mkdocs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import typer
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+from rtseg_ros import parameters
+
+from rtseg.cli import app
+from rtseg.runtime.card import ModelCard
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def on_files(files: Files, *, config: MkDocsConfig) -> Files:
+    """Add the pages that are made from the code."""
+    made = {
+        "api.md": api(),
+        "changelog.md": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"),
+        "commands.md": commands(),
+        "models.md": models(),
+        "parameters.md": ros(),
+        "tutorials/own_grouping.md": own_grouping(),
+    }
+    for path, text in made.items():
+        files.append(File.generated(config, path, content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Links out of the site, into the repository, become the names of what they lead to."""
+
+    def replaced(link: re.Match[str]) -> str:
+        text, target = link.groups()
+        path = (Path(page.file.src_uri).parent / target.partition("#")[0]).as_posix()
+        leads_out = path.startswith("../") or page.file.src_uri == "changelog.md"
+        if not leads_out:
+            return link.group()
+        inside = target.removeprefix("docs/")
+        if files.get_file_from_path(inside):
+            return f"[{text}]({inside})"
+        return f"{text} (`{target.removeprefix('../')}`)" if text != target else f"`{target}`"
+
+    return re.sub(r"(?<!!)\[([^\]]+)\]\(([^):]+)\)", replaced, markdown)
+
+
+def api() -> str:
+    """Every public name of every public module."""
+    surface: dict[str, dict[str, str]] = json.loads((ROOT / "tests" / "api_surface.json").read_text(encoding="utf-8"))
+    text = [
+        "# API",
+        "What is named here stays from release to release, or its change stands under *Changed*; images are (H, W, 3) "
+        "uint8 BGR, times in results are milliseconds, stamps nanoseconds, points (x, y) in pixels.",
+    ]
+    documented: set[str] = set()
+    for module, names in surface.items():
+        here = {name for name in names if (f"{module}.{name}") and name not in documented}
+        if not here:
+            continue
+        documented |= here
+        text.append(f"## {module}")
+        text += [f"::: {module}.{name}" for name in sorted(here)]
+    return "\n\n".join(text) + "\n"
+
+
+def commands() -> str:
+    """Every command with its arguments and options."""
+    text = [
+        "# Commands",
+        "Every command that reports takes `--json` (`rtseg bench --json -`): one document on standard output and "
+        "nothing else there; progress goes to standard error.",
+        "| exit code | |\n|---|---|\n| 0 | done |\n"
+        "| 1 | done, but what was asked for does not hold: a model cannot run, a gate fails, recordings are damaged |\n"
+        "| 2 | wrong input, told in one sentence |\n| 130, 143 | ended by a signal |",
+    ]
+    for name, command in _commands(typer.main.get_command(app), "rtseg"):
+        rows = [
+            _option(parameter) for parameter in command.params if parameter.name not in ("help", "install_completion")
+        ]
+        text.append(f"## `{name}`")
+        text.append(" ".join((command.help or "").split()))
+        if any(rows):
+            text.append("\n".join(["| | |", "|---|---|", *filter(None, rows)]))
+    return "\n\n".join(text) + "\n"
+
+
+def _commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
+    for child in getattr(command, "commands", {}).values():
+        full = f"{name} {child.name}"
+        if not hasattr(child, "commands") or child.invoke_without_command:
+            yield full, child
+        yield from _commands(child, full)
+
+
+def _option(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        name = f"`{parameter.name.upper()}`"
+    else:
+        name = ", ".join(f"`{each}`" for each in (*parameter.opts, *parameter.secondary_opts))
+    said = getattr(parameter, "help", None) or ""
+    default = parameter.default
+    if not callable(default) and isinstance(default, str | int | float | Path) and not isinstance(default, bool):
+        said += f" Default: `{default}`."
+    return f"| {name} | {said.replace('|', '&#124;').strip()} |" if parameter.name != "show_completion" else ""
+
+
+def models() -> str:
+    """The models that were released, from their cards."""
+    cards = [ModelCard.load(path) for path in sorted((ROOT / "engines").glob("*/card.yaml"))]
+    text = [
+        "# Models",
+        "`lanes-lite` and `instances-lite` come with the package; the others by `rtseg models get NAME`, from a "
+        "folder, a file, a URL or an index. Scores are those of the cards, each with the command that measures it again.",
+        "| model | finds | input | what it is |\n|---|---|---|---|",
+    ]
+    for card in cards:
+        size = f"{card.input.width}x{card.input.height}"
+        text[-1] += f"\n| [{card.name}](#{card.name}) | {card.task} | {size} | {card.summary} |"
+    for card in cards:
+        text.append(f"## {card.name}")
+        text.append(f"{card.summary}. Licence: {card.licence}.")
+        text.append("Trained on: " + "; ".join(card.training.data) + f". {card.training.notes}")
+        rows = [f"| {s.dataset} | {s.metric} | {s.precision} | {s.value:.4f} |" for s in card.scores]
+        text.append("\n".join(["| data set | metric | network | value |", "|---|---|---|---:|", *rows]))
+    return "\n\n".join(text) + "\n"
+
+
+def ros() -> str:
+    """Topics, and parameters with ranges as the nodes declare them."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    start = readme.index("| topic | type | |")
+    text = [
+        "# ROS interface",
+        "## Topics",
+        readme[start : readme.index("\n\n", start)],
+        "Nothing is computed for a topic that nobody reads. In `perception` the topics stand under `lanes/` and "
+        "`instances/`.",
+    ]
+    kinds = {
+        "lanes": parameters.LaneParameters,
+        "instances": parameters.InstanceParameters,
+        "perception": parameters.PerceptionParameters,
+    }
+    for node, kind in kinds.items():
+        rows = []
+        for field in fields(kind):
+            setting = parameters.setting_of(field)
+            limits = "" if setting.low is None else f"{setting.low:g} to {setting.high:g}"
+            when = "at once" if setting.live else "when configured"
+            default = json.dumps(field.default)
+            rows.append(f"| `{field.name}` | `{default}` | {limits} | {when} | {setting.text} |")
+        text.append(f"## Parameters of `{node}`")
+        head = "| parameter | default | range | a change takes effect | |\n|---|---|---|---|---|\n"
+        text.append(head + "\n".join(rows))
+    return "\n\n".join(text) + "\n"
+
+
+def own_grouping() -> str:
+    """The example that the tests run, with what it says of itself."""
+    source = (ROOT / "examples" / "own_grouping.py").read_text(encoding="utf-8")
+    return f"# A grouping method of your own\n\nThe tests run this program as it stands.\n\n```python\n{source}```\n"
