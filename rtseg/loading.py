@@ -53,6 +53,10 @@ def load(
 def interpreter_for(card: ModelCard, ignored: IgnoreMask | None = None) -> AnyInterpreter:
     """Make what turns a model's head maps into results.
 
+    Args:
+        card: of the model.
+        ignored: what of the frames is not looked at; None looks at all.
+
     Raises:
         ModelError: if the card's grouping does not fit.
     """
