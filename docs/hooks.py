@@ -119,7 +119,7 @@ def models() -> str:
     text = [
         "# Models",
         "`lanes-lite` and `instances-lite` come with the package; the others by `rtseg models get NAME`, from a "
-        "folder, a file, a URL or an index. Scores are those of the cards, with the command for each.",
+        "folder, a file, a URL or an index. Scores are those of the cards, which name the commands.",
         "| model | finds | input | what it is |\n|---|---|---|---|",
     ]
     for card in cards:
