@@ -124,14 +124,14 @@ class NodeParameters:
     )
     drop_warning: float = _setting(
         0.1,
-        "share of the frames of two or of ten seconds, dropped as stale or old, above which the diagnostics warn",
+        "share of the frames of 1.5 or of ten seconds, dropped as stale or old, above which the diagnostics warn",
         0.0,
         1.0,
         live=True,
     )
     loss_warning: float = _setting(
         0.05,
-        "share of the frames of two or of ten seconds, lost in transport, above which the diagnostics warn",
+        "share of the frames of 1.5 or of ten seconds, lost in transport, above which the diagnostics warn",
         0.0,
         1.0,
         live=True,

@@ -17,7 +17,7 @@ from rtseg.stream import FAILED, INVALID, OLD, STALE, STAMP, FrameCounts, FrameL
 
 STAGE_WINDOW = 300
 WINDOW_SECONDS = 10.0
-LATEST_SECONDS = 2.0
+LATEST_SECONDS = 1.5
 """Long enough to judge a camera by, short enough that a fault is told while it is new."""
 _FAULTS = (INVALID, FAILED, STAMP)
 _SPACING = 0.25  # seconds between the counts that are kept for comparison
@@ -59,7 +59,7 @@ class Snapshot:
         lost_in_transport: frames that the middleware reports as lost before they reached the node.
         fps: results a second, over the last ten.
         recent: the last ten seconds.
-        latest: the last two.
+        latest: the last one and a half.
         stages: (p50, p99) milliseconds of each stage of the pipeline, over the last 300 frames.
         silent_for: seconds since the last frame, or since activation.
         busy_for: seconds for which the worker has been at one frame; 0 while it waits.

@@ -22,7 +22,7 @@ HEALTHY = NodeHealth(
     profile_set=True,
 )
 LATEST = Window(
-    seconds=2.0,
+    seconds=1.5,
     received=60,
     results=60,
     faults=0,
@@ -77,7 +77,7 @@ def test_a_sound_stream_is_ok_and_named_by_its_namespace() -> None:
         ({"latest_dropped": {STALE: 0, OLD: 40}, "latest_results": 0}, ERROR, ("older than 1 s", "raise max_age")),
         ({"recent_dropped": {STALE: 150, OLD: 10}}, WARN, ("160 of 300", "150 because", "smaller model")),
         ({"recent_lost": 117, "recent_received": 39}, WARN, ("117 of 156", "lost in transport", "/dev/shm")),
-        ({"latest_dropped": {STALE: 12, OLD: 3}}, WARN, ("15 of 60", "of the last 2 s", "smaller model")),
+        ({"latest_dropped": {STALE: 12, OLD: 3}}, WARN, ("15 of 60", "of the last 1.5 s", "smaller model")),
         ({"latest_lost": 10}, WARN, ("10 of 70", "lost in transport", "/dev/shm")),
         ({"silent_for": 9.0, "latest_lost": 60}, WARN, ("no frame", "60 were lost in transport", "/dev/shm")),
         ({"recent_latency_ms": (300.0, 493.0)}, WARN, ("493 ms after", "too slow")),
@@ -157,7 +157,7 @@ def test_statistics_tell_the_last_ten_seconds_from_all_before(monkeypatch: pytes
     assert PAUSE not in last.counts.restarts
 
 
-def test_statistics_tell_the_last_two_seconds_from_the_last_ten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_statistics_tell_the_latest_seconds_from_the_last_ten(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("rtseg_ros.statistics.time.monotonic", lambda: now[0])
     loop: FrameLoop[int] = FrameLoop()
@@ -170,8 +170,8 @@ def test_statistics_tell_the_last_two_seconds_from_the_last_ten(monkeypatch: pyt
         statistics.publish(now[0] - (0.4 if slow else 0.01), 0.02, {"infer": 1.0})
         statistics.lose(slow)
         figures = statistics.snapshot()
-    assert (figures.recent.received, figures.latest.received) == (40, 8)
-    assert (figures.recent.results, figures.latest.results) == (41, 9)
+    assert (figures.recent.received, figures.latest.received) == (40, 6)
+    assert (figures.recent.results, figures.latest.results) == (41, 7)
     assert figures.latest.latency_ms[0] == pytest.approx(400.0)
     assert figures.recent.latency_ms[0] == pytest.approx(10.0)
     assert figures.recent.lost == figures.latest.lost == figures.lost_in_transport == 6
