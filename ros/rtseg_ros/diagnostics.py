@@ -193,7 +193,7 @@ def _remarks(health: NodeHealth, statistics: Snapshot, limits: Limits) -> Iterat
 
 
 def _late(statistics: Snapshot, limits: Limits) -> Iterator[str]:
-    """What is lost, dropped or slow: in the last second and a half, so that it is told while it is new, or lastingly."""
+    """What is lost, dropped or slow: in the latest window, so that it is told while it is new, or lastingly."""
     for window in _windows(statistics):
         stale, old = window.dropped[STALE], window.dropped[OLD]
         if window.received > _FEW and stale + old > limits.drop_warning * window.received:
