@@ -14,6 +14,7 @@ import numpy as np
 from rtseg.errors import BackendError
 from rtseg.lab.bench.result import Floor
 from rtseg.runtime import ModelCard
+from rtseg.runtime.device import device_faults
 
 _SIDE = 1024  # of the matrices multiplied on a CPU: large enough for every core, small enough to repeat
 _DEVICE_SIDE = 8192
@@ -107,8 +108,11 @@ def measure_floor(
     try:
         cost = network_cost(network)
         precision = "fp16" if on_device else "int8" if precision == "int8" else "fp32"
-        rate = _device_rate() if on_device else _host_rate(precision, threads)
-        bandwidth = _device_bandwidth() if on_device else _host_bandwidth()
+        if on_device:
+            with device_faults("measuring the floor"):  # a missing cuBLAS, or no memory left, among others
+                rate, bandwidth = _device_rate(), _device_bandwidth()
+        else:
+            rate, bandwidth = _host_rate(precision, threads), _host_bandwidth()
     except BackendError as error:
         return Floor(reason=str(error))
     count = least_bytes(card, cost, size)
@@ -180,13 +184,15 @@ def _device_rate() -> float:
 def _device_bandwidth() -> float:
     import cupy
 
-    source, target = cupy.ones(16 * _COPIED // 8), cupy.zeros(16 * _COPIED // 8)
+    free, _ = cupy.cuda.runtime.memGetInfo()
+    count = min(16 * _COPIED, free // 4)
+    source, target = cupy.ones(count // 8), cupy.zeros(count // 8)
 
     def copy() -> None:
         cupy.copyto(target, source)
         cupy.cuda.get_current_stream().synchronize()
 
-    return 2 * 16 * _COPIED / _least_seconds(copy)
+    return 2 * source.nbytes / _least_seconds(copy)
 
 
 def _least_seconds(work: Callable[[], object]) -> float:

@@ -20,7 +20,7 @@ from rtseg.errors import RtsegError
 from rtseg.frame import Frame
 from rtseg.lab.bench.floor import measure_floor
 from rtseg.lab.bench.peers import PlainPeer, onnxruntime_peer, torch_peer
-from rtseg.lab.bench.result import BenchFile, BenchRun, Latency, Measured, Peer, latency_of
+from rtseg.lab.bench.result import BenchFile, BenchRun, Floor, Latency, Measured, Peer, latency_of
 from rtseg.lab.bench.sensors import PowerMeter, device_memory, resident_memory
 from rtseg.lab.render import render_road
 from rtseg.lab.report.machine import commit, hardware_name, library_versions, machine_facts, utc_now
@@ -29,6 +29,7 @@ from rtseg.media import decode_compressed, decode_image
 from rtseg.results import Instances, Lanes
 from rtseg.runtime import LatencyLog, Pipeline, find_model
 from rtseg.runtime.card import ModelFile
+from rtseg.runtime.device import parse_device
 from rtseg.runtime.models import Model
 from rtseg.runtime.selection import network_for
 
@@ -63,8 +64,15 @@ class BenchSettings:
     network: str | None = None
 
 
-def bench_model(name_or_path: str | Path, settings: BenchSettings) -> BenchFile:
+def bench_model(
+    name_or_path: str | Path, settings: BenchSettings, keep: Callable[[BenchFile], None] | None = None
+) -> BenchFile:
     """Time rendered frames through a model, from the bytes of an image message to the bytes of the mask's.
+
+    Args:
+        name_or_path: of the model.
+        settings: what to measure.
+        keep: is given the figures before the floor is measured, which drives the machine to its limits.
 
     Raises:
         ModelError: if the model cannot be found, or its card or file does not fit.
@@ -79,7 +87,7 @@ def bench_model(name_or_path: str | Path, settings: BenchSettings) -> BenchFile:
         run = _measure(pipeline, model, images, settings, threads, before)
     finally:
         pipeline.close()
-    return BenchFile(
+    found = BenchFile(
         hardware=hardware_name(None if run.backend["device"] == "CPU" else run.backend["device"]),
         facts=dict(machine_facts()),
         versions=library_versions(),
@@ -87,6 +95,19 @@ def bench_model(name_or_path: str | Path, settings: BenchSettings) -> BenchFile:
         date=utc_now(),
         runs=(run,),
     )
+    if not settings.compare:
+        return found
+    if keep is not None:
+        keep(found)
+    return found.replaced(runs=(run.replaced(floor=_floor(run, model, settings)),))
+
+
+def _floor(run: BenchRun, model: Model, settings: BenchSettings) -> Floor:
+    on_device = run.backend["device"] != "CPU"
+    infer = next((stage.p50 for stage in run.stages if stage.stage == "infer"), run.host_to_host.p50)
+    entry = next(file for file in model.card.files if file.file == run.network)
+    path, whole = model.path.parent / entry.file, run.device_to_device or run.host_to_host
+    return measure_floor(model.card, path, entry.precision, settings.size, run.threads, on_device, whole.p50, infer)
 
 
 def _measure(
@@ -103,17 +124,17 @@ def _measure(
         pipeline(message())
     facts = pipeline.backend
     on_device = facts["device"] != "CPU"
+    card_number = (parse_device(settings.device) or 0) if on_device else None
     entry = _network_file(model, facts, settings.network)
     # Before the peers are opened, whose libraries take more than the pipeline does.
-    memory, card_memory = resident_memory(), device_memory(on_device)
+    memory, card_memory = resident_memory(), device_memory(card_number)
     peers, missing = _peers(model, entry, threads, on_device) if settings.compare else ([], [])
-    for peer in peers:
-        for image in images[:3]:
-            peer(image)
+    for peer in list(peers):
+        _drop_if_it_fails(peer, images[:3], peers, missing)
         peer.log = LatencyLog()
     pipeline.reset()
 
-    log, whole, device, meter = LatencyLog(), LatencyLog(), LatencyLog(), PowerMeter(on_device)
+    log, whole, device, meter = LatencyLog(), LatencyLog(), LatencyLog(), PowerMeter(card_number)
     spent = 0.0
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("one by one", total=settings.frames)
@@ -123,9 +144,8 @@ def _measure(
                 for i in block:
                     _one(pipeline, messages[i % len(messages)], i, log, whole, device)
                 spent += time.perf_counter() - start
-            for peer in peers:
-                for i in block:
-                    peer(images[i % len(images)])
+            for peer in list(peers):
+                _drop_if_it_fails(peer, [images[i % len(images)] for i in block], peers, missing)
             progress.advance(task, len(block))
         pipeline.reset()
         sequence = (Frame(images[i % len(images)], stamp=i * 33_000_000) for i in range(settings.frames))
@@ -134,13 +154,8 @@ def _measure(
             pass
         streamed = settings.frames / (time.perf_counter() - start)
     host = latency_of(whole, "host to host")
-    on_card = latency_of(device, "device to device") if on_device else None
+    on_card = latency_of(device, "device to device") if device.values("device to device").size else None
     stages = tuple(latency_of(log, row.stage) for row in log.summary() if row.stage != "total")
-    floor = None
-    if settings.compare:
-        infer = next((stage.p50 for stage in stages if stage.stage == "infer"), host.p50)
-        path, precision, of_whole = model.path.parent / entry.file, entry.precision, on_card or host
-        floor = measure_floor(model.card, path, precision, settings.size, threads, on_device, of_whole.p50, infer)
     return BenchRun(
         model=model.card.name,
         network=entry.file,
@@ -163,7 +178,6 @@ def _measure(
         power=meter.power(),
         load_average=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         peers=(*(_result(peer, host) for peer in peers), *missing),
-        floor=floor,
     )
 
 
@@ -185,8 +199,9 @@ def _one(
     total = 1e3 * (published - arrived)
     log.record({"unpack": 1e3 * (decoded - arrived), **result.times, "pack": 1e3 * (published - done)})
     whole.record({"decode to publish": total, "host to host": 1e3 * (done - decoded), "total": total})
-    on_device = sum(result.times.get(stage, 0.0) for stage in _ON_DEVICE)
-    device.record({"device to device": on_device})
+    # Only where the device told its stages apart; on a CPU they have the same names and are none of a device.
+    if "upload" in result.times:
+        device.record({"device to device": sum(result.times[stage] for stage in _ON_DEVICE)})
 
 
 def make_message(image: NDArray[np.uint8], encoding: str) -> Callable[[], Frame]:
@@ -252,6 +267,18 @@ def _peers(model: Model, entry: ModelFile, threads: int, on_device: bool) -> tup
         except RtsegError as error:
             missing.append(Peer(name=name, reason=str(error)))
     return peers, missing
+
+
+def _drop_if_it_fails(
+    peer: PlainPeer, images: Sequence[NDArray[np.uint8]], peers: list[PlainPeer], missing: list[Peer]
+) -> None:
+    """Time a peer; one that fails, in whatever way of its library, is no reason to lose the other figures."""
+    try:
+        for image in images:
+            peer(image)
+    except Exception as error:
+        peers.remove(peer)
+        missing.append(Peer(name=peer.name, reason=f"it failed: {type(error).__name__}: {error}"))
 
 
 def _result(peer: PlainPeer, ours: Latency) -> Peer:

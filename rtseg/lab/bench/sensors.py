@@ -28,12 +28,14 @@ def resident_memory() -> Measured:
     return Measured(value=round(kilobytes / 1024, 1), unit="MiB", how="VmRSS of the process")
 
 
-def device_memory(on_device: bool) -> Measured:
-    """Memory in use on the first card, by all its processes."""
-    if not on_device:
+def device_memory(card: int | None) -> Measured:
+    """Memory in use on a card, by all its processes; `card` is CUDA's number of it, None where there is none."""
+    if card is None:
         return Measured(unit="MiB", reason=_NO_DEVICE)
     try:
-        return Measured(value=round(_Nvml().used_bytes() / 2**20, 1), unit="MiB", how="NVML, all processes of the card")
+        return Measured(
+            value=round(_Nvml(card).used_bytes() / 2**20, 1), unit="MiB", how="NVML, all processes of the card"
+        )
     except OSError as error:
         return Measured(unit="MiB", reason=str(error))
 
@@ -44,22 +46,19 @@ class PowerMeter:
     An energy counter (NVML's, or RAPL's) is read before and after; a Jetson's INA sensors are sampled meanwhile.
 
     Args:
-        on_device: whether the frames run on a card, whose own power is then meant.
+        card: CUDA's number of the card that the frames run on, whose own power is then meant; None on a CPU.
         sysfs: where the kernel shows its sensors.
     """
 
-    def __init__(self, on_device: bool, sysfs: Path = Path("/sys")) -> None:
+    def __init__(self, card: int | None, sysfs: Path = Path("/sys")) -> None:
         self._counter, self._sample, self._how, self._reasons = None, None, "", []
         self._sampled: list[float] = []
         self._spent = self._seconds = 0.0
-        sources = [_nvml_energy] if on_device else []
-        sources += [lambda: _rapl(sysfs)] if not on_device else []
-        for source in sources:
-            try:
-                self._counter, self._how = source()
-                return
-            except OSError as error:
-                self._reasons.append(str(error))
+        try:
+            self._counter, self._how = _rapl(sysfs) if card is None else _nvml_energy(card)
+            return
+        except OSError as error:
+            self._reasons.append(str(error))
         try:
             self._sample, self._how = _ina(sysfs)
         except OSError as error:
@@ -120,18 +119,27 @@ def _rapl(sysfs: Path) -> tuple[Callable[[], float], str]:
 
 
 def _ina(sysfs: Path) -> tuple[Callable[[], float], str]:
-    """Watts of a Jetson's module: the rail of its INA3221 that all others hang on."""
+    """Watts of a Jetson's module: of its input where that is measured, or else of all the rails that are.
+
+    Thor's input has an INA238, Orin NX's and Nano's a rail of the INA3221. AGX Orin measures GPU, CPU, 5 V and memory
+    one beside the other.
+    """
+    inputs = sorted(sysfs.glob("bus/i2c/drivers/ina238/*/hwmon/hwmon*/power1_input"))
+    if inputs:
+        return lambda: sum(int(file.read_text()) for file in inputs) * 1e-6, "INA238, module's input"
     rails: dict[str, tuple[Path, Path]] = {}
     for label in sorted(sysfs.glob("bus/i2c/drivers/ina3221/*/hwmon/hwmon*/in[0-9]_label")):
         number = label.name[2:].partition("_")[0]
         files = label.with_name(f"in{number}_input"), label.with_name(f"curr{number}_input")
-        if all(file.is_file() for file in files):
-            rails[label.read_text().strip()] = files
-    # Orin's module input, Xavier's, and what carrier boards call theirs.
-    for name in ("VDD_IN", "VIN_SYS_5V0", "VDD_5V_IN", "SYS_VIN_HV"):
+        if all(file.is_file() for file in files) and (name := label.read_text().strip()) != "NC":
+            rails[name] = files
+    # Orin NX's and Nano's input, Xavier's, and what carrier boards call theirs.
+    for name in ("VDD_IN", "VDD_5V_IN", "SYS_VIN_HV"):
         if name in rails:
             return partial(_watts, *rails[name]), f"INA3221, rail {name}"
-    raise OSError(f"no INA3221 sensor of a module's input ({', '.join(rails) or 'no rails'})")
+    if not rails:
+        raise OSError("no INA3221 or INA238 sensor of a module")
+    return lambda: sum(_watts(*files) for files in rails.values()), f"INA3221, rails {' + '.join(rails)}"
 
 
 def _watts(millivolts: Path, milliamperes: Path) -> float:
@@ -139,13 +147,22 @@ def _watts(millivolts: Path, milliamperes: Path) -> float:
 
 
 class _Nvml:
-    """The few functions of the driver's management library that are needed, on the first card."""
+    """The few functions of the driver's management library that are needed.
 
-    def __init__(self) -> None:
+    Args:
+        card: CUDA's number of the card, which is not NVML's: the two order cards in ways of their own, and CUDA may be
+            shown some only. Both know the place on the PCI bus.
+
+    Raises:
+        OSError: there is no such library, card or function.
+    """
+
+    def __init__(self, card: int) -> None:
         self._library = ctypes.CDLL("libnvidia-ml.so.1")
         self._call("nvmlInit_v2")
         self._card = ctypes.c_void_p()
-        self._call("nvmlDeviceGetHandleByIndex_v2", ctypes.c_uint(0), ctypes.byref(self._card))
+        place = ctypes.c_char_p(_pci_bus_id(card).encode())
+        self._call("nvmlDeviceGetHandleByPciBusId_v2", place, ctypes.byref(self._card))
 
     def millijoules(self) -> int:
         value = ctypes.c_ulonglong()
@@ -166,7 +183,16 @@ class _Nvml:
             raise OSError(f"{name} gave NVML error {code}")
 
 
-def _nvml_energy() -> tuple[Callable[[], float], str]:
-    nvml = _Nvml()
+def _pci_bus_id(card: int) -> str:
+    try:
+        import cupy
+
+        return str(cupy.cuda.Device(card).pci_bus_id)
+    except Exception as error:  # CuPy raises many kinds
+        raise OSError(f"the card's place on the PCI bus is not known: {type(error).__name__}: {error}") from error
+
+
+def _nvml_energy(card: int) -> tuple[Callable[[], float], str]:
+    nvml = _Nvml(card)
     nvml.millijoules()  # cards before Volta have no such counter
     return lambda: nvml.millijoules() * 1e-3, "NVML energy counter of the card"

@@ -36,17 +36,17 @@ def bench(
         return
     from rtseg.lab.bench.run import BenchSettings, bench_model
 
-    result = bench_model(
-        model, BenchSettings((height, width), frames, encoding, compare, device, backend, threads, network)
-    )
-    if json_file == Path("-"):
+    settings = BenchSettings((height, width), frames, encoding, compare, device, backend, threads, network)
+    file = None if json_file == Path("-") else json_file
+    result = bench_model(model, settings, keep=None if file is None else lambda found: found.write(file))
+    if json_file is not None and file is None:
         print_json(result)
         return
     console.print(result.runs[0].table())
     for remark in result.runs[0].remarks():
         console.print(remark)
-    if json_file:
-        result.write(json_file)
+    if file is not None:
+        result.write(file)
 
 
 @bench_app.command("compare")

@@ -68,9 +68,11 @@ class DevicePath:
         """Wait for a started frame and make its result."""
         clock.times.update(buffers.finish())
         try:
-            with clock.stage("group"):
+            # Names of their own: those of the device's stages are its times alone.
+            with clock.stage("collect"):
                 found = buffers.found()
-                if found is None:
+            if found is None:
+                with clock.stage("group on host"):
                     found = self._interpreter.group(buffers.maps(), frame.size)
             return self._interpreter.finish(found, frame, clock)
         except GroupingError as error:

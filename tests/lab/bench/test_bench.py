@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -10,14 +13,17 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from rtseg.errors import BackendError, DatasetError
+from rtseg.frame import Frame
+from rtseg.lab.bench import run, sensors
 from rtseg.lab.bench.floor import least_bytes, network_cost
 from rtseg.lab.bench.page import write_comparison
-from rtseg.lab.bench.peers import onnxruntime_peer
+from rtseg.lab.bench.peers import PlainPeer, onnxruntime_peer
 from rtseg.lab.bench.result import BenchFile, BenchRun
-from rtseg.lab.bench.run import BenchSettings, bench_model, make_message
+from rtseg.lab.bench.run import BenchSettings, _one, bench_model, make_message
 from rtseg.lab.bench.sensors import PowerMeter, resident_memory
 from rtseg.loading import load
-from rtseg.runtime import find_model
+from rtseg.results import Lanes
+from rtseg.runtime import LatencyLog, find_model
 from tests.threshold_network import two_lane_road, write_threshold_model
 
 SIZE = (144, 256)
@@ -188,8 +194,8 @@ def test_jpeg_frames_can_be_measured(model: Path) -> None:
     assert (run.encoding, run.peers, run.floor) == ("jpeg", (), None)
 
 
-def sysfs_rail(sysfs: Path, number: int, name: str, millivolts: int, milliamperes: int) -> None:
-    folder = sysfs / "bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon1"
+def sysfs_rail(sysfs: Path, number: int, name: str, millivolts: int, milliamperes: int, chip: str = "1-0040") -> None:
+    folder = sysfs / f"bus/i2c/drivers/ina3221/{chip}/hwmon/hwmon1"
     folder.mkdir(parents=True, exist_ok=True)
     for file, value in (("in{}_label", name), ("in{}_input", millivolts), ("curr{}_input", milliamperes)):
         (folder / file.format(number)).write_text(f"{value}\n")
@@ -198,7 +204,7 @@ def sysfs_rail(sysfs: Path, number: int, name: str, millivolts: int, milliampere
 def test_a_jetson_is_read_at_its_input_rail(tmp_path: Path) -> None:
     sysfs_rail(tmp_path, 2, "VDD_CPU_GPU_CV", 5000, 900)
     sysfs_rail(tmp_path, 1, "VDD_IN", 5000, 2400)
-    meter = PowerMeter(on_device=False, sysfs=tmp_path)
+    meter = PowerMeter(None, tmp_path)
     with meter:
         pass
     assert meter.power().value == pytest.approx(12.0)
@@ -210,7 +216,7 @@ def test_rapl_is_energy_over_time(tmp_path: Path) -> None:
     for counter in counters:
         counter.parent.mkdir(parents=True)
         counter.write_text("1000000\n")
-    meter = PowerMeter(on_device=False, sysfs=tmp_path)
+    meter = PowerMeter(None, tmp_path)
     with meter:
         counters[1].write_text("4000000\n")
     power = meter.power()
@@ -225,12 +231,111 @@ def test_rapl_is_energy_over_time(tmp_path: Path) -> None:
 
 def test_without_sensors_the_reasons_are_given(tmp_path: Path) -> None:
     sysfs_rail(tmp_path, 1, "VDD_SOC", 5000, 100)
-    with PowerMeter(on_device=True, sysfs=tmp_path) as meter:
+    with PowerMeter(0, tmp_path) as meter:
         pass
     power = meter.power()
-    if power.value is None:  # else this machine has a card, whose counter was read
-        assert "nvidia" in power.reason.lower()
-        assert "VDD_SOC" in power.reason
+    if "NVML" not in power.how:  # else this machine has a card, whose counter was read
+        assert power.value == pytest.approx(0.5)
+    (tmp_path / "bus").rename(tmp_path / "gone")
+    power = PowerMeter(0, tmp_path).power()
+    if power.value is None:
+        assert "no INA3221 or INA238" in power.reason
+
+
+def test_an_agx_orin_has_no_input_rail_and_all_its_rails_count(tmp_path: Path) -> None:
+    for number, (name, milliamperes) in enumerate([("VDD_GPU_SOC", 2000), ("VDD_CPU_CV", 600), ("VIN_SYS_5V0", 400)]):
+        sysfs_rail(tmp_path, number + 1, name, 5000, milliamperes)
+    sysfs_rail(tmp_path, 1, "NC", 5000, 9000, chip="1-0041")
+    sysfs_rail(tmp_path, 2, "VDDQ_VDD2_1V8AO", 5000, 200, chip="1-0041")
+    meter = PowerMeter(None, tmp_path)
+    with meter:
+        pass
+    assert meter.power().value == pytest.approx(16.0)
+    assert meter.power().how == "INA3221, rails VDD_GPU_SOC + VDD_CPU_CV + VIN_SYS_5V0 + VDDQ_VDD2_1V8AO"
+
+
+def test_a_thor_is_read_at_the_sensor_of_its_input(tmp_path: Path) -> None:
+    sysfs_rail(tmp_path, 1, "VDD_GPU", 5000, 900)
+    file = tmp_path / "bus/i2c/drivers/ina238/2-0044/hwmon/hwmon4/power1_input"
+    file.parent.mkdir(parents=True)
+    file.write_text("31500000\n")
+    meter = PowerMeter(None, tmp_path)
+    with meter:
+        pass
+    assert meter.power().value == pytest.approx(31.5)
+    assert "INA238" in meter.power().how
+
+
+class _Driver:
+    """Two cards, of which NVML's first is CUDA's second."""
+
+    def __getattr__(self, name: str) -> object:
+        if name == "nvmlInit_v2":
+            return lambda: 0
+        if name == "nvmlDeviceGetHandleByPciBusId_v2":
+            return self._open
+        if name == "nvmlDeviceGetMemoryInfo":
+            return self._memory
+        raise AttributeError(name)
+
+    def _open(self, place: ctypes.c_char_p, card: object) -> int:
+        self.place = place.value
+        return 0 if self.place in (b"0000:01:00.0", b"0000:41:00.0") else 6
+
+    def _memory(self, card: object, sizes: Any) -> int:
+        sizes._obj[2] = (100 if self.place == b"0000:41:00.0" else 300) << 20
+        return 0
+
+
+def test_the_card_is_found_by_its_place_on_the_bus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: _Driver())
+    monkeypatch.setattr(sensors, "_pci_bus_id", lambda card: ["0000:41:00.0", "0000:01:00.0", "0000:81:00.0"][card])
+    assert sensors.device_memory(0).value == 100
+    assert sensors.device_memory(1).value == 300
+    assert "error 6" in sensors.device_memory(2).reason
+
+
+def test_only_the_stages_of_the_device_count_as_its_own() -> None:
+    def timed(**times: float) -> LatencyLog:
+        device = LatencyLog()
+        empty = np.zeros((4, 6, 3), np.uint8)
+
+        def pipeline(frame: Frame) -> Lanes:
+            return Lanes(empty[..., 0], np.zeros(0, np.int32), np.zeros(0, np.float32), (), times=times)
+
+        _one(pipeline, lambda: Frame(empty), 0, LatencyLog(), LatencyLog(), device)
+        return device
+
+    on_card = {"submit": 7.0, "upload": 5.0, "preprocess": 1.0, "infer": 2.0, "group": 0.5, "download": 3.0}
+    assert timed(**on_card, **{"collect": 9.0, "group on host": 9.0}).values("device to device").tolist() == [3.5]
+    assert not timed(submit=1.0, device=4.0, collect=9.0).values("device to device").size, "they were not told apart"
+    assert not timed(preprocess=1.0, infer=2.0, group=0.5).values("device to device").size, "on a CPU"
+
+
+def test_a_peer_that_fails_later_costs_no_figures_and_they_are_kept_before_the_floor(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = itertools.count()
+
+    def fails(name: str, *_: object) -> PlainPeer:
+        def network(tensor: np.ndarray) -> np.ndarray:
+            if next(calls) == 4:
+                raise MemoryError("out of memory")
+            return np.zeros((3, 4, 4), np.float32)
+
+        return PlainPeer(name, find_model(model).card, "model.onnx", network)
+
+    monkeypatch.setattr(run, "torch_peer", fails)
+    kept: list[BenchFile] = []
+    settings = BenchSettings(SIZE, frames=10, compare=True, backend="onnxruntime", threads=1)
+    found = bench_model(model, settings, kept.append).runs[0]
+    assert [each.runs[0].floor for each in kept] == [None]
+    assert found.floor is not None
+    assert found.replaced(floor=None) == kept[0].runs[0]
+    (failed,) = (peer for peer in found.peers if peer.name.startswith("torch"))
+    assert failed.total is None
+    assert "MemoryError: out of memory" in failed.reason
+    assert any(peer.total is not None for peer in found.peers)
 
 
 def test_resident_memory_follows_what_is_held() -> None:
