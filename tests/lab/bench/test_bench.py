@@ -121,8 +121,8 @@ def test_both_forms_of_a_network_count_the_same_operations() -> None:
     found = find_model("lanes-lite")
     costs = [network_cost(found.path.parent / entry.file) for entry in found.card.files]
     assert len({cost.macs for cost in costs}) == 1
-    # int8 weights are a quarter of the size, scales and biases aside.
-    assert costs[0].weight_bytes < 0.4 * costs[1].weight_bytes
+    # As stored: int8 weights are half the size of float16 ones, scales and biases aside.
+    assert costs[0].weight_bytes < 0.6 * costs[1].weight_bytes
 
 
 def test_the_least_bytes_are_those_of_frame_tensors_weights_and_mask(model: Path) -> None:
