@@ -28,7 +28,7 @@ _USUAL, _LAST = 8, 2  # differences that make the usual one, and those just befo
 _FEWEST = 3
 _STILL = 0.02  # difference of two frames of one scene through noise alone
 # How much larger than usual a difference has to be, and how large: of gradients alone, or of gradients and brightness.
-_ABRUPT, _GRADIENTS = 4.5, 0.35
+_ABRUPT, _GRADIENTS = 6.0, 0.35
 _LESS_ABRUPT, _MORE_GRADIENTS, _BRIGHTNESS = 2.5, 0.5, 0.45
 
 
