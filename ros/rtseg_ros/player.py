@@ -139,7 +139,7 @@ class Player:
 
 
 def _camera_info(camera: Camera, header: Header) -> CameraInfo:
-    info = CameraInfo(header=header, width=camera.width, height=camera.height, distortion_model="plumb_bob")
+    info = CameraInfo(header=header, width=camera.width, height=camera.height, distortion_model=camera.distortion_model)
     info.d = [float(value) for value in camera.distortion]
     info.k = [float(value) for value in camera.K.ravel()]
     info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rtseg.camera.lens import COEFFICIENTS, PLUMB_BOB, lens_of
 from rtseg.camera.model import Camera, Mount
 from rtseg.errors import CalibrationError
 
@@ -43,7 +44,7 @@ def camera_of(info: Any, rectified: bool = False, mount: Mount | None = None) ->
         None if the driver says that it is not calibrated (zeros, or an identity in place of a matrix).
 
     Raises:
-        CalibrationError: a distortion model other than plumb_bob, in substance, or numbers that do not fit.
+        CalibrationError: a distortion model that is not known, or numbers that do not fit.
     """
     matrix = _projection(info) if rectified else _values(info, "k", 9).reshape(3, 3)
     if matrix[0, 0] in (0.0, 1.0) or matrix[1, 1] in (0.0, 1.0):
@@ -52,8 +53,10 @@ def camera_of(info: Any, rectified: bool = False, mount: Mount | None = None) ->
     cropped = matrix.copy()
     cropped[0, 2] -= left
     cropped[1, 2] -= top
-    distortion = np.zeros(5) if rectified else _plumb_bob(info)
-    return Camera(width, height, cropped, distortion, mount or Mount())
+    model, distortion = PLUMB_BOB, np.zeros(COEFFICIENTS[PLUMB_BOB])
+    if not rectified:
+        model, distortion = lens_of(str(info.distortion_model), _values(info, "d", None))
+    return Camera(width, height, cropped, distortion, mount or Mount(), distortion_model=model)
 
 
 def check_aspect(camera: Camera, width: int, height: int) -> None:
@@ -73,22 +76,6 @@ def check_aspect(camera: Camera, width: int, height: int) -> None:
             f"expected a picture of the shape of its calibration, {camera.width}x{camera.height}, got "
             f"{width}x{height}; it is another camera's, or the region of interest is not in camera_info"
         )
-
-
-def _plumb_bob(info: Any) -> NDArray[np.float64]:
-    """Coefficients k1, k2, p1, p2, k3 of a model that has no others, by whatever name."""
-    model = str(info.distortion_model)
-    values = _values(info, "d", None)
-    named = model in ("", "plumb_bob", "rational_polynomial") or (model == "none" and not values.any())
-    if not named or np.any(values[5:]):
-        more = f" with {values.size} coefficients" if named else ""
-        raise CalibrationError(
-            f"expected plumb_bob distortion, got {model!r:.80}{more}; calibrate with rtseg calibrate camera, or "
-            "rectify the pictures first (image_rect)"
-        )
-    five = np.zeros(5)
-    five[: min(5, values.size)] = values[:5]
-    return five
 
 
 def _projection(info: Any) -> NDArray[np.float64]:

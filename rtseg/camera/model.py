@@ -1,4 +1,4 @@
-"""A pinhole camera with plumb-bob distortion, where it is mounted, and its YAML file."""
+"""A camera with its lens, where it is mounted, and its YAML file."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from rtseg.camera.lens import COEFFICIENTS, PLUMB_BOB, lens_of
 from rtseg.errors import CalibrationError, MediaError
 from rtseg.files import write_text
 
@@ -59,9 +60,10 @@ class Camera:
         width: image width.
         height: image height.
         K: (3, 3) float64, ``[[fx, 0, cx], [0, fy, cy], [0, 0, 1]]``; pixel centers are whole numbers.
-        distortion: (5,) float64 plumb-bob coefficients k1, k2, p1, p2, k3.
+        distortion: float64 coefficients of the lens in the order of ROS (:data:`rtseg.camera.lens.COEFFICIENTS`).
         mount: where the camera sits on the vehicle.
         name: name of the camera.
+        distortion_model: ``plumb_bob``, ``rational_polynomial`` or ``equidistant``, as ROS calls them.
     """
 
     width: int
@@ -70,14 +72,21 @@ class Camera:
     distortion: NDArray[np.float64] = field(default_factory=lambda: np.zeros(5))
     mount: Mount = field(default_factory=Mount)
     name: str = "camera"
+    distortion_model: str = PLUMB_BOB
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
             raise CalibrationError(f"expected a camera image of at least 1x1, got {self.width}x{self.height}")
         matrix, distortion = np.array(self.K, np.float64), np.array(self.distortion, np.float64).ravel()
-        if matrix.shape != (3, 3) or distortion.shape != (5,):
+        count = COEFFICIENTS.get(self.distortion_model)
+        if count is None:
             raise CalibrationError(
-                f"expected a 3x3 camera matrix and 5 distortion coefficients, got {matrix.shape} and {distortion.shape}"
+                f"expected a distortion_model of {', '.join(COEFFICIENTS)}, got {self.distortion_model!r}"
+            )
+        if matrix.shape != (3, 3) or distortion.shape != (count,):
+            raise CalibrationError(
+                f"expected a 3x3 camera matrix and {count} distortion coefficients, got {matrix.shape} and "
+                f"{distortion.shape}"
             )
         if not (np.isfinite(matrix).all() and np.isfinite(distortion).all()):
             raise CalibrationError("expected finite camera parameters, got NaN or infinite values")
@@ -93,7 +102,7 @@ class Camera:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Camera):
             return NotImplemented
-        mine, theirs = ((c.width, c.height, c.mount, c.name) for c in (self, other))
+        mine, theirs = ((c.width, c.height, c.mount, c.name, c.distortion_model) for c in (self, other))
         return mine == theirs and np.array_equal(self.K, other.K) and np.array_equal(self.distortion, other.distortion)
 
     __hash__ = None  # type: ignore[assignment]
@@ -153,7 +162,7 @@ class Camera:
             "image_height": self.height,
             "camera_name": self.name,
             "camera_matrix": _matrix(self.K),
-            "distortion_model": "plumb_bob",
+            "distortion_model": self.distortion_model,
             "distortion_coefficients": _matrix(self.distortion[None]),
             "rectification_matrix": _matrix(np.eye(3)),
             "projection_matrix": _matrix(projection),
@@ -207,11 +216,7 @@ def _parse(content: object) -> Camera:
             f"unknown field {unknown[0]}; expected those of ROS camera_info YAML and rtseg_extrinsics"
         )
     model = content.get("distortion_model", "plumb_bob")
-    if model != "plumb_bob":
-        raise CalibrationError(f"expected distortion_model plumb_bob, got {model!r}; calibrate with that model")
-    distortion = _array(content, "distortion_coefficients", None).ravel()
-    if distortion.size not in (0, 4, 5):
-        raise CalibrationError(f"expected 4 or 5 distortion_coefficients, got {distortion.size}")
+    lens, distortion = lens_of(str(model), _array(content, "distortion_coefficients", None).ravel())
     width, height = (_number(content, key) for key in ("image_width", "image_height"))
     if width != int(width) or height != int(height):
         raise CalibrationError(f"expected whole image_width and image_height, got {width} and {height}")
@@ -220,9 +225,10 @@ def _parse(content: object) -> Camera:
         width=int(width),
         height=int(height),
         K=_array(content, "camera_matrix", (3, 3)),
-        distortion=np.pad(distortion, (0, 5 - distortion.size)),
+        distortion=distortion,
         mount=Mount() if extrinsics is None else _parse_mount(extrinsics),
         name=str(content.get("camera_name", "camera")),
+        distortion_model=lens,
     )
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.camera import Camera
+from rtseg.camera.lens import EQUIDISTANT, distort, undistort
 from rtseg.errors import CalibrationError
 
-_UNDISTORT = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 60, 1e-10)
 _ROUND_TRIP = 0.5  # pixels by which a point may miss itself after undistortion and distortion
 
 
@@ -24,7 +23,7 @@ class GroundPlane:
         self.camera = camera
         self._rotation = camera.mount.rotation()
         self._eye = np.array([*camera.mount.position, camera.mount.height])
-        self._distorted = bool(camera.distortion.any())
+        self._distorted = camera.distortion_model == EQUIDISTANT or bool(camera.distortion.any())
 
     def project(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
         """Take pixels to the ground.
@@ -80,33 +79,15 @@ class GroundPlane:
         finite = np.isfinite(pixels).all(axis=1)
         result = np.full_like(pixels, np.nan)
         if finite.any():
-            found = _undistort(pixels[finite], matrix, self.camera.distortion)
-            # Beyond some radius the polynomial is not monotone and the iteration ends anywhere: check by going back.
+            found = undistort(pixels[finite], matrix, self.camera.distortion_model, self.camera.distortion)
             missed = np.abs(self._distort(found) - pixels[finite]).max(axis=1)
             found[~(missed < _ROUND_TRIP)] = np.nan
             result[finite] = found
         return result
 
     def _distort(self, normalized: NDArray[np.float64]) -> NDArray[np.float64]:
-        x, y = normalized.T
-        k1, k2, p1, p2, k3 = self.camera.distortion
-        with np.errstate(over="ignore", invalid="ignore"):
-            r2 = x * x + y * y
-            radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
-            xd = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
-            yd = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
-        return np.stack([xd, yd], axis=1) * self.camera.K[[0, 1], [0, 1]] + self.camera.K[:2, 2]
-
-
-def _undistort(
-    pixels: NDArray[np.float64], matrix: NDArray[np.float64], distortion: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """OpenCV's fixed-point iteration, which stops after 5 rounds if it is not told otherwise, as (k, 2)."""
-    if hasattr(cv2, "undistortPointsIter"):  # OpenCV 4
-        found = cv2.undistortPointsIter(pixels[:, None], matrix, distortion, None, None, _UNDISTORT)
-    else:
-        found = cv2.undistortPoints(pixels[:, None], matrix, distortion, criteria=_UNDISTORT)
-    return np.asarray(found, np.float64).reshape(-1, 2)
+        bent = distort(normalized, self.camera.distortion_model, self.camera.distortion)
+        return bent * self.camera.K[[0, 1], [0, 1]] + self.camera.K[:2, 2]
 
 
 def _columns(points: NDArray[np.floating], columns: int) -> NDArray[np.float64]:

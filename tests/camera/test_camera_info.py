@@ -77,30 +77,38 @@ def test_uncalibrated_cameras_say_so(ros1: bool, changes: dict, rectified: bool)
 @pytest.mark.parametrize(
     ("model", "coefficients", "used"),
     [
-        ("plumb_bob", (), (0, 0, 0, 0, 0)),
-        ("", (0.1, 0.2, 0.3, 0.4), (0.1, 0.2, 0.3, 0.4, 0)),
-        ("plumb_bob", (0.1, 0.2, 0.3, 0.4, 0.5, 0, 0, 0), (0.1, 0.2, 0.3, 0.4, 0.5)),
-        ("rational_polynomial", (0.1, 0.2, 0.3, 0.4, 0.5, 0, 0, 0), (0.1, 0.2, 0.3, 0.4, 0.5)),
-        ("none", (), (0, 0, 0, 0, 0)),
-        ("none", (0, 0, 0, 0, 0), (0, 0, 0, 0, 0)),
+        ("plumb_bob", (), ("plumb_bob", 0, 0, 0, 0, 0)),
+        ("", (0.1, 0.2, 0.3, 0.4), ("plumb_bob", 0.1, 0.2, 0.3, 0.4, 0)),
+        ("plumb_bob", (0.1, 0.2, 0.3, 0.4, 0.5, 0, 0, 0), ("plumb_bob", 0.1, 0.2, 0.3, 0.4, 0.5)),
+        ("rational_polynomial", (0.1, 0.2, 0.3, 0.4, 0.5, 0, 0, 0), ("plumb_bob", 0.1, 0.2, 0.3, 0.4, 0.5)),
+        ("rational_polynomial", (0.1, 0, 0, 0, 0, 0.4), ("rational_polynomial", 0.1, 0, 0, 0, 0, 0.4, 0, 0)),
+        ("rational_polynomial", (*[0.1] * 8, *[0] * 6), ("rational_polynomial", *[0.1] * 8)),
+        ("equidistant", (0.1, 0.2, 0.3, 0.4), ("equidistant", 0.1, 0.2, 0.3, 0.4)),
+        ("equidistant", (0.1, 0.2, 0.3, 0.4, 0), ("equidistant", 0.1, 0.2, 0.3, 0.4)),
+        ("fisheye", (0, 0, 0, 0), ("equidistant", 0, 0, 0, 0)),
+        ("none", (), ("plumb_bob", 0, 0, 0, 0, 0)),
+        ("none", (0, 0, 0, 0, 0), ("plumb_bob", 0, 0, 0, 0, 0)),
         ("none", (0.1,), None),
         ("plumb_bob", (0.1, 0, 0, 0, 0, 0.2), None),
-        ("rational_polynomial", (0.1, 0, 0, 0, 0, 0.4, 0, 0), None),
-        ("equidistant", (0.1, 0.2, 0.3, 0.4), None),
-        ("fisheye", (0, 0, 0, 0), None),
+        ("rational_polynomial", (*[0.1] * 8, 0.1), None),
+        ("equidistant", (0.1, 0.2, 0.3, 0.4, 0.5), None),
+        ("kannala", (0, 0, 0, 0), None),
         ("\x1b[31mred", (), None),
     ],
 )
 def test_models_are_taken_for_what_their_coefficients_say(model: str, coefficients: tuple, used: tuple | None) -> None:
     message = info(distortion_model=model, d=np.array(coefficients))
     if used is None:
-        with pytest.raises(CalibrationError, match="expected plumb_bob distortion") as raised:
+        with pytest.raises(
+            CalibrationError,
+            match="of one of the models plumb_bob, rational_polynomial, equidistant",
+        ) as raised:
             camera_of(message)
         assert str(raised.value).isprintable(), "a driver's text is no command to a terminal"
     else:
         camera = camera_of(message)
         assert camera is not None
-        assert np.array_equal(camera.distortion, used)
+        assert (camera.distortion_model, *camera.distortion) == used
 
 
 @pytest.mark.parametrize(

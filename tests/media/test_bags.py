@@ -88,9 +88,10 @@ def test_recorded_calibration(tmp_path: Path, kind: str, messages: Messages) -> 
     ("change", "usable"),
     [
         ({"distortion": ()}, True),
-        ({"model": "equidistant", "distortion": (0.1, 0.2, 0.3, 0.4)}, False),
+        ({"model": "equidistant", "distortion": (0.1, 0.2, 0.3, 0.4)}, True),
         ({"model": "rational_polynomial", "distortion": (0.1, 0, 0, 0, 0, 0, 0, 0)}, True),
-        ({"model": "rational_polynomial", "distortion": (0.1, 0, 0, 0, 0, 0.4, 0, 0)}, False),
+        ({"model": "rational_polynomial", "distortion": (0.1, 0, 0, 0, 0, 0.4, 0, 0)}, True),
+        ({"model": "plumb_bob", "distortion": (0.1, 0, 0, 0, 0, 0.4, 0, 0)}, False),
     ],
 )
 def test_only_calibrations_that_fit_are_taken(tmp_path: Path, change: dict, usable: bool) -> None:

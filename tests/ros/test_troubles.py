@@ -233,10 +233,12 @@ def _info(**fields: Any) -> CameraInfo:
     [
         {},
         {"distortion_model": "rational_polynomial", "d": [-0.1, 0.01, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]},
+        {"distortion_model": "rational_polynomial", "d": [-0.1, 0.01, 0.0, 0.0, 0.0, 0.02, 0.0, 0.0]},
+        {"distortion_model": "equidistant", "d": [-0.02, 0.003, 0.0, 0.0]},
         {"width": 512, "height": 288, "binning_x": 2, "binning_y": 2, "k": [400.0, 0, 256, 0, 400, 60, 0, 0, 1]},
         {"height": 288, "y_offset": 144, "k": [200.0, 0, 128, 0, 200, 174, 0, 0, 1]},
     ],
-    ids=["plumb_bob", "rational_polynomial", "binned", "region of interest"],
+    ids=["plumb_bob", "rational_polynomial in name", "rational_polynomial", "fisheye", "binned", "region of interest"],
 )
 def test_lanes_stand_where_the_calibration_puts_them(bench: Callable[..., Bench], fields: dict[str, Any]) -> None:
     node = bench(mount_height=1.4, mount_pitch=1.0)
@@ -262,10 +264,10 @@ def test_lanes_stand_where_the_calibration_puts_them(bench: Callable[..., Bench]
     ("fields", "words"),
     [
         ({"width": 640, "height": 480}, ("640x480", "256x144", "another camera's")),
-        ({"distortion_model": "equidistant", "d": [0.1, 0.0, 0.0, 0.0]}, ("cannot be used", "equidistant")),
+        ({"distortion_model": "thin_prism", "d": [0.1, 0.0, 0.0, 0.0]}, ("cannot be used", "thin_prism")),
         ({"d": [0.0] * 5, "k": [1e300, 0.0, 128.0, 0.0, 1e300, 30.0, 0.0, 0.0, 1.0]}, ()),
     ],
-    ids=["another shape", "fisheye", "absurd"],
+    ids=["another shape", "unknown lens", "absurd"],
 )
 def test_a_calibration_that_does_not_fit_is_told_and_the_masks_go_on(
     bench: Callable[..., Bench], fields: dict[str, Any], words: tuple[str, ...]

@@ -64,7 +64,7 @@ class BagMessages:
             header=header,
             height=camera.height,
             width=camera.width,
-            distortion_model="plumb_bob",
+            distortion_model=camera.distortion_model,
             d=np.asarray(camera.distortion, dtype=np.float64),
             k=matrix.reshape(-1),
             r=np.eye(3).reshape(-1),
