@@ -188,7 +188,7 @@ def test_a_run_goes_on_from_a_bundled_model(tmp_path: Path, road: Path) -> None:
     config = load_config("lanes-lite")
     assert isinstance(config, TrainingConfig)
     short = {"epochs": 1, "samples_per_epoch": 4, "batch": 2, "precision": "fp32", "ema": 0.0, "workers": 0}
-    nothing_rendered = config.data.model_copy(update={"rendered_share": 0.0})
+    nothing_rendered = config.data.model_copy(update={"rendered_share": 0.0, "sets": ()})
     slow = config.optimizer.model_copy(update={"rate": 1e-9})
     config = config.model_copy(update={**short, "data": nothing_rendered, "optimizer": slow})
     weights = train(config, [road], tmp_path / "run", start="lanes-lite")
