@@ -45,7 +45,7 @@ def with_own_classes(config: InstanceConfig, data: Sequence[Path], images: Path 
     Raises:
         DatasetError: the labels do not parse, or have different classes.
     """
-    if not data or not hasattr(config, "classes"):
+    if not data:
         return config
     found = instance_frames(data, images=images)[0].classes
     if set(found) & set(config.classes):

@@ -29,6 +29,7 @@ from rtseg.files import replacing, write_text
 from rtseg.lab.training.averaged_module import AveragedModule
 from rtseg.lab.training.config import RunConfig
 from rtseg.lab.training.configurations import load_config, parse_config
+from rtseg.lab.training.exemplar.config import ExemplarConfig
 from rtseg.lab.training.exported_weights import load_exported
 from rtseg.lab.training.families import FAMILIES, training_loader
 from rtseg.lab.training.instances.config import InstanceConfig
@@ -95,7 +96,7 @@ def train(
     cv2.setNumThreads(1)
     config, nodes = _spread(config)
     _check_start(config)
-    if isinstance(config, InstanceConfig):
+    if isinstance(config, InstanceConfig) and not isinstance(config, ExemplarConfig):  # whose masks have no classes
         config = with_own_classes(config, data, images)
     if quick:
         config = shortened(config)

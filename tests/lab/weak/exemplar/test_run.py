@@ -79,7 +79,7 @@ def test_pictures_to_a_model_that_runs(pictures: Path, tmp_path: Path) -> None:
         assert all(masks.picture.is_file() for masks in found)
         # What masks show is known in every round, so that the embedding branch always learns.
         lengths = np.concatenate([np.linalg.norm(masks.embeddings, axis=1) for masks in found])
-        assert lengths == pytest.approx(np.ones(sum(len(masks) for masks in found)), abs=1e-4)
+        assert lengths == pytest.approx(np.ones(sum(len(masks) for masks in found)), abs=1e-3)
         assert (run.stages[name].folder / "sheet.png").is_file()
     exemplar = cv2.imread(str(run.stages["pool-1"].folder / "0000.png"), cv2.IMREAD_UNCHANGED)
     assert exemplar is not None
