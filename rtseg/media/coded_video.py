@@ -8,6 +8,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.video.codeccontext import VideoCodecContext
 from numpy.typing import NDArray
 from rosbags.typesys import get_types_from_msg
 
@@ -49,7 +50,7 @@ class PacketDecoder:
     """Decodes the packets of one stream, in the order in which they were recorded."""
 
     def __init__(self) -> None:
-        self._codec: av.VideoCodecContext | None = None
+        self._codec: VideoCodecContext | None = None
         self._name = ""
         self._waiting: dict[int, Any] = {}  # what came with packets whose picture has not come yet
         self._number = 0
@@ -114,9 +115,9 @@ def _codec_name(named: str) -> str:
     )
 
 
-def _open(name: str) -> av.VideoCodecContext:
+def _open(name: str) -> VideoCodecContext:
     codec = av.CodecContext.create(name, "r")
-    assert isinstance(codec, av.VideoCodecContext)
+    assert isinstance(codec, VideoCodecContext)
     codec.options = {"max_pixels": str(MAX_MESSAGE_PIXELS)}
     codec.thread_type = "SLICE"  # threads over frames would give each picture some packets late
     return codec

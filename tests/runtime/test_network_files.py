@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from rtseg.runtime import bundled_models, find_model
 from rtseg.runtime.card import ModelCard, sha256_of
 from rtseg.runtime.onnx_file import refuse_external_data
 
-BACKENDS = ("onnxruntime", "openvino", "torch")
+NO_TORCH = pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed (the extra `train`)")
+BACKENDS = ("onnxruntime", "openvino", pytest.param("torch", marks=NO_TORCH))
 ModelFolder = Callable[..., Path]
 
 

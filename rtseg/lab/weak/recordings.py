@@ -33,8 +33,8 @@ def label_recordings(teacher: str | Path, recordings: Path, out: Path, confidenc
         ModelError, WeakSupervisionError: there is no such teacher, or it finds no lanes.
     """
     if (Path(teacher) / "model.safetensors").is_file():
-        with TemporaryDirectory() as folder:
-            model = Path(folder) / "teacher"  # a card has the name of its folder
+        with TemporaryDirectory() as packaged:
+            model = Path(packaged) / "teacher"  # a card has the name of its folder
             package_model(Path(teacher), model)
             return label_recordings(model, recordings, out, confidence)
     labels = []

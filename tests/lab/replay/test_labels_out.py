@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args
 
@@ -26,6 +27,9 @@ from tests.lab.replay.runs import HEIGHT, WIDTH, ColumnPipeline, ListSource, dri
 
 LANES = ("tusimple", "culane", "labelme", "cvat")
 OBJECTS = ("coco", "labelme", "cvat")
+READS_MASKS = pytest.mark.skipif(
+    find_spec("pycocotools") is None, reason="COCO's masks need pycocotools (the extra `scores`)"
+)
 
 
 @pytest.mark.parametrize("kind", LANES)
@@ -72,6 +76,7 @@ def found(labels: np.ndarray, kinds: list[int]) -> Instances:
     return Instances(labels, ids, np.array(kinds, np.int32), scores, boxes, areas, np.zeros((n, 2), np.float32))
 
 
+@READS_MASKS
 @settings(max_examples=20)
 @given(st.data())
 def test_objects_come_back_almost_to_the_pixel(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
@@ -99,6 +104,7 @@ def test_objects_come_back_almost_to_the_pixel(tmp_path_factory: pytest.TempPath
             assert np.count_nonzero(a & b) >= 0.9 * np.count_nonzero(a | b)
 
 
+@READS_MASKS
 def test_names_and_classes_of_anyones_choice(tmp_path: Path) -> None:
     names = ["a/1.png", "b/1.png", "c: d|[x]\n.png", "_.png"]
     for name in names:
