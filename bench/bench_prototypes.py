@@ -111,7 +111,7 @@ def test_table(benchmark: BenchmarkFixture, layout: str) -> None:
         classes=[f"kind {i}" for i in range(CLASSES)],
         training={"command": "", "data": (), "seed": 0},
     )  # fmt: skip
-    group = METHOD.grouping(card, METHOD.read_parameters(card))
+    group = METHOD.grouping(card, card.parameters_as(METHOD.parameters))
     maps = {"table": values, "prototypes": prototypes[None]}
     labels = benchmark.pedantic(lambda: group(maps, FRAME).labels_at(FRAME), rounds=15, warmup_rounds=2)
     assert labels.max() > 40

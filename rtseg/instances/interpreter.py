@@ -41,7 +41,7 @@ class InstanceInterpreter:
         if not card.classes:
             raise ModelError(f"the card of {card.name} names no classes, expected those of its semantic map")
         self._card, self._ignored = card, ignored
-        parameters = self._method.read_parameters(card)
+        parameters = card.parameters_as(self._method.parameters)
         self._parameters = parameters
         self._grouping = self._method.grouping(card, parameters)
         self._drivable = class_numbers(card, "drivable", parameters.drivable)

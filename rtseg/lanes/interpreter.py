@@ -27,7 +27,7 @@ def lane_settings(card: ModelCard) -> tuple[LaneDecoderSettings, LaneTrackerSett
         ModelError: it does not fit, or asks for another way of grouping.
     """
     color_output(card)
-    parameters = COLORS.read_parameters(card)
+    parameters = card.parameters_as(COLORS.parameters)
     return parameters.decoder, parameters.tracker
 
 
@@ -57,7 +57,7 @@ class LaneInterpreter:
 
     def __init__(self, card: ModelCard, ignored: IgnoreMask | None = None) -> None:
         method = method_of(card)
-        parameters = method.read_parameters(card)
+        parameters = card.parameters_as(method.parameters)
         seen = None if ignored is None else ignored.below(card.input.top)
         self._reading = method.reading(card, parameters, seen)
         self._tracker, self._tracking = LaneTracker(parameters.tracker), parameters.tracker

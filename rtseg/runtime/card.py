@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
@@ -18,6 +19,8 @@ from rtseg.settings import Settings, first_fault
 Task = Literal["lanes", "instances"]
 Precision = Literal["fp32", "fp16", "int8"]
 Positive = Annotated[int, Field(gt=0)]
+Method = TypeVar("Method")
+Parameters = TypeVar("Parameters", bound=Settings)
 
 
 class ModelFile(Settings):
@@ -180,6 +183,36 @@ class ModelCard(Settings):
             return cls.model_validate(content)
         except ValidationError as error:
             raise ModelError(f"the model card {path} does not validate: {first_fault(error)}") from error
+
+    def method_of(self, methods: Mapping[str, Method]) -> Method:
+        """Find the method that the card asks for.
+
+        Args:
+            methods: by name.
+
+        Raises:
+            ModelError: if there is no such method.
+        """
+        if self.grouping.method not in methods:
+            raise ModelError(
+                f"the card of {self.name} asks for grouping {self.grouping.method!r}, expected {', '.join(methods)}"
+            )
+        return methods[self.grouping.method]
+
+    def parameters_as(self, kind: type[Parameters]) -> Parameters:
+        """Validate ``grouping.parameters`` as those of a method.
+
+        Args:
+            kind: what the method takes.
+
+        Raises:
+            ModelError: naming the first field that is unknown or out of its range.
+        """
+        try:
+            return kind.model_validate(self.grouping.parameters)
+        except ValidationError as error:
+            fault = first_fault(error, "grouping", "parameters")
+            raise ModelError(f"the card of {self.name} does not fit: {fault}") from error
 
     @property
     def files(self) -> tuple[ModelFile, ...]:

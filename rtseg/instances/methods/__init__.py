@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from rtseg.errors import ModelError
 from rtseg.instances.methods import affinity_union, cascade_gaec, coloring, graph_merge, semantic, solo, yolo_seg
 from rtseg.instances.methods.method import Method
 from rtseg.runtime.card import ModelCard
@@ -29,8 +28,4 @@ def method_of(card: ModelCard) -> Method[Any]:
     Raises:
         ModelError: if there is no such method.
     """
-    if card.grouping.method not in METHODS:
-        raise ModelError(
-            f"the card of {card.name} asks for grouping {card.grouping.method!r}, expected {', '.join(METHODS)}"
-        )
-    return METHODS[card.grouping.method]
+    return card.method_of(METHODS)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from rtseg.errors import ModelError
 from rtseg.grouping import GroupedInstances
@@ -18,7 +18,7 @@ from rtseg.instances.upsampling import upsample_labels
 from rtseg.ops.cuda.module import Launcher
 from rtseg.runtime.card import ModelCard
 from rtseg.runtime.interpreter import DeviceGrouping, HeadMaps
-from rtseg.settings import Settings, first_fault
+from rtseg.settings import Settings
 
 Area = Annotated[int, Field(ge=1, le=10**7)]
 
@@ -121,18 +121,6 @@ class Method(Generic[Parameters]):
     grouping: Callable[[ModelCard, Parameters], MapGrouping]
     on_device: Callable[[Any, dict[str, Any], Launcher], DeviceGrouping[FoundInstances]] | None = None
     warm_up: Callable[[ModelCard, Any], list[HeadMaps]] | None = None
-
-    def read_parameters(self, card: ModelCard) -> Parameters:
-        """Validate ``grouping.parameters`` of a card.
-
-        Raises:
-            ModelError: naming the first field that is unknown or out of its range.
-        """
-        try:
-            return self.parameters.model_validate(card.grouping.parameters)
-        except ValidationError as error:
-            fault = first_fault(error, "grouping", "parameters")
-            raise ModelError(f"the card of {card.name} does not fit: {fault}") from error
 
 
 def class_numbers(card: ModelCard, parameter: str, names: tuple[str, ...]) -> NDArray[np.int32]:

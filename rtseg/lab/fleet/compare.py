@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from rich.table import Table
 
 from rtseg.errors import ConfigError, MediaError
@@ -26,6 +26,7 @@ from rtseg.lab.fleet.settings import JobSettings, read_settings
 from rtseg.lab.fleet.truth import BETTER as BETTER_SCORES
 from rtseg.lab.report.machine import machine_facts
 from rtseg.lab.report.report import Picture, ReportData, write_report
+from rtseg.settings import Settings
 
 BETTER = {
     **{"certainty": "higher", "found": "higher"},
@@ -42,7 +43,7 @@ _COLUMNS = (
 )
 
 
-class GateRule(BaseModel):
+class GateRule(Settings):
     """One line of a gate.
 
     Attributes:
@@ -50,8 +51,6 @@ class GateRule(BaseModel):
         margin: how much worse B may be, in the metric's own unit.
         better: which way is better, where that is not the usual.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     metric: str
     margin: Annotated[float, Field(ge=0)] = 0.0

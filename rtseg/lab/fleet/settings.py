@@ -7,20 +7,21 @@ import json
 from typing import Annotated, TypeVar
 
 import fsspec
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from rtseg.errors import ConfigError
 from rtseg.lab.fleet.rows import SCHEMA_VERSION, ShardName, write_whole
 from rtseg.lab.fleet.shards import Part
 from rtseg.lab.fleet.sources import Recording
 from rtseg.runtime.card import ModelCard
+from rtseg.settings import Settings
 
 JOB_FILE = "job.json"
 
-Settings = TypeVar("Settings", bound="JobSettings")
+Job = TypeVar("Job", bound="JobSettings")
 
 
-class JobSettings(BaseModel):
+class JobSettings(Settings):
     """All that rows depend on but for the recordings; one folder of results has one of these.
 
     Attributes:
@@ -34,7 +35,7 @@ class JobSettings(BaseModel):
         schema_version: of the rows.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+    model_config = ConfigDict(protected_namespaces=())
 
     model: str = "lanes-lite"
     model_hash: str = ""
@@ -95,7 +96,7 @@ def read_settings(out: str) -> JobSettings:
     return _read(out, JobSettings)
 
 
-def _read(out: str, kind: type[Settings]) -> Settings:
+def _read(out: str, kind: type[Job]) -> Job:
     try:
         with fsspec.open(f"{out}/{JOB_FILE}", "rb") as file:
             return kind.model_validate_json(file.read())

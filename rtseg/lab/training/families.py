@@ -25,6 +25,7 @@ from rtseg.lab.training.lanes.datasets import LaneDataset, MixtureSampler, load_
 from rtseg.lab.training.lanes.module import LaneModule, build_network
 from rtseg.lab.training.lanes.sets import open_set
 from rtseg.lab.training.lanes.targets import SampleShape
+from rtseg.lab.training.quick import with_own_classes
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,14 @@ class Family:
         data: opens the samples, given configuration, network, folders of labelled frames, folders that are only looked
             at, a folder for rendered frames, and perhaps the folder of the pictures; raises ConfigError where folders
             are missing.
+        own_classes: gives the configuration the classes that labels name; None where labels have no classes.
     """
 
     config: type[RunConfig]
     build: Callable[[Any, bool | None], nn.Module]
     module: Callable[[Any], AveragedModule]
     data: Callable[[Any, Any, Sequence[Path], Sequence[Path], Path, Path | None], RunData]
+    own_classes: Callable[[Any, Sequence[Path], Path | None], RunConfig] | None = None
 
 
 def lane_shape(config: TrainingConfig, net: Any) -> SampleShape:
@@ -173,9 +176,11 @@ def _mask_data(
 
 FAMILIES: dict[str, Family] = {
     "lanes": Family(TrainingConfig, build_network, LaneModule, _lane_data),
-    "l2c-instances": Family(L2CInstancesConfig, build_instance_network, InstanceModule, _instance_data),
-    "gmis": Family(GMISConfig, build_instance_network, InstanceModule, _instance_data),
-    "daffnet": Family(DaffNetConfig, build_instance_network, InstanceModule, _instance_data),
+    "l2c-instances": Family(
+        L2CInstancesConfig, build_instance_network, InstanceModule, _instance_data, with_own_classes
+    ),
+    "gmis": Family(GMISConfig, build_instance_network, InstanceModule, _instance_data, with_own_classes),
+    "daffnet": Family(DaffNetConfig, build_instance_network, InstanceModule, _instance_data, with_own_classes),
     "exemplar-solo": Family(ExemplarConfig, build_solo_network, ExemplarModule, _mask_data),
 }
 """By the name that a configuration gives as its `model`."""

@@ -29,12 +29,10 @@ from rtseg.files import replacing, write_text
 from rtseg.lab.training.averaged_module import AveragedModule
 from rtseg.lab.training.config import RunConfig
 from rtseg.lab.training.configurations import load_config, parse_config
-from rtseg.lab.training.exemplar.config import ExemplarConfig
 from rtseg.lab.training.exported_weights import load_exported
 from rtseg.lab.training.families import FAMILIES, training_loader
-from rtseg.lab.training.instances.config import InstanceConfig
 from rtseg.lab.training.lanes.datasets import MixtureSampler
-from rtseg.lab.training.quick import shortened, with_own_classes
+from rtseg.lab.training.quick import shortened
 from rtseg.runtime import find_model
 
 Config = TypeVar("Config", bound=RunConfig)
@@ -96,11 +94,11 @@ def train(
     cv2.setNumThreads(1)
     config, nodes = _spread(config)
     _check_start(config)
-    if isinstance(config, InstanceConfig) and not isinstance(config, ExemplarConfig):  # whose masks have no classes
-        config = with_own_classes(config, data, images)
+    family = FAMILIES[config.model]
+    if family.own_classes is not None:
+        config = family.own_classes(config, data, images)
     if quick:
         config = shortened(config)
-    family = FAMILIES[config.model]
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     lightning.seed_everything(config.seed, verbose=False)

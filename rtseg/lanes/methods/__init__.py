@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from rtseg.errors import ModelError
 from rtseg.lanes.methods import colors, lane_map, row_anchor
 from rtseg.lanes.methods.method import LaneMethod
 from rtseg.runtime.card import ModelCard
@@ -20,8 +19,4 @@ def method_of(card: ModelCard) -> LaneMethod[Any]:
     Raises:
         ModelError: if there is no such method.
     """
-    if card.grouping.method not in METHODS:
-        raise ModelError(
-            f"the card of {card.name} asks for grouping {card.grouping.method!r}, expected {', '.join(METHODS)}"
-        )
-    return METHODS[card.grouping.method]
+    return card.method_of(METHODS)

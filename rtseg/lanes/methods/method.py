@@ -8,15 +8,13 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
-from rtseg.errors import ModelError
 from rtseg.lanes import DetectedLanes, LaneTrackerSettings
 from rtseg.ops import upsample_argmax
 from rtseg.runtime.card import ModelCard
 from rtseg.runtime.ignore import IgnoreMask
 from rtseg.runtime.interpreter import DeviceForm, HeadMaps
-from rtseg.settings import Settings, first_fault
+from rtseg.settings import Settings
 
 
 class TrackedParameters(Settings):
@@ -68,18 +66,6 @@ class LaneMethod(Generic[Parameters]):
     name: str
     parameters: type[Parameters]
     reading: Callable[[ModelCard, Any, IgnoreMask | None], LaneReading[Any]]
-
-    def read_parameters(self, card: ModelCard) -> Parameters:
-        """Validate ``grouping.parameters`` of a card.
-
-        Raises:
-            ModelError: naming the first field that is unknown or out of its range.
-        """
-        try:
-            return self.parameters.model_validate(card.grouping.parameters)
-        except ValidationError as error:
-            fault = first_fault(error, "grouping", "parameters")
-            raise ModelError(f"the card of {card.name} does not fit: {fault}") from error
 
 
 def colored(logits: NDArray[np.float32], size: tuple[int, int], ignored: IgnoreMask | None) -> NDArray[np.uint8]:

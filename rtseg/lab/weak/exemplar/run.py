@@ -183,7 +183,10 @@ def _build_masks(
     pictures: Sequence[Path], weights: Path, settings: ExemplarSettings, folder: Path, step: Callable[[int, int], None]
 ) -> dict[str, Any]:
     decode, confidence = settings.decode, settings.confidence
-    thresholds = {name: min(getattr(decode, name), confidence) for name in ("score_threshold", "keep_threshold")}
+    thresholds = {
+        "score_threshold": min(decode.score_threshold, confidence),
+        "keep_threshold": min(decode.keep_threshold, confidence),
+    }
     predictor = MaskPredictor.load(weights, decode.model_copy(update=thresholds))
     features: FreeMaskFeatures | None = None
 
