@@ -14,8 +14,9 @@ from rtseg.messages import class_labels, class_mask, instance_mask, look_up
 from rtseg.results import Instances
 from rtseg.runtime import Pipeline
 from rtseg_ros import lifecycle
+from rtseg_ros.camera_input import CameraMessage
 from rtseg_ros.mask_output import MaskOutput
-from rtseg_ros.node import CameraMessage, FrameNode, Task
+from rtseg_ros.node import FrameNode, Task
 from rtseg_ros.overlays import OverlayOutput
 from rtseg_ros.parameters import InstanceParameters
 

@@ -23,8 +23,10 @@ from rtseg.messages import ground_lines, lane_labels, lane_markers, lane_mask, l
 from rtseg.results import Lanes
 from rtseg.runtime import Pipeline
 from rtseg_ros import lifecycle, messages
+from rtseg_ros.camera_input import CameraMessage
+from rtseg_ros.endpoints import LATCHED_QOS
 from rtseg_ros.mask_output import MaskOutput
-from rtseg_ros.node import LATCHED_QOS, CameraMessage, FrameNode, Task
+from rtseg_ros.node import FrameNode, Task
 from rtseg_ros.overlays import OverlayOutput
 from rtseg_ros.parameters import LaneParameters
 from rtseg_ros.topics import camera_topic
@@ -61,9 +63,9 @@ class LaneOutputs:
         self._calibration = Camera.load(Path(parameters.camera).expanduser()) if parameters.camera else None
         self._ground = None
         self._mask = MaskOutput(self._node, f"{self._prefix}lane_mask")
-        self._markers = self._node.open_output(MarkerArray, f"{self._prefix}lanes")
-        self._points = self._node.open_output(PointCloud2, f"{self._prefix}lane_points")
-        self._pixels = self._node.open_output(PointCloud2, f"{self._prefix}lane_pixels")
+        self._markers = self._node.endpoints.publisher(MarkerArray, f"{self._prefix}lanes")
+        self._points = self._node.endpoints.publisher(PointCloud2, f"{self._prefix}lane_points")
+        self._pixels = self._node.endpoints.publisher(PointCloud2, f"{self._prefix}lane_pixels")
         self._overlay = OverlayOutput(self._node, self._prefix)
         self._node.publish_label_info(f"{self._prefix}label_info", lane_labels(), "min_confidence")
 
@@ -79,7 +81,7 @@ class LaneOutputs:
         latched = self._node.create_subscription(
             CameraInfo, topic, self._take_camera_info, LATCHED_QOS, event_callbacks=unheard
         )
-        return [self._node.open_input(CameraInfo, topic, self._take_camera_info), latched]
+        return [self._node.endpoints.subscription(CameraInfo, topic, self._take_camera_info), latched]
 
     def publish(self, message: CameraMessage, frame: Frame, result: Lanes) -> None:
         """Publish the mask first, then what is drawn or computed from it."""

@@ -21,8 +21,8 @@ class MaskOutput:
     """
 
     def __init__(self, node: FrameNode, topic: str) -> None:
-        self._raw = node.open_output(Image, topic)
-        self._png = node.open_output(CompressedImage, f"{topic}/compressed")
+        self._raw = node.endpoints.publisher(Image, topic)
+        self._png = node.endpoints.publisher(CompressedImage, f"{topic}/compressed")
 
     def get_subscription_count(self) -> int:
         """How many listen to either."""

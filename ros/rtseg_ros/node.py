@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -14,52 +14,28 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.publisher import Publisher
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
 from rclpy.subscription import Subscription
 from rclpy.utilities import get_rmw_implementation_identifier
-from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import Header
+from sensor_msgs.msg import Image
 
 from rtseg.errors import ImageError, RtsegError
 from rtseg.frame import Frame
 from rtseg.runtime import Pipeline
 from rtseg.stream import FAILED, INVALID, OLD, STAMP, FrameLoop
 from rtseg_ros import lifecycle, parameters
+from rtseg_ros.camera_input import CameraInput, CameraMessage
 from rtseg_ros.diagnostics import LOOK_SECONDS, REPORT_SECONDS, Limits, NodeHealth, describe, explain_silence
+from rtseg_ros.endpoints import Endpoints
+from rtseg_ros.label_infos import LabelInfos
 from rtseg_ros.loading import THREAD_NAME, Loading
-from rtseg_ros.messages import LABEL_INFO_TYPE, nanoseconds, to_frame, to_label_info
+from rtseg_ros.messages import nanoseconds, to_frame
 from rtseg_ros.parameters import NodeParameters
 from rtseg_ros.statistics import StreamStatistics
-from rtseg_ros.topics import camera_topic
 from rtseg_ros.transport import profile_is_set
 
-try:
-    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
-except ImportError:  # Humble
-    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
-
-CAMERA_QOS = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST,
-    depth=1,
-    reliability=ReliabilityPolicy.BEST_EFFORT,
-    durability=DurabilityPolicy.VOLATILE,
-)
-# Reliable writers serve best-effort readers too; with a depth of 1 a slow reader gets the newest result, not a queue.
-RESULT_QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.RELIABLE)
-LATCHED_QOS = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST,
-    depth=1,
-    reliability=ReliabilityPolicy.RELIABLE,
-    durability=DurabilityPolicy.TRANSIENT_LOCAL,
-)
 ENDING_SECONDS = 5.0
 CLOSING_SECONDS = 1.0
 """How long the worker may take to end its frame when the node is deactivated, and when the process ends."""
-
-IMAGE_TYPES = {"raw": Image, "compressed": CompressedImage}
-
-CameraMessage: TypeAlias = "Image | CompressedImage"
 
 
 @dataclass(frozen=True)
@@ -83,7 +59,7 @@ class Task(Protocol):
     model_parameter: str
 
     def open(self, pipeline: Pipeline) -> None:
-        """Create the publishers with `FrameNode.open_output`; called when the node is configured."""
+        """Create the publishers with the node's `endpoints`; called when the node is configured."""
         ...
 
     def open_inputs(self) -> list[Subscription]:
@@ -119,15 +95,13 @@ class FrameNode(LifecycleNode):
         self.loading = Loading(self.get_logger(), self._report)
         self._state = "unconfigured"
         self._error = ""
-        self._qos_conflicts: dict[str, str] = {}
         self._loop: FrameLoop[_Received] = FrameLoop()
         self._worker: threading.Thread | None = None
-        self._camera: Subscription | None = None
+        self.endpoints = Endpoints(self)
+        self._camera = CameraInput(self, self.endpoints, self._receive, self._lose)
         self._inputs: list[Subscription] = []
-        self._transport = "raw"
-        self._outputs: list[Publisher] = []
         self._unread: set[str] = set()
-        self._labels: list[tuple[Publisher, dict[int, str], str]] = []
+        self._labels = LabelInfos(self, self.endpoints)
         self._was_silent = False
         self._reported_at = 0.0
         self._reported_level = b""
@@ -137,7 +111,7 @@ class FrameNode(LifecycleNode):
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timers_kept = [
             self.create_timer(LOOK_SECONDS, self._look, clock=steady),
-            self.create_timer(0.2, self._follow_transport, clock=steady),
+            self.create_timer(0.2, self._camera.follow, clock=steady),
         ]
         self.add_on_set_parameters_callback(self._judge_change)
 
@@ -151,7 +125,7 @@ class FrameNode(LifecycleNode):
         """Publish what follows from the results of all tasks together; called when all have succeeded."""
 
     def open_outputs(self) -> None:
-        """Create publishers of the node's own with `open_output`; called when the node is configured."""
+        """Create publishers of the node's own with its `endpoints`; called when the node is configured."""
 
     # What tasks and subclasses use.
 
@@ -165,48 +139,9 @@ class FrameNode(LifecycleNode):
         """Whether a node that cannot come up ends, instead of staying to be mended."""
         return self.get_parameter("exit_on_failure").value is True
 
-    def open_output(self, message_type: type, topic: str, qos: QoSProfile = RESULT_QOS) -> Publisher:
-        """Create a publisher that lives until the node is cleaned up, and whose QoS conflicts are told."""
-        resolved = self.resolve_topic_name(topic)
-        events = PublisherEventCallbacks(
-            incompatible_qos=lambda event: self._note_conflict(resolved, "a subscriber", event)
-        )
-        publisher = self.create_publisher(message_type, topic, qos, event_callbacks=events)
-        self._outputs.append(publisher)
-        return publisher
-
     def publish_label_info(self, topic: str, names: dict[int, str], threshold: str) -> None:
-        """Tell now, and whoever comes later, what the values of a mask mean.
-
-        Args:
-            topic: to tell it on.
-            names: of the values.
-            threshold: name of the parameter under which nothing is shown.
-        """
-        self._labels.append((self.open_output(LABEL_INFO_TYPE, topic, LATCHED_QOS), names, threshold))
-        self._publish_labels(self._labels[-1:])
-
-    def _publish_labels(self, labels: list[tuple[Publisher, dict[int, str], str]]) -> None:
-        header = Header(stamp=self.get_clock().now().to_msg())
-        for publisher, names, threshold in labels:
-            publisher.publish(to_label_info(names, getattr(self.parameters, threshold), header))
-
-    def open_input(self, message_type: type, topic: str, callback: Any, qos: QoSProfile = CAMERA_QOS) -> Subscription:
-        """Create a subscription whose losses and QoS conflicts are told."""
-        resolved = self.resolve_topic_name(topic)
-        callbacks: dict[str, Any] = {
-            "incompatible_qos": lambda event: self._note_conflict(resolved, "a publisher", event)
-        }
-        if callback == self._receive:
-            callbacks["message_lost"] = lambda event: self.statistics.lose(event.total_count_change)
-        try:
-            events = SubscriptionEventCallbacks(**callbacks)
-            return self.create_subscription(message_type, topic, callback, qos, event_callbacks=events)
-        except Exception:
-            # A middleware without the message-lost event refuses the subscription as a whole.
-            callbacks.pop("message_lost", None)
-            events = SubscriptionEventCallbacks(**callbacks)
-            return self.create_subscription(message_type, topic, callback, qos, event_callbacks=events)
+        """Tell now, and whoever comes later, what the values of a mask mean (:meth:`LabelInfos.open`)."""
+        self._labels.open(topic, names, threshold, self.parameters)
 
     # Transitions. None of them lets an exception out: rclpy would swallow its message.
 
@@ -244,8 +179,7 @@ class FrameNode(LifecycleNode):
             )
             self._worker.start()
             self._inputs = [subscription for task in self.tasks for subscription in task.open_inputs()]
-            transport = self.parameters.transport
-            self._subscribe("raw" if transport == "auto" else transport)
+            self._camera.open(self.parameters.transport)
         except Exception as error:
             self._error = f"cannot be activated: {_sentence(error)}"
             self.get_logger().error(self._error)
@@ -297,7 +231,7 @@ class FrameNode(LifecycleNode):
         if judgment.live:
             self.parameters = replace(self.parameters, **judgment.live)  # as a whole: the worker may be reading it
             self._loop.max_age = self.parameters.max_age
-            self._publish_labels([each for each in self._labels if each[2] in judgment.live])
+            self._labels.follow(judgment.live, self.parameters)
         for name in judgment.later:
             self.get_logger().warning(f"parameter {name} {parameters.LATER}: deactivate, clean up and configure it")
             self._unread.add(name)
@@ -366,6 +300,9 @@ class FrameNode(LifecycleNode):
             self.get_logger().warning(f"ids start anew: {reason}", throttle_duration_sec=5.0)
         self.statistics.publish(received_at, self._age(message), times)
 
+    def _lose(self, count: int) -> None:
+        self.statistics.lose(count)
+
     def _age(self, message: CameraMessage) -> float:
         """Seconds since the message's stamp by the node's clock."""
         return (self.get_clock().now().nanoseconds - nanoseconds(message.header.stamp)) / 1e9
@@ -380,34 +317,11 @@ class FrameNode(LifecycleNode):
     def _tell_drop(self, reason: str, fault: str) -> None:
         self.get_logger().warning(f"frame dropped ({reason}): {fault}", throttle_duration_sec=5.0)
 
-    # Inputs.
-
-    def _subscribe(self, transport: str) -> None:
-        if self._camera is not None:
-            self.destroy_subscription(self._camera)
-        self._transport = transport
-        self._camera = self.open_input(IMAGE_TYPES[transport], camera_topic(self, transport), self._receive)
-
-    def _follow_transport(self) -> None:
-        """With transport auto: move to the topic that is published, if the present one is not."""
-        if self._state != "active" or self.parameters.transport != "auto":
-            return
-        other = "compressed" if self._transport == "raw" else "raw"
-        if not self._matched_publishers(self._transport)[0] and self._matched_publishers(other)[0]:
-            self.get_logger().info(f"listening to {camera_topic(self, other)}")
-            self._subscribe(other)
-
-    def _matched_publishers(self, transport: str) -> tuple[int, list[str]]:
-        """How many publishers the topic of a transport has, and what other types are on it."""
-        wanted = f"sensor_msgs/msg/{IMAGE_TYPES[transport].__name__}"
-        types = [info.topic_type for info in self.get_publishers_info_by_topic(camera_topic(self, transport))]
-        return types.count(wanted), sorted({found for found in types if found != wanted})
-
     def _stop(self, patience: float = ENDING_SECONDS) -> None:
-        for subscription in (self._camera, *self._inputs):
-            if subscription is not None:
-                self.destroy_subscription(subscription)
-        self._camera, self._inputs = None, []
+        self._camera.close()
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        self._inputs = []
         self._loop.close()
         if self._worker is not None:
             self._worker.join(patience)
@@ -416,11 +330,8 @@ class FrameNode(LifecycleNode):
         self._worker = None
 
     def _release(self) -> None:
-        for publisher in self._outputs:
-            self.destroy_publisher(publisher)
-        self._outputs.clear()
-        self._labels.clear()
-        self._qos_conflicts.clear()
+        self.endpoints.close()
+        self._labels.close()
         self.hints.clear()
         self._fallbacks_told.clear()
         for pipeline in self.pipelines:
@@ -429,25 +340,18 @@ class FrameNode(LifecycleNode):
 
     # Diagnostics.
 
-    def _note_conflict(self, topic: str, who: str, event: Any) -> None:
-        name = qos_policy_name_from_kind(event.last_policy_kind)
-        sentence = f"{who} of {topic} asks for or offers an incompatible {name}: no message passes between them"
-        if self._qos_conflicts.get(topic) != sentence:
-            self._qos_conflicts[topic] = sentence
-            self.get_logger().warning(sentence)
-
     def _health(self) -> NodeHealth:
-        publishers, foreign = self._matched_publishers(self._transport) if self._state == "active" else (0, [])
+        publishers, foreign = self._camera.publishers()
         return NodeHealth(
             state=self._state,
             error=self._error,
             progress=self.loading.progress,
-            topic=camera_topic(self, self._transport),
+            topic=self._camera.topic,
             publishers=publishers,
             foreign_types=foreign,
-            subscribed_topics=[each.topic_name for each in self._outputs if each.get_subscription_count()],
-            qos_conflicts=list(self._qos_conflicts.values()),
-            rivals=[each.topic_name for each in self._outputs if self.count_publishers(each.topic_name) > 1],
+            subscribed_topics=self.endpoints.subscribed_topics,
+            qos_conflicts=self.endpoints.qos_conflicts,
+            rivals=self.endpoints.rivals,
             clock_stands=self._clock_stands(),
             hints=list(self.hints.values()),
             facts=self._facts(),

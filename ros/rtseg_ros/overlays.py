@@ -24,8 +24,8 @@ class OverlayOutput:
 
     def __init__(self, node: FrameNode, prefix: str) -> None:
         self._node = node
-        self._raw = node.open_output(Image, f"{prefix}overlay")
-        self._jpeg = node.open_output(CompressedImage, f"{prefix}overlay/compressed")
+        self._raw = node.endpoints.publisher(Image, f"{prefix}overlay")
+        self._jpeg = node.endpoints.publisher(CompressedImage, f"{prefix}overlay/compressed")
 
     def publish(self, header: Header, draw: Callable[[], NDArray[np.uint8]]) -> None:
         """Publish what `draw` gives, (H, W, 3) uint8 BGR, in the width that the parameters ask for."""

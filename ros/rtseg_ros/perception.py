@@ -12,9 +12,10 @@ from rtseg.frame import Frame
 from rtseg.media.overlay import draw_instances, draw_lanes
 from rtseg.results import Instances, Lanes
 from rtseg_ros import lifecycle
+from rtseg_ros.camera_input import CameraMessage
 from rtseg_ros.instances import InstanceOutputs, confident_instances
 from rtseg_ros.lanes import LaneOutputs, confident_lanes
-from rtseg_ros.node import CameraMessage, FrameNode, Task
+from rtseg_ros.node import FrameNode, Task
 from rtseg_ros.overlays import OverlayOutput
 from rtseg_ros.parameters import PerceptionParameters
 

@@ -16,7 +16,7 @@ NODES = ("lanes", "instances", "perception")
 
 
 def published(module: str) -> dict[str, str]:
-    """Topics that a module opens, by their last name, with the message type: from calls of open_output and its kin."""
+    """Topics that a module opens, by their last name, with the message type: from what it calls to open them."""
     found = {}
     for node in ast.walk(ast.parse((PACKAGE / "rtseg_ros" / f"{module}.py").read_text())):
         if not isinstance(node, ast.Call):
@@ -26,9 +26,9 @@ def published(module: str) -> dict[str, str]:
         if name == "MaskOutput":
             topic = re.sub(r"\{[^}]*\}|^f|['\"]", "", texts[-1])
             found |= {topic: "Image", f"{topic}/compressed": "CompressedImage"}
-        if name in ("open_output", "publish_label_info"):
-            topic = re.sub(r"\{[^}]*\}|^f|['\"]|~/", "", texts[-1] if name == "open_output" else texts[0])
-            found[topic] = texts[0] if name == "open_output" else ""
+        if name in ("publisher", "publish_label_info"):
+            topic = re.sub(r"\{[^}]*\}|^f|['\"]|~/", "", texts[-1] if name == "publisher" else texts[0])
+            found[topic] = texts[0] if name == "publisher" else ""
     return found
 
 
