@@ -103,9 +103,9 @@ def cascade_gaec(
             edges = collect_edges(parts, parts_count, *grid_edges(weights, steps))
             labels = np.empty_like(parts)
             count = merge_regions(parts.reshape(-1), parts_count, *edges, float(limit), labels.reshape(-1))
-        labels, count = _drop_small(labels, count, min_pixels)
+        labels, count = drop_small(labels, count, min_pixels)
         if count and level.embedding is not None and not (last and final == "association"):
-            labels, count = _join_apart(labels, count, level, semantic, position_threshold, beta, max_segments)
+            labels, count = join_apart(labels, count, level.embedding, semantic, position_threshold, beta, max_segments)
         if background == "reopen" and count and not last:
             means, _ = channel_means(labels.reshape(-1), count, semantic.reshape(len(semantic), -1))
             labels, count = _select(labels, ~is_background[means.argmax(axis=1)])
@@ -246,7 +246,8 @@ def _select(labels: NDArray[np.int32], keep: NDArray[np.bool_]) -> tuple[NDArray
     return labels, len(renumber(labels.reshape(-1), mapping))
 
 
-def _drop_small(labels: NDArray[np.int32], count: int, least: int) -> tuple[NDArray[np.int32], int]:
+def drop_small(labels: NDArray[np.int32], count: int, least: int) -> tuple[NDArray[np.int32], int]:
+    """Take segments of fewer than `least` pixels out, in place, and number the others; give their number."""
     sizes = np.bincount(labels.reshape(-1), minlength=count + 1)[1:]
     return _select(labels, sizes >= least)
 
@@ -268,17 +269,18 @@ def _boxes(labels, count):  # type: ignore[no-untyped-def]
     return boxes
 
 
-def _join_apart(
+def join_apart(
     labels: NDArray[np.int32],
     count: int,
-    level: CascadeLevel,
+    embedding: NDArray[np.floating],
     semantic: NDArray[np.float32],
     threshold: float,
     beta: float,
     most: int,
 ) -> tuple[NDArray[np.int32], int]:
+    """Join the `most` largest of segments 1..count by embedding, classes and position, in place; give their number."""
     flat = labels.reshape(-1)
-    embedding = np.ascontiguousarray(level.embedding, dtype=np.float32)
+    embedding = np.ascontiguousarray(embedding, dtype=np.float32)
     x, sizes = channel_means(flat, count, embedding.reshape(len(embedding), -1))
     p, _ = channel_means(flat, count, semantic.reshape(len(semantic), -1))
     chosen = np.sort(np.argsort(-sizes, kind="stable")[:most])

@@ -125,7 +125,7 @@ def graph_merge(
     blocks = np.zeros((-(-height // m), -(-width // m)), dtype=np.int32)
     _block_parts(parts, m, blocks)
     things = np.array(sorted(c for group in settings.super_classes for c in group), dtype=np.int64)
-    sigma = 2.0 / (1.0 + np.exp(-settings.alpha * np.linspace(0.0, 1.0, 4097))) - 1.0
+    sigma = agreement_weights(settings.alpha)
     distances = [distance for stage, _ in settings.stages for distance in stage]
     # only distances below the window have edges inside blocks
     inner = np.zeros((len(distances), 2, blocks.size if m > 1 else 0), dtype=np.int64)
@@ -157,6 +157,12 @@ def graph_merge(
     return GroupedInstances(
         labels, things[votes[origin].argmax(axis=1)].astype(np.int32), quality[origin].astype(np.float32)
     )
+
+
+def agreement_weights(alpha: float) -> NDArray[np.float64]:
+    """Give (4097,) what equation 6 makes of an agreement of 0 to 1."""
+    weights: NDArray[np.float64] = 2.0 / (1.0 + np.exp(-alpha * np.linspace(0.0, 1.0, 4097))) - 1.0
+    return weights
 
 
 def _check(

@@ -15,7 +15,8 @@ from rtseg.instances.methods import method_of
 from rtseg.instances.methods.method import FoundInstances, class_numbers
 from rtseg.instances.methods.warm_up import warm_up_maps
 from rtseg.instances.mirror import mirrored_channels
-from rtseg.ops import region_statistics
+from rtseg.instances.on_device import MAX_INSTANCES, DescribedInstances, DescribingGrouping
+from rtseg.ops import RegionStatistics, region_statistics
 from rtseg.ops.assignment import assign
 from rtseg.results import Instances
 from rtseg.runtime.card import ModelCard
@@ -23,9 +24,6 @@ from rtseg.runtime.fitting import unseen_rows
 from rtseg.runtime.ignore import IgnoreMask
 from rtseg.runtime.interpreter import DeviceForm, DeviceGrouping, HeadMaps, Mirror, interpret
 from rtseg.runtime.latency import StageClock
-
-MAX_INSTANCES = 1024
-"""More are garbage, which must not cost a frame its time: the largest are kept."""
 
 
 class InstanceInterpreter:
@@ -44,6 +42,11 @@ class InstanceInterpreter:
         parameters = card.parameters_as(self._method.parameters)
         self._parameters = parameters
         self._grouping = self._method.grouping(card, parameters)
+        other = card.on_device()
+        self._device_method = method_of(other)
+        chosen = other.parameters_as(self._device_method.parameters)
+        same = other is card
+        self._device_grouping = self._grouping if same else self._device_method.grouping(other, chosen)
         self._drivable = class_numbers(card, "drivable", parameters.drivable)
         self.mirror: Mirror | None = mirrored_channels(card) if parameters.flip else None
         settings = parameters.tracker
@@ -51,12 +54,13 @@ class InstanceInterpreter:
 
     @property
     def device_form(self) -> DeviceForm[FoundInstances] | None:
-        on_device = self._method.on_device
-        if on_device is None:
+        on_device, grouping = self._device_method.on_device, self._device_grouping
+        if on_device is None or not self._device_method.fits_device(grouping):
             return None
 
         def make(maps: dict[str, Any], size: tuple[int, int], launcher: Any) -> DeviceGrouping[FoundInstances]:
-            return on_device(self._grouping, maps, launcher)
+            seen = None if self._ignored is None else self._ignored.below(self._card.input.top).at(size)
+            return DescribingGrouping(on_device(grouping, maps, launcher), size, launcher, seen)
 
         return make
 
@@ -72,15 +76,8 @@ class InstanceInterpreter:
     def finish(self, found: FoundInstances, frame: Frame, clock: StageClock) -> Instances:
         """Enlarge, describe and track instances that were grouped on the map."""
         with clock.stage("describe"):
-            height, width = frame.size
-            unseen = unseen_rows(self._card.input, height)
-            labels = found.labels_at((height - unseen, width))
-            if unseen:
-                labels = np.concatenate([np.zeros((unseen, width), np.int32), labels])
-            if self._ignored is not None:
-                labels[self._ignored.at(frame.size)] = 0
+            labels, statistics = self._described(found, frame.size)
             count = len(found.class_ids)
-            statistics = region_statistics(labels, count)
             keep = _largest(statistics.areas)
             if len(keep) < count:
                 table = np.zeros(count + 1, dtype=np.int32)
@@ -106,6 +103,19 @@ class InstanceInterpreter:
             drivable=self._drivable_area(labels, class_ids),
         )
 
+    def _described(self, found: FoundInstances, size: tuple[int, int]) -> tuple[NDArray[np.int32], RegionStatistics]:
+        """Labels and what is measured of them in the pixels of the whole frame."""
+        height, width = size
+        unseen = unseen_rows(self._card.input, height)
+        labels = found.labels_at((height - unseen, width))
+        if unseen:
+            labels = np.concatenate([np.zeros((unseen, width), np.int32), labels])
+        if isinstance(found, DescribedInstances):
+            return labels, found.statistics.lowered(unseen)
+        if self._ignored is not None:
+            labels[self._ignored.at(size)] = 0
+        return labels, region_statistics(labels, len(found.class_ids))
+
     def reset(self) -> None:
         if self._tracker is not None:
             self._tracker.reset()
@@ -127,7 +137,10 @@ class InstanceInterpreter:
 
 
 def _largest(areas: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Indices of the instances that have pixels, of too many the largest, in order."""
+    """Indices of the instances that have pixels, of too many the largest, in order.
+
+    More are garbage, which must not cost a frame its time.
+    """
     keep = np.flatnonzero(areas)
     if len(keep) > MAX_INSTANCES:
         keep = np.sort(keep[np.argsort(-areas[keep], kind="stable")[:MAX_INSTANCES]])

@@ -25,6 +25,17 @@ class RegionStatistics:
     boxes: NDArray[np.int32]
     centers: NDArray[np.float64]
 
+    def lowered(self, rows: int) -> RegionStatistics:
+        """What it is of the same regions so many rows further down."""
+        if not rows:
+            return self
+        seen = (self.areas > 0)[:, None]
+        return RegionStatistics(
+            self.areas,
+            (self.boxes + seen * np.array([0, rows, 0, rows])).astype(np.int32),
+            self.centers + np.array([0.0, rows]),
+        )
+
 
 @njit(cache=True, nogil=True)
 def _accumulate(labels, count, areas, boxes, sums):  # type: ignore[no-untyped-def]

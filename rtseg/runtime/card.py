@@ -99,11 +99,21 @@ class ModelOutput(Settings):
         return {name: value for name, value in write(self).items() if name not in left_out}
 
 
-class Grouping(Settings):
-    """How raw maps become lanes or instances, with the method's parameters."""
+class DeviceGrouping(Settings):
+    """A grouping method and its parameters."""
 
     method: str
     parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+class Grouping(DeviceGrouping):
+    """How raw maps become lanes or instances, with the method's parameters.
+
+    `device` is what takes its place where frames run on a card and another method suits that better; the CPU keeps
+    this one, also when a card fails.
+    """
+
+    device: DeviceGrouping | None = None
 
 
 class Training(Settings):
@@ -183,6 +193,13 @@ class ModelCard(Settings):
             return cls.model_validate(content)
         except ValidationError as error:
             raise ModelError(f"the model card {path} does not validate: {first_fault(error)}") from error
+
+    def on_device(self) -> ModelCard:
+        """The card as a device groups: with ``grouping.device`` for its grouping, where it has one."""
+        chosen = self.grouping.device
+        if chosen is None:
+            return self
+        return self.model_copy(update={"grouping": Grouping(method=chosen.method, parameters=chosen.parameters)})
 
     def method_of(self, methods: Mapping[str, Method]) -> Method:
         """Find the method that the card asks for.

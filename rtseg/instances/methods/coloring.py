@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from rtseg.instances.methods.outputs import pixels_of, wanted_outputs
 from rtseg.instances.methods.semantics import as_classes, probabilities
 from rtseg.instances.methods.warm_up import paint_channels, paint_nothing
 from rtseg.ops import upsample_argmax
+from rtseg.ops.cuda.module import Launcher
 from rtseg.runtime.card import ModelCard
 from rtseg.runtime.interpreter import HeadMaps
 
@@ -35,23 +36,30 @@ class Coloring:
     """The class is the argmax of the mean semantic probability over the mask; one whose best is background is none.
 
     The score is min(1, area / 1500).
+
+    Attributes:
+        names: of the outputs of colors, semantics and centers.
+        stride: of all three.
+        parameters: of the card.
+        least: smallest instance, map pixels.
     """
 
     def __init__(self, card: ModelCard, parameters: ColoringParameters) -> None:
-        self._parameters = parameters
+        self.parameters = parameters
         wanted = {"colors": None, "semantic": 1 + len(card.classes), "centers": 2}
-        self._colors, self._semantic, self._centers = wanted_outputs(card, wanted)
+        outputs = wanted_outputs(card, wanted)
+        self.names, self.stride = tuple(output.name for output in outputs), outputs[0].stride
+        self.least = pixels_of(parameters.min_area, self.stride)
 
     def __call__(self, maps: HeadMaps, size: tuple[int, int]) -> MapInstances:
-        colors, offsets = maps[self._colors.name][0], maps[self._centers.name][0]
-        semantic = probabilities(maps[self._semantic.name][0])
+        colors, semantic, offsets = (maps[name][0] for name in self.names)
+        semantic = probabilities(semantic)
         height, width = colors.shape[1:]
-        stride, settings = self._colors.stride, self._parameters
+        stride, settings, least = self.stride, self.parameters, self.least
         ids = upsample_argmax(colors, (height, width))
         centers = np.empty_like(offsets)
         centers[0] = offsets[0] + (stride * (np.arange(width, dtype=np.float32) + 0.5) - 0.5)
         centers[1] = offsets[1] + (stride * (np.arange(height, dtype=np.float32) + 0.5) - 0.5)[:, None]
-        least = pixels_of(settings.min_area, stride)
         labels = color_components(ids, centers, settings.merge_distance, least, settings.connectivity)
         count = int(labels.max(initial=0))
         means, sizes = channel_means(labels.reshape(-1), count, semantic.reshape(len(semantic), -1))
@@ -92,9 +100,46 @@ def _things_only(
     return as_classes(GroupedInstances(labels, channels[kept], scores[kept]))
 
 
+class ColoringOnDevice:
+    """The same in fixed buffers of a device; see :class:`rtseg.instances.on_device.MapsOnDevice`.
+
+    Args:
+        grouping: as the card asks for it, without the intersection.
+        maps: the backend's output buffers.
+        launcher: where kernels run.
+    """
+
+    def __init__(self, grouping: Coloring, maps: dict[str, Any], launcher: Launcher) -> None:
+        from rtseg.ops.cuda.coloring import ColoringPlan
+        from rtseg.ops.cuda.components import ComponentsPlan
+        from rtseg.ops.cuda.regions import ColorJoinPlan, RegionTable
+
+        self.guide, self._semantic, self._centers = (maps[name][0] for name in grouping.names)
+        settings, xp, size = grouping.parameters, launcher.xp, tuple(self.guide.shape[1:])
+        self._coloring = ColoringPlan(self.guide.shape, size, launcher)
+        self._components = ComponentsPlan(size, settings.connectivity, launcher)
+        regions = size[0] * size[1]
+        table = self._table = RegionTable(self._semantic.shape, 2, regions, launcher=launcher)
+        self._stride = grouping.stride
+        limits = settings.merge_distance, grouping.least, self._stride**2, settings.score_area
+        self._join = ColorJoinPlan(table, regions, *limits, launcher=launcher)
+        self._colors, self.labels = xp.zeros(size, "uint8"), xp.zeros(size, "int32")
+        self.class_ids, self.scores, self.count = table.class_ids, table.scores, table.count
+        self.statuses = self._coloring.status, table.status
+
+    def run(self) -> None:
+        self._coloring.run(self.guide, self._colors)
+        self._components.run(self._colors, self.labels)
+        self._table.measure(self.labels, self._semantic, self._centers, self._stride)
+        self._join.run(self._components.count)
+        self._table.rename(self.labels)
+
+
 METHOD = Method(
     name="coloring",
     parameters=ColoringParameters,
     outputs={"colors": paint_channels, "semantic": paint_channels, "centers": paint_nothing},
     grouping=Coloring,
+    on_device=ColoringOnDevice,
+    fits_device=lambda grouping: not grouping.parameters.intersect,
 )

@@ -13,11 +13,12 @@ from pydantic import Field
 from rtseg.errors import ModelError
 from rtseg.grouping import GroupedInstances
 from rtseg.instances.methods.warm_up import Painter
+from rtseg.instances.on_device import MapsOnDevice
 from rtseg.instances.tracking import InstanceTrackerSettings
 from rtseg.instances.upsampling import upsample_labels
 from rtseg.ops.cuda.module import Launcher
 from rtseg.runtime.card import ModelCard
-from rtseg.runtime.interpreter import DeviceGrouping, HeadMaps
+from rtseg.runtime.interpreter import HeadMaps
 from rtseg.settings import Settings
 
 Area = Annotated[int, Field(ge=1, le=10**7)]
@@ -112,6 +113,7 @@ class Method(Generic[Parameters]):
         grouping: makes the grouping of a card and its parameters; raises ModelError where they do not fit.
         on_device: makes its device form of that grouping, the backend's fixed output buffers and where kernels run;
             None where the CPU has to group.
+        fits_device: whether that form does all that a grouping's parameters ask for.
         warm_up: gives head maps of a card in which there are objects, where painters cannot paint outputs one by one.
     """
 
@@ -119,7 +121,8 @@ class Method(Generic[Parameters]):
     parameters: type[Parameters]
     outputs: Mapping[str, Painter]
     grouping: Callable[[ModelCard, Parameters], MapGrouping]
-    on_device: Callable[[Any, dict[str, Any], Launcher], DeviceGrouping[FoundInstances]] | None = None
+    on_device: Callable[[Any, dict[str, Any], Launcher], MapsOnDevice] | None = None
+    fits_device: Callable[[Any], bool] = lambda grouping: True
     warm_up: Callable[[ModelCard, Any], list[HeadMaps]] | None = None
 
 

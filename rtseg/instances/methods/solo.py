@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.errors import BackendError, ModelError
+from rtseg.errors import ModelError
 from rtseg.grouping import GroupedInstances, SoloLevel, SoloSettings, solo_instances, solo_masks
 from rtseg.grouping.solo import MASK_STRIDE, SHAPE_TERMS, SoloThresholds
 from rtseg.instances.methods.method import GroupingParameters, MapInstances, Method
@@ -15,7 +15,7 @@ from rtseg.instances.methods.outputs import listed_outputs, pixels_of, strides_o
 from rtseg.instances.methods.warm_up import paint_nothing
 from rtseg.ops.cuda.module import Launcher
 from rtseg.runtime.card import ModelCard
-from rtseg.runtime.interpreter import Downloads, HeadMaps
+from rtseg.runtime.interpreter import HeadMaps
 
 
 class SoloParameters(SoloThresholds, GroupingParameters):
@@ -55,7 +55,7 @@ class Solo:
 
 
 class SoloOnDevice:
-    """The same in fixed buffers of a device; labels and scores come down.
+    """The same in fixed buffers of a device; see :class:`rtseg.instances.on_device.MapsOnDevice`.
 
     Args:
         grouping: as the card asks for it.
@@ -73,24 +73,13 @@ class SoloOnDevice:
             for (category, _), (output, _) in zip(self._levels, grouping.levels, strict=True)
         ]
         self._plan = SoloPlan(shapes, self._features.shape, **grouping.settings.model_dump(), launcher=launcher)
-        self._labels = launcher.xp.zeros(self._features.shape[1:], "int32")
-        plan = self._plan
-        self.downloads = {
-            "labels": self._labels,
-            "scores": plan.scores,
-            "count": plan.count,
-            "status": plan.status,
-        }
+        size = self._features.shape[1:]
+        self.labels, self.guide = launcher.xp.zeros(size, "int32"), launcher.xp.zeros((2, *size), "float32")
+        self.class_ids = launcher.xp.zeros(len(self._plan.scores), "int32")
+        self.scores, self.count, self.statuses = self._plan.scores, self._plan.count, (self._plan.status,)
 
     def run(self) -> None:
-        self._plan.run(self._levels, self._features, self._labels)
-
-    def found(self, host: Downloads) -> MapInstances:
-        if host["status"][0]:
-            raise BackendError("expected finite head maps from the device, got NaN or infinite values")
-        count = int(host["count"][0])
-        scores = host["scores"][:count].copy()
-        return _described(GroupedInstances(host["labels"].copy(), np.zeros(count, np.int32), scores))
+        self._plan.run(self._levels, self._features, self.labels, self.guide)
 
 
 def _described(found: GroupedInstances) -> MapInstances:

@@ -23,7 +23,12 @@ from rtseg.options import (
 from rtseg.printing import print_json
 
 app = typer.Typer()
-OF_ONE_TASK = {"lanes": ("dataset", "frames", "sets"), "instances": ("cities", "limit", "oracle", "ablation")}
+OF_ONE_TASK = {
+    "lanes": ("dataset", "frames", "sets"),
+    "instances": ("cities", "limit", "oracle", "ablation", "grouping"),
+}
+
+_GROUPED = {"cpu": "", "device": ", grouped as on a device"}
 
 
 @app.command()
@@ -51,6 +56,10 @@ def evaluate(
         typer.Option(help="For lanes: score what this training configuration keeps back of its sets, found in --data."),
     ] = None,
     ablation: Annotated[bool, typer.Option(help="For instances: also score the paper's ablation.")] = False,
+    grouping: Annotated[
+        Literal["cpu", "device"],
+        typer.Option(help="For instances: score the card's grouping on a CPU, or (computed here) that on a device."),
+    ] = "cpu",
     write_card: Annotated[bool, typer.Option(help="Enter the scores into the model's card.")] = False,
     out: OutOption = Path("out/evaluate"),
     model: ModelOption = "lanes-lite",
@@ -91,9 +100,11 @@ def evaluate(
             ablation=ablation,
             out=out,
             pictures=images,
+            grouping=grouping,
         )
         tables = terminal_tables(found)
-        name, metrics = found.dataset, found.metrics()
+        name = found.dataset
+        metrics = {metric + _GROUPED[grouping]: value for metric, value in found.metrics().items()}
     elif sets is not None:
         scored = _evaluate_sets(pipeline, sets, data, out, as_json)
         if write_card:

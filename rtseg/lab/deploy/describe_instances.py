@@ -9,7 +9,7 @@ from typing import Any
 from rtseg.lab.deploy.quantize import QuantizationReport
 from rtseg.lab.nets.heads import OutputMap
 from rtseg.lab.training.instances.config import InstanceConfig
-from rtseg.runtime.card import Grouping, ModelOutput, Task
+from rtseg.runtime.card import DeviceGrouping, Grouping, ModelOutput, Task
 
 # Classes that are taken for one another but not for those of other groups (GMIS, section 4.2).
 _CONFUSED = (("person", "rider"), ("car", "truck", "bus", "train"), ("motorcycle", "bicycle"))
@@ -56,18 +56,22 @@ def describe_instances(config: InstanceConfig, maps: Sequence[OutputMap], report
 
 
 def _grouping(config: InstanceConfig) -> tuple[str, str, Grouping]:
+    """Family, title, and the paper's grouping; beside it what of it a card does."""
     scale = config.input.width / _PAPERS_WIDTH
     parameters: dict[str, Any] = {}
     if config.model == "l2c-instances":
         # 20 pixels and 1500 pixels at 2048 (section V-B).
         parameters = {"merge_distance": round(20.0 * scale, 2), "score_area": round(1500.0 * scale * scale, 1)}
-        return "l2c", "L2C", Grouping(method="coloring", parameters=parameters)
+        plain = DeviceGrouping(method="coloring", parameters={**parameters, "intersect": False})
+        return "l2c", "L2C", Grouping(method="coloring", parameters=parameters, device=plain)
     if config.model == "gmis":
         known = [tuple(name for name in group if name in config.classes) for group in _CONFUSED]
         named = {name for group in known for name in group}
         others = tuple(name for name in config.classes if name not in named)
         groups = [list(group) for group in (*known, others) if group]
-        return "gmis", "GMIS", Grouping(method="graph_merge", parameters={"super_classes": groups})
+        plain = DeviceGrouping(method="graph_merge", parameters={"super_classes": groups, "window": 1, "areas": False})
+        return "gmis", "GMIS", Grouping(method="graph_merge", parameters={"super_classes": groups}, device=plain)
     if config.model == "daffnet":
-        return "daffnet", "DaffNet", Grouping(method="cascade_gaec")
+        finest = DeviceGrouping(method="affinity_union", parameters={"position_threshold": 0.5})
+        return "daffnet", "DaffNet", Grouping(method="cascade_gaec", device=finest)
     return "exemplar_solo", "Exemplar-FreeSOLO", Grouping(method="solo")

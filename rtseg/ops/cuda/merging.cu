@@ -15,65 +15,16 @@
 // edges are dropped. So the tables run empty exactly when merging has ended.
 
 #include "common.cuh"
+#include "region_graph.cuh"
 
-#define EMPTY 0xffffffffffffffffull
-#define MOST_PROBES 1024
 #define TAIL_THREADS 1024
 
-// Both tables are cut from the same arrays: table t has the slots t * slots ... of keys, sums and counts, the entries
-// t * edges ... of list, which names its used slots, and list_size[t]. Likewise best, tie and rival hold regions values a
-// round parity. Regions are 1-based in keys.
-struct Graph {
-    u64* keys;      // (2, slots): smaller region << 32 | larger region
-    u64* sums;      // (2, slots)
-    u32* counts;    // (2, slots)
-    int* list;      // (2, edges)
-    int* list_size; // (2)
-    int slots;      // a power of two
-    int edges;
-    u64* best;   // (2, regions): 1 + bits of the highest key of the region's edges, 0 where none reaches the threshold
-    u64* tie;    // (2, regions): the name pair of the edge that comes first
-    u64* rival;  // (2, regions): the highest `best` of the neighbors over all edges but the first
-    int* parent; // (regions): forest of merged regions, 0-based
-    int regions;
-    int* status;
-};
-
-#define GRAPH_PARAMETERS                                                                                               \
-    u64 *keys, u64 *sums, u32 *counts, int *list, int *list_size, int slots, int edges, u64 *best, u64 *tie,           \
-        u64 *rival, int *parent, int regions, int *status
-#define GRAPH {keys, sums, counts, list, list_size, slots, edges, best, tie, rival, parent, regions, status}
-
-__device__ __forceinline__ void add_edge(const Graph& graph, int table, u64 pair, u64 sum, u32 count) {
-    u64* keys = graph.keys + (i64)table * graph.slots;
-    int slot = (int)(mix_bits(pair) & (u64)(graph.slots - 1));
-    for (int probe = 0; probe < MOST_PROBES; ++probe) {
-        u64 found = load_relaxed(keys + slot);
-        if (found == EMPTY) {
-            found = atomicCAS(keys + slot, EMPTY, pair);
-            if (found == EMPTY) {
-                const int at = atomicAdd(graph.list_size + table, 1);
-                if (at < graph.edges) graph.list[(i64)table * graph.edges + at] = slot;
-                else atomicOr(graph.status, EDGE_OVERFLOW);
-                found = pair;
-            }
-        }
-        if (found == pair) {
-            atomicAdd(graph.sums + (i64)table * graph.slots + slot, sum);
-            atomicAdd(graph.counts + (i64)table * graph.slots + slot, count);
-            return;
-        }
-        slot = (slot + 1) & (graph.slots - 1);
-    }
-    atomicOr(graph.status, EDGE_OVERFLOW);
-}
-
-// Empty tables, single regions. regions_found is the number of regions of the label image.
+// Empty tables unless they are, single regions. regions_found is the number of regions of the label image.
 extern "C" __global__ void merge_clear(GRAPH_PARAMETERS, const int* regions_found) {
     const int first = blockIdx.x * blockDim.x + threadIdx.x, stride = gridDim.x * blockDim.x;
     const int found = *regions_found < regions ? *regions_found : regions;
     if (first == 0 && *regions_found > regions) atomicOr(status, REGION_OVERFLOW);
-    for (i64 i = first; i < 2ll * slots; i += stride) {
+    for (i64 i = first; *dirty && i < 2ll * slots; i += stride) {
         keys[i] = EMPTY;
         sums[i] = 0;
         counts[i] = 0;
@@ -239,7 +190,9 @@ extern "C" __global__ void __launch_bounds__(TAIL_THREADS)
         __syncthreads();
         table = 1 - table;
     }
-    if (first == 0 && edges_in(graph, table) > 0) atomicOr(graph.status, NOT_CONVERGED);
+    if (first != 0) return;
+    if (edges_in(graph, table) > 0) atomicOr(graph.status, NOT_CONVERGED);
+    *graph.dirty = (load_relaxed(graph.status) & (EDGE_OVERFLOW | NOT_CONVERGED)) != 0;
 }
 
 // labels = the id of each pixel's merged region; 0 stays 0.

@@ -199,3 +199,11 @@ extern "C" __global__ void __launch_bounds__(256) solo_relabel(const int* number
     const int p = blockIdx.x * blockDim.x + threadIdx.x;
     if (p < pixels && labels[p]) labels[p] = numbers[labels[p] - 1];
 }
+
+// guide (2, pixels): 1 where nothing is, 1 where something is.
+extern "C" __global__ void solo_guide(const int* labels, int pixels, float* guide) {
+    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= pixels) return;
+    guide[i] = labels[i] > 0 ? 0.0f : 1.0f;
+    guide[pixels + i] = labels[i] > 0 ? 1.0f : 0.0f;
+}

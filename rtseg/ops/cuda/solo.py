@@ -82,13 +82,14 @@ class SoloPlan:
         self.scores = xp.zeros(candidates, "float32")
         self.count, self.dropped, self.status = (xp.zeros(1, "int32") for _ in range(3))
 
-    def run(self, maps: Sequence[tuple[Any, Any]], features: Any, out: Any) -> None:
+    def run(self, maps: Sequence[tuple[Any, Any]], features: Any, out: Any, guide: Any = None) -> None:
         """Write labels to `out`, consecutive in raster order of first pixels.
 
         Args:
             maps: (cate (h, w), kernel (5 + D, h, w)) float32 of each level on the device, C-contiguous.
             features: (D, h, w) float32 on the device, C-contiguous.
             out: (h, w) int32 on the device, C-contiguous.
+            guide: (2, h, w) float32 on the device, C-contiguous, gets 1 where nothing is and where something is.
 
         Raises:
             ArgumentError: if an array has another shape, dtype or layout.
@@ -102,6 +103,8 @@ class SoloPlan:
         for (cate, kernel), (h, w, _) in zip(maps, self._levels, strict=True):
             check_array("cate", cate, (h, w), "float32")
             check_array("kernel", kernel, (terms, h, w), "float32")
+        if guide is not None:
+            check_array("guide", guide, (2, height, width), "float32")
         for counter in (self.count, self.status, self._found):
             counter.fill(0)
         score_threshold, keep, visible = self._thresholds
@@ -133,6 +136,8 @@ class SoloPlan:
         number = (self._first, nms.scores, self._used, self._numbers, self.scores, self.count)
         self._each("solo_number", most, *number)
         self._each("solo_relabel", pixels, self._numbers, pixels, out)
+        if guide is not None:
+            self._each("solo_guide", pixels, out, pixels, guide)
 
     def _check(self, values: Any, count: int) -> None:
         grid = (min(blocks(count, 256), 1024),)

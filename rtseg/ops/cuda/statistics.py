@@ -21,6 +21,7 @@ class StatisticsPlan:
         shape: (H, W) of the label images.
         regions: most regions.
         launcher: where to run; CuPy's current device by default.
+        tables: arrays on the device to use as `areas`, `boxes` and `centers`; allocated if None.
 
     Attributes:
         areas: (regions,) int64 on the device, pixels.
@@ -29,16 +30,24 @@ class StatisticsPlan:
         status: (1,) int32.
     """
 
-    def __init__(self, shape: tuple[int, int], regions: int, launcher: Launcher | None = None) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        regions: int,
+        launcher: Launcher | None = None,
+        tables: tuple[Any, Any, Any] | None = None,
+    ) -> None:
         check_shape(shape)
         _check_regions(regions)
         self._launcher = launcher or cuda_launcher()
         self._launcher.prepare("statistics")
         self._shape, self._regions = shape, regions
         xp = self._launcher.xp
-        self.areas = xp.zeros(regions, "int64")
-        self.boxes = xp.zeros((regions, 4), "int32")
-        self.centers = xp.zeros((regions, 2), "float64")
+        self.areas, self.boxes, self.centers = tables or (
+            xp.zeros(regions, "int64"),
+            xp.zeros((regions, 4), "int32"),
+            xp.zeros((regions, 2), "float64"),
+        )
         self._sums = xp.zeros((regions, 2), "int64")
         self.status = xp.zeros(1, "int32")
 

@@ -44,6 +44,9 @@ class DevicePath:
 
     def describe(self) -> dict[str, str]:
         facts = self._backend.describe()
+        here = self._interpreter.device_form is not None
+        method = self._card.on_device().grouping.method if here else self._card.grouping.method
+        facts["grouping"] = f"{method} on {self.device if here else 'the CPU'}"
         if self._frames:
             facts["graph"] = self._frames[0].uncaptured or "captured"
         return facts

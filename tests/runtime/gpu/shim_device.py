@@ -15,6 +15,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import DTypeLike, NDArray
 
+from rtseg.ops.cuda.module import source_names
 from rtseg.runtime.backends.onnx_runtime import SessionBinder
 from rtseg.runtime.card import ModelCard
 
@@ -24,7 +25,7 @@ from shim_build import ShimLauncher
 
 KERNELS = {
     "preprocess": ("preprocess",),
-    "group": ("coloring", "components", "compaction", "runs", "affinity", "merging", "solo", "mask_nms"),
+    "group": tuple(source for source in source_names() if source != "preprocess"),
 }
 
 

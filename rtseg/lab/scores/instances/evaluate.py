@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,7 @@ def evaluate_instances(
     out: str | Path | None = None,
     progress: bool = True,
     pictures: Path | None = None,
+    grouping: Literal["cpu", "device"] = "cpu",
 ) -> InstanceEvaluation:
     """Score `pipeline` on labelled frames, each by itself: tracked ids are reset before it.
 
@@ -60,13 +62,14 @@ def evaluate_instances(
         out: folder for ``report.html`` and ``scores.json``; None writes nothing.
         progress: show a bar.
         pictures: folder of the pictures, where they lie outside of the labels' own.
+        grouping: ``device`` scores what the card says for devices, with the same method computed on the CPU.
 
     Raises:
         MediaError: `out` is the folder of the labels, or cannot be written.
         ConfigError: no instance model, an unknown oracle, or a scoring tool that is not installed.
         DatasetError: the labels do not parse, or no frame is left.
     """
-    card = pipeline.card
+    card = pipeline.card.on_device() if grouping == "device" else pipeline.card
     if card.task != "instances":
         raise ConfigError(f"expected an instance model, got {card.name} for {card.task}; choose another with --model")
     frames = chosen_frames(data, cities, limit, pictures)

@@ -8,6 +8,7 @@ from itertools import combinations
 from typing import Any
 
 from rtseg.errors import ConfigError
+from rtseg.grouping.graph_merge import GraphMergeTricks
 from rtseg.runtime.card import Grouping, ModelCard
 
 ORACLES = ("semantic", "affinity", "ranking")
@@ -117,7 +118,8 @@ def _levels(strides: Sequence[int]) -> Variant:
 
 
 def _merge(refine: bool, window: int, partition: bool) -> Callable[[ModelCard], ModelCard]:
-    return _with(refine=refine, window=window, partition=partition)
+    stages = GraphMergeTricks.model_fields["stages"].default
+    return _with(stages=stages, areas=True, refine=refine, window=window, partition=partition)
 
 
 def _scaled_merging(card: ModelCard) -> ModelCard:

@@ -10,9 +10,12 @@ from shim_build import ShimLauncher
 
 from rtseg.ops.cuda.coloring import ColoringPlan
 from rtseg.ops.cuda.components import ComponentsPlan
+from rtseg.ops.cuda.enlarging import EnlargingPlan
+from rtseg.ops.cuda.graph_merge import GraphMergePlan
 from rtseg.ops.cuda.mask_nms import MaskNmsPlan
 from rtseg.ops.cuda.merging import AffinityUnionPlan
 from rtseg.ops.cuda.preprocess import PreprocessPlan
+from rtseg.ops.cuda.regions import AffinityJoinPlan, ColorJoinPlan, RegionTable
 from rtseg.ops.cuda.runs import RunsPlan
 from rtseg.ops.cuda.solo import SoloPlan
 from rtseg.ops.cuda.statistics import MeansPlan, StatisticsPlan
@@ -45,6 +48,21 @@ def run_all(launcher: ShimLauncher) -> None:
         [(level[0].copy(), level[1:].copy()) for level in levels], rng.normal(size=(3, *SIZE)).astype("f4"), labels
     )
     assert solo.status[0] == 0 < solo.count[0]
+    table = RegionTable((3, *SIZE), 2, 1024, guide="best", launcher=launcher)
+    logits = rng.normal(size=(3, *SIZE)).astype(np.float32)
+    offsets = rng.normal(size=(2, *SIZE)).astype(np.float32)
+    count = np.full(1, components.max(), np.int32)
+    for join in (
+        ColorJoinPlan(table, 1024, 9.0, 2, 16, 300.0, launcher),
+        AffinityJoinPlan(table, 1024, (3, 2), (0.3, 0.5), 2, 2, 64, launcher),
+    ):
+        table.measure(components, logits, offsets, 4)
+        join.run(count)
+    table.rename(components)
+    EnlargingPlan((2, *SIZE), (30, 50), None, launcher).run(components, table.guide, np.zeros((30, 50), np.uint16))
+    graph = GraphMergePlan((3, *SIZE), [((1, 2), 0.5)], [[1], [2]], 2, None, True, wide_rounds=1, launcher=launcher)
+    graph.run(rng.random((56, *SIZE)).astype(np.float32), logits, labels)
+    assert table.status[0] == graph.status[0] == 0
     linear = MaskNmsPlan(20, 8 * 32, "linear", launcher=launcher)  # more masks than a tile holds, in few blocks
     linear.pack((rng.random((20, 8, 32)) < 0.5).astype(np.uint8))
     linear.run(np.full(1, 20, np.int32))
