@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import signal
 from importlib.metadata import entry_points
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, Literal
 
@@ -17,9 +18,9 @@ import typer
 from rich.status import Status
 from rich.text import Text
 
-from rtseg.errors import RtsegError
+from rtseg.errors import ConfigError, RtsegError
 from rtseg.model_commands import models_app
-from rtseg.options import BackendOption, DeviceOption, JsonOption, console, progress_console
+from rtseg.options import BackendOption, DeviceOption, JsonOption, OutOption, console, progress_console
 from rtseg.printing import PlainConsole, VisibleFormatter, described, print_json, visible
 
 app = typer.Typer(
@@ -170,13 +171,20 @@ def doctor(
     model: Annotated[list[str] | None, typer.Option("--model", "-m", help="All bundled models by default.")] = None,
     device: DeviceOption = "auto",
     backend: BackendOption = "auto",
+    card: Annotated[
+        bool, typer.Option("--card", help="Test the card itself with one model, for a report of a fault.")
+    ] = False,
+    out: OutOption = Path("out/doctor"),
     as_json: JsonOption = False,
 ) -> None:
     """Show what this machine has, which backend each model would use, and why not a faster one.
 
     Exit code 1 if something that was asked for cannot work: a model, --device, --backend, or what an environment
-    variable names.
+    variable names. With --card: kernels beside the CPU's, graphs, copies, the same frame many times, threads, memory,
+    time by stage; written to card.json and card.html, which belong into a report; exit code 1 if a step went wrong.
     """
+    if card:
+        raise typer.Exit(_test_card(model or ["instances-lite"], device, backend, out, as_json))
     from rtseg.doctor.examination import examine
 
     report = examine(model or [], device, backend)
@@ -186,6 +194,26 @@ def doctor(
         for table in report.tables():
             console.print(table)
     raise typer.Exit(0 if report.healthy else 1)
+
+
+def _test_card(models: list[str], device: str, backend: str, out: Path, as_json: bool) -> int:
+    """Test a card, write the report, and give the exit code."""
+    from rtseg.doctor.examination import examine_card
+    from rtseg.files import write_text
+
+    if len(models) > 1:
+        raise ConfigError(f"expected one model for --card, got {', '.join(models)}")
+    report = examine_card(models[0], device, backend)
+    write_text(out / "card.json", report.json())
+    write_text(out / "card.html", report.html())
+    if as_json:
+        typer.echo(report.json())
+    else:
+        for step in report.steps:
+            mark = ("well", "green") if step.fault is None else ("fault", "red")
+            console.print(Text.assemble(mark, f" {step.name} ({step.seconds:.1f} s) {visible(step.fault or '')}"))
+        console.print(f"report: {out / 'card.html'}, {out / 'card.json'}")
+    return 1 if report.faults else 0
 
 
 _ended: list[int] = []

@@ -9,12 +9,13 @@ from dataclasses import asdict, dataclass
 from rich.table import Table
 from rich.text import Text
 
+from rtseg.doctor.card import CardReport, CardTest
 from rtseg.doctor.findings import Finding, look_around
-from rtseg.errors import RtsegError
+from rtseg.errors import BackendError, RtsegError
 from rtseg.loading import load
 from rtseg.printing import visible
 from rtseg.runtime.backends import preferred_backends
-from rtseg.runtime.device import DLA
+from rtseg.runtime.device import DLA, CudaDevice, parse_device
 from rtseg.runtime.models import bundled_models, find_model
 
 
@@ -107,6 +108,31 @@ def examine(models: Sequence[str] = (), device: str = "auto", backend: str = "au
     findings = look_around()
     names = models or bundled_models()
     return Examination(tuple(findings), tuple(_outlook(str(name), device, backend) for name in names))
+
+
+def examine_card(model: str, device: str = "auto", backend: str = "auto") -> CardReport:
+    """Test a card with a model on it, and the same on the CPU, both in float.
+
+    Args:
+        model: name or folder.
+        device: ``auto`` or ``cuda`` (the first card), or ``cuda:N``.
+        backend: ``auto``, or which has to run.
+
+    Raises:
+        BackendError: if there is no such card.
+        ModelError: if there is no such model.
+    """
+    place = "cuda" if device == "auto" else device
+    number = parse_device(place)
+    if number is None or place == DLA:
+        raise BackendError(f"expected a card to test, cuda or cuda:N, got {device}")
+    card = CudaDevice(number)
+    network = next((file.file for file in find_model(model).card.files if file.precision == "fp32"), None)
+    return CardTest(
+        card,
+        lambda: load(model, device=place, backend=backend, network=network),
+        lambda: load(model, device="cpu", network=network),
+    ).run()
 
 
 def _outlook(name: str, device: str, backend: str) -> Outlook:

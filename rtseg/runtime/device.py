@@ -87,6 +87,9 @@ class Device(Protocol):
     def wait(self, stream: Any) -> None:
         """Wait until all that was enqueued on `stream` is done."""
 
+    def used_bytes(self) -> int:
+        """Memory of the device that is taken, by whomever."""
+
     def alive(self) -> bool:
         """Say whether the device still answers; False once its context is lost."""
 
@@ -187,6 +190,11 @@ class CudaDevice:
 
     def wait(self, stream: Any) -> None:
         stream.synchronize()
+
+    def used_bytes(self) -> int:
+        with self._device:
+            free, total = self._runtime.memGetInfo()
+        return int(total - free)
 
     def alive(self) -> bool:
         try:
