@@ -63,6 +63,11 @@ class Frame:
         return self.pixels.convert() if isinstance(self.pixels, RawImage) else self.pixels
 
     @property
+    def converted(self) -> bool:
+        """Whether `image` costs nothing: it came as BGR, or was asked for before. On a GPU it may never be."""
+        return not isinstance(self.pixels, RawImage) or self.pixels.encoding == "bgr8" or "image" in vars(self)
+
+    @property
     def size(self) -> tuple[int, int]:
         """(H, W)."""
         if isinstance(self.pixels, RawImage):

@@ -24,6 +24,8 @@ class Lanes:
         frame_id: coordinate frame of the camera.
         times: milliseconds spent in each stage, in the order the stages ran.
         restart: why ids start anew with this frame of a stream, of :mod:`rtseg.runtime.scenes`; empty where they go on.
+        solid: (n,) float32, how probable it is that a line is solid and not dashed, from the picture along it; NaN
+            where that cannot be told. None where the picture was on a GPU alone.
     """
 
     mask: NDArray[np.uint8]
@@ -34,9 +36,16 @@ class Lanes:
     frame_id: str = ""
     times: dict[str, float] = field(default_factory=dict)
     restart: str = ""
+    solid: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def markings(self) -> tuple[str, ...]:
+        """Of each line ``solid`` or ``dashed`` where one is four times as probable as the other, else empty."""
+        solid = np.full(len(self.ids), np.nan) if self.solid is None else self.solid
+        return tuple("solid" if p >= 0.8 else "dashed" if p <= 0.2 else "" for p in solid.tolist())
 
     @property
     def sides(self) -> NDArray[np.int32]:

@@ -192,7 +192,9 @@ def confident_lanes(lanes: Lanes, min_confidence: float) -> Lanes:
     table[lanes.ids[keep]] = lanes.ids[keep]
     lines = tuple(line for line, kept in zip(lanes.polylines, keep, strict=True) if kept)
     mask = np.asarray(cv2.LUT(lanes.mask, table), dtype=np.uint8)
-    return replace(lanes, mask=mask, ids=lanes.ids[keep], confidence=lanes.confidence[keep], polylines=lines)
+    solid = None if lanes.solid is None else lanes.solid[keep]
+    confidence = lanes.confidence[keep]
+    return replace(lanes, mask=mask, ids=lanes.ids[keep], confidence=confidence, polylines=lines, solid=solid)
 
 
 class LanesNode(FrameNode):

@@ -6,12 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rtseg.frame import Frame
 from rtseg.lanes import DetectedLanes, LaneDecoderSettings, LaneTracker, LaneTrackerSettings, TrackedLanes
 from rtseg.lanes.methods import method_of
 from rtseg.lanes.methods.colors import METHOD as COLORS
 from rtseg.lanes.methods.colors import color_output
+from rtseg.lanes.paint import MarkingMemory, paint_of, solid_of
 from rtseg.results import Lanes
 from rtseg.runtime.card import ModelCard
 from rtseg.runtime.fitting import unseen_rows
@@ -31,7 +33,9 @@ def lane_settings(card: ModelCard) -> tuple[LaneDecoderSettings, LaneTrackerSett
     return parameters.decoder, parameters.tracker
 
 
-def shown_lanes(detected: DetectedLanes, lanes: TrackedLanes, frame: Frame) -> Lanes:
+def shown_lanes(
+    detected: DetectedLanes, lanes: TrackedLanes, frame: Frame, solid: NDArray[np.float32] | None = None
+) -> Lanes:
     """The result of a frame: ids in the mask; lines that are carried on have no pixel there, for none was seen."""
     values = np.zeros(len(detected.polylines) + 1, dtype=np.uint8)
     values[lanes.numbers] = lanes.ids
@@ -42,6 +46,7 @@ def shown_lanes(detected: DetectedLanes, lanes: TrackedLanes, frame: Frame) -> L
         polylines=lanes.polylines,
         stamp=frame.stamp,
         frame_id=frame.frame_id,
+        solid=solid,
     )
 
 
@@ -61,6 +66,7 @@ class LaneInterpreter:
         seen = None if ignored is None else ignored.below(card.input.top)
         self._reading = method.reading(card, parameters, seen)
         self._tracker, self._tracking = LaneTracker(parameters.tracker), parameters.tracker
+        self._markings = MarkingMemory()
         self._needs = card.input
 
     @property
@@ -85,11 +91,21 @@ class LaneInterpreter:
                 detected = _lowered(detected, unseen)
         with clock.stage("track"):
             tracker = self._tracker if frame.stamp is not None else LaneTracker(self._tracking)
-            lanes = shown_lanes(detected, tracker.update(detected, frame.stamp or 0), frame)
-        return replace(lanes, times=clock.times)
+            tracked = tracker.update(detected, frame.stamp or 0)
+        with clock.stage("markings"):
+            solid = self._solid(frame, tracked)
+        return replace(shown_lanes(detected, tracked, frame, solid), times=clock.times)
+
+    def _solid(self, frame: Frame, lanes: TrackedLanes) -> NDArray[np.float32] | None:
+        if not frame.converted:  # a picture that only a GPU has seen is not brought here for this
+            return None
+        if frame.stamp is None:
+            return solid_of(paint_of(frame.image, lanes.polylines))
+        return self._markings.update(frame.image, lanes, frame.stamp)
 
     def reset(self) -> None:
         self._tracker.reset()
+        self._markings.reset()
 
     def warm_up(self, frame: Frame) -> None:
         """Decode and track two lines that run into the distance, twice, as they would be in two frames."""

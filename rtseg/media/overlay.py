@@ -56,7 +56,7 @@ def draw_lanes(image: Image, lanes: Lanes, caption: str | None = None, note: str
     Args:
         image: (H, W, 3) uint8 BGR; left as it is.
         lanes: what to draw: the own lane lit up, translucent masks, center lines, and at the foot of each line its id,
-            confidence (where it is not NaN) and which boundary of the own lane it is.
+            confidence (where it is not NaN), which boundary of the own lane it is, and whether it is solid or dashed.
         caption: text of the legend; by default latency, rate and the number of lanes. Empty for none.
         note: more text behind the legend's, such as :meth:`rtseg.lanes.EgoLane.describe` gives.
 
@@ -74,10 +74,11 @@ def draw_lanes(image: Image, lanes: Lanes, caption: str | None = None, note: str
         b, g, r = ((c + 2 * 255) // 3 for c in color_of(int(identity)))
         cv2.polylines(canvas, [points], False, (b, g, r), max(1, round(2 * scale)), cv2.LINE_AA, _SHIFT)
     placed: list[tuple[int, int, int, int]] = []
-    for identity, confidence, line, side in zip(lanes.ids, lanes.confidence, lanes.polylines, sides, strict=True):
+    described = zip(lanes.ids, lanes.confidence, lanes.polylines, sides, lanes.markings, strict=True)
+    for identity, confidence, line, side, marking in described:
         if len(line):
-            tag = f"{identity}" if np.isnan(confidence) else f"{identity}  {100 * confidence:.0f}%"
-            tag = f"{tag}  {_BOUNDARY[side]}" if side in _BOUNDARY else tag
+            sure = "" if np.isnan(confidence) else f"{100 * confidence:.0f}%"
+            tag = "  ".join(filter(None, (f"{identity}", sure, _BOUNDARY.get(side, ""), marking)))
             _draw_tag(canvas, tag, line[-1], color_of(int(identity)), scale, placed)
     legend = _legend(lanes, "lane") if caption is None else caption
     _draw_legend(canvas, "   ".join(filter(None, (legend, note))), scale)

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from rtseg.results import Lanes
 
-PIXEL_TYPE = np.dtype([("u", "<f4"), ("v", "<f4"), ("id", "<u4"), ("confidence", "<f4")])
-"""A point of ``lane_pixels``: column and row, (0, 0) the center of the first pixel; its lane's id, confidence."""
+PIXEL_TYPE = np.dtype([("u", "<f4"), ("v", "<f4"), ("id", "<u4"), ("confidence", "<f4"), ("solid", "<f4")])
+"""A point of ``lane_pixels``: column and row, (0, 0) the center of the first pixel; its lane's id, confidence, and how
+probable it is that the lane line is solid and not dashed, NaN where that is not known."""
 
 _DATATYPES = {"<f4": 7, "<u4": 6}  # FLOAT32 and UINT32 of sensor_msgs/PointField
 
@@ -28,4 +29,5 @@ def lane_pixels(lanes: Lanes) -> NDArray[np.void]:
         cloud["u"], cloud["v"] = stacked[:, 0], stacked[:, 1]
         cloud["id"] = np.repeat(lanes.ids, counts)
         cloud["confidence"] = np.repeat(lanes.confidence, counts)
+        cloud["solid"] = np.nan if lanes.solid is None else np.repeat(lanes.solid, counts)
     return cloud

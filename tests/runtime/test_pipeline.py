@@ -40,7 +40,7 @@ def test_the_card_says_the_channel_order(model_folder, card_content, road):
 def test_the_result_carries_stamp_frame_and_times(model_folder, road):
     lanes = load(model_folder())(Frame(road, stamp=123, frame_id="front"))
     assert (lanes.stamp, lanes.frame_id) == (123, "front")
-    assert list(lanes.times) == ["preprocess", "infer", "group", "decode", "track"]
+    assert list(lanes.times) == ["preprocess", "infer", "group", "decode", "track", "markings"]
     assert all(value >= 0 for value in lanes.times.values())
 
 

@@ -148,6 +148,28 @@ def ego_lane(
     console.print(table(scores))
 
 
+@lab_app.command("lane-markings")
+def lane_markings(
+    model: Annotated[str, typer.Option("--model", "-m", help="Bundled model or folder.")] = "lanes-lite",
+    data: Annotated[Path | None, typer.Option(help="TuSimple folder whose classes are solid and dashed.")] = None,
+    drives: Annotated[int, typer.Option(min=0, help="Rendered roads, each in every condition.")] = 3,
+    seconds: Annotated[float, typer.Option(min=0.1)] = 3.0,
+) -> None:
+    """Measure how often solid and dashed lines are told apart, and fit the curve to labelled pictures."""
+    from rtseg.lab.data.tusimple import read_labels
+    from rtseg.lab.studies.lane_drives import FIRST_SEED, rendered_drives
+    from rtseg.lab.studies.lane_markings import fitted_curve, score_markings, score_pictures, table
+    from rtseg.loading import load
+
+    pipeline = load(model)
+    if data is not None:
+        scores = score_pictures(pipeline, read_labels(data))
+        console.print(table(scores))
+        console.print("fitted: steepness {:.1f}, even at {:.3f} of the paint".format(*fitted_curve(scores)))
+    if drives:
+        console.print(table(score_markings(pipeline, rendered_drives(range(FIRST_SEED, FIRST_SEED + drives), seconds))))
+
+
 @lab_app.command("lane-folds")
 def lane_folds(
     config: Annotated[str, typer.Argument(help="Training configuration.")],

@@ -150,7 +150,7 @@ def _alone(detected: DetectedLanes, sample: LaneSample, settings: LaneTrackerSet
 
 def _only(lanes: Lanes, kept: NDArray[np.intp]) -> Lanes:
     lines = tuple(lanes.polylines[i] for i in kept)
-    return replace(lanes, ids=lanes.ids[kept], confidence=lanes.confidence[kept], polylines=lines)
+    return replace(lanes, ids=lanes.ids[kept], confidence=lanes.confidence[kept], polylines=lines, solid=None)
 
 
 def line_owners(lines: Sequence[NDArray[np.float32]], size: tuple[int, int]) -> NDArray[np.uint8]:

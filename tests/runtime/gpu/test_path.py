@@ -149,7 +149,18 @@ def test_an_abandoned_stream_leaves_its_buffers_free(bench, frames, expected):
 
 def test_times_say_what_each_stage_took(bench, road):
     times = bench.pipeline()(road).times
-    assert list(times) == ["submit", "upload", "preprocess", "infer", "group", "download", "collect", "decode", "track"]
+    assert list(times) == [
+        "submit",
+        "upload",
+        "preprocess",
+        "infer",
+        "group",
+        "download",
+        "collect",
+        "decode",
+        "track",
+        "markings",
+    ]
 
 
 def test_frames_may_change_their_size(bench, road):
@@ -374,7 +385,7 @@ def test_a_driver_without_events_in_graphs_costs_the_stages_times(bench, frames,
     for found, truth in zip(results, expected, strict=True):
         _assert_same(found, truth)
     assert pipeline.backend["graph"] == "captured"
-    assert list(results[1].times) == ["submit", "device", "collect", "decode", "track"]
+    assert list(results[1].times) == ["submit", "device", "collect", "decode", "track", "markings"]
 
 
 STAGES = {
