@@ -16,12 +16,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from rtseg.errors import BackendError
+from rtseg.runtime.device import device_driver_present
 from rtseg.runtime.tensorrt import cache_folder, find_tensorrt, list_engines
 
 # Fast DDS reads the first on Humble and Jazzy, the second on Kilted and later.
 _PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 _FRAME_BYTES = 1280 * 720 * 3
 _ROS_SECONDS = 30
+_DRIVERS = {12: "R525 or later", 13: "R580 or later"}
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,13 @@ def _no_card() -> str | None:
     try:
         return None if cupy.cuda.runtime.getDeviceCount() else "none"
     except cupy.cuda.runtime.CUDARuntimeError as error:
+        if device_driver_present() and "InsufficientDriver" in str(error):
+            major = cupy.cuda.runtime.runtimeGetVersion() // 1000
+            needed = _DRIVERS.get(major, "a newer one")
+            return (
+                f"none: the driver is older than CUDA {major}, which this CuPy is for; it needs {needed} "
+                "(for an older one: pip uninstall cupy-cuda13x, then pip install 'rtseg[gpu-cuda12]')"
+            )
         return f"none: {error}"
 
 

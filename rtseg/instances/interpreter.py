@@ -12,7 +12,7 @@ from rtseg.errors import ModelError
 from rtseg.frame import Frame
 from rtseg.instances import InstanceTracker
 from rtseg.instances.methods import method_of
-from rtseg.instances.methods.method import FoundInstances, class_numbers
+from rtseg.instances.methods.method import FoundInstances, MapInstances, class_numbers
 from rtseg.instances.methods.warm_up import warm_up_maps
 from rtseg.instances.mirror import mirrored_channels
 from rtseg.instances.on_device import MAX_INSTANCES, DescribedInstances, DescribingGrouping
@@ -107,11 +107,17 @@ class InstanceInterpreter:
         """Labels and what is measured of them in the pixels of the whole frame."""
         height, width = size
         unseen = unseen_rows(self._card.input, height)
-        labels = found.labels_at((height - unseen, width))
+        seen = height - unseen, width
+        whole = isinstance(found, DescribedInstances) or self._ignored is None  # nothing is taken away afterwards
+        statistics: RegionStatistics | None = None
+        if whole and isinstance(found, DescribedInstances | MapInstances):
+            labels, statistics = found.measured_at(seen)
+        else:
+            labels = found.labels_at(seen)
         if unseen:
             labels = np.concatenate([np.zeros((unseen, width), np.int32), labels])
-        if isinstance(found, DescribedInstances):
-            return labels, found.statistics.lowered(unseen)
+        if statistics is not None:
+            return labels, statistics.lowered(unseen)
         if self._ignored is not None:
             labels[self._ignored.at(size)] = 0
         return labels, region_statistics(labels, len(found.class_ids))

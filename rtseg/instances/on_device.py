@@ -66,6 +66,10 @@ class DescribedInstances:
         """The labels as they are: they have the frame's size."""
         return self.labels
 
+    def measured_at(self, size: tuple[int, int]) -> tuple[NDArray[np.int32], RegionStatistics]:
+        """The same, and areas, boxes and centers of each."""
+        return self.labels, self.statistics
+
 
 class DescribingGrouping:
     """A method's device form, then its labels at the size of the frame, and areas, boxes and centers of them.

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from rtseg.errors import ArgumentError, GroupingError
 from rtseg.instances import upsample_labels
-from rtseg.ops import upsample_argmax
+from rtseg.instances.upsampling import upsample_and_measure
+from rtseg.ops import region_statistics, upsample_argmax
 
 
 def _shares(labels: np.ndarray, guide: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -54,6 +55,12 @@ def test_it_equals_the_reference(seed: int, shape: tuple[int, int], size: tuple[
     got = upsample_labels(labels, guide, size)
     assert got.shape == size
     assert got.dtype == np.int32
+    again, measured = upsample_and_measure(labels, guide, size, 3)
+    np.testing.assert_array_equal(again, got)
+    truth = region_statistics(got, 3)
+    for name in ("areas", "boxes", "centers"):
+        np.testing.assert_array_equal(getattr(measured, name), getattr(truth, name), err_msg=name)
+        assert getattr(measured, name).dtype == getattr(truth, name).dtype
     if shape == size:
         np.testing.assert_array_equal(got, labels)
         return

@@ -15,7 +15,8 @@ from rtseg.grouping import GroupedInstances
 from rtseg.instances.methods.warm_up import Painter
 from rtseg.instances.on_device import MapsOnDevice
 from rtseg.instances.tracking import InstanceTrackerSettings
-from rtseg.instances.upsampling import upsample_labels
+from rtseg.instances.upsampling import upsample_and_measure, upsample_labels
+from rtseg.ops import RegionStatistics
 from rtseg.ops.cuda.module import Launcher
 from rtseg.runtime.card import ModelCard
 from rtseg.runtime.interpreter import HeadMaps
@@ -85,6 +86,10 @@ class MapInstances:
     def labels_at(self, size: tuple[int, int]) -> NDArray[np.int32]:
         """Labels (H, W) int32 with outlines that follow the guide."""
         return upsample_labels(self.grouped.labels, self.guide, size)
+
+    def measured_at(self, size: tuple[int, int]) -> tuple[NDArray[np.int32], RegionStatistics]:
+        """The same, and areas, boxes and centers of each."""
+        return upsample_and_measure(self.grouped.labels, self.guide, size, len(self.grouped))
 
 
 class MapGrouping(Protocol):

@@ -17,8 +17,8 @@ from rtseg.errors import BackendError
 
 FOLDER = Path(__file__).resolve().parent
 
-# The architectures the sources are checked for: Turing to Blackwell, Orin (87) among them.
-CAPABILITIES = (75, 80, 86, 87, 89, 90, 100, 120)
+# The architectures the sources are checked for: Turing to Blackwell, Orin (87), Thor (110) and Spark (121) among them.
+CAPABILITIES = (75, 80, 86, 87, 88, 89, 90, 100, 103, 110, 120, 121)
 
 # Without contraction to fused multiply-adds every float result is bit for bit that of the CPU form.
 OPTIONS = ("--std=c++17", "--fmad=false")

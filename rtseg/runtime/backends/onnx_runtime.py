@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +70,15 @@ class OnnxRuntimeDeviceBackend:
     def __init__(self, model: Path, card: ModelCard, device: Device) -> None:
         offered = onnxruntime.get_available_providers()
         if "CUDAExecutionProvider" not in offered:
-            raise BackendError("expected ONNX Runtime with CUDA, this one has none: pip install onnxruntime-gpu")
+            raise BackendError(
+                "expected ONNX Runtime with CUDA, this one has none: pip uninstall onnxruntime, then pip install "
+                "onnxruntime-gpu (side by side the one without CUDA wins)"
+            )
         import cupy
+
+        if hasattr(onnxruntime, "preload_dlls"):  # CUDA and cuDNN as pip installs them, which no linker looks for
+            with redirect_stdout(sys.stderr):
+                onnxruntime.preload_dlls()
 
         number = int(device.name.partition(":")[2])
         self._stream = device.stream()

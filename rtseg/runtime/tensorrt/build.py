@@ -65,6 +65,8 @@ def build_engine(
     if library.for_rtx:
         config.num_compute_capabilities = 1
         config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), 0)
+        if hasattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION"):  # else a step may allocate, which no graph captures
+            config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
     elif target != current_target():
         raise BackendError(f"TensorRT {library.version} builds only for the card it runs on, not for {target}")
     if workspace_mib is not None:
@@ -77,6 +79,8 @@ def build_engine(
         config.default_device_type = trt.DeviceType.DLA
         config.DLA_core = DLA_CORE
         config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
+        if not any(config.can_run_on_DLA(network.get_layer(i)) for i in range(network.num_layers)):
+            raise BackendError("expected layers that the accelerator can run, this network has none; use device cuda")
     # Timings are tactics' times on a device: TensorRT for RTX tunes when it loads, so it has none to keep here.
     timings = None if library.for_rtx or timing_cache is None else _load_timings(config, timing_cache)
     config.progress_monitor = _monitor(trt, progress)

@@ -84,11 +84,14 @@ def check_target(library: TensorRT, target: str) -> str:
         BackendError: if it cannot.
     """
     if target == "current":
-        return current_target()
+        target = current_target()
     if not re.fullmatch(r"sm\d{2,3}", target):
         raise BackendError(f"expected a target such as sm87, sm89 or current, got {target!r}")
     if library.for_rtx and target not in RTX_TARGETS:
-        raise BackendError(f"TensorRT for RTX builds for {', '.join(RTX_TARGETS)}, not for {target}")
+        raise BackendError(
+            f"TensorRT for RTX builds for {', '.join(RTX_TARGETS)}, not for {target}, which the full TensorRT does: "
+            "pip install tensorrt, or use backend torch"
+        )
     if not library.for_rtx and target != current_target():
         raise BackendError(
             f"TensorRT {library.version} builds only for the card it runs on, not for {target}; compile on that card"

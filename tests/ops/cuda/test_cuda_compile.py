@@ -11,7 +11,12 @@ from rtseg.ops.cuda import module, status
 pytest.importorskip("cupy", reason="CuPy with NVRTC is not installed")
 
 
-@pytest.mark.parametrize("capability", module.CAPABILITIES)
+FAST = (75, 87, 120)  # the oldest, Orin, the newest family; the others take minutes together
+
+
+@pytest.mark.parametrize(
+    "capability", [c if c in FAST else pytest.param(c, marks=pytest.mark.slow) for c in module.CAPABILITIES]
+)
 @pytest.mark.parametrize("source", module.source_names())
 def test_source_compiles(source: str, capability: int) -> None:
     cubin = module.compile_source(source, capability)

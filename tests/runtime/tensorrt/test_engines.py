@@ -7,6 +7,7 @@ import logging
 
 import pytest
 
+import rtseg.runtime.tensorrt.library as library
 from rtseg.errors import BackendError, ModelError
 from rtseg.runtime.models import find_model
 from rtseg.runtime.tensorrt import compile_model, find_tensorrt, list_engines, prune_engines
@@ -42,6 +43,7 @@ def test_an_engine_is_compiled_without_a_card(model, folder, target, precision):
     assert tensors["logits"].shape == (1, 7, 8, 16)
     assert {tensor.dtype for tensor in record.tensors} == {"float"}
     assert list(folder.glob("*.part")) == []
+    assert "REQUIRE_USER_ALLOCATION" in record.builder_flags  # no graph captures an allocation
 
 
 def test_a_second_call_takes_the_engine_from_the_cache(model, folder, caplog):
@@ -139,6 +141,12 @@ def test_the_cache_folder_can_be_chosen(monkeypatch, tmp_path):
 def test_a_target_that_cannot_be_built_for_is_refused(model, folder, target):
     with pytest.raises(BackendError, match=r"target|builds for"):
         compile_model(model, "fp32", target, folder=folder)
+
+
+def test_a_card_without_a_target_is_told_and_not_crashed_on(model, folder, monkeypatch):
+    monkeypatch.setattr(library, "current_target", lambda: "sm90")
+    with pytest.raises(BackendError, match="not for sm90, which the full TensorRT does"):
+        compile_model(model, "fp32", folder=folder)
 
 
 def test_a_precision_without_a_network_is_refused(model, folder):
