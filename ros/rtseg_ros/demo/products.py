@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 
 from rtseg.camera import Camera
 from rtseg.errors import RtsegError
 from rtseg.frame import Frame
+from rtseg.lab.replay.preview import Preview
 from rtseg.lab.replay.result_bag import ResultBag
 from rtseg.lab.replay.video_writer import VideoWriter
 from rtseg.lab.report.plots import Series
@@ -71,7 +73,8 @@ def write_products(
     Raises:
         RtsegError: if no mask was recorded, or a file cannot be written.
     """
-    latency, pictures = LatencyLog(), []
+    latency, pictures, preview = LatencyLog(), [], Preview()
+    times: list[float] = []  # seconds from the start, of frames with masks
     counts: dict[str, list[int]] = {}
     classes = find_model(models[list(models)[-1]]).card.classes
     every = max(1, len(live.stamps) // PICTURES)
@@ -83,27 +86,31 @@ def write_products(
         ):
             if video is None:
                 video = VideoWriter(out / "overlay.mp4", live.rate, frame.size)
+            seconds = ((frame.stamp or 0) - live.stamps[0]) / 1e9
             if not found:
-                video.write(draw_lanes(frame.image, _nothing(frame), "no mask"))
+                overlay = draw_lanes(frame.image, _nothing(frame), "no mask")
+                video.write(overlay)
+                preview.write(overlay, seconds)
                 continue
+            times.append(seconds)
             latency.record({"stamp to mask": milliseconds})
             for noun, result in found.items():
                 counts.setdefault(noun, []).append(len(result))
             caption = "   ".join([f"{milliseconds:.1f} ms", *(_counted(len(r), noun) for noun, r in found.items())])
             overlay = draw_results(frame, found, classes, caption)
             video.write(overlay)
+            preview.write(overlay, seconds)
             results = tuple(found.values())
             bag.write(frame, results if len(results) > 1 else results[0], overlay)
             if number % every == every // 2:
-                seconds = ((frame.stamp or 0) - live.stamps[0]) / 1e9
                 pictures.append(Picture.of(f"{seconds:.1f} s, {caption}", overlay))
         if video is None:
             raise RtsegError(f"expected frames in {source}, got none")
         video.close()
     if not counts:
         raise RtsegError(f"the {task.node} node gave no mask for {len(live.stamps)} frames; see {out / 'overlay.mp4'}")
-    times = latency.values("stamp to mask")
-    p50, p99 = np.percentile(times, [50, 99])
+    delays = latency.values("stamp to mask")
+    p50, p99 = np.percentile(delays, [50, 99])
     span = (live.stamps[-1] - live.stamps[0]) / 1e9
     dropped = {
         name.removeprefix("dropped_"): int(count)
@@ -113,14 +120,15 @@ def write_products(
     summary = Summary(
         title=title,
         sent=len(live.stamps),
-        received=len(times),
+        received=len(delays),
         lost_where=", ".join(f"{count} {reason} in the node" for reason, count in dropped.items()) or "on the way",
         latency_p50=float(p50),
         latency_p99=float(p99),
-        fps=len(times) / (span + 1 / live.rate),
+        fps=len(delays) / (span + 1 / live.rate),
         found={noun: float(np.mean(values)) for noun, values in counts.items()},
     )
-    write_report(out / "report.html", _report(summary, live, latency, counts, pictures, models, task))
+    report = _report(summary, live, latency, np.array(times), counts, models, task)
+    write_report(out / "report.html", replace(report, gallery=pictures, video=preview.finish()))
     return summary
 
 
@@ -162,13 +170,12 @@ def _report(
     summary: Summary,
     live: LiveRun,
     latency: LatencyLog,
+    seconds: NDArray[np.float64],
     counts: Mapping[str, list[int]],
-    pictures: list[Picture],
     models: Mapping[str, str],
     task: DemoTask,
 ) -> ReportData:
     values = latency.values("stamp to mask")
-    seconds = np.arange(len(values)) / live.rate
     told = live.diagnostics
     stages = [name.removesuffix("_p50_ms") for name in told if name.startswith("stage_") and name.endswith("_p50_ms")]
     rows = [[stage.removeprefix("stage_"), told[f"{stage}_p50_ms"], told[f"{stage}_p99_ms"]] for stage in stages]
@@ -202,6 +209,5 @@ def _report(
             *(Series(noun, "", seconds, np.asarray(values, dtype=np.float64)) for noun, values in counts.items()),
         ],
         tables=[("Stages in the node, last ten seconds", ("stage", "p50 ms", "p99 ms"), rows)] if rows else (),
-        gallery=pictures,
         notes=notes,
     )

@@ -20,6 +20,7 @@ from rtseg.files import held, refuse_inputs
 from rtseg.frame import Frame
 from rtseg.lab.replay.labels_out import LabelKind, LabelWriter
 from rtseg.lab.replay.pictures import OverlayPictures
+from rtseg.lab.replay.preview import Preview
 from rtseg.lab.replay.result_bag import ResultBag
 from rtseg.lab.replay.run import STAMP_TO_RESULT, ReplayPipeline, Run, certainty
 from rtseg.lab.replay.video_writer import VideoWriter
@@ -113,6 +114,7 @@ def replay(
         labelled = stack.enter_context(_labels(labels, out, pipeline))
         bag = stack.enter_context(ResultBag(out / "result.mcap", camera, classes=run.classes))
         video: VideoWriter | None = None
+        preview = Preview()
         for frame, result in _shown(run, progress):
             picture = _draw(frame, result, run.classes)
             if video is None:
@@ -120,13 +122,14 @@ def replay(
                 video = stack.enter_context(VideoWriter(out / "overlay.mp4", source.fps or VIDEO_FPS, size))
             # While frames are dropped, the last result is what there is, and what is shown.
             video.write(_fitted(picture, size), run.at)
+            preview.write(picture, run.at)
             bag.write(frame, result, picture)
             if labelled:
                 labelled.write(frame, result)
             run.gallery.add(run.processed - 1, run.caption(result), picture, 1.0 - certainty(result))
         if video is None:
             raise _nothing(run)
-        report = write_report(out / "report.html", _report(run, camera))
+        report = write_report(out / "report.html", _report(run, camera, preview.finish()))
     return ReplayResult(
         name=source.name,
         frames=run.processed,
@@ -256,7 +259,7 @@ def _nothing(run: Run) -> MediaError:
     return MediaError(f"expected frames in {run.source.name}, got none that could be processed ({reasons}); check it")
 
 
-def _report(run: Run, camera: Camera | None) -> ReportData:
+def _report(run: Run, camera: Camera | None, video: bytes) -> ReportData:
     lost = sum(run.skipped.values())
     end_to_end = run.latency.values(STAMP_TO_RESULT if run.realtime else "total")
     p50, p99 = np.percentile(end_to_end, [50, 99])
@@ -293,4 +296,5 @@ def _report(run: Run, camera: Camera | None) -> ReportData:
         gallery=run.gallery.spread,
         worst=run.gallery.worst,
         notes=run.notes(),
+        video=video,
     )

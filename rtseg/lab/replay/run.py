@@ -175,11 +175,9 @@ class Run:
             Series("Found", "a frame", seconds, found),
             Series("Mean confidence", "", seconds, np.where(found > 0, certain, np.nan)),
         ]
-        if len(seconds) > 1:
-            edges = np.arange(0, seconds[-1] + 1)
-            counts = np.histogram(seconds, np.append(edges, edges[-1] + 1))[0].astype(np.float64)
-            # The last second is seldom a whole one.
-            rate = Series("Processed", "frames a second of recording", edges[:-1] + 0.5, counts[:-1])
+        if len(seconds) and (whole := int(seconds[-1])):  # the last second is seldom a whole one
+            counts = np.histogram(seconds, np.arange(whole + 2))[0][:whole].astype(np.float64)
+            rate = Series("Processed", "frames a second of recording", np.arange(0.5, whole, dtype=np.float64), counts)
             series.insert(1, rate)
         return series
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -49,10 +50,14 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def save_plot(path: Path, svg: str) -> None:
-    """Write an SVG of :mod:`rtseg.lab.report.plots`: alone in a file it has no page whose text color it could take."""
+    """Write an SVG of :mod:`rtseg.lab.report.plots`: alone in a file it has no page whose text color it could take.
+
+    What a page's script reads is left out.
+    """
     head = '<?xml version="1.0" encoding="utf-8"?>\n'
     if 'xmlns="' not in svg[: svg.index(">")]:
         svg = svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    svg = re.sub(r' data-chart="[^"]*"', "", svg.replace("<svg ", '<svg font-family="sans-serif" ', 1))
     write_text(path, head + svg.replace("currentColor", _GRAY))
 
 

@@ -1,35 +1,30 @@
-"""Plots as inline SVG that take their ink from the page, so that one picture fits a light and a dark page."""
+"""Charts as SVG that take their ink from the page; the page's script reads their numbers out at the pointer or by keys.
+
+Each is one ``<svg>`` whose attribute ``data-chart`` holds what is drawn as JSON: the ends of the x axis, in units of
+the drawing and of the values, and name, unit, place, x and y of each strip or group. The page's style grows the text on
+narrow screens.
+"""
 
 from __future__ import annotations
 
-import io
-import re
+import json
+import math
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-_INK = "#010203"  # stands for the page's text color until the SVG is written
-_COLORS = ("#2f9e6e", "#3b82d6", "#d9822b", "#a463c9", "#c9a227", "#d1495b", "#5b8f9b")
-_STYLE: Any = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "rtseg",
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
-    "axes.edgecolor": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-}
+COLORS = ("#2a9164", "#3b7fd0", "#c2681a", "#a05ac4", "#98780f", "#d1495b", "#4a8794")
+"""All at least three times as bright or as dark as a light and a dark page."""
+_INK = "currentColor"
+_WIDTH, _LEFT, _RIGHT = 720.0, 66.0, 706.0
+_TITLE = 32.0  # above a strip
+_LINE = 28.0  # of text below the axis
+_POINTS = 700  # of a curve; of more the highest and lowest of each stretch are drawn
+_MARKED = 30  # points of a curve up to which each has a mark
 
 
 @dataclass(frozen=True)
@@ -56,21 +51,18 @@ def plot_latency(stages: Mapping[str, NDArray[np.float64]]) -> str:
         return ""
     # A few outliers must not squeeze the rest into one bar; what lies beyond is gathered in the last one.
     limit = max(float(np.percentile(values, 99, method="lower")) for values in drawn.values()) * 1.15 or 1.0
-    edges = np.linspace(0, limit, 90)
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = _strips(len(drawn), 0.62)
-        for axis, (name, values), color in zip(axes, drawn.items(), _cycle(len(drawn)), strict=True):
-            axis.hist(np.minimum(values, limit), edges.tolist(), color=color, alpha=0.85)
-            middle, high = np.percentile(values, [50, 99])
-            for at, style in ((middle, "-"), (high, ":")):
-                axis.axvline(min(at, limit), color=_INK, linewidth=0.9, linestyle=style)
-            axis.set_ylabel(name, rotation=0, ha="right", va="center")
-            axis.set_yticks([])
-            axis.spines["left"].set_visible(False)
-            axis.tick_params(bottom=axis is axes[-1])
-        axes[-1].set_xlim(0, limit)
-        axes[-1].set_xlabel("milliseconds (line: median, dots: 99th percentile)")
-        return _svg(figure)
+    edges: NDArray[np.float64] = np.linspace(0, limit, 90, dtype=np.float64)
+    chart = _Chart("Histogram of milliseconds by stage", (0.0, limit), "ms")
+    for (name, values), color in zip(drawn.items(), _cycle(len(drawn)), strict=True):
+        middle, high = np.percentile(values, [50, 99])
+        counts = np.histogram(np.minimum(values, limit), edges)[0].astype(np.float64)
+        chart.strip(f"{name}: {middle:.2f} ms, 99 % within {high:.2f} ms", 34)
+        chart.values(name, "frames", (edges[:-1] + edges[1:]) / 2, counts)
+        chart.bars(edges, counts / (counts.max() or 1.0), color)
+        for at, dashes in ((middle, ""), (high, "2 3")):
+            chart.upright(min(float(at), limit), dashes)
+    chart.x_axis(_ticks(0, limit), "milliseconds (line: median, dots: 99th percentile)")
+    return chart.svg()
 
 
 def plot_series(series: Sequence[Series]) -> str:
@@ -78,18 +70,20 @@ def plot_series(series: Sequence[Series]) -> str:
     drawn = [s for s in series if len(s.seconds)]
     if not drawn:
         return ""
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = _strips(len(drawn), 1.05)
-        for axis, one, color in zip(axes, drawn, _cycle(len(drawn)), strict=True):
-            thin = max(1, len(one.seconds) // 1500)
-            axis.plot(one.seconds[::thin], one.values[::thin], color=color, linewidth=1.1)
-            axis.set_title(f"{one.name} ({one.unit})" if one.unit else one.name, loc="left", fontsize=10)
-            finite = one.values[np.isfinite(one.values)]
-            axis.set_ylim(0, (float(finite.max()) if finite.size else 1.0) * 1.15 or 1.0)
-            axis.margins(x=0.01)
-            axis.grid(axis="y", color=_INK, alpha=0.12, linewidth=0.6)
-        axes[-1].set_xlabel("seconds of the recording")
-        return _svg(figure)
+    ends = min(float(s.seconds[0]) for s in drawn), max(float(s.seconds[-1]) for s in drawn)
+    chart = _Chart("Over the seconds of the recording", (ends[0], max(ends[1], ends[0] + 1e-3)), "s", time=True)
+    for one, color in zip(drawn, _cycle(len(drawn)), strict=True):
+        shown = _thinned(one.values)
+        seconds, values = one.seconds[shown], one.values[shown]
+        finite = values[np.isfinite(values)]
+        highest = (float(finite.max()) if finite.size else 1.0) * 1.12
+        highest = highest if highest > 0 else 1.0
+        chart.strip(f"{one.name} ({one.unit})" if one.unit else one.name, 72)
+        chart.y_axis(_ticks(0, highest, 3), highest)
+        chart.values(one.name, one.unit, seconds, values)
+        chart.curve(seconds, values / highest, color)
+    chart.x_axis(_ticks(*chart.ends), "seconds of the recording")
+    return chart.svg()
 
 
 def plot_bars(
@@ -99,18 +93,26 @@ def plot_bars(
     count = max((len(values) for values in groups.values()), default=0)
     if not count:
         return ""
-    with matplotlib.rc_context(_STYLE):
-        figure, (axis,) = _strips(1, 2.4)
-        width = 0.8 / len(groups)
-        for i, ((name, values), color) in enumerate(zip(groups.items(), _cycle(len(groups)), strict=True)):
-            axis.bar(np.arange(count) + (i + 0.5) * width - 0.4, values, width, color=color, label=name)
-        axis.set_xlabel(x_label)
-        axis.set_ylabel(y_label)
-        axis.margins(x=0.01)
-        if ticks is not None:
-            axis.set_xticks(range(count), ticks)
-        axis.legend(frameon=False)
-        return _svg(figure)
+    all_values = np.array([value for values in groups.values() for value in values], np.float64)
+    finite = all_values[np.isfinite(all_values)]
+    highest = (float(finite.max()) if finite.size else 1.0) * 1.08
+    highest = highest if highest > 0 else 1.0
+    about = ", ".join(filter(None, (y_label, x_label)))
+    chart = _Chart(f"Bars of {about} for {', '.join(groups)}", (-0.5, count - 0.5), "", ticks)
+    chart.legend(groups)
+    chart.strip(y_label, 170)
+    chart.y_axis(_ticks(0, highest, 5), highest)
+    width = 0.8 / len(groups)
+    for i, ((name, values), color) in enumerate(zip(groups.items(), _cycle(len(groups)), strict=True)):
+        left = np.arange(count, dtype=np.float64) + (i * width - 0.4)
+        heights = np.asarray(values, np.float64)
+        chart.values(name, "", np.arange(count, dtype=np.float64), heights)
+        chart.bars(left, heights / highest, color, width)
+    if ticks is not None:
+        chart.x_axis([(float(i), str(tick)) for i, tick in enumerate(ticks)], x_label)
+    else:
+        chart.x_axis([tick for tick in _ticks(0, count - 1) if tick[0].is_integer()], x_label)
+    return chart.svg()
 
 
 def plot_curves(
@@ -122,41 +124,182 @@ def plot_curves(
     """Curves (x, y) of shares in [0, 1] by name, NaN left open; with the diagonal where the two should be equal."""
     if not curves:
         return ""
-    with matplotlib.rc_context(_STYLE):
-        figure, (axis,) = _strips(1, 3.2)
-        if diagonal:
-            axis.plot([0, 1], [0, 1], color=_INK, linewidth=0.8, alpha=0.5, linestyle=":")
-        for (name, (x, y)), color in zip(curves.items(), _cycle(len(curves)), strict=True):
-            axis.plot(x, y, color=color, linewidth=1.4, marker="o" if len(x) < 30 else None, markersize=4, label=name)
-        axis.set_xlim(0, 1)
-        axis.set_ylim(0, 1.02)
-        axis.set_xlabel(x_label)
-        axis.set_ylabel(y_label)
-        axis.grid(color=_INK, alpha=0.12, linewidth=0.6)
-        axis.legend(frameon=False)
-        return _svg(figure)
+    chart = _Chart(f"Curves of {y_label} against {x_label} for {', '.join(curves)}", (0.0, 1.0), x_label)
+    chart.legend(curves)
+    chart.strip(y_label, 250)
+    chart.y_axis(_ticks(0, 1), 1.02)
+    if diagonal:
+        chart.curve(np.array([0.0, 1.0]), np.array([0.0, 1.0]) / 1.02, _INK, "2 4")
+    for (name, (x, y)), color in zip(curves.items(), _cycle(len(curves)), strict=True):
+        shown = _thinned(np.asarray(y, np.float64))
+        chart.values(name, "", x[shown], y[shown])
+        chart.curve(x[shown], y[shown] / 1.02, color, marks=len(x) < _MARKED)
+    chart.x_axis(_ticks(0, 1), x_label)
+    return chart.svg()
 
 
-def _strips(count: int, height: float) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(9.2, height * count + 0.7), layout="constrained")
-    axes = figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
-    figure.patch.set_alpha(0)
-    for axis in axes:
-        axis.patch.set_alpha(0)
-    return figure, list(axes)
+class _Chart:
+    """Strips below each other on one x axis; y of a strip is a share of its height."""
+
+    def __init__(
+        self,
+        about: str,
+        ends: tuple[float, float],
+        unit: str,
+        ticks: Sequence[str] | None = None,
+        time: bool = False,
+    ) -> None:
+        self.ends = ends
+        self._root = ElementTree.Element("svg", {"class": "chart", "role": "img", "aria-label": about})
+        self._strips: list[dict[str, Any]] = []
+        self._said = {
+            "left": _LEFT,
+            "right": _RIGHT,
+            "from": ends[0],
+            "to": ends[1],
+            "unit": unit,
+            "time": time,
+            "ticks": None if ticks is None else [str(tick) for tick in ticks],
+        }
+        self._top = self._bottom = 0.0
+
+    def strip(self, title: str, height: float) -> None:
+        """Go on below, under a title."""
+        self._top = self._bottom + _TITLE
+        self._bottom = self._top + height
+        self._text(_LEFT, self._top - 10, title, "start")
+        self._line(_LEFT, self._bottom, _RIGHT, self._bottom, {"stroke-opacity": "0.6"})
+
+    def legend(self, names: Mapping[str, Any]) -> None:
+        """Names beside their colors, a line each."""
+        for name, color in zip(names, _cycle(len(names)), strict=True):
+            self._bottom += _LINE
+            self._add("rect", x=_LEFT, y=self._bottom - 14, width=16, height=12, rx=2, fill=color)
+            self._text(_LEFT + 24, self._bottom - 3, name, "start")
+
+    def values(self, name: str, unit: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
+        """Say to the page's script what is drawn."""
+        strip = {"name": name, "unit": unit, "top": self._top, "bottom": self._bottom}
+        self._strips.append({**strip, "x": _rounded(x), "y": _rounded(y)})
+
+    def bars(self, edges: NDArray[np.floating], shares: NDArray[np.floating], color: str, width: float = 0.0) -> None:
+        """Bars that begin at `edges`: each is `width` wide, or goes on to the next edge."""
+        height = self._bottom - self._top
+        parts = []
+        for i, share in enumerate(shares):
+            if share > 0:  # no NaN either
+                left, right = self._x(edges[i]), self._x(edges[i] + width if width else edges[i + 1])
+                parts.append(
+                    f"M{left:.1f} {self._bottom:.1f}V{self._bottom - max(share * height, 1):.1f}"
+                    f"H{right:.1f}V{self._bottom:.1f}Z"
+                )
+        self._add("path", d="".join(parts), fill=color)
+
+    def curve(
+        self,
+        x: NDArray[np.float64],
+        shares: NDArray[np.float64],
+        color: str,
+        dashes: str = "",
+        marks: bool = False,
+    ) -> None:
+        """A curve that is open where its values are NaN."""
+        points = []
+        pen = "M"
+        for at, share in zip(x, shares, strict=True):
+            if not math.isfinite(share):
+                pen = "M"
+                continue
+            place = f"{self._x(at):.1f} {self._bottom - share * (self._bottom - self._top):.1f}"
+            points.append(f"{pen}{place}" + (f"L{place}" if pen == "M" else ""))  # a lone point is a dot
+            pen = "L"
+            if marks:
+                cx, cy = place.split()
+                self._add("circle", cx=cx, cy=cy, r=4, fill=color)
+        style = {"stroke-linejoin": "round", "stroke-linecap": "round", "stroke-width": "1.6"}
+        style |= {"stroke-dasharray": dashes} if dashes else {}
+        self._add("path", d="".join(points), fill="none", stroke=color, **style)
+
+    def upright(self, at: float, dashes: str) -> None:
+        """A line at `at` over the height of the strip."""
+        style = {"stroke-dasharray": dashes} if dashes else {}
+        self._line(self._x(at), self._top, self._x(at), self._bottom, style)
+
+    def y_axis(self, ticks: Sequence[tuple[float, str]], highest: float) -> None:
+        """Lines across at values of which `highest` is as high as the strip."""
+        for value, name in ticks:
+            y = self._bottom - value / highest * (self._bottom - self._top)
+            if value:
+                self._line(_LEFT, y, _RIGHT, y, {"stroke-opacity": "0.18"})
+            self._text(_LEFT - 8, y + 5, name, "end")
+
+    def x_axis(self, ticks: Sequence[tuple[float, str]], label: str) -> None:
+        """Names at values below the last strip, and what they mean."""
+        room = (_RIGHT - _LEFT) / max(len(ticks), 1)
+        longest = max((len(name) for _, name in ticks), default=0)
+        every = max(1, math.ceil(9 * longest / room)) if longest * 9 <= room * 3 else 1
+        slanted = longest * 9 > room * 3  # names that would be drawn over each other
+        for i, (value, name) in enumerate(ticks):
+            if slanted:
+                turn = {"transform": f"rotate(-35 {self._x(value):.1f} {self._bottom + 18:.1f})"}
+                self._text(self._x(value), self._bottom + 18, name, "end", turn)
+            elif i % every == 0:
+                self._text(self._x(value), self._bottom + 20, name, "middle")
+        self._bottom += 6 + (longest * 6 if slanted else _LINE - 6)
+        if label:
+            self._bottom += _LINE
+            self._text((_LEFT + _RIGHT) / 2, self._bottom - 4, label, "middle")
+
+    def svg(self) -> str:
+        """The chart as text."""
+        self._root.set("viewBox", f"0 0 {_WIDTH:g} {self._bottom + 8:.0f}")
+        self._root.set("font-size", "14")
+        self._root.set("data-chart", json.dumps({**self._said, "strips": self._strips}, separators=(",", ":")))
+        return ElementTree.tostring(self._root, encoding="unicode")
+
+    def _x(self, value: float) -> float:
+        low, high = self.ends
+        return _LEFT + (float(value) - low) / (high - low) * (_RIGHT - _LEFT)
+
+    def _add(self, tag: str, text: str = "", **attributes: Any) -> None:
+        said = {key: f"{value:g}" if isinstance(value, float) else str(value) for key, value in attributes.items()}
+        ElementTree.SubElement(self._root, tag, said).text = text or None
+
+    def _line(self, x1: float, y1: float, x2: float, y2: float, style: Mapping[str, str]) -> None:
+        self._add("line", x1=x1, y1=y1, x2=x2, y2=y2, stroke=_INK, **style)
+
+    def _text(self, x: float, y: float, text: str, anchor: str, style: Mapping[str, str] | None = None) -> None:
+        self._add("text", text, x=x, y=y, fill=_INK, **{"text-anchor": anchor}, **(style or {}))
+
+
+def _thinned(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Indices of the highest and lowest value of each stretch of many, so that no spike is lost; all of few."""
+    if len(values) <= _POINTS:
+        return np.arange(len(values))
+    kept = set()
+    for part in np.array_split(np.arange(len(values)), _POINTS // 2):
+        known = part[np.isfinite(values[part])]
+        if known.size:
+            kept |= {int(known[np.argmax(values[known])]), int(known[np.argmin(values[known])])}
+        if known.size < part.size:
+            kept.add(int(part[~np.isfinite(values[part])][0]))  # the curve is open here
+    return np.array(sorted(kept), np.int64)
+
+
+def _ticks(low: float, high: float, count: int = 7) -> list[tuple[float, str]]:
+    """At most `count` round numbers from low to high, with their names."""
+    span = high - low
+    if not span > 0:
+        return [(low, f"{low:g}")]
+    step = 10.0 ** math.floor(math.log10(span / count))
+    step = next((m * step for m in (1, 2, 5, 10) if span / (m * step) <= count), 10 * step)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [(i * step, f"{i * step:.6g}") for i in range(first, last + 1)]
+
+
+def _rounded(values: NDArray[np.float64]) -> list[float | None]:
+    return [float(f"{value:.6g}") if math.isfinite(value) else None for value in values.tolist()]
 
 
 def _cycle(count: int) -> list[str]:
-    return [_COLORS[i % len(_COLORS)] for i in range(count)]
-
-
-def _svg(figure: Figure) -> str:
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :].replace(_INK, "currentColor")
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    # The viewBox alone lets the page set the width; font families are the page's too.
-    text = re.sub(r'<svg ([^>]*?)width="[^"]*"', r"<svg \1", text, count=1)
-    text = re.sub(r'(<svg [^>]*?)height="[^"]*"', r"\1", text, count=1)
-    return re.sub(r"font: ([^;\"]*?)px [^;\"]*", r"font-size: \1px", text)
+    return [COLORS[i % len(COLORS)] for i in range(count)]

@@ -1,8 +1,12 @@
-"""A run as one HTML file that needs nothing else: pictures and plots are inside."""
+"""A run as one HTML file that needs nothing else: pictures, charts and video are inside, and it loads nothing.
+
+Charts tell their numbers at the pointer and by keys, and those over time lead the video (``report.js``).
+"""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +64,7 @@ class ReportData:
         worst_title: what makes them the worst.
         best: the best, where there is a truth to say so.
         notes: drops, skipped frames and other things to know, one sentence each.
+        video: an MP4 whose time is that of the series; empty for none.
     """
 
     title: str
@@ -75,6 +80,7 @@ class ReportData:
     worst_title: str = "Least certain frames"
     best: Sequence[Picture] = ()
     notes: Sequence[str] = ()
+    video: bytes = b""
 
 
 def write_report(path: str | Path, data: ReportData) -> Path:
@@ -96,18 +102,27 @@ def render_report(data: ReportData) -> str:
     summary = data.latency.summary()
     rows = [(s.stage, str(s.count), *(f"{v:.2f}" for v in (s.mean, s.p50, s.p90, s.p99, s.max))) for s in summary]
     histogram = plot_latency({s.stage: data.latency.values(s.stage) for s in summary})
-    plots = [("Over time", plot_series(data.series)), *data.plots]
     galleries = [(data.worst_title, data.worst), ("Best frames", data.best), ("Frames", data.gallery)]
-    template = _PAGES.get_template("report.html")
-    return template.render(data=data, stages=rows, histogram=histogram, plots=plots, galleries=galleries)
+    style, script = (_PAGES.get_source(_TEMPLATES, name)[0] for name in ("report.css", "report.js"))
+    return _TEMPLATES.get_template("report.html").render(
+        data=data,
+        stages=rows,
+        histogram=histogram,
+        series=plot_series(data.series),
+        galleries=galleries,
+        style=style,
+        script=script,
+        digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
 
 
-_PAGES = jinja2.Environment(
-    loader=jinja2.PackageLoader("rtseg.lab.report", "."),
+_PAGES = jinja2.PackageLoader("rtseg.lab.report", ".")
+_TEMPLATES = jinja2.Environment(
+    loader=_PAGES,
     autoescape=True,
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-_PAGES.filters["base64"] = lambda data: base64.b64encode(data).decode()
+_TEMPLATES.filters["base64"] = lambda data: base64.b64encode(data).decode()

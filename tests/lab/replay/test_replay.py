@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -72,7 +73,12 @@ def test_the_report_is_one_file_that_needs_nothing_else(tmp_path: Path) -> None:
     result = replay(drive([{1: 30}] * 12), ColumnPipeline(), tmp_path, progress=False)
     page = Page(result.report)
     assert page.links
-    assert all(link.startswith(("data:image/jpeg;base64,", "#")) for link in page.links)
+    assert all(link.startswith(("data:image/jpeg;base64,", "data:video/mp4;base64,", "#")) for link in page.links)
+    (film,) = [link.partition(",")[2] for link in page.links if link.startswith("data:video")]
+    (tmp_path / "film.mp4").write_bytes(base64.b64decode(film))
+    with open_frames(tmp_path / "film.mp4") as video:
+        assert sum(1 for _ in video) == 12
+    assert result.report.stat().st_size < 10_000_000
     assert "url(" not in result.report.read_text().replace("url(#", "")
     for words in ("Replay of list", "12", "Latency by stage", "Least certain frames", "What ran", "processor"):
         assert words in page.text

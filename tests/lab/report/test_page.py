@@ -1,0 +1,182 @@
+"""A report can be read by everybody: contrast, words for pictures, keys; and in a browser, where there is one."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from importlib.resources import files
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from rtseg.lab.replay.preview import Preview
+from rtseg.lab.report.plots import COLORS, Series, plot_bars
+from rtseg.lab.report.report import Picture, ReportData, render_report
+from rtseg.runtime.latency import LatencyLog
+
+STYLE = files("rtseg.lab.report").joinpath("report.css").read_text(encoding="utf-8")
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars"),
+)
+VOID = {"meta", "img", "link", "br", "input"}
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    """A page with every part; its video turns from black to white at half of its four seconds."""
+    seconds = np.arange(40) / 10
+    log, video = LatencyLog(), Preview()
+    for i in range(40):
+        log.record({"infer": 90.0 if i == 33 else 10.0 + i % 3})
+        video.write(np.full((36, 64, 3), 255 * (i >= 20), np.uint8), seconds[i])
+    picture = Picture.of("1.0 s: 3 lanes", np.full((36, 64, 3), 90, np.uint8))
+    return render_report(
+        ReportData(
+            title="A drive",
+            subtitle="of four seconds",
+            figures=[("frames", "40")],
+            facts=[("model", "lanes-lite")],
+            latency=log,
+            series=[Series("Latency", "ms", seconds, log.values("infer")), Series("Found", "", seconds, seconds)],
+            plots=[("Bars", plot_bars({"a": [1.0, 2.0]}, "", "ms", ["p50", "p99"]))],
+            tables=[("Table", ("", "value"), [("a", "1")])],
+            gallery=[picture, picture],
+            worst=[picture],
+            notes=["A note."],
+            video=video.finish(),
+        )
+    )
+
+
+class _Outline(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {key: value or "" for key, value in attrs}))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {key: value or "" for key, value in attrs}))
+
+
+def outline(page: str) -> list[tuple[str, dict[str, str]]]:
+    parser = _Outline()
+    parser.feed(page)
+    assert parser.open == []
+    return parser.tags
+
+
+def test_what_is_seen_is_also_said_and_reached_by_keys(page: str) -> None:
+    tags = outline(page)
+    assert ("html", {"lang": "en"}) in tags
+    assert any(found.get("name") == "viewport" for tag, found in tags if tag == "meta")
+    assert all(found.get("alt") for tag, found in tags if tag == "img")
+    charts = [found for tag, found in tags if tag == "svg"]
+    assert len(charts) == 3
+    assert all(found["role"] == "img" and found["aria-label"] for found in charts)
+    assert all(found["aria-label"] and "controls" in found for tag, found in tags if tag == "video")
+    scrolled = [found for _, found in tags if found.get("class") == "table"]
+    assert all(found["tabindex"] == "0" and found["aria-label"] for found in scrolled)
+    headings = [int(tag[1]) for tag, _ in tags if re.fullmatch(r"h\d", tag)]
+    assert headings[0] == 1
+    assert set(headings[1:]) == {2}
+    assert all(found.get("scope") for tag, found in tags if tag == "th")
+
+
+def test_nothing_is_loaded_and_no_other_script_can_run(page: str) -> None:
+    for _, found in outline(page):
+        for name in ("src", "href"):
+            assert found.get(name, "data:").startswith(("data:", "#"))
+    assert "default-src 'none'" in page
+    assert "script-src 'sha256-" in page
+
+
+def _luminance(color: str) -> float:
+    parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+
+def contrast(one: str, other: str) -> float:
+    """Of WCAG 2: (brighter + 0.05) / (darker + 0.05)."""
+    high, low = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_contrast_on_light_and_dark_pages(scheme: int) -> None:
+    named = dict(re.findall(r"--([\w-]+):(#[0-9a-f]{6})", re.findall(r":root\{.*?\}", STYLE)[scheme]))
+    for text, ground in [*itertools.product(("ink", "soft", "accent"), ("page", "card")), ("ink", "warn-bg")]:
+        assert contrast(named[text], named[ground]) >= 4.5, (text, ground)
+    for color, ground in itertools.product(COLORS, ("page", "card")):
+        assert contrast(color, named[ground]) >= 3.0, (color, ground)
+
+
+ASK = """
+<script>{
+const video = document.querySelector("video"), plots = [...document.querySelectorAll(".plot")];
+const answers = [plots[0].getAttribute("role"), document.documentElement.scrollWidth <= innerWidth];
+const svg = plots[0].querySelector("svg"), box = svg.getBoundingClientRect(), said = JSON.parse(svg.dataset.chart);
+const x = said.left + (3.28 - said.from) / (said.to - said.from) * (said.right - said.left);
+const at = { clientX: box.left + x * box.width / 720, clientY: box.top + 60 * box.width / 720, bubbles: true };
+const tell = () => {
+  plots[2].focus();
+  plots[2].dispatchEvent(new KeyboardEvent("keydown", { key: "End" }));
+  document.querySelectorAll("figure button")[1].click();
+  answers.push(plots[2].getAttribute("aria-valuetext"), document.querySelector("dialog").open);
+  document.title = JSON.stringify(answers);
+};
+video.addEventListener("seeked", () => {
+  const canvas = document.createElement("canvas");
+  canvas.getContext("2d").drawImage(video, 0, 0);
+  answers.push(video.currentTime.toFixed(1), canvas.getContext("2d").getImageData(5, 5, 1, 1).data[0] > 200);
+  tell();
+}, { once: true });
+const click = () => {
+  svg.dispatchEvent(new PointerEvent("pointermove", at));
+  answers.push(plots[0].querySelector(".told").textContent);
+  svg.dispatchEvent(new MouseEvent("click", at));
+};
+if (video.readyState >= 2) click(); else video.addEventListener("loadeddata", click, { once: true });
+}</script>
+"""
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed here")
+@pytest.mark.parametrize("width", [500, 800, 1280])
+def test_in_a_browser_a_click_on_a_spike_shows_its_frame(page: str, width: int, tmp_path: Path) -> None:
+    # The page lets no other script run; the test's asks what a person would see.
+    asked = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page).replace("</body>", f"{ASK}</body>")
+    (tmp_path / "page.html").write_text(asked, encoding="utf-8")
+    size = f"--window-size={width},900"
+    place = [f"--user-data-dir={tmp_path / 'profile'}", (tmp_path / "page.html").as_uri()]
+    command = [str(BROWSER), *FLAGS, size, "--timeout=20000", "--virtual-time-budget=8000", "--dump-dom", *place]
+    seen = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
+    title = re.search(r"<title>(.*?)</title>", seen)
+    assert title is not None
+    assert title[1].replace("&amp;", "&") == (
+        '["slider",true,"3.30 s: Latency 90 ms, Found 3.3","3.3",true,"p99: a 2",true]'
+    )
+    picture = tmp_path / "shot.png"
+    (tmp_path / "page.html").write_text(page, encoding="utf-8")
+    command = [str(BROWSER), *FLAGS, size, "--virtual-time-budget=2000", f"--screenshot={picture}", *place]
+    subprocess.run(command, capture_output=True, timeout=120, check=True)
+    shot = cv2.imread(str(picture))
+    assert shot is not None
+    assert shot.shape[1] == width
+    assert len(np.unique(shot.reshape(-1, 3), axis=0)) > 50
