@@ -27,6 +27,10 @@ class BackendError(RtsegError):
     """A backend that is not installed, cannot run this model, or failed while running it."""
 
 
+class HeadMapsError(BackendError):
+    """Head maps of a frame that no sound network gives, as where half precision overflows; the backend may be well."""
+
+
 class CalibrationError(RtsegError):
     """Camera parameters or calibration pictures that do not fit."""
 

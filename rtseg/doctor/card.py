@@ -151,6 +151,9 @@ class CardTest:
         fallbacks = self._pipeline().fallbacks
         if fallbacks:
             raise _Fault(f"the card was left: {'; '.join(fallbacks)}", found)
+        again = self._pipeline().backend.get("computed again")
+        if again:
+            raise _Fault(f"head maps were spoilt, so that so much was computed again: {again}", found)
         return found
 
     def _copies(self) -> dict[str, Any]:

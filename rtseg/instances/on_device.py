@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.errors import BackendError
+from rtseg.errors import HeadMapsError
 from rtseg.ops import RegionStatistics
 from rtseg.ops.cuda.enlarging import EnlargingPlan
 from rtseg.ops.cuda.module import Launcher
@@ -115,7 +115,7 @@ class DescribingGrouping:
         parts = {name: _part(host["packed"], *place) for name, place in places.items()}
         count, bits = (int(word) for word in parts["words"])
         if bits & (BAD_AFFINITY | BAD_MAPS):
-            raise BackendError("expected finite maps and affinities in [0, 1] from the device, got others")
+            raise HeadMapsError("expected finite maps and affinities in [0, 1] from the device, got others")
         if bits or count > self._rows:  # more than the buffers hold: the CPU has no such limits
             return None
         statistics = RegionStatistics(*(parts[name][:count].copy() for name in ("areas", "boxes", "centers")))

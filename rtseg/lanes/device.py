@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.errors import BackendError
+from rtseg.errors import HeadMapsError
 from rtseg.lanes.color_runs import ColorRuns
 from rtseg.ops.cuda.coloring import ColoringPlan
 from rtseg.ops.cuda.components import ComponentsPlan
@@ -53,6 +53,6 @@ class LaneGrouping:
 
     def found(self, host: Downloads) -> ColorRuns | None:
         if host["status"][0]:
-            raise BackendError("expected finite logits from the device, got NaN or infinite values")
+            raise HeadMapsError("expected finite logits from the device, got NaN or infinite values")
         unpacked = self._runs.unpack(host["runs"])
         return None if unpacked is None else ColorRuns(*unpacked, host["logits"])

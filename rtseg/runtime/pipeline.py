@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.errors import BackendError, ImageError, ModelError
+from rtseg.errors import BackendError, HeadMapsError, ImageError, ModelError
 from rtseg.frame import Frame
 from rtseg.results import Instances, Lanes
 from rtseg.runtime.card import ModelCard
@@ -19,9 +19,12 @@ from rtseg.runtime.interpreter import AnyInterpreter, HeadMaps
 from rtseg.runtime.latency import StageClock
 from rtseg.runtime.paths import Finish, FramePath
 from rtseg.runtime.scenes import SceneCheck
-from rtseg.runtime.selection import Selection
+from rtseg.runtime.selection import Candidate, Selection
 
 logger = logging.getLogger("rtseg")
+
+MAX_SPOILED = 10
+"""Frames whose head maps a device spoilt and the CPU computed again, before the device is left for good."""
 
 __all__ = ["HeadMaps", "Pipeline"]
 
@@ -45,7 +48,9 @@ class Pipeline:
     threads at once.
 
     A backend or device that fails is left for the next best, for good, and the frame in flight is computed again there:
-    none is lost. See :mod:`rtseg.runtime.device` for what is tried again after which fault.
+    none is lost. A frame whose head maps alone are bad, as where half precision overflows, is computed again on the
+    CPU, and the device goes on, unless that happens more than :data:`MAX_SPOILED` times. See
+    :mod:`rtseg.runtime.device` for what is tried again after which fault.
 
     Args:
         card: the model's card.
@@ -67,6 +72,8 @@ class Pipeline:
         self._scenes = SceneCheck()
         self._untold = ""  # why ids started anew with a frame that then failed
         self._candidates = list(selection.wanted)
+        self._spare: tuple[Candidate, FramePath] | None = None  # on the CPU, for frames that a device spoils
+        self._spoiled = 0
         if selection.reason is not None:
             self._note_fallback(selection.reason)
         self._path: FramePath | None = self._open_next()
@@ -75,7 +82,10 @@ class Pipeline:
     @property
     def backend(self) -> dict[str, str]:
         """Facts about the backend in use."""
-        return {"backend": "none", "device": "none"} if self._path is None else self._path.describe()
+        if self._path is None:
+            return {"backend": "none", "device": "none"}
+        again = {"computed again": f"{self._spoiled} frames, on the CPU"} if self._spoiled else {}
+        return {**self._path.describe(), **again}
 
     def __call__(self, image: NDArray[np.uint8] | Frame) -> Lanes | Instances:
         """Process one image.
@@ -159,9 +169,10 @@ class Pipeline:
 
     def close(self) -> None:
         """Give back what the backend holds."""
-        if self._path is not None:
-            self._path.close()
-            self._path = None
+        for path in (self._path, self._spare[1] if self._spare else None):
+            if path is not None:
+                path.close()
+        self._path = self._spare = None
 
     def _current(self) -> FramePath:
         if self._path is None:
@@ -196,9 +207,30 @@ class Pipeline:
             if started.path is self._path:  # else it was left for another while this frame was on its way
                 try:
                     return started.finish()
+                except HeadMapsError as error:
+                    spare = self._spare_path(str(error))
+                    if spare is not None:
+                        return spare.start(started.frame, None)()
+                    self._leave(started.path, str(error))
                 except BackendError as error:
                     self._leave(started.path, str(error))
             started = self._start(started.frame)
+
+    def _spare_path(self, reason: str) -> FramePath | None:
+        """The CPU's, for one frame more that a device spoilt; None where there is none or the device is to be left."""
+        self._spoiled += 1
+        if self._spoiled > MAX_SPOILED:
+            return None
+        if self._spare is None:
+            candidate = next((each for each in self._candidates if each.device == "cpu"), None)
+            if candidate is None:
+                return None
+            try:
+                self._spare = candidate, candidate.open()
+            except (BackendError, ModelError):
+                return None
+        logger.warning("a frame is computed again on the CPU: %s", reason)
+        return self._spare[1]
 
     def _leave(self, path: FramePath, reason: str) -> None:
         if not path.alive():
@@ -214,6 +246,9 @@ class Pipeline:
     def _open_next(self) -> FramePath:
         while True:
             candidate = self._candidates.pop(0)
+            if self._spare is not None and self._spare[0] is candidate:
+                path, self._spare = self._spare[1], None
+                return path
             try:
                 return candidate.open()
             except (BackendError, ModelError) as error:

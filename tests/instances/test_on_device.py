@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtseg.errors import BackendError
+from rtseg.errors import HeadMapsError
 from rtseg.frame import Frame
 from rtseg.grouping import graph_merge
 from rtseg.instances.interpreter import InstanceInterpreter
@@ -203,7 +203,7 @@ def test_maps_that_are_not_finite_are_refused(shim_library: Path, method: str, k
     if "colors" in maps:
         maps["colors"][0, 0] -= 9.0
     maps[kind][0, -1, 5, 8] = bad
-    with pytest.raises(BackendError, match="finite maps"):
+    with pytest.raises(HeadMapsError, match="finite maps"):
         on_device(shim_library, card_of(method), maps, Frame(np.zeros((*SIZE, 3), np.uint8)))
 
 

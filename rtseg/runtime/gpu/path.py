@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.errors import BackendError, GroupingError, ImageError
+from rtseg.errors import GroupingError, HeadMapsError, ImageError
 from rtseg.frame import Frame, RawImage, check_image
 from rtseg.ops.cuda.preprocess import ENCODINGS
 from rtseg.results import Instances, Lanes
@@ -79,8 +79,9 @@ class DevicePath:
                     found = self._interpreter.group(buffers.maps(), frame.size)
             return self._interpreter.finish(found, frame, clock)
         except GroupingError as error:
-            # Half precision may overflow where float32 does not: another backend is asked before the frame is given up.
-            raise BackendError(f"head maps from {self._backend.name} on {self.device} do not group: {error}") from error
+            # Half precision may overflow where float32 does not: the CPU is asked before the frame is given up.
+            where = f"{self._backend.name} on {self.device}"
+            raise HeadMapsError(f"head maps from {where} do not group: {error}") from error
 
     def alive(self) -> bool:
         return self._device.alive()

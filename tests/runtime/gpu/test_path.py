@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import rtseg.lanes.device as gpu_lanes
+import rtseg.runtime.pipeline as pipelines
 import rtseg.runtime.selection as selection
 from rtseg.errors import BackendError, ImageError, ModelError
 from rtseg.frame import Frame, RawImage
@@ -295,11 +296,35 @@ def test_more_runs_than_there_is_room_for_are_decoded_on_the_cpu(bench, frames, 
 def test_logits_that_overflow_on_the_device_are_computed_on_the_cpu(bench, frames, expected):
     pipeline = bench.pipeline()
     _assert_same(pipeline(frames[0]), expected[0])
-    bench.backends[0].spoil = np.inf
-    for frame, truth in zip(frames[1:], expected[1:], strict=True):
+    for spoil, frame, truth in zip((np.inf, None, np.nan), frames[1:], expected[1:], strict=True):
+        bench.backends[0].spoil = spoil
         _assert_same(pipeline(frame), truth)
-    assert len(pipeline.fallbacks) == 1
+    assert pipeline.fallbacks == []
+    assert pipeline.backend["device"] == "shim"  # two frames are no reason to leave the card
+    assert pipeline.backend["computed again"] == "2 frames, on the CPU"
+    pipeline.close()
+
+
+def test_a_device_that_spoils_frame_after_frame_is_left(bench, frames, expected, monkeypatch):
+    monkeypatch.setattr(pipelines, "MAX_SPOILED", 2)
+    pipeline = bench.pipeline()
+    _assert_same(pipeline(frames[0]), expected[0])
+    bench.backends[0].spoil = np.inf
+    for i, (frame, truth) in enumerate(zip(frames[1:], expected[1:], strict=True), start=1):
+        _assert_same(pipeline(frame), truth)
+        assert len(pipeline.fallbacks) == (i > 2)
     assert "finite" in pipeline.fallbacks[0]
+    assert pipeline.backend["device"] == "CPU"
+
+
+def test_a_stream_of_which_a_device_spoils_some_loses_none(bench, frames, expected):
+    pipeline = bench.pipeline()
+    next(iter(pipeline.stream(frames)))
+    pipeline.reset()
+    bench.backends[0].spoil = np.inf
+    for found, truth in zip(pipeline.stream(frames), expected, strict=True):
+        _assert_same(found, truth)
+    assert pipeline.fallbacks == []
 
 
 SCENES: list[list[tuple[int, int, tuple[int, int, int, int]]]] = [
@@ -350,8 +375,8 @@ def test_solo_over_the_device_is_that_of_the_cpu(card_content, shim_library, see
         np.testing.assert_array_equal(getattr(found, name), getattr(truth, name), err_msg=name)
 
 
-@pytest.mark.parametrize(("bits", "left"), [(EDGE_OVERFLOW, False), (BAD_AFFINITY, True)])
-def test_what_the_union_reports_is_heeded(tmp_path, shim_library, monkeypatch, bits, left):
+@pytest.mark.parametrize(("bits", "again"), [(EDGE_OVERFLOW, False), (BAD_AFFINITY, True)])
+def test_what_the_union_reports_is_heeded(tmp_path, shim_library, monkeypatch, bits, again):
     """Too many edges are grouped on the CPU; affinities that are none are computed there again."""
     bench = Bench(find_model(write_instance_model(tmp_path / "blocks", "affinity_union")), shim_library)
     monkeypatch.setattr(selection, "create_device_backend", bench.create)
@@ -364,7 +389,8 @@ def test_what_the_union_reports_is_heeded(tmp_path, shim_library, monkeypatch, b
     monkeypatch.setattr(AffinityUnionPlan, "run", report)
     pipeline = bench.pipeline()
     assert len(pipeline(paint(SCENES[0])[0])) == 3
-    assert bool(pipeline.fallbacks) == left
+    assert pipeline.fallbacks == []
+    assert ("computed again" in pipeline.backend) == again
 
 
 def test_a_capture_that_fails_costs_the_graph_and_nothing_else(bench, frames, expected, caplog):
