@@ -166,3 +166,24 @@ def test_maps_that_no_sound_network_gives_are_refused(affinity, semantic):
 def test_settings_that_do_not_fit_are_refused(change):
     with pytest.raises(ArgumentError):
         SETTINGS.replaced(**change)
+
+
+@pytest.mark.parametrize("window", [1, 2])
+def test_what_is_certain_is_joined_whatever_else_is_said(window: int) -> None:
+    """One certain edge between two halves that every other edge parts; none certain changes nothing."""
+    affinity = np.ones((56, 8, 16), np.float32)
+    semantic = np.stack([np.zeros((8, 16)), np.ones((8, 16))]).astype(np.float32)
+    for k, (_, dx) in enumerate(GMIS_OFFSETS):
+        for x in range(16):
+            if (x < 8) != (x + dx < 8):
+                affinity[k, :, x] = 0.0
+    settings = {"super_classes": ((1,),), "window": window, "areas": False, "refine": False, "min_pixels": 1}
+    apart = graph_merge(affinity, semantic, GraphMergeSettings(**settings))
+    same = graph_merge(affinity, semantic, GraphMergeSettings(**settings, certain=1.0))
+    np.testing.assert_array_equal(same.labels, apart.labels)
+    assert len(apart) == 2
+    for there, back in (((0, 1), 7), ((0, -1), 8)):
+        affinity[GMIS_OFFSETS.index(there), :4, back] = 1.0
+    joined = graph_merge(affinity, semantic, GraphMergeSettings(**settings, certain=0.95))
+    assert len(graph_merge(affinity, semantic, GraphMergeSettings(**settings))) == 2
+    assert len(joined) == 1

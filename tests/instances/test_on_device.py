@@ -168,7 +168,8 @@ def test_maps_of_one_value(shim_library: Path, method: str, share: float) -> Non
 @pytest.mark.parametrize("seed", range(3))
 def test_graph_merge_is_exact_on_the_probabilities_of_the_device(shim_library: Path, seed: int) -> None:
     """Equal edges everywhere, so that names alone decide."""
-    maps, card = maps_of("graph_merge", seed), card_of("graph_merge", min_area=1, partition=bool(seed))
+    chosen: dict[str, Any] = {"min_area": 1, "partition": bool(seed), "certain": (None, 0.6, 0.9)[seed]}
+    maps, card = maps_of("graph_merge", seed), card_of("graph_merge", **chosen)
     maps["affinity"][:] = np.round(maps["affinity"] * 4) / 4
     maps["semantic"][:] = np.round(maps["semantic"])
     _, grouping = on_device(shim_library, card, maps, Frame(np.zeros((*SIZE, 3), np.uint8)))

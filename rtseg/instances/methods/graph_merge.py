@@ -90,6 +90,7 @@ class GraphMergeOnDevice:
             settings.min_pixels,
             agreement_weights(settings.alpha) if settings.refine else None,
             settings.partition,
+            settings.certain,
             wide_rounds=wide_rounds(size),
             launcher=launcher,
         )

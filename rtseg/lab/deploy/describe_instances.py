@@ -69,7 +69,9 @@ def _grouping(config: InstanceConfig) -> tuple[str, str, Grouping]:
         named = {name for group in known for name in group}
         others = tuple(name for name in config.classes if name not in named)
         groups = [list(group) for group in (*known, others) if group]
-        plain = DeviceGrouping(method="graph_merge", parameters={"super_classes": groups, "window": 1, "areas": False})
+        plain = DeviceGrouping(
+            method="graph_merge", parameters={"super_classes": groups, "window": 1, "areas": False, "certain": 0.97}
+        )
         return "gmis", "GMIS", Grouping(method="graph_merge", parameters={"super_classes": groups}, device=plain)
     if config.model == "daffnet":
         finest = DeviceGrouping(method="affinity_union", parameters={"position_threshold": 0.5})

@@ -96,6 +96,21 @@ __device__ __forceinline__ i64 weight_of(const Maps& maps, int here, int there, 
     return (i64)rintf(value * 16777216.0f);
 }
 
+// Join the pixels that edges of `count` distances of at least `limit` join: parent (h, w), a tree for every pixel of an
+// object.
+extern "C" __global__ void __launch_bounds__(256)
+    graph_unite(MAP_PARAMETERS, const int* distances, const int* channels, int count, int limit, int* parent) {
+    const Maps maps = MAPS;
+    const int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y;
+    if (x >= width || y >= height) return;
+    const int pixel = y * width + x;
+    for (int i = 0; i < count; ++i)
+        for (int direction = 4; direction < 8; ++direction) {
+            const int other = other_end(maps, x, y, distances[i], direction);
+            if (other >= 0 && weight_of(maps, pixel, other, channels[i], direction) >= limit) unite(parent, pixel, other);
+        }
+}
+
 // Every edge of `count` distances between two regions of labels (h, w) goes to table 0 of the graph. channels (count) is
 // the first channel of each distance.
 extern "C" __global__ void __launch_bounds__(256)

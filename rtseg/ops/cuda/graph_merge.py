@@ -32,6 +32,7 @@ class GraphMergePlan:
         min_pixels: smallest instance, map pixels.
         agreement: (4097,) float64 weights of an agreement of classes of 0 to 1; None weighs all alike.
         partition: whether super-classes are grouped apart.
+        certain: pixels that an edge of the first stage of at least this joins are one from the start; None joins none.
         instances: most instances.
         regions: most pixels of objects; all by default.
         edges: most edges between regions, one for each pair of pixels but at most 2**20 by default.
@@ -57,6 +58,7 @@ class GraphMergePlan:
         min_pixels: int,
         agreement: NDArray[np.float64] | None,
         partition: bool,
+        certain: float | None = None,
         instances: int = 1024,
         regions: int | None = None,
         edges: int | None = None,
@@ -86,11 +88,12 @@ class GraphMergePlan:
         self._flags = int(partition), int(agreement is not None)
         self._distances = xp.asarray(np.array(distances, np.int32))
         self._channels = xp.asarray(np.array([8 * (d.bit_length() - 1) for d in distances], np.int32))
-        joined = 0
+        joined, self._first = 0, len(stages[0][0])
         self._stages: list[tuple[int, int]] = []
         for stage, threshold in stages:
             joined += len(stage)
             self._stages.append((joined, quantize_threshold(threshold)))
+        self._certain = None if certain is None else quantize_threshold(certain)
         edges = edges or min(_DIRECTIONS * joined * pixels, 2**20)
         self.status = xp.zeros(1, "int32")
         self._shares = xp.zeros(shape, "float32")
@@ -129,9 +132,12 @@ class GraphMergePlan:
         split = (self._table, self._super_classes, self._shares, self._groups, self._votes, self._parent, self.status)
         launch("graph_merge", "graph_pixels", *each, semantic, classes, affinity, pixels, *split)
         labels, after = self._labels
+        maps = (affinity, self._shares, self._groups, self._table, self._sigma, *self._shape, *self._flags)
+        if self._certain is not None:
+            sure = (self._distances, self._channels, self._first, self._certain, self._parent)
+            launch("graph_merge", "graph_unite", grid, block, *maps, *sure)
         self._numbering.run(self._parent, labels, self.status, self._regions)
         found = self._numbering.count
-        maps = (affinity, self._shares, self._groups, self._table, self._sigma, *self._shape, *self._flags)
         for joined, threshold in self._stages:
             graph.clear(found)
             near = (self._distances, self._channels, joined, labels)
