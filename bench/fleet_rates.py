@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,21 +80,17 @@ class _AtMost:
 
     def __init__(self, workers: RayWorkers, most: int) -> None:
         self._workers = workers
-        self._most = most
-        self._busy = 0
+        self.count = most
 
     @property
     def free(self) -> int:
-        return self._most - self._busy
+        return self.count - (self._workers.count - self._workers.free)
 
-    def start(self, task: Task) -> None:
-        self._busy += 1
-        self._workers.start(task)
+    def start(self, tasks: Sequence[Task]) -> None:
+        self._workers.start(tasks)
 
     def wait(self) -> list[Done]:
-        done = self._workers.wait()
-        self._busy -= len(done)
-        return done
+        return self._workers.wait()
 
     def write_bag(self, *arguments: Any) -> None:
         raise NotImplementedError
@@ -143,7 +139,7 @@ class _Watched(_AtMost):
     """Workers whose driver's memory is noted every so many shards."""
 
     def __init__(self, workers: RayWorkers, every: int) -> None:
-        super().__init__(workers, workers.free)
+        super().__init__(workers, workers.count)
         self._every = every
         self._count = 0
         self.memory: list[int] = []

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from rtseg.errors import RtsegError
-from rtseg.lab.fleet.queue import Done, Task
+from rtseg.lab.fleet.queue import Done, Task, do_tasks, done_of
 from rtseg.lab.fleet.settings import JobSettings
 from rtseg.lab.fleet.shards import Part
 from rtseg.lab.fleet.sources import Recording
@@ -23,21 +22,23 @@ class InProcess:
         self._tasks: list[Task] = []
 
     @property
-    def free(self) -> int:
-        """How many tasks it takes now."""
-        return 1 - len(self._tasks)
+    def count(self) -> int:
+        """How many workers there are."""
+        return 1
 
-    def start(self, task: Task) -> None:
-        """Take a task."""
-        self._tasks.append(task)
+    @property
+    def free(self) -> int:
+        """How many of them have nothing to do."""
+        return int(not self._tasks)
+
+    def start(self, tasks: Sequence[Task]) -> None:
+        """Take tasks."""
+        self._tasks += tasks
 
     def wait(self) -> list[Done]:
-        """Do what was taken."""
-        task = self._tasks.pop()
-        try:
-            return [Done(task, self._worker.run(task.recording, task.part))]
-        except RtsegError as error:
-            return [Done(task, None, str(error), final=True)]
+        """Do the next of those that were taken."""
+        tasks = [self._tasks.pop(0)]
+        return done_of(tasks, do_tasks(self._worker, tasks))
 
     def write_bag(self, recording: Recording, part: Part, path: str) -> None:
         """Run a shard once more, into a result bag."""

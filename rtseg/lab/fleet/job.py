@@ -18,8 +18,8 @@ _SHOWN = 8  # recordings in the progress table
 def run_job(queue: TaskQueue, workers: Workers, progress: bool = True) -> Progress:
     """Do all tasks.
 
-    No more tasks are under way than there are workers, and outcomes are a few numbers, so that the memory of this
-    process does not grow with what is done.
+    No more is under way than a shard, or a few short recordings, for each worker, and outcomes are a few numbers, so
+    that the memory of this process does not grow with what is done.
 
     Raises:
         KeyboardInterrupt: it was stopped; what is done is kept, and another run goes on from there.
@@ -30,9 +30,10 @@ def run_job(queue: TaskQueue, workers: Workers, progress: bool = True) -> Progre
         shown = 0.0
         while queue or under_way:
             while queue and workers.free > 0:
-                task = queue.take()
-                under_way[task.recording.uri] = under_way.get(task.recording.uri, 0) + 1
-                workers.start(task)
+                tasks = queue.take(workers.count)
+                for task in tasks:
+                    under_way[task.recording.uri] = under_way.get(task.recording.uri, 0) + 1
+                workers.start(tasks)
             for done in workers.wait():
                 uri = done.task.recording.uri
                 under_way[uri] -= 1

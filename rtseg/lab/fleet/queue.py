@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import fsspec
 
-from rtseg.lab.fleet.rows import ShardName, shards_in, write_whole
+from rtseg.errors import RtsegError
+from rtseg.lab.fleet.rows import ShardName, rows_of, shards_in, write_whole
 from rtseg.lab.fleet.settings import JobSettings
 from rtseg.lab.fleet.shards import Part
 from rtseg.lab.fleet.sources import Recording
 from rtseg.lab.fleet.worker import Outcome
+
+_TOGETHER = 2.0  # seconds of short recordings that a worker is given at once
+_MOST = 32  # of them
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,8 @@ class Done:
         reason: of the failure.
         final: the failure is the recording's, and another try would end the same.
         blameless: the failure is the machine's, and does not count as a try.
+        together: the task was one of several when the worker failed, and it is not known which of them it failed in.
+        took: seconds on the worker's clock.
     """
 
     task: Task
@@ -43,15 +50,44 @@ class Done:
     reason: str = ""
     final: bool = False
     blameless: bool = False
+    together: bool = False
+    took: float = 0.0
+
+
+Report = tuple[Outcome | None, str, float]
+"""What a worker says of a task: its outcome, or None and the reason why its recording gives none; seconds it took."""
+
+
+def do_tasks(worker: Any, tasks: Sequence[Task]) -> list[Report]:
+    """Let a worker do tasks one after the other; a recording that cannot be read takes none of the others along."""
+    reports: list[Report] = []
+    for task in tasks:
+        begin = time.monotonic()
+        try:
+            reports.append((worker.run(task.recording, task.part), "", time.monotonic() - begin))
+        except RtsegError as error:
+            reports.append((None, str(error), time.monotonic() - begin))
+    return reports
+
+
+def done_of(tasks: Sequence[Task], reports: Sequence[Report]) -> list[Done]:
+    """What became of tasks of which a worker reports."""
+    return [
+        Done(task, outcome, reason, final=outcome is None, took=took)
+        for task, (outcome, reason, took) in zip(tasks, reports, strict=True)
+    ]
 
 
 class Workers(Protocol):
     """Who does tasks: processes of a Ray cluster, or this process."""
 
     @property
+    def count(self) -> int: ...
+
+    @property
     def free(self) -> int: ...
 
-    def start(self, task: Task) -> None: ...
+    def start(self, tasks: Sequence[Task]) -> None: ...
 
     def wait(self) -> list[Done]: ...
 
@@ -127,6 +163,9 @@ class TaskQueue:
         self._out = out
         self._tries = tries
         self._failures: Counter[Task] = Counter()
+        self._alone: set[Task] = set()
+        self._bytes = 0
+        self._took = 0.0
         self._tasks: deque[Task] = deque()
         self._there: dict[str, set[int]] = {}
         there: dict[str, list[ShardName]] = defaultdict(list)
@@ -140,9 +179,26 @@ class TaskQueue:
     def __bool__(self) -> bool:
         return bool(self._tasks)
 
-    def take(self) -> Task:
-        """The next task."""
-        task = self._tasks.popleft()
+    def take(self, workers: int) -> list[Task]:
+        """The next task, or several of short recordings, so that handing them out costs less than doing them.
+
+        Args:
+            workers: that share what is left.
+        """
+        tasks = [self._begun(self._tasks.popleft())]
+        expected = self._seconds(tasks[0])
+        most = min(_MOST, len(self._tasks) // (2 * workers))
+        while len(tasks) < most and (expected := expected + self._seconds(self._tasks[0])) <= _TOGETHER:
+            tasks.append(self._begun(self._tasks.popleft()))
+        return tasks
+
+    def _seconds(self, task: Task) -> float:
+        """How long a task should take, by the bytes of recordings that are done; infinite where it is best alone."""
+        if task.part is not None or task in self._alone or not self._bytes:
+            return math.inf
+        return task.recording.size * self._took / self._bytes
+
+    def _begun(self, task: Task) -> Task:
         state = self.progress.states[task.recording.uri]
         state.began = state.began or time.monotonic()
         return task
@@ -151,6 +207,11 @@ class TaskQueue:
         """Note what became of a task; a failed one comes again, or its recording is given up."""
         progress, recording = self.progress, done.task.recording
         state = progress.states[recording.uri]
+        if done.together:
+            self._alone.add(done.task)
+            rows = rows_of(f"{self._out}/rows", self._settings.shard(recording, Part()))
+            if rows is not None:
+                done = replace(done, outcome=Outcome(frames=rows))
         if done.outcome is None:
             self._failures[done.task] += not done.blameless
             if not done.final and self._failures[done.task] < self._tries:
@@ -173,6 +234,9 @@ class TaskQueue:
         state.frames += done.outcome.frames
         progress.frames += done.outcome.frames
         progress.seconds += done.outcome.seconds
+        if done.task.part is None and done.took:
+            self._bytes += recording.size
+            self._took += done.took
         if state.finished and recording.key in self._faulty:
             self._faults.delete(f"{recording.key}.json")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +13,12 @@ from typing import Any
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
 
-from rtseg.errors import BackendError, RtsegError
-from rtseg.lab.fleet.queue import Done, Task
+from rtseg.errors import BackendError
+from rtseg.lab.fleet.queue import Done, Report, Task, do_tasks, done_of
 from rtseg.lab.fleet.settings import JobSettings
 from rtseg.lab.fleet.shards import Part
 from rtseg.lab.fleet.sources import Recording
-from rtseg.lab.fleet.worker import Outcome, Worker
+from rtseg.lab.fleet.worker import Worker
 
 LEAKED = 4096
 """MiB by which a worker may grow over what it held after its first shard before a fresh one takes its place."""
@@ -27,13 +28,25 @@ _NO_START = 3  # workers on end that fail to start, after which the job is given
 logger = logging.getLogger("rtseg")
 
 
+class WorkerProcess:
+    """A process that holds a worker; Ray makes one of this."""
+
+    def __init__(self, kind: type[Any], *arguments: Any) -> None:
+        self._worker = kind(*arguments)
+
+    def run(self, tasks: Sequence[Task]) -> list[Report]:
+        return do_tasks(self._worker, tasks)
+
+    def write_bag(self, recording: Recording, part: Part, path: str) -> None:
+        self._worker.write_bag(recording, part, path)
+
+
 @dataclass
 class _Slot:
     """One worker's place; the process in it may be replaced."""
 
     actor: Any
-    node: str | None = None
-    task: Task | None = None
+    tasks: Sequence[Task] = ()
     started: float = 0.0
     held: int = 0
 
@@ -90,9 +103,9 @@ class RayWorkers:
                 f"expected room for a worker of {threads} cores and {gpus:g} GPUs, got a cluster with "
                 f"{room.get('CPU', 0):g} cores and {room.get('GPU', 0):g} GPUs; add machines or ask for less"
             )
-        self._arguments = (settings, out, threads)
+        self._arguments = (kind, settings, out, threads)
         # A worker that dies is replaced here, where it is known which shard it had.
-        self._kind = ray.remote(kind).options(
+        self._kind = ray.remote(WorkerProcess).options(
             num_cpus=threads, num_gpus=gpus, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
         )
         self._timeout = timeout
@@ -101,15 +114,20 @@ class RayWorkers:
         self._slots = [_Slot(self._kind.remote(*self._arguments)) for _ in range(min(workers or fits, fits))]
 
     @property
-    def free(self) -> int:
-        """How many tasks they take now: one each, so that a crash takes one along."""
-        return sum(slot.task is None for slot in self._slots)
+    def count(self) -> int:
+        """How many workers there are."""
+        return len(self._slots)
 
-    def start(self, task: Task) -> None:
-        """Give a task to a worker that has none."""
-        slot = next(slot for slot in self._slots if slot.task is None)
-        slot.task, slot.started = task, time.monotonic()
-        self._calls[slot.actor.run.remote(task.recording, task.part)] = slot
+    @property
+    def free(self) -> int:
+        """How many of them have nothing to do."""
+        return sum(not slot.tasks for slot in self._slots)
+
+    def start(self, tasks: Sequence[Task]) -> None:
+        """Give tasks to a worker that has none."""
+        slot = next(slot for slot in self._slots if not slot.tasks)
+        slot.tasks, slot.started = tuple(tasks), time.monotonic()
+        self._calls[slot.actor.run.remote(slot.tasks)] = slot
 
     def wait(self) -> list[Done]:
         """Wait, for a second at most, for tasks to end.
@@ -118,10 +136,10 @@ class RayWorkers:
             BackendError: workers do not start any more, or the cluster is gone.
         """
         ready, _ = ray.wait(list(self._calls), num_returns=1, timeout=1.0)
-        done = [self._finish(call) for call in ready]
+        done = [one for call in ready for one in self._finish(call)]
         for call, slot in list(self._calls.items()):
             if call not in ready and time.monotonic() - slot.started > self._timeout:
-                done.append(self._failed(self._calls.pop(call), f"no result within {self._timeout:g} s"))
+                done += self._failed(self._calls.pop(call), f"no result within {self._timeout:g} s")
         return done
 
     def write_bag(self, recording: Recording, part: Part, path: str) -> None:
@@ -144,35 +162,30 @@ class RayWorkers:
         if self._owner:
             ray.shutdown()
 
-    def _finish(self, call: Any) -> Done:
+    def _finish(self, call: Any) -> list[Done]:
         slot = self._calls.pop(call)
-        task = slot.task
-        assert task is not None
         try:
-            outcome: Outcome = ray.get(call)
+            done = done_of(slot.tasks, ray.get(call))
         except RayTaskError as error:
             cause = error.cause if isinstance(error.cause, Exception) else error
-            if isinstance(cause, RtsegError):
-                slot.task = None
-                return Done(task, None, str(cause), final=True)
             return self._failed(slot, f"{type(cause).__name__}: {_last_line(cause)}")
         except RayActorError as error:
             return self._failed(slot, *self._death(error))
         except RayError as error:
             return self._failed(slot, f"{type(error).__name__}: {_last_line(error)}")
         self._failed_starts = 0
-        slot.task, slot.held = None, slot.held or outcome.memory
-        if outcome.memory > slot.held + LEAKED:
-            logger.warning("a worker grew from %d to %d MiB; a fresh one takes its place", slot.held, outcome.memory)
+        memory = max((one.outcome.memory for one in done if one.outcome is not None), default=0)
+        slot.tasks, slot.held = (), slot.held or memory
+        if slot.held and memory > slot.held + LEAKED:
+            logger.warning("a worker grew from %d to %d MiB; a fresh one takes its place", slot.held, memory)
             self._replace(slot)
-        return Done(task, outcome)
+        return done
 
-    def _failed(self, slot: _Slot, reason: str, blameless: bool = False) -> Done:
-        task = slot.task
-        assert task is not None
-        slot.task = None
+    def _failed(self, slot: _Slot, reason: str, blameless: bool = False) -> list[Done]:
+        tasks, slot.tasks = slot.tasks, ()
         self._replace(slot)
-        return Done(task, None, reason, blameless=blameless)
+        together = len(tasks) > 1
+        return [Done(task, None, reason, blameless=blameless or together, together=together) for task in tasks]
 
     def _death(self, error: RayActorError) -> tuple[str, bool]:
         """Why a worker died, and whether the shard has no part in that."""

@@ -191,6 +191,16 @@ def read_shard(folder: str, name: ShardName, columns: Sequence[str] | None = Non
     )
 
 
+def rows_of(folder: str, name: ShardName) -> int | None:
+    """How many rows a shard's file has; None where there is no such file, or one that cannot be read."""
+    fs, path = fsspec.core.url_to_fs(folder)
+    try:
+        with fs.open(f"{path}/{name.file}", "rb") as file:
+            return int(parquet.read_metadata(file).num_rows)
+    except (OSError, pa.ArrowException):
+        return None
+
+
 def shards_in(folder: str) -> list[ShardName]:
     """The shards whose files are in a folder; none where it does not exist."""
     fs, path = fsspec.core.url_to_fs(folder)

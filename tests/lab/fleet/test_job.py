@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from rtseg.lab.fleet.in_process import InProcess
 from rtseg.lab.fleet.job import progress_table, run_job
 from rtseg.lab.fleet.queue import Done, Progress, RecordingState, Task, TaskQueue
 from rtseg.lab.fleet.settings import JobSettings, model_hash
@@ -46,11 +48,12 @@ class Flaky:
     """Workers of which every call fails until it was made so many times."""
 
     def __init__(self, failures: int) -> None:
-        self.free = 1
+        self.count = self.free = 1
         self.calls: list[Task] = []
         self._failures = failures
 
-    def start(self, task: Task) -> None:
+    def start(self, tasks: Sequence[Task]) -> None:
+        (task,) = tasks
         self.calls.append(task)
         self.free = 0
 
@@ -80,6 +83,42 @@ def test_a_shard_is_tried_a_few_times(tmp_path: Path, failures: int, fault: str)
     assert state.finished
     assert len(workers.calls) == (3 if fault else 3 * (failures + 1))
     assert len(list(tmp_path.glob("out/faults/*.json"))) == bool(fault)
+
+
+class Brittle(InProcess):
+    """A worker that dies after the first of several tasks, and notes what it was given."""
+
+    def __init__(self, settings: JobSettings, out: str) -> None:
+        super().__init__(settings, out)
+        self.given: list[list[Task]] = []
+
+    def start(self, tasks: Sequence[Task]) -> None:
+        super().start(tasks)
+        self.given.append(list(tasks))
+
+    def wait(self) -> list[Done]:
+        tasks = tuple(self._tasks)
+        done = super().wait()
+        if len(tasks) == 1:
+            return done
+        self._tasks.clear()
+        return [Done(task, None, "the worker died", blameless=True, together=True) for task in tasks]
+
+
+def test_short_recordings_go_together_and_a_crash_costs_none_and_repeats_none(tmp_path: Path) -> None:
+    sources, model = write_fleet(tmp_path, 12, frames=3)
+    settings = JobSettings(model=model, model_hash=model_hash(find_model(model).card))
+    workers = Brittle(settings, str(tmp_path / "out"))
+    queue = TaskQueue(find_recordings(sources).recordings, settings, str(tmp_path / "out"), tries=1)
+    progress = run_job(queue, workers, progress=False)
+    workers.close()
+    assert len(workers.given[0]) == 1, "it is not known what they take"
+    first = next(tasks for tasks in workers.given if len(tasks) > 1)
+    alone = [tasks[0] for tasks in workers.given if len(tasks) == 1]
+    assert first[0] not in alone, "it was done before the crash"
+    assert set(first[1:]) <= set(alone)
+    assert progress.finished == 12
+    assert progress.frames == len(rows_of(tmp_path / "out")) == sum(range(3, 15))
 
 
 @pytest.mark.slow

@@ -102,9 +102,9 @@ class TemporalLog:
         if len(self._recent) == 2:
             before, middle = self._recent
             for identity in before.keys() & middle.keys() & current.keys():
-                residual = np.abs(middle[identity] - (before[identity] + current[identity]) / 2)
-                if np.isfinite(residual).any():
-                    self._jitter.append(float(np.nanmean(residual)))
+                residual = _apart(middle[identity], (before[identity] + current[identity]) / 2)
+                if residual < np.inf:
+                    self._jitter.append(residual)
         self._last.update({identity: (now, x) for identity, x in current.items()})
         self._recent.append(current)
         self._frames += 1
@@ -133,29 +133,22 @@ class TemporalLog:
         distances = np.full((len(new), len(gone)), np.inf)
         for r, i in enumerate(new):
             for c, j in enumerate(gone):
-                distance = np.abs(current[i] - remembered[j])
-                if np.isfinite(distance).any():
-                    distances[r, c] = np.nanmean(distance)
+                distances[r, c] = _apart(current[i], remembered[j])
         for c in assign(distances, near):
             if c >= 0:
                 self._switches += 1
                 del self._last[gone[c]]
         # Two lines that exchanged their ids are both in both frames.
-        kept = [i for i in current if i in remembered]
-        for a in kept:
-            for b in kept:
-                if a < b and _crossed(current[a], current[b], remembered[a], remembered[b], near):
+        moved = [i for i in current if i in remembered and near < _apart(current[i], remembered[i]) < np.inf]
+        for a in moved:
+            for b in moved:
+                if a < b and max(_apart(current[a], remembered[b]), _apart(current[b], remembered[a])) < near:
                     self._switches += 2
 
 
-def _crossed(
-    a: NDArray[np.float64], b: NDArray[np.float64], old_a: NDArray[np.float64], old_b: NDArray[np.float64], near: float
-) -> bool:
-    with np.errstate(invalid="ignore"):
-        across, along = (
-            np.stack([np.abs(a - old_b), np.abs(b - old_a)]),
-            np.stack([np.abs(a - old_a), np.abs(b - old_b)]),
-        )
-    if not (np.isfinite(across).any(axis=1).all() and np.isfinite(along).any(axis=1).all()):
-        return False
-    return bool(np.nanmean(across, axis=1).max() < near < np.nanmean(along, axis=1).min())
+def _apart(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Mean distance of two lines over the rows that both reach; infinite where there is none."""
+    distance = np.abs(a - b)
+    seen = distance == distance  # not NaN; np.nanmean takes ten times as long
+    count = int(np.count_nonzero(seen))
+    return float(np.where(seen, distance, 0.0).sum()) / count if count else np.inf
