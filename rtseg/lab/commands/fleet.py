@@ -93,24 +93,64 @@ def _ended(fail_on: str, bad: int, good: int) -> typer.Exit:
 
 @fleet_app.command("compare")
 def fleet_compare(
-    a: Annotated[str, typer.Argument(help="Folder of a fleet replay: what is there.")],
-    b: Annotated[str, typer.Argument(help="Folder of another over the same recordings: what is to replace it.")],
+    a: Annotated[str, typer.Argument(help="What is there: folder of a fleet replay, or with SOURCES a model.")],
+    b: Annotated[str, typer.Argument(help="What is to replace it: another replay, or with SOURCES another model.")],
+    sources: Annotated[list[str] | None, typer.Argument(help="Recordings to replay through both models.")] = None,
     out: OutOption = Path("out/compare"),
     gate: Annotated[
         Path | None, typer.Option(help="YAML list of metric and margin; exit code 1 if B fails it.")
     ] = None,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+    threads: CoresOption = 1,
+    gpus: GpusOption = 0.0,
+    device: DeviceOption = "auto",
+    backend: BackendOption = "auto",
+    topic: TopicOption = None,
+    shard_seconds: ShardOption = 120.0,
+    tries: TriesOption = 3,
+    timeout: TimeoutOption = 3600.0,
+    resume: ResumeOption = True,
+    fail_on: FailOption = "any",
     as_json: JsonOption = False,
 ) -> None:
-    """Compare two fleet replays frame by frame; writes a page, and keeps a gate."""
+    """Compare two fleet replays, or two models over SOURCES, frame by frame; writes a page, and keeps a gate."""
     from rtseg.lab.fleet.compare import compare_jobs, read_gate
+    from rtseg.lab.fleet.compare_models import compare_models
 
-    result = compare_jobs(a, b, out, read_gate(gate) if gate else ())
+    rules = read_gate(gate) if gate else ()
+    if sources:
+        try:
+            result = compare_models(
+                a,
+                b,
+                sources,
+                out,
+                rules,
+                address=address,
+                workers=workers,
+                threads=threads,
+                gpus=gpus,
+                device=device,
+                backend=backend,
+                topic=topic,
+                shard_seconds=shard_seconds,
+                tries=tries,
+                timeout=timeout,
+                resume=resume,
+            )
+        except KeyboardInterrupt:
+            raise _stopped() from None
+    else:
+        result = compare_jobs(a, b, out, rules)
     if as_json:
         print_json(result)
     else:
         console.print(result.table())
         console.print(f"report: {out / 'report.html'}")
-    raise typer.Exit(0 if result.passed else 1)
+    if not result.passed:
+        raise typer.Exit(1)
+    raise _ended(fail_on, len(result.faults), result.recordings)
 
 
 @fleet_app.command("mine")

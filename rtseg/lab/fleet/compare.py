@@ -26,6 +26,7 @@ from rtseg.lab.fleet.settings import JobSettings, read_settings
 from rtseg.lab.fleet.truth import BETTER as BETTER_SCORES
 from rtseg.lab.report.machine import machine_facts
 from rtseg.lab.report.report import Picture, ReportData, write_report
+from rtseg.printing import visible
 from rtseg.settings import Settings
 
 BETTER = {
@@ -93,22 +94,26 @@ class Comparison:
         frames: that both have.
         recordings: that both have.
         unpaired: frames that only one of them has.
+        missing: frames that A alone has.
         differences: by metric.
         disagreement: mean share of what one shows and the other does not.
         verdicts: of the gate.
+        faults: recordings that could not be replayed, (address, reason), where models were compared.
     """
 
     frames: int
     recordings: int
     unpaired: int
+    missing: int
     differences: tuple[Difference, ...]
     disagreement: float
     verdicts: tuple[Verdict, ...]
+    faults: tuple[tuple[str, str], ...] = ()
 
     @property
     def passed(self) -> bool:
-        """Whether all rules of the gate hold."""
-        return all(verdict.passed for verdict in self.verdicts)
+        """Whether all rules of the gate hold; of frames that A alone has nobody knows what B makes of them."""
+        return all(verdict.passed for verdict in self.verdicts) and not (self.verdicts and self.missing)
 
     def table(self) -> Table:
         """The figures for the terminal."""
@@ -120,6 +125,10 @@ class Comparison:
         for verdict in self.verdicts:
             word = "[green]passed[/green]" if verdict.passed else "[red]failed[/red]"
             table.add_row(f"gate: {verdict.rule.metric}", "", word, f"{verdict.worst:+.4g}", f"{verdict.rule.margin:g}")
+        if self.verdicts and self.missing:
+            table.add_row("gate: frames that B lacks", "", "[red]failed[/red]", str(self.missing), "0")
+        for uri, reason in self.faults:
+            table.add_row(visible(uri.rpartition("/")[2]), "", "", visible(reason), "")
         return table
 
 
@@ -155,10 +164,11 @@ def compare_jobs(a: str, b: str, out: str | Path, gate: Sequence[GateRule] = (),
     """
     settings = read_settings(a), read_settings(b)
     sums: dict[str, list[NDArray[np.float64]]] = defaultdict(list)
-    far, frames, unpaired, recordings = _Farthest(), 0, 0, 0
+    far, frames, unpaired, missing, recordings = _Farthest(), 0, 0, 0, 0
     apart = 0.0
     for ours, theirs, alone in _paired(a, b):
-        unpaired += alone
+        unpaired += sum(alone)
+        missing += alone[0]
         if not ours:
             continue
         recordings += 1
@@ -174,7 +184,7 @@ def compare_jobs(a: str, b: str, out: str | Path, gate: Sequence[GateRule] = (),
         raise MediaError(f"expected frames that {a} and {b} both have, got none; replay the same recordings")
     differences = tuple(_difference(metric, np.array(rows), seed) for metric, rows in sums.items())
     verdicts = tuple(_judge(rule, differences) for rule in gate)
-    result = Comparison(frames, recordings, unpaired, differences, apart / frames, verdicts)
+    result = Comparison(frames, recordings, unpaired, missing, differences, apart / frames, verdicts)
     _write(Path(out), settings, result, far)
     return result
 
@@ -213,8 +223,8 @@ def _near(a: dict[str, Any], b: dict[str, Any]) -> bool:
     return bool(abs(a["stamp"] - b["stamp"]) < _APART)
 
 
-def _paired(a: str, b: str) -> Iterator[tuple[list[dict[str, Any]], list[dict[str, Any]], int]]:
-    """Rows of each recording that both jobs have of the same frames, and how many only one of them has."""
+def _paired(a: str, b: str) -> Iterator[tuple[list[dict[str, Any]], list[dict[str, Any]], tuple[int, int]]]:
+    """Rows of each recording that both jobs have of the same frames, and how many A alone and B alone have."""
     there: list[dict[str, list[ShardName]]] = [defaultdict(list), defaultdict(list)]
     for folder, names in zip((a, b), there, strict=True):
         for name in sorted(shards_in(f"{folder}/rows"), key=lambda name: (name.key, name.index)):
@@ -229,7 +239,7 @@ def _paired(a: str, b: str) -> Iterator[tuple[list[dict[str, Any]], list[dict[st
             for f, names in zip((a, b), there, strict=True)
         )
         shared = [address for address in ours if address in theirs]
-        alone = len(ours) + len(theirs) - 2 * len(shared)
+        alone = len(ours) - len(shared), len(theirs) - len(shared)
         yield [ours[address] for address in shared], [theirs[address] for address in shared], alone
 
 
@@ -303,7 +313,11 @@ def _write(out: Path, settings: tuple[JobSettings, JobSettings], result: Compari
         (v.rule.metric, f"{v.rule.margin:g}", f"{v.worst:+.4g}", "passed" if v.passed else "failed")
         for v in result.verdicts
     ]
-    notes = [f"{result.unpaired} frames are in one of the two jobs only."] if result.unpaired else []
+    notes = []
+    if result.unpaired:
+        notes.append(f"{result.missing} frames are in A only, {result.unpaired - result.missing} in B only.")
+    if result.verdicts and result.missing:
+        notes.append("B passes no gate while it lacks frames that A has.")
     if result.recordings < 2:
         notes.append("Of fewer than two recordings nothing can be said about how sure the differences are.")
     page = ReportData(

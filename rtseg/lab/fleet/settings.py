@@ -101,7 +101,10 @@ def _read(out: str, kind: type[Job]) -> Job:
         with fsspec.open(f"{out}/{JOB_FILE}", "rb") as file:
             return kind.model_validate_json(file.read())
     except (OSError, ValidationError) as error:
-        raise ConfigError(f"expected the folder of a fleet job, got {out} ({error}); name its --out") from error
+        raise ConfigError(
+            f"expected the folder of a fleet job, got {out} ({error}); name its --out, or to compare "
+            "models the recordings after them"
+        ) from error
 
 
 ROOMS = ("rows", "faults")

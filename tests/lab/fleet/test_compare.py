@@ -73,6 +73,31 @@ def test_the_gate_gives_the_exit_code(jobs: Path, tmp_path: Path) -> None:
     assert sum(link.startswith("data:image/jpeg") for link in page.links) >= 3
 
 
+def test_models_are_replayed_over_the_recordings_and_compared(jobs: Path, tmp_path: Path) -> None:
+    gate = tmp_path / "gate.yaml"
+    gate.write_text("- {metric: found, margin: 3}")
+    sources = [str(jobs / f"drive_{seed}.mp4") for seed in range(2)]
+
+    def code(*more: str) -> int:
+        models = [str(jobs / "model"), str(jobs / "strict")]
+        fixed = ["--workers", "0", "--shard-seconds", "2", "--out", str(tmp_path / "out"), "--gate", str(gate)]
+        return CliRunner().invoke(app, ["fleet", "compare", *models, *sources, *more, *fixed]).exit_code
+
+    assert code() == 0
+    facts = json.loads((tmp_path / "out/comparison.json").read_text())
+    assert (facts["frames"], facts["recordings"], facts["unpaired"]) == (121, 2, 0)
+    rows = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("[AB]/rows/*")}
+    assert len({path.name for path in rows}) == len(rows) == 12, "the same shards, by two models"
+    (tmp_path / "torn.mp4").write_bytes(b"torn")
+    assert code(str(tmp_path / "torn.mp4")) == 1
+    assert code(str(tmp_path / "torn.mp4"), "--fail-on", "never") == 0
+    assert all(path.stat().st_mtime_ns == time for path, time in rows.items()), "what is done is not done again"
+    next(path for path in rows if path.parent.parent.name == "B").unlink()
+    assert not compare_jobs(
+        str(tmp_path / "out/A"), str(tmp_path / "out/B"), tmp_path / "less", [GateRule(metric="found", margin=9)]
+    ).passed, "what B was not tried on may be worse"
+
+
 @pytest.mark.parametrize("rules", ["", "[]", "metric: found", "- {metric: found, margin: -1}", "- {margin: 1}", "- ["])
 def test_gates_that_do_not_parse(tmp_path: Path, rules: str) -> None:
     (tmp_path / "gate.yaml").write_text(rules)
