@@ -7,6 +7,7 @@ import typer
 from rtseg.lab.commands import evaluate, foreign, replay, train, verify
 from rtseg.lab.commands.bench import bench_app
 from rtseg.lab.commands.calibrate import calibrate_app
+from rtseg.lab.commands.data import data_app
 from rtseg.lab.commands.fleet import fleet_app
 from rtseg.lab.commands.inspect import inspect_app
 from rtseg.lab.commands.lab import lab_app
@@ -19,6 +20,7 @@ def register(app: typer.Typer) -> None:
         app.add_typer(commands)
     app.add_typer(bench_app, name="bench")
     app.add_typer(calibrate_app, name="calibrate")
+    app.add_typer(data_app, name="data")
     app.add_typer(fleet_app, name="fleet")
     app.add_typer(inspect_app, name="inspect")
     app.add_typer(lab_app, name="lab")

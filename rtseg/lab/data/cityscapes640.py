@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rtseg.errors import DatasetError
 from rtseg.lab.data.cityscapes import LABEL_IDS, THINGS, read_picture, truth_from_ids
 from rtseg.lab.data.instance_labels import InstanceFrame, InstanceTruth
+from rtseg.lab.data.label_files import Refused, stop
 
 ORIGINAL = (1024, 2048)  # size at which the polygons were drawn
 UNSTRETCHED = (640, 1280)
@@ -61,12 +62,15 @@ class PolygonFrame(InstanceFrame):
             raise DatasetError(f"{self.labels}: {error}") from error
 
 
-def read_cityscapes640(folder: Path | str, size: tuple[int, int] = UNSTRETCHED) -> list[PolygonFrame]:
+def read_cityscapes640(
+    folder: Path | str, size: tuple[int, int] = UNSTRETCHED, refused: Refused = stop
+) -> list[PolygonFrame]:
     """List the frames of a folder with ``images``, ``labels`` and ``classes.json``, in the order of their names.
 
     Args:
         folder: the export.
         size: (height, width) to un-stretch to.
+        refused: is told of labels that cannot be read; by default the first ends it.
 
     Raises:
         DatasetError: if there is no frame, a picture or its labels are missing, or the class list has a name that
@@ -78,7 +82,8 @@ def read_cityscapes640(folder: Path | str, size: tuple[int, int] = UNSTRETCHED) 
     for picture in sorted((folder / "images").glob("*.jpg")):
         labels = folder / "labels" / f"{picture.stem}.txt"
         if not labels.is_file():
-            raise DatasetError(f"expected the labels of {picture} at {labels}, which is not there")
+            refused(DatasetError(f"expected the labels of {picture} at {labels}, which is not there"))
+            continue
         frames.append(PolygonFrame(picture, labels, names, picture.stem, picture.stem.partition("_")[0], size))
     if not frames:
         raise DatasetError(f"expected JPEG files in {folder / 'images'}, found none")

@@ -16,7 +16,7 @@ from rtseg.errors import DatasetError
 from rtseg.files import write_text
 from rtseg.lab.data.cityscapes import read_picture
 from rtseg.lab.data.instance_labels import InstanceFrame, InstanceTruth, truth_from_codes
-from rtseg.lab.data.label_files import parse_json, picture_at, read_text
+from rtseg.lab.data.label_files import Refused, parse_json, picture_at, read_text, stop
 from rtseg.media.encodings import MAX_PIXELS
 
 MAX_INSTANCES = 65_000  # numbers that a map of uint16 has room for
@@ -176,7 +176,10 @@ def unpack_counts(packed: bytes, where: str) -> list[int]:
 
 
 def read_coco(
-    path: Path | str, classes: Sequence[str] | None = None, images: Path | str | None = None
+    path: Path | str,
+    classes: Sequence[str] | None = None,
+    images: Path | str | None = None,
+    refused: Refused = stop,
 ) -> list[CocoFrame]:
     """List the pictures of a COCO file, in the file's order, those without annotations too.
 
@@ -186,6 +189,7 @@ def read_coco(
             their ids, if None.
         images: folder of the pictures; by default ``images`` beside the file, or the folder that
             ``annotations/instances_<split>.json`` belongs to, or the file's own folder.
+        refused: is told of annotations that cannot be read; by default the first ends it.
 
     Raises:
         DatasetError: if the file is no COCO file, refers to pictures or categories it does not list, has no picture
@@ -223,15 +227,18 @@ def read_coco(
     masks: dict[int, list[CocoMask]] = {key: [] for key in pictures}
     for number, (picture, category, segmentation, crowd) in enumerate(rows):
         if picture not in masks or category not in categories:
-            raise DatasetError(
-                f"{path}: an annotation has image_id {_short(picture)} and category_id {_short(category)}, not listed"
-            )
+            ids = f"image_id {_short(picture)} and category_id {_short(category)}"
+            refused(DatasetError(f"{path}: an annotation has {ids}, not listed"))
+            continue
         if not segmentation:
             told = content["annotations"][number].get("id", f"number {number + 1}")
-            raise DatasetError(
-                f"{path}, {names[picture]!r:.200}, annotation {told!r:.20}: expected a segmentation, got none; "
-                "boxes alone are no masks: export polygons or masks, or remove the annotation"
+            refused(
+                DatasetError(
+                    f"{path}, {names[picture]!r:.200}, annotation {told!r:.20}: expected a segmentation, got none; "
+                    "boxes alone are no masks: export polygons or masks, or remove the annotation"
+                )
             )
+            continue
         if categories[category] in things:
             masks[picture].append(CocoMask(segmentation, things.index(categories[category]), crowd))
     folder = _image_folder(path)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 
 from rtseg.errors import DatasetError
 from rtseg.files import is_there
-from rtseg.lab.data.label_files import picture_at, read_text, with_any_suffix
+from rtseg.lab.data.label_files import Refused, picture_at, read_text, stop, with_any_suffix
 
 _SUFFIX = ".lines.txt"
 _SPLITS = "list/test_split"
@@ -61,11 +63,12 @@ def has_test_set(path: str | Path) -> bool:
     return any((Path(path) / _SPLITS).glob("*.txt"))
 
 
-def read_culane(path: str | Path) -> list[CulaneImage]:
+def read_culane(path: str | Path, refused: Refused = stop) -> list[CulaneImage]:
     """Read labels of CULane's kind; pictures are not opened.
 
     Args:
         path: a CULane folder, one of its lists, or a folder of frames with ``.lines.txt`` beside them.
+        refused: is told of labels that cannot be read; by default the first ends it.
 
     Raises:
         DatasetError: if nothing is there, a listed frame has no labels, or labels are no pairs of finite numbers; the
@@ -73,21 +76,20 @@ def read_culane(path: str | Path) -> list[CulaneImage]:
     """
     path = Path(path)
     if path.is_file():
-        frames = _listed(path, "")
+        frames = _listed(path, "", refused)
     elif has_test_set(path):
         lists = sorted((path / _SPLITS).glob("*.txt"))
-        frames = [frame for file in lists for frame in _listed(file, re.sub(r"^test\d+_", "", file.stem))]
+        frames = [frame for file in lists for frame in _listed(file, re.sub(r"^test\d+_", "", file.stem), refused)]
     else:
-        frames = [
-            _read(with_any_suffix(file.with_name(file.name.removesuffix(_SUFFIX) + ".jpg")), path, "")
-            for file in sorted(path.rglob(f"*{_SUFFIX}"))
-        ]
+        files = sorted(path.rglob(f"*{_SUFFIX}"))
+        pictures = [with_any_suffix(file.with_name(file.name.removesuffix(_SUFFIX) + ".jpg")) for file in files]
+        frames = _all_of((partial(_read, picture, path, "") for picture in pictures), refused)
     if not frames:
         raise DatasetError(f"expected CULane's lists or frames with *{_SUFFIX} beside them at {path}, found none")
     return frames
 
 
-def _listed(file: Path, category: str) -> list[CulaneImage]:
+def _listed(file: Path, category: str, refused: Refused) -> list[CulaneImage]:
     lines = read_text(file, "a CULane list").splitlines()
     # A list of training frames goes on in each line with the mask and which of four lanes are there.
     names = [line.split()[0].lstrip("/") for line in lines if line.strip()]
@@ -97,7 +99,21 @@ def _listed(file: Path, category: str) -> list[CulaneImage]:
     root = next((folder for folder in above if is_there(with_any_suffix(folder / names[0]))), None)
     if root is None:
         raise DatasetError(f"expected {names[0]}, the first frame of {file}, in a folder above the list; it is in none")
-    return [_read(with_any_suffix(picture_at(root, name, str(file))), root, category) for name in names]
+    return _all_of((partial(_named, root, name, file, category) for name in names), refused)
+
+
+def _named(root: Path, name: str, file: Path, category: str) -> CulaneImage:
+    return _read(with_any_suffix(picture_at(root, name, str(file))), root, category)
+
+
+def _all_of(readers: Iterable[Callable[[], CulaneImage]], refused: Refused) -> list[CulaneImage]:
+    frames = []
+    for read in readers:
+        try:
+            frames.append(read())
+        except DatasetError as error:
+            refused(error)
+    return frames
 
 
 def _read(image: Path, root: Path, category: str) -> CulaneImage:

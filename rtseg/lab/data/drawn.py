@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rtseg.errors import DatasetError
 from rtseg.files import is_there
-from rtseg.lab.data.label_files import parse_json, picture_at, read_text, with_any_suffix
+from rtseg.lab.data.label_files import Refused, parse_json, picture_at, read_text, stop, with_any_suffix
 
 LINES = ("line", "linestrip", "polyline")
 CVAT = "annotations.xml"
@@ -93,20 +93,26 @@ def _is_labelme(file: Path) -> bool:
         return False
 
 
-def read_drawn(folder: Path, images: Path | None = None) -> list[DrawnPicture]:
+def read_drawn(folder: Path, images: Path | None = None, refused: Refused = stop) -> list[DrawnPicture]:
     """Read the labels of a folder; pictures are not opened.
 
     Args:
         folder: with ``annotations.xml`` of CVAT, or with a JSON file of labelme for each picture.
         images: folder of the pictures where that is another.
+        refused: is told of labels that cannot be read; by default the first ends it.
 
     Raises:
         DatasetError: labels do not parse; the message names file and shape.
     """
     if (folder / CVAT).is_file():
-        pictures = list(_read_cvat(folder / CVAT, images))
+        pictures = list(_read_cvat(folder / CVAT, images, refused))
     else:
-        pictures = [_read_labelme(file, images) for file in sorted(folder.glob("*.json"))]
+        pictures = []
+        for file in sorted(folder.glob("*.json")):
+            try:
+                pictures.append(_read_labelme(file, images))
+            except DatasetError as error:
+                refused(error)
     if not pictures:
         raise DatasetError(f"expected labels of labelme (*.json) or CVAT ({CVAT}) in {folder}, found none")
     return pictures
@@ -135,7 +141,7 @@ def _read_labelme(file: Path, images: Path | None) -> DrawnPicture:
     return DrawnPicture(image, image.name, size, tuple(shapes), file)
 
 
-def _read_cvat(file: Path, images: Path | None) -> Iterator[DrawnPicture]:
+def _read_cvat(file: Path, images: Path | None, refused: Refused) -> Iterator[DrawnPicture]:
     text = read_text(file, "annotations of CVAT")
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise DatasetError(f"{file}: expected annotations of CVAT for images 1.1, got XML with a document type")
@@ -150,25 +156,32 @@ def _read_cvat(file: Path, images: Path | None) -> Iterator[DrawnPicture]:
             f"{file}: expected annotations of CVAT for images 1.1, got CVAT for video; export it for images"
         )
     for row in root.iter("image"):
-        name = row.get("name", "")
-        where = f"{file}, {name!r:.200}"
-        shapes = []
-        for i, part in enumerate(row):
-            told = f"{where}, shape {i + 1}"
-            if part.tag == "box":
-                sides = [part.get(side) for side in ("xtl", "ytl", "xbr", "ybr")]
-                points: Any = [sides[:2], sides[2:]]
-            elif part.tag in ("polyline", "polygon"):
-                points = [pair.split(",") for pair in part.get("points", "").split(";") if pair]
-            elif part.tag == "tag":  # of the whole picture
-                continue
-            else:
-                points = []
-            group = part.get("group_id")
-            shapes.append(_shape(part.get("label", ""), part.tag, points, group, told))
-        folder = file.parent / "images" if (file.parent / "images").is_dir() else file.parent
-        size = _size(row.get("height"), row.get("width"), where)
-        yield DrawnPicture(picture_at(folder, name, where, images), name, size, tuple(shapes), file)
+        try:
+            yield _cvat_picture(row, file, images)
+        except DatasetError as error:
+            refused(error)
+
+
+def _cvat_picture(row: ElementTree.Element, file: Path, images: Path | None) -> DrawnPicture:
+    name = row.get("name", "")
+    where = f"{file}, {name!r:.200}"
+    shapes = []
+    for i, part in enumerate(row):
+        told = f"{where}, shape {i + 1}"
+        if part.tag == "box":
+            sides = [part.get(side) for side in ("xtl", "ytl", "xbr", "ybr")]
+            points: Any = [sides[:2], sides[2:]]
+        elif part.tag in ("polyline", "polygon"):
+            points = [pair.split(",") for pair in part.get("points", "").split(";") if pair]
+        elif part.tag == "tag":  # of the whole picture
+            continue
+        else:
+            points = []
+        group = part.get("group_id")
+        shapes.append(_shape(part.get("label", ""), part.tag, points, group, told))
+    folder = file.parent / "images" if (file.parent / "images").is_dir() else file.parent
+    size = _size(row.get("height"), row.get("width"), where)
+    return DrawnPicture(picture_at(folder, name, where, images), name, size, tuple(shapes), file)
 
 
 def _shape(label: str, kind: str, points: Any, group: Any, where: str) -> DrawnShape:

@@ -10,8 +10,10 @@ from rtseg.errors import DatasetError
 from rtseg.lab.data.cityscapes import read_gtfine
 from rtseg.lab.data.cityscapes640 import read_cityscapes640
 from rtseg.lab.data.coco import CocoFrame, CocoMask, read_coco
-from rtseg.lab.data.drawn import LINES, DrawnPicture, is_drawn, read_drawn
+from rtseg.lab.data.drawn import CVAT, LINES, DrawnPicture, is_drawn, read_drawn
 from rtseg.lab.data.instance_labels import InstanceFrame
+from rtseg.lab.data.label_files import Refused, read_text, stop
+from rtseg.lab.data.yolo import is_yolo, read_yolo
 
 # Of cityscapes640's 14 cities the first three hold 190 of 1150 frames (17 %) and, of all triples of that size, nearly
 # the most even share of every class: person 15 %, rider 12, car 17, truck 23, bus 17, train 9, motorcycle 17, bicycle
@@ -20,6 +22,26 @@ HOLDOUT_CITIES = ("aachen", "darmstadt", "tubingen", "frankfurt", "lindau", "mun
 
 _COCO_FILES = ("instances*.json", "_annotations.coco.json", "annotations/instances_*.json", "*/_annotations.coco.json")
 """Names of COCO files, of which the first that is there counts: COCO's own, Roboflow's and CVAT's."""
+
+
+CITYSCAPES, COCO, LABELME, CVAT_KIND, YOLO, POLYGONS = "Cityscapes", "COCO", "labelme", "CVAT", "YOLO", "polygons"
+DRAWN = (LABELME, CVAT_KIND)
+"""Kinds of labels that have lanes, too."""
+
+
+def kind_of_instances(path: Path) -> str:
+    """Which kind of labels :func:`read_instances` would read; empty where there are none that it knows."""
+    if path.is_file():
+        return COCO if path.suffix == ".json" and '"raw_file"' not in read_text(path, "labels")[: 1 << 16] else ""
+    if (path / "gtFine").is_dir():
+        return CITYSCAPES
+    if (path / "classes.json").is_file() and (path / "labels").is_dir():
+        return POLYGONS
+    if any(any(path.glob(pattern)) for pattern in _COCO_FILES):
+        return COCO
+    if is_drawn(path):
+        return CVAT_KIND if (path / CVAT).is_file() else LABELME
+    return YOLO if is_yolo(path) else ""
 
 
 def instance_frames(
@@ -56,38 +78,45 @@ def instance_frames(
 
 
 def read_instances(
-    path: Path | str, classes: Sequence[str] | None = None, images: Path | None = None
+    path: Path | str,
+    classes: Sequence[str] | None = None,
+    images: Path | None = None,
+    refused: Refused = stop,
 ) -> list[InstanceFrame]:
     """List the labelled frames of one folder or file.
 
     Args:
         path: a folder with ``classes.json`` and ``labels`` (cityscapes640), with ``gtFine`` and ``leftImg8bit``
-            (Cityscapes), with one COCO file as Roboflow, CVAT and others name it, or with labels of labelme or of CVAT;
-            or a COCO file.
+            (Cityscapes), with one COCO file as Roboflow, CVAT and others name it, with labels of labelme or of CVAT, or
+            with YOLO's polygons; or a COCO file.
         classes: for COCO, see `read_coco`; for polygons of labelme and CVAT alike.
         images: folder of the pictures, where they lie outside of the labels' own.
+        refused: is told of labels that cannot be read; by default the first ends it.
 
     Raises:
         DatasetError: if it is none of these, or its labels are not whole.
     """
     path = Path(path)
     if path.is_file():
-        return list(read_coco(path, classes, images))
+        return list(read_coco(path, classes, images, refused))
     if (path / "gtFine").is_dir():
         return list(read_gtfine(path))
     if (path / "classes.json").is_file() and (path / "labels").is_dir():
-        return list(read_cityscapes640(path))
+        return list(read_cityscapes640(path, refused=refused))
     files: list[Path] = []
     for pattern in _COCO_FILES:
         files = files or sorted(path.glob(pattern))
     if len(files) == 1:
-        return list(read_coco(files[0], classes, images))
+        return list(read_coco(files[0], classes, images, refused))
     if not files and path.is_dir() and is_drawn(path):
-        return _from_drawn(read_drawn(path, images), classes)
+        return _from_drawn(read_drawn(path, images, refused), classes)
+    if not files and path.is_dir() and is_yolo(path):
+        return list(read_yolo(path, classes, refused))
     several = f", got {', '.join(str(file.relative_to(path)) for file in files[:5])}; name one of them" if files else ""
     raise DatasetError(
         "expected gtFine/ (Cityscapes), classes.json and labels/ (polygons), one COCO file (instances*.json, "
-        "_annotations.coco.json, annotations/instances_*.json) or labels of labelme or CVAT (annotations.xml) in "
+        "_annotations.coco.json, annotations/instances_*.json), labels of labelme or CVAT (annotations.xml) or YOLO's "
+        "polygons (labels/*.txt, and data.yaml with names) in "
         f"{path}{several or ', found none of these; name a COCO file itself where it is called otherwise'}"
     )
 

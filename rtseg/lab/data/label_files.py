@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,15 @@ from rtseg.media.images import IMAGE_SUFFIXES
 
 MAX_BYTES = 1 << 31
 """Of a label file; COCO's largest has half a gigabyte."""
+
+
+Refused = Callable[[DatasetError], None]
+"""What becomes of one label that cannot be read; when it returns, the others are read without it."""
+
+
+def stop(error: DatasetError) -> None:
+    """Read no labels if one of them cannot be read, as training wants it."""
+    raise error
 
 
 def read_text(path: Path, what: str) -> str:

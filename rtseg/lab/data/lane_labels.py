@@ -13,6 +13,7 @@ from rtseg.errors import DatasetError, ImageError
 from rtseg.files import is_there
 from rtseg.lab.data.culane import CulaneImage, is_culane, read_culane
 from rtseg.lab.data.drawn import is_drawn, read_drawn
+from rtseg.lab.data.label_files import Refused, stop
 from rtseg.lab.data.selection import evenly
 from rtseg.lab.data.tusimple import LabelledImage, read_labels
 from rtseg.media.images import image_size
@@ -23,7 +24,7 @@ _LOOKED_AT = 50  # pictures whose size is compared with their labels
 
 
 def read_lane_labels(
-    path: str | Path, part: Literal["train", "test"] = "test", images: Path | None = None
+    path: str | Path, part: Literal["train", "test"] = "test", images: Path | None = None, refused: Refused = stop
 ) -> list[LabelledImage | CulaneImage]:
     """Read labels of CULane's kind, drawn in labelme or CVAT, or label lines of TuSimple's kind (``*.json``).
 
@@ -33,6 +34,7 @@ def read_lane_labels(
         path: a folder, or a file of CULane's or TuSimple's.
         part: of a whole TuSimple folder, see :func:`rtseg.lab.data.tusimple.read_labels`.
         images: folder of the pictures, where they lie outside of the labels' own.
+        refused: is told of labels that cannot be read; by default the first ends it.
 
     Raises:
         DatasetError: the labels are missing or do not parse.
@@ -40,12 +42,16 @@ def read_lane_labels(
     path = Path(path)
     labels: list[LabelledImage | CulaneImage]
     if is_culane(path):
-        labels = [*read_culane(path)]
+        labels = [*read_culane(path, refused)]
     elif path.is_dir() and is_drawn(path):
-        drawn = read_drawn(path, images)
-        labels = [CulaneImage(picture.image, picture.name, "", picture.lines()) for picture in drawn]
+        labels = []
+        for picture in read_drawn(path, images, refused):
+            try:
+                labels.append(CulaneImage(picture.image, picture.name, "", picture.lines()))
+            except DatasetError as error:
+                refused(error)
     else:
-        labels = [*read_labels(path, part, images)]
+        labels = [*read_labels(path, part, images, refused)]
     if doubt := misfit(labels):
         logger.warning("%s: %s", path, doubt)
     return labels

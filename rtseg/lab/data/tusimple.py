@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rtseg.errors import DatasetError
 from rtseg.files import write_text
-from rtseg.lab.data.label_files import parse_json, picture_at, read_text
+from rtseg.lab.data.label_files import Refused, parse_json, picture_at, read_text, stop
 
 logger = logging.getLogger("rtseg")
 
@@ -76,7 +76,7 @@ class LabelledImage:
 
 
 def read_labels(
-    path: str | Path, part: Literal["train", "test"] = "test", images: Path | None = None
+    path: str | Path, part: Literal["train", "test"] = "test", images: Path | None = None, refused: Refused = stop
 ) -> list[LabelledImage]:
     """Read a label file, or the label files of a folder (``*.json``); pictures are named relative to the file.
 
@@ -88,6 +88,7 @@ def read_labels(
         path: file or folder.
         part: of a folder that has both.
         images: folder of the pictures, where they lie outside of the labels' own.
+        refused: is told of labels that cannot be read; by default the first ends it.
 
     Raises:
         DatasetError: if there is no label, a line is no JSON object, a field is missing or misshapen, a picture has two
@@ -98,12 +99,16 @@ def read_labels(
     places: dict[Path, str] = {}
     for file in _label_files(path, part) if path.is_dir() else [path]:
         for where, label in _lines_of(file):
-            one = _parse(label, where, file.parent, images)
-            if one.image in places:
-                raise DatasetError(
-                    f"expected one label of each picture, got two of {one.name}: {places[one.image]} and {where}; "
-                    "name the right file instead of its folder, or remove one"
-                )
+            try:
+                one = _parse(_parsed(label, where), where, file.parent, images)
+                if one.image in places:
+                    raise DatasetError(
+                        f"expected one label of each picture, got two of {one.name}: {places[one.image]} and {where}; "
+                        "name the right file instead of its folder, or remove one"
+                    )
+            except DatasetError as error:
+                refused(error)
+                continue
             places[one.image] = where
             labelled.append(one)
     if not labelled:
@@ -138,7 +143,11 @@ def _lines_of(file: Path) -> Iterator[tuple[str, Any]]:
             yield f"{file} label {number}", label
         return
     for number, line in lines:
-        yield f"{file} line {number}", parse_json(line, f"{file} line {number}")
+        yield f"{file} line {number}", line
+
+
+def _parsed(label: Any, where: str) -> Any:
+    return parse_json(label, where) if isinstance(label, str) else label
 
 
 def write_labels(labels: Sequence[LabelledImage], folder: Path) -> Path:

@@ -39,7 +39,7 @@ def compare_models(
     """
     for model in (a, b):
         find_model(model)  # before the first replay, which takes long
-    folders = [f"{out}/A", f"{out}/B"]
+    folders = f"{out}/A", f"{out}/B"
     reports = [
         replay_fleet(sources, folder, model, **{"bags": 0, **settings})
         for folder, model in zip(folders, (a, b), strict=True)

@@ -127,7 +127,7 @@ def test_a_worker_that_grows_is_replaced_and_its_shard_is_done(tmp_path: Path, m
 
     monkeypatch.setattr(ray_workers, "LEAKED", -1)  # all of them seem to have grown
     sources, model = write_fleet(tmp_path, 2, frames=40)
-    settings = JobSettings(model=model, model_hash=model_hash(find_model(model).card), shard_seconds=2)
+    settings = JobSettings(model=model, model_hash=model_hash(find_model(model).card))
     workers = ray_workers.RayWorkers(settings, str(tmp_path / "out"), workers=1)
     try:
         first = workers._slots[0].actor

@@ -1,0 +1,104 @@
+"""What `rtseg data check` says of folders that are right, and of those that are not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from rtseg.cli import app
+from rtseg.errors import DatasetError
+from rtseg.lab.data.instance_folders import read_instances
+from rtseg.lab.studies.data_check import check_data
+from tests.lab.data.test_label_kinds import coco, labelme, pictures, tusimple
+from tests.lab.replay.test_replay import Page
+
+SQUARE = [[20.0, 30.0], [60.0, 30.0], [60.0, 70.0], [20.0, 70.0]]
+
+
+def checked(folder: Path, *more: str) -> tuple[int, dict]:
+    out = folder.parent / "out"
+    result = CliRunner().invoke(app, ["data", "check", str(folder), "--out", str(out), "--json", *more])
+    return result.exit_code, json.loads(result.stdout)
+
+
+def test_lanes_with_every_fault_named(tmp_path: Path) -> None:
+    folder = tmp_path / "lanes"
+    pictures(folder, "1.jpg", "2.jpg", "more.jpg")
+    (folder / "torn.jpg").write_bytes(b"no picture")
+    tusimple(folder, "labels.json", "1.jpg", "gone.jpg", "torn.jpg")
+    with (folder / "labels.json").open("a") as file:
+        file.write('\n{"raw_file": "2.jpg", "h_samples": [1, 2], "lanes": [[1]]}\nno label\n')
+    code, facts = checked(folder)
+    assert code == 1
+    assert (facts["task"], facts["kind"], facts["pictures"]) == ("lanes", "TuSimple", 1)
+    told = " ".join(facts["faults"])
+    assert len(facts["faults"]) == 4
+    for words in ("gone.jpg", "torn.jpg", "line 4", "line 5"):
+        assert words in told
+    assert "more.jpg" in " ".join(facts["notes"])
+    page = Page(tmp_path / "out/report.html")
+    assert "What is wrong" in page.text
+    assert sum(link.startswith("data:image/jpeg") for link in page.links) == 1
+
+
+@pytest.mark.parametrize("kind", ["labelme", "COCO", "YOLO"])
+def test_objects_of_several_kinds(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "objects"
+    if kind == "labelme":
+        pictures(folder, "1.jpg", "2.jpg")
+        (folder / "1.json").write_text(labelme("1.jpg", ("car", "polygon", SQUARE)))
+        (folder / "2.json").write_text(labelme("2.jpg", ("car", "circle", SQUARE)))
+    elif kind == "COCO":
+        pictures(folder, "1.jpg", "2.jpg")
+        images = [{"id": i, "file_name": f"{i}.jpg", "height": 96, "width": 128} for i in (1, 2)]
+        flat = [value for point in SQUARE for value in point]
+        rows = [
+            {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [flat]},
+            {"id": 2, "image_id": 2, "category_id": 1, "bbox": [1, 1, 5, 5]},
+        ]
+        (folder / "instances.json").write_text(coco(images, rows, "car"))
+    else:
+        pictures(folder / "train/images", "1.jpg", "2.jpg")
+        (folder / "data.yaml").write_text("names: {0: car}")
+        (folder / "train/labels").mkdir()
+        line = " ".join(f"{x / 128} {y / 96}" for x, y in SQUARE)
+        (folder / "train/labels/1.txt").write_text(f"0 {line}\n")
+        (folder / "train/labels/2.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    code, facts = checked(folder)
+    assert (code, facts["task"], facts["kind"]) == (1, "instances", kind)
+    assert facts["labels"] == {"car": 1}
+    assert len(facts["faults"]) == 1
+    assert "2" in facts["faults"][0]
+    with pytest.raises(DatasetError, match="2"):
+        read_instances(folder)
+
+
+def test_yolo_polygons_are_those_that_were_drawn(tmp_path: Path) -> None:
+    pictures(tmp_path / "images", "a.png")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "data.yaml").write_text("names: [car, bus]")
+    line = " ".join(f"{x / 128} {y / 96}" for x, y in SQUARE)
+    (tmp_path / "labels/a.txt").write_text(f"1 {line}\n")
+    (frame,) = read_instances(tmp_path)
+    truth = frame.truth()
+    assert frame.classes == ("car", "bus")
+    assert truth.class_ids.tolist() == [1]
+    assert (truth.instances[30:70, 20:60] == 1).all()
+    assert abs(int((truth.instances == 1).sum()) - 1600) < 100
+    (tmp_path / "labels/a.txt").write_text(f"2 {line}\n")
+    with pytest.raises(DatasetError, match=r"indices of 0\.\.1, got 2"):
+        read_instances(tmp_path)
+
+
+def test_a_right_folder_and_none_at_all(tmp_path: Path) -> None:
+    folder = tmp_path / "lanes"
+    pictures(folder, "1.jpg")
+    tusimple(folder, "labels.json", "1.jpg")
+    assert checked(folder)[0] == 0
+    (tmp_path / "empty").mkdir()
+    for name in ("empty", "missing"):
+        with pytest.raises(DatasetError, match="expected"):
+            check_data(tmp_path / name)
