@@ -45,6 +45,14 @@ def model(tmp_path: Path) -> Path:
     return write_instance_model(tmp_path / "blocks", "graph_merge", parameters={"min_area": 32})
 
 
+def test_the_grouping_of_a_device_is_scored_where_asked_for(street, tmp_path):
+    blind = {"method": "graph_merge", "parameters": {"min_area": 10**6}}
+    grouping = {"method": "graph_merge", "parameters": {"min_area": 32}, "device": blind}
+    model = load(write_instance_model(tmp_path / "blocks", "graph_merge", grouping=grouping))
+    found = [evaluate_instances(model, street, progress=False, grouping=where) for where in ("cpu", "device")]
+    assert [sum(each.scores.found.values()) for each in found] == [6, 0]
+
+
 def test_scores_are_those_of_what_was_painted(street, model, tmp_path):
     found = evaluate_instances(load(model), street, out=tmp_path / "out", progress=False)
     assert found.frames == 2
