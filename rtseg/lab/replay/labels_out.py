@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from rtseg.errors import ConfigError, MediaError
 from rtseg.files import staging, write_bytes, write_text
 from rtseg.frame import Frame
+from rtseg.lab.convert import polygons
 from rtseg.lab.data.tusimple import LabelledImage, write_labels
 from rtseg.printing import visible
 from rtseg.results import Instances, Lanes
@@ -122,7 +123,7 @@ class LabelWriter:
             return [(LANE, "polyline", _thinned(line), None) for line in result.polylines]
         shapes = []
         for i, class_id in enumerate(result.class_ids.tolist()):
-            outlines = _outlines(result.labels == i + 1)
+            outlines = polygons(result.labels == i + 1)
             group = i + 1 if len(outlines) > 1 else None
             shapes += [(self._class(class_id), "polygon", outline, group) for outline in outlines]
         return shapes
@@ -169,7 +170,7 @@ class LabelWriter:
         number = len(self._images) + 1
         self._images.append({"id": number, "file_name": Path(place).name, "height": height, "width": width})
         for i, class_id in enumerate(found.class_ids.tolist()):
-            outlines = _outlines(found.labels == i + 1)
+            outlines = polygons(found.labels == i + 1)
             if outlines:
                 x0, y0, x1, y1 = (float(value) for value in found.boxes[i])
                 self._annotations.append(
@@ -224,17 +225,3 @@ def _thinned(line: NDArray[np.float32]) -> NDArray[np.float64]:
     points = np.asarray(line, np.float32).reshape(-1, 1, 2)
     kept = cv2.approxPolyDP(points, 0.25, False) if len(points) > 2 else points
     return np.asarray(kept, np.float64).reshape(-1, 2).round(2)
-
-
-def _outlines(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
-    """Polygons (k, 2) of (x, y) around the parts of an (H, W) mask, along the edges of its pixels; holes are filled."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return []
-    top, left = int(rows[0]), int(columns[0])
-    part = mask[top : rows[-1] + 1, left : columns[-1] + 1].astype(np.uint8)
-    # OpenCV goes through the centers of the border's pixels; those of a doubled mask lie a quarter inside the edges.
-    doubled = part.repeat(2, axis=0).repeat(2, axis=1)
-    found, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    outlines = [(contour.reshape(-1, 2) + 0.5) / 2 + (left, top) for contour in found]
-    return [outline for outline in outlines if len(outline) >= 3]
