@@ -127,7 +127,7 @@ def test_bench_writes_its_figures(rtseg: Rtseg, model: Path, tmp_path: Path) -> 
     assert answer.code == 0, answer.err
     figures = json.loads(file.read_text())["runs"][0]
     assert figures["frames"] == 20
-    stages = ["unpack", "preprocess", "infer", "group", "decode", "track", "pack"]
+    stages = ["unpack", "preprocess", "infer", "group", "decode", "track", "markings", "pack"]
     assert [row["stage"] for row in figures["stages"]] == stages
     assert all(row["p50"] <= row["p99"] <= row["max"] for row in figures["stages"])
     page = tmp_path / "page.html"

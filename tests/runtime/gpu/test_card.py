@@ -162,7 +162,7 @@ def test_every_stage_is_timed(backend: str, drive: list[Frame]) -> None:
     pipeline = _open(backend)
     pipeline(drive[0])
     times = pipeline(drive[1]).times
-    assert list(times) == ["submit", *STAGES, "decode", "track", "markings"]
+    assert list(times) == ["submit", *STAGES, "collect", "decode", "track", "markings"]
     assert all(0 < times[stage] < 1000 for stage in ("upload", "preprocess", "infer", "group", "download"))
 
 
