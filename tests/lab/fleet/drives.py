@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import av
 import numpy as np
 
+from tests.instance_networks import paint
+from tests.media.recordings import RAW, START, Messages, write_bag
 from tests.threshold_network import write_threshold_model
 
 HEIGHT, WIDTH, FPS = 72, 128, 10
@@ -26,13 +29,33 @@ def road(index: int, seed: int = 0) -> np.ndarray:
     return image
 
 
-def write_drive(path: Path, frames: int = 60, seed: int = 0) -> Path:
+def street(index: int, seed: int = 0) -> np.ndarray:
+    """A frame with two people and a car that walk through each other; now and then one is gone."""
+    x = [8 + (2 * index + seed) % 90, 100 - (index + seed) % 80, 30 + index % 60]
+    boxes = [(0, 0, (x[0], 8, x[0] + 16, 40)), (0, 1, (x[1], 20, x[1] + 12, 52)), (1, 2, (x[2], 36, x[2] + 28, 60))]
+    shown = [box for number, box in enumerate(boxes) if (index + 9 * number + seed) % 31 > 3]
+    return paint(shown)[0]
+
+
+def write_drive_bag(folder: Path, frames: int) -> Path:
+    """The drive of :func:`write_drive` as a ROS 2 bag of raw pictures."""
+    messages = Messages(ros1=False)
+    entries = []
+    for index in range(frames):
+        stamp = START + index * 10**9 // FPS
+        fields = {"height": HEIGHT, "width": WIDTH, "step": 3 * WIDTH, "data": road(index).reshape(-1)}
+        entries.append((RAW, stamp, messages.image(index, stamp, **fields)))
+    return write_bag(folder, "mcap", entries, messages)
+
+
+def write_drive(path: Path, frames: int = 60, seed: int = 0, draw: Callable[[int, int], np.ndarray] = road) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=FPS, options={"g": "10", "crf": "12", "preset": "ultrafast"})
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream.height, stream.width = draw(0, seed).shape[:2]
+        stream.pix_fmt = "yuv420p"
         for index in range(frames):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(road(index, seed), format="bgr24")))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(draw(index, seed), format="bgr24")))
         container.mux(stream.encode(None))
     return path
 
