@@ -242,8 +242,9 @@ def read_coco(
         if categories[category] in things:
             masks[picture].append(CocoMask(segmentation, things.index(categories[category]), crowd))
     folder = _image_folder(path)
-    asked = None if images is None else Path(images)
-    places = {key: picture_at(folder, names[key], str(path), asked) for key in pictures}
+    # Without a word about the pictures their names may also begin at the file's own folder (images/1.jpg beside it).
+    roots = (path.parent, folder) if images is None else (folder, Path(images))
+    places = {key: picture_at(roots[0], names[key], str(path), roots[1]) for key in pictures}
     return [CocoFrame(places[key], names[key], sizes[key], tuple(masks[key]), things) for key in pictures]
 
 

@@ -93,6 +93,16 @@ def test_yolo_polygons_are_those_that_were_drawn(tmp_path: Path) -> None:
         read_instances(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["1.jpg", "images/1.jpg"])
+def test_pictures_of_a_coco_file_by_either_folder(tmp_path: Path, name: str) -> None:
+    pictures(tmp_path / "images", "1.jpg")
+    flat = [value for point in SQUARE for value in point]
+    images = [{"id": 1, "file_name": name, "height": 96, "width": 128}]
+    rows = [{"id": 1, "image_id": 1, "category_id": 1, "segmentation": [flat]}]
+    (tmp_path / "instances.json").write_text(coco(images, rows, "car"))
+    assert not check_data(tmp_path).faults
+
+
 def test_a_right_folder_and_none_at_all(tmp_path: Path) -> None:
     folder = tmp_path / "lanes"
     pictures(folder, "1.jpg")
