@@ -67,7 +67,7 @@ $(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
 
 $(DEVELOPMENT): $(RUNTIME)
 	@echo "installing what the tests need into $(VENV)"
-	$(INSTALL) --editable '.[ros,openvino,gpu,tensorrt,train,weak,scores,fleet,docs,dev]'
+	$(INSTALL) --editable '.[ros,openvino,gpu,tensorrt,train,weak,scores,fleet,rerun,docs,dev]'
 	touch $@
 
 $(OLDEST_VENV)/bin/python:

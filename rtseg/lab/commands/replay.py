@@ -33,6 +33,12 @@ LabelsOption = Annotated[
 ]
 
 
+ViewOption = Annotated[
+    Literal["rrd"] | None,
+    typer.Option(help="Also write result.rrd for the Rerun viewer (needs the extra rerun)."),
+]
+
+
 @app.command()
 def run(
     source: Annotated[
@@ -42,6 +48,7 @@ def run(
     topic: TopicOption = None,
     fps: RateOption = None,
     labels: LabelsOption = None,
+    view: ViewOption = None,
     model: ModelOption = "lanes-lite",
     device: DeviceOption = "auto",
     backend: BackendOption = "auto",
@@ -56,13 +63,13 @@ def run(
 
     with open_frames(source, topic, fps) as frames:
         pipeline = load(model, device=device, backend=backend, threads=threads, ignore=ignore)
-        overlays = run_overlays(frames, pipeline, out, labels=labels)
+        overlays = run_overlays(frames, pipeline, out, labels=labels, view=view)
     if as_json:
         print_json(overlays)
         return
     for line in overlays.lines():
         console.print(line)
-    _tell(out, labels)
+    _tell(out, labels, view)
 
 
 @app.command()
@@ -73,6 +80,7 @@ def replay(
     topic: TopicOption = None,
     fps: RateOption = None,
     labels: LabelsOption = None,
+    view: ViewOption = None,
     realtime: Annotated[
         bool, typer.Option(help="Keep the recorded rate and drop stale frames as the node does.")
     ] = False,
@@ -92,17 +100,19 @@ def replay(
     pipeline = load(model, device=device, backend=backend, threads=threads, ignore=ignore)
     with open_frames(bag, topic, fps) as frames:
         calibration = Camera.load(camera) if camera else None
-        result = replay_source(frames, pipeline, out, realtime=realtime, camera=calibration, labels=labels)
+        result = replay_source(frames, pipeline, out, realtime=realtime, camera=calibration, labels=labels, view=view)
     if as_json:
         print_json(result)
         return
     console.print(result.table())
     console.print(f"report: {result.report}")
-    _tell(out, labels)
+    _tell(out, labels, view)
 
 
-def _tell(out: Path, labels: str | None) -> None:
+def _tell(out: Path, labels: str | None, view: str | None) -> None:
     from rtseg.lab.replay.labels_out import FOLDER
 
     if labels:
         console.print(f"labels: {out / FOLDER} (rtseg train CONFIG --data {out / FOLDER})")
+    if view == "rrd":
+        console.print(f"for the viewer: rerun {out / 'result.rrd'}")

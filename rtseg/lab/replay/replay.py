@@ -21,6 +21,8 @@ from rtseg.frame import Frame
 from rtseg.lab.replay.labels_out import LabelKind, LabelWriter
 from rtseg.lab.replay.pictures import OverlayPictures
 from rtseg.lab.replay.preview import Preview
+from rtseg.lab.replay.rerun_view import FILE as RRD
+from rtseg.lab.replay.rerun_view import RerunView, ViewKind
 from rtseg.lab.replay.result_bag import ResultBag
 from rtseg.lab.replay.run import STAMP_TO_RESULT, ReplayPipeline, Run, certainty
 from rtseg.lab.replay.video_writer import VideoWriter
@@ -86,6 +88,7 @@ def replay(
     progress: bool = True,
     camera: Camera | None = None,
     labels: LabelKind | None = None,
+    view: ViewKind | None = None,
 ) -> ReplayResult:
     """Run every frame of `source` through `pipeline`; write ``result.mcap``, ``overlay.mp4`` and ``report.html``.
 
@@ -99,19 +102,21 @@ def replay(
         progress: show a bar.
         camera: calibration for ground points; the recording's own by default.
         labels: also write what was found as labels of this kind, see :mod:`rtseg.lab.replay.labels_out`.
+        view: ``rrd`` also writes ``result.rrd`` for the Rerun viewer.
 
     Raises:
-        ConfigError: labels of that kind cannot hold what the model finds.
+        ConfigError: labels of that kind cannot hold what the model finds, or rerun-sdk is not installed.
         MediaError: nothing could be read, an output is an input, or a file cannot be written.
         BackendError: every backend failed.
     """
     out = Path(out)
     run = Run(source, pipeline, realtime)
     camera = camera or source.camera
-    refuse_inputs([out / name for name in ("result.mcap", "overlay.mp4", "report.html")], source.files)
+    refuse_inputs([out / name for name in ("result.mcap", "overlay.mp4", "report.html", RRD)], source.files)
     with ExitStack() as stack:
         stack.enter_context(held(out))
         labelled = stack.enter_context(_labels(labels, out, pipeline))
+        viewer = stack.enter_context(_view(view, out, run, camera))
         bag = stack.enter_context(ResultBag(out / "result.mcap", camera, classes=run.classes))
         video: VideoWriter | None = None
         preview = Preview()
@@ -126,6 +131,8 @@ def replay(
             bag.write(frame, result, picture)
             if labelled:
                 labelled.write(frame, result)
+            if viewer:
+                viewer.write(frame, result)
             run.gallery.add(run.processed - 1, run.caption(result), picture, 1.0 - certainty(result))
         if video is None:
             raise _nothing(run)
@@ -181,6 +188,7 @@ def run_overlays(
     out: str | Path,
     progress: bool = True,
     labels: LabelKind | None = None,
+    view: ViewKind | None = None,
 ) -> Overlays:
     """Draw results over every frame: a video, or a picture for each where the source is pictures.
 
@@ -192,9 +200,10 @@ def run_overlays(
         out: folder for the overlays.
         progress: show a bar.
         labels: also write what was found as labels of this kind, see :mod:`rtseg.lab.replay.labels_out`.
+        view: ``rrd`` also writes ``result.rrd`` for the Rerun viewer.
 
     Raises:
-        ConfigError: labels of that kind cannot hold what the model finds.
+        ConfigError: labels of that kind cannot hold what the model finds, or rerun-sdk is not installed.
         MediaError: nothing could be read, an output is an input, or a file cannot be written.
     """
     out = Path(out)
@@ -202,16 +211,19 @@ def run_overlays(
     pictures = OverlayPictures(source.paths, out) if isinstance(source, ImageSource) else None
     written = out if pictures else out / "overlay.mp4"
     if not pictures:
-        refuse_inputs([written], source.files)
+        refuse_inputs([written, out / RRD], source.files)
     with ExitStack() as stack:
         stack.enter_context(held(out))
         labelled = stack.enter_context(_labels(labels, out, pipeline))
+        viewer = stack.enter_context(_view(view, out, run, source.camera))
         video: VideoWriter | None = None
         with suppress(KeyboardInterrupt) if source.live else nullcontext():
             for frame, result in _shown(run, progress):
                 picture = _draw(frame, result, run.classes)
                 if labelled:
                     labelled.write(frame, result)
+                if viewer:
+                    viewer.write(frame, result)
                 if pictures:
                     pictures.write(frame.name, picture)
                     continue
@@ -230,6 +242,12 @@ def _labels(kind: LabelKind | None, out: Path, pipeline: ReplayPipeline) -> Abst
         return nullcontext()
     card = getattr(pipeline, "card", None)
     return LabelWriter(out, kind, card.classes, card.task) if card is not None else LabelWriter(out, kind)
+
+
+def _view(
+    kind: ViewKind | None, out: Path, run: Run, camera: Camera | None
+) -> AbstractContextManager[RerunView | None]:
+    return RerunView(out, run.source.name, camera, run.classes) if kind else nullcontext()
 
 
 def _shown(run: Run, progress: bool) -> Iterator[tuple[Frame, Lanes | Instances]]:

@@ -1,0 +1,160 @@
+"""A run as an .rrd file, which the Rerun viewer opens (needs the extra ``rerun``)."""
+
+from __future__ import annotations
+
+from collections import deque
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rtseg.errors import ConfigError, MediaError
+from rtseg.files import Part
+from rtseg.frame import Frame
+from rtseg.lanes import GroundPlane
+from rtseg.media.overlay import color_of
+from rtseg.messages import ground_lines
+from rtseg.printing import visible
+from rtseg.results import Instances, Lanes
+
+if TYPE_CHECKING:
+    from rtseg.camera import Camera
+
+ViewKind = Literal["rrd"]
+FILE = "result.rrd"
+_QUALITY = 85
+_OPACITY = 0.5
+_TRAIL = 60  # frames of an object's track
+_CLASSES = 240  # ids whose colors the viewer is told: whole palettes, in uint8
+
+
+class RerunView:
+    """Writes frames and what was found in them to ``result.rrd``: masks, lines, boxes, tracks, the ground, times.
+
+    Entities: ``camera`` (``image``, ``mask``, ``lanes`` or ``objects``, ``tracks``), ``ground/lanes`` in metres of the
+    vehicle frame where there is a calibration, ``times/STAGE`` in milliseconds, ``found``. Time lines: ``frame``
+    counts, ``stamp`` is the frames' own.
+
+    Args:
+        out: folder of the file.
+        name: of the recording.
+        camera: calibration; None for no ground.
+        classes: names of the objects.
+
+    Raises:
+        ConfigError: the package rerun-sdk is not installed.
+        MediaError: the file cannot be written.
+    """
+
+    def __init__(self, out: Path, name: str, camera: Camera | None = None, classes: tuple[str, ...] = ()) -> None:
+        try:
+            import rerun
+            import rerun.blueprint
+        except ImportError as error:
+            raise ConfigError(
+                "expected the package rerun-sdk for --view rrd, found none; pip install 'rtseg[rerun]'"
+            ) from error
+        self._rerun: Any = rerun
+        self._camera, self._classes = camera, classes
+        self._plane: tuple[tuple[int, int], GroundPlane] | None = None
+        self._tracks: dict[int, deque[NDArray[np.float32]]] = {}
+        self._number = 0
+        self._recording: Any = rerun.RecordingStream("rtseg")
+        self._part = Part(out / FILE)
+        views = rerun.blueprint
+        times = views.TimeSeriesView(origin="times", name="milliseconds")
+        beside = [views.Spatial3DView(origin="ground", name="ground, metres")] if camera else []
+        layout = views.Blueprint(
+            views.Horizontal(
+                views.Spatial2DView(origin="camera", name=visible(name)),
+                views.Vertical(*beside, times),
+                column_shares=[2, 1],
+            ),
+            collapse_panels=True,
+        )
+        try:
+            self._recording.save(self._part.path, default_blueprint=layout)
+        except Exception as error:  # the SDK raises RuntimeError and OSError, and documents neither
+            self._part.discard()
+            raise MediaError(f"expected to write {out / FILE}, got {visible(error)}; check the folder") from error
+        self._recording.send_recording_name(visible(name))
+        colors = [rerun.AnnotationInfo(id=i, color=color_of(i)[::-1]) for i in range(1, _CLASSES + 1)]
+        self._recording.log("/", rerun.AnnotationContext(colors), static=True)
+        if camera:
+            self._recording.log("ground", rerun.ViewCoordinates.FLU, static=True)
+
+    def write(self, frame: Frame, result: Lanes | Instances) -> None:
+        """Add one frame and its result."""
+        rerun, log = self._rerun, self._recording.log
+        self._recording.set_time("frame", sequence=self._number)
+        if frame.stamp is not None:
+            self._recording.set_time("stamp", timestamp=np.datetime64(frame.stamp, "ns"))
+        self._number += 1
+        jpeg = cv2.imencode(".jpg", frame.image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
+        log("camera/image", rerun.EncodedImage(contents=jpeg, media_type="image/jpeg"))
+        if isinstance(result, Lanes):
+            self._lanes(frame, result)
+        else:
+            self._instances(result)
+        for stage, spent in {**result.times, "total": sum(result.times.values())}.items():
+            log(f"times/{stage.replace(' ', '_')}", rerun.Scalars(spent))
+        log("found", rerun.Scalars(len(result)))
+        if result.restart:
+            log("restarts", rerun.TextLog(result.restart))
+
+    def _lanes(self, frame: Frame, lanes: Lanes) -> None:
+        rerun, log = self._rerun, self._recording.log
+        log("camera/mask", rerun.SegmentationImage(_shown(lanes.mask), opacity=_OPACITY))
+        ids = lanes.ids.tolist()
+        colors = [color_of(identity)[::-1] for identity in ids]
+        words = [f"{i}  {100 * c:.0f}%" for i, c in zip(ids, lanes.confidence.tolist(), strict=True)]
+        log(
+            "camera/lanes",
+            rerun.LineStrips2D(list(lanes.polylines), colors=colors, labels=words, radii=[1.5] * len(ids)),
+        )
+        if self._camera is not None:
+            if self._plane is None or self._plane[0] != frame.size:
+                height, width = frame.size
+                self._plane = frame.size, GroundPlane(self._camera.scaled(width, height))
+            lines = ground_lines(lanes, self._plane[1])
+            log("ground/lanes", rerun.LineStrips3D(lines, colors=colors, labels=words, radii=[0.06] * len(ids)))
+
+    def _instances(self, found: Instances) -> None:
+        rerun, log = self._rerun, self._recording.log
+        ids = found.ids.tolist()
+        table = np.concatenate([[0], found.ids]).astype(np.int64)
+        log("camera/mask", rerun.SegmentationImage(_shown(table[found.labels]), opacity=_OPACITY))
+        colors = [color_of(identity)[::-1] for identity in ids]
+        kinds = [self._classes[c] if c < len(self._classes) else str(c) for c in found.class_ids.tolist()]
+        words = [f"{visible(kind)} {identity}" for kind, identity in zip(kinds, ids, strict=True)]
+        boxes = np.asarray(found.boxes, np.float32).reshape(-1, 4)
+        style = {"colors": colors, "labels": words}
+        log("camera/objects", rerun.Boxes2D(array=boxes, array_format=rerun.Box2DFormat.XYXY, **style))
+        if found.restart:
+            self._tracks.clear()
+        feet = np.stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]], axis=1)
+        self._tracks = {i: self._tracks.get(i, deque(maxlen=_TRAIL)) for i in ids}
+        for identity, foot in zip(ids, feet, strict=True):
+            self._tracks[identity].append(foot)
+        log("camera/tracks", rerun.LineStrips2D([np.array(self._tracks[i]) for i in ids], colors=colors))
+
+    def __enter__(self) -> RerunView:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._recording.flush()
+        self._recording.disconnect()
+        if error is None:
+            self._part.keep()
+        else:
+            self._part.discard()
+
+
+def _shown(ids: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """Ids as the classes whose colors the viewer was told; 0 stays 0."""
+    return np.where(ids > 0, (ids.astype(np.int64) - 1) % _CLASSES + 1, 0).astype(np.uint8)
