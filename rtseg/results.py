@@ -26,6 +26,8 @@ class Lanes:
         restart: why ids start anew with this frame of a stream, of :mod:`rtseg.runtime.scenes`; empty where they go on.
         solid: (n,) float32, how probable it is that a line is solid and not dashed, from the picture along it; NaN
             where that cannot be told. None where the picture was on a GPU alone.
+        degraded: what is wrong with the camera's pictures, of :data:`rtseg.camera.health.FAULTS`; the confidence is the
+            lower for it. Empty where nothing is, and for stills.
     """
 
     mask: NDArray[np.uint8]
@@ -37,6 +39,7 @@ class Lanes:
     times: dict[str, float] = field(default_factory=dict)
     restart: str = ""
     solid: NDArray[np.float32] | None = None
+    degraded: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -114,6 +117,7 @@ class Instances:
         frame_id: coordinate frame of the camera.
         times: milliseconds spent in each stage.
         restart: why ids start anew with this frame, as in :class:`Lanes`.
+        degraded: what is wrong with the camera's pictures, as in :class:`Lanes`.
         drivable: (H, W) bool, pixels of the classes that the card calls drivable; None where it names none.
     """
 
@@ -129,6 +133,7 @@ class Instances:
     times: dict[str, float] = field(default_factory=dict)
     restart: str = ""
     drivable: NDArray[np.bool_] | None = None
+    degraded: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)

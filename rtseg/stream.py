@@ -45,6 +45,8 @@ class FrameCounts:
         dropped: frames by reason, all of :data:`REASONS`; ``received`` = ``processed`` + the sum of these + what is
             under way.
         restarts: times ids started anew, by the reasons of :mod:`rtseg.runtime.scenes`.
+        degraded: what is wrong with the camera's pictures, of :data:`rtseg.camera.health.FAULTS`, by the latest result.
+        degraded_frames: frames that gave a result in spite of it, by what was wrong.
         last_fault: what was wrong with the latest frame that was at fault, in a sentence.
         clocks_apart: seconds by which the clock is ahead of the stamps, where that is too much for an age; else 0.
     """
@@ -53,6 +55,8 @@ class FrameCounts:
     processed: int
     dropped: Mapping[str, int]
     restarts: Mapping[str, int]
+    degraded: tuple[str, ...]
+    degraded_frames: Mapping[str, int]
     last_fault: str
     clocks_apart: float
 
@@ -191,6 +195,8 @@ class FrameLoop(Generic[Item]):
         self._processed = 0
         self._dropped = Counter(dict.fromkeys(REASONS, 0))
         self._restarts: Counter[str] = Counter()
+        self._degraded: tuple[str, ...] = ()
+        self._degraded_frames: Counter[str] = Counter()
         self._last_fault = ""
 
     @property
@@ -301,8 +307,13 @@ class FrameLoop(Generic[Item]):
         Returns:
             Why ids started anew with it, each reason once.
         """
+        results = list(results)
         restarts = sorted({result.restart for result in results if result.restart})
+        # Models of one camera's frames see the same.
+        degraded = tuple(dict.fromkeys(fault for result in results for fault in result.degraded))
         with self._condition:
+            self._degraded = degraded
+            self._degraded_frames.update(degraded)
             self._processed += 1
             self._restarts.update(restarts)
         return restarts
@@ -326,6 +337,8 @@ class FrameLoop(Generic[Item]):
                 self._processed,
                 dict(self._dropped),
                 dict(self._restarts),
+                self._degraded,
+                dict(self._degraded_frames),
                 self._last_fault,
                 self._limit.apart,
             )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
+from rtseg.camera.health import BLOWN_OUT, COVERED, DARK, DEFOCUSED, FILLED, FROZEN
 from rtseg.runtime.scenes import REWIND
 from rtseg.stream import OLD, STALE
 from rtseg_ros.statistics import Snapshot, Window
@@ -17,6 +18,14 @@ REPORT_SECONDS = 1.0
 """Between reports, as is usual for /diagnostics."""
 LOOK_SECONDS = 0.25
 """Between looks at what there is to report; another level is told at once."""
+_CAMERA_CURES = {
+    FROZEN: "the same picture comes again and again; restart the camera or its driver",
+    DARK: "nothing can be seen; look for a lens cap, and at exposure and gain",
+    BLOWN_OUT: "most of the road is white; look at exposure and gain, and for the sun in the lens",
+    DEFOCUSED: "no edge is sharp; focus the lens, and clean it or wait until it is dry",
+    COVERED: "a part of the picture stands still or is blurred; clean the lens and the windscreen",
+    FILLED: "a part of the picture is gray, as decoders fill what they did not get; look at transport and encoder",
+}
 _FEW = 5  # frames of which no share is judged
 _FEWEST = 3  # frames of which one may be bad
 
@@ -108,6 +117,8 @@ def describe(node: str, health: NodeHealth, statistics: Snapshot, limits: Limits
         "stamps_backwards": str(counts.restarts.get(REWIND, 0)),
         "restarts": str(sum(counts.restarts.values())),
         "restarts_by_reason": _listed(counts.restarts),
+        "degraded": ", ".join(counts.degraded),
+        "degraded_frames": _listed(counts.degraded_frames),
         "clocks_apart_s": f"{counts.clocks_apart:.1f}",
         "fps": f"{statistics.fps:.1f}",
         "latency_p50_ms": f"{recent.latency_ms[0]:.1f}",
@@ -167,6 +178,8 @@ def _remarks(health: NodeHealth, statistics: Snapshot, limits: Limits) -> Iterat
     """What is not as it should be though results come, or no frame does."""
     if statistics.silent_for > limits.silence_warning:
         yield explain_silence(health, statistics)
+    for fault in statistics.counts.degraded:
+        yield f"the camera is {fault}, and confidence lowered: {_CAMERA_CURES[fault]}"
     if health.publishers > 1:
         yield f"{health.publishers} publishers on {health.topic}: their frames mix; stop one or remap it"
     if health.rivals:

@@ -6,11 +6,12 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rtseg.camera.health import CameraHealth, CameraState
 from rtseg.errors import BackendError, HeadMapsError, ImageError, ModelError
 from rtseg.frame import Frame
 from rtseg.results import Instances, Lanes
@@ -31,12 +32,13 @@ __all__ = ["HeadMaps", "Pipeline"]
 
 @dataclass(frozen=True)
 class _InFlight:
-    """A frame on its way, the path it is on, and why ids start anew with it, if they do."""
+    """A frame on its way, the path it is on, why ids start anew with it, if they do, and how its camera does."""
 
     frame: Frame
     path: FramePath
     finish: Finish
     restart: str = ""
+    camera: CameraState = field(default_factory=CameraState)
 
 
 class Pipeline:
@@ -44,8 +46,9 @@ class Pipeline:
 
     One pipeline follows one camera, since ids are carried from frame to frame of a stream; stills may come between,
     and leave no trace (:class:`rtseg.Frame` says what is which). Ids start anew, and the result says so, wherever the
-    stream goes on with another scene (:class:`rtseg.runtime.scenes.SceneCheck`). It is not safe to call from several
-    threads at once.
+    stream goes on with another scene (:class:`rtseg.runtime.scenes.SceneCheck`). What is wrong with the camera
+    (:class:`rtseg.camera.health.CameraHealth`) is told with the result, and lowers its confidence. It is not safe to
+    call from several threads at once.
 
     A backend or device that fails is left for the next best, for good, and the frame in flight is computed again there:
     none is lost. A frame whose head maps alone are bad, as where half precision overflows, is computed again on the
@@ -70,6 +73,7 @@ class Pipeline:
         self.fallbacks: list[str] = []
         self._interpreter = interpreter
         self._scenes = SceneCheck()
+        self._camera = CameraHealth()
         self._untold = ""  # why ids started anew with a frame that then failed
         self._candidates = list(selection.wanted)
         self._spare: tuple[Candidate, FramePath] | None = None  # on the CPU, for frames that a device spoils
@@ -150,6 +154,7 @@ class Pipeline:
     def reset(self) -> None:
         """Forget the tracked ids, as at the start of another recording."""
         self._scenes.reset()
+        self._camera.reset()
         self._untold = ""
         self._interpreter.reset()
 
@@ -182,7 +187,8 @@ class Pipeline:
 
     def _take(self, frame: Frame, ahead: Executor | None = None) -> _InFlight:
         started = self._start(frame, ahead)
-        return replace(started, restart=self._scenes.check(frame))  # after a frame that is none was refused
+        # After a frame that is none was refused.
+        return replace(started, restart=self._scenes.check(frame), camera=self._camera.update(frame))
 
     def _start(self, frame: Frame, ahead: Executor | None = None) -> _InFlight:
         while True:
@@ -196,7 +202,7 @@ class Pipeline:
         if started.restart:
             self._interpreter.reset()
             self._untold = started.restart
-        result = self._result(started)
+        result = _degraded(self._result(started), started.camera)
         if result.stamp is None or not self._untold:
             return result
         restart, self._untold = self._untold, ""
@@ -259,6 +265,16 @@ class Pipeline:
     def _note_fallback(self, reason: str) -> None:
         self.fallbacks.append(reason)
         logger.warning("falling back to %s: %s", self._candidates[0], reason)
+
+
+def _degraded(result: Lanes | Instances, camera: CameraState) -> Lanes | Instances:
+    """The result of a camera that does not show what is there: it says so, and is less sure."""
+    if not camera.faults:
+        return result
+    trust = np.float32(camera.trust)
+    if isinstance(result, Lanes):
+        return replace(result, degraded=camera.faults, confidence=result.confidence * trust)
+    return replace(result, degraded=camera.faults, scores=result.scores * trust)
 
 
 def _as_frame(image: NDArray[np.uint8] | Frame) -> Frame:

@@ -9,6 +9,7 @@ import pytest
 from rtseg_ros.diagnostics import Limits, NodeHealth, describe
 from rtseg_ros.statistics import Snapshot, StreamStatistics, Window
 
+from rtseg.camera.health import FAULTS
 from rtseg.runtime.scenes import CUT, PAUSE, REWIND
 from rtseg.stream import INVALID, OLD, REASONS, STALE, FrameCounts, FrameLoop
 
@@ -33,7 +34,7 @@ LATEST = Window(
     age_ms=(15.0, 25.0),
 )
 SOUND = Snapshot(
-    counts=FrameCounts(300, 300, dict.fromkeys(REASONS, 0), {}, "", 0.0),
+    counts=FrameCounts(300, 300, dict.fromkeys(REASONS, 0), {}, (), {}, "", 0.0),
     lost_in_transport=0,
     fps=30.0,
     recent=replace(LATEST, seconds=10.0, received=300, results=300),
@@ -51,10 +52,17 @@ def status(health: NodeHealth = HEALTHY, **changes: Any) -> tuple[int, str]:
         of_window = {key: changes.pop(key) for key in list(changes) if key.startswith(f"{name}_")}
         fields = {key.removeprefix(f"{name}_"): value for key, value in of_window.items()}
         windows[name] = replace(getattr(SOUND, name), **fields)
-    of_counts = {key: changes.pop(key) for key in ("last_fault", "clocks_apart") if key in changes}
+    of_counts = {key: changes.pop(key) for key in ("last_fault", "clocks_apart", "degraded") if key in changes}
     figures = replace(SOUND, counts=replace(SOUND.counts, **of_counts), **windows, **changes)
     told = describe("/front/lanes", health, figures, Limits())
     return told.level[0], told.message
+
+
+def test_what_is_wrong_with_the_camera_is_a_warning_with_a_cure() -> None:
+    for fault in FAULTS:
+        level, message = status(degraded=(fault,))
+        assert level == WARN
+        assert message.startswith(f"the camera is {fault}, and confidence lowered: ")
 
 
 def test_a_sound_stream_is_ok_and_named_by_its_namespace() -> None:

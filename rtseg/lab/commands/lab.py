@@ -170,6 +170,17 @@ def lane_markings(
         console.print(table(score_markings(pipeline, rendered_drives(range(FIRST_SEED, FIRST_SEED + drives), seconds))))
 
 
+@lab_app.command("camera-health")
+def camera_health(
+    recordings: Annotated[list[str] | None, typer.Argument(help="Videos and bags.")] = None,
+    drives: Annotated[int, typer.Option(min=0, help="Rendered roads, each in every condition.")] = 1,
+) -> None:
+    """Damage recordings and rendered drives: how soon each fault of a camera is told, and how often falsely."""
+    from rtseg.lab.studies.camera_health import score_recordings, table
+
+    console.print(table(score_recordings(recordings or [], drives)))
+
+
 @lab_app.command("lane-folds")
 def lane_folds(
     config: Annotated[str, typer.Argument(help="Training configuration.")],

@@ -15,7 +15,7 @@ from rtseg.errors import MediaError
 from rtseg.files import write_bytes
 from rtseg.results import Instances, Lanes
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Counts up with every change that a reader would notice; it is in every file's metadata as ``rtseg.schema``."""
 
 LANE = pa.struct(
@@ -38,6 +38,7 @@ SCHEMA = pa.schema(
         ("height", pa.int32()),
         ("fault", pa.string()),
         ("restart", pa.string()),
+        ("degraded", pa.string()),
         ("found", pa.int32()),
         ("certainty", pa.float32()),
         ("lanes", pa.list_(LANE)),
@@ -97,6 +98,7 @@ def result_fields(result: Lanes | Instances, classes: Sequence[str]) -> dict[str
         "found": len(result),
         "certainty": float(scores.mean()) if len(scores) else 0.0,
         "restart": getattr(result, "restart", "") or None,
+        "degraded": ", ".join(result.degraded) or None,
         "ms": float(sum(result.times.values())),
         "stages": list(result.times.items()),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +52,7 @@ class ReplayResult:
             was waiting or they were too old.
         skipped: that could not be decoded or processed, by reason.
         restarts: times ids started anew, by the reasons of :mod:`rtseg.runtime.scenes`.
+        degraded: frames by what was wrong with the camera's pictures, of :data:`rtseg.camera.health.FAULTS`.
         fps: frames a second that the pipeline alone would sustain, one after the other.
         latency: percentiles by stage, milliseconds; with ``realtime``, ``stamp to result`` includes the wait.
         temporal: steadiness of the lanes, None for instances and stills.
@@ -63,6 +64,7 @@ class ReplayResult:
     dropped: int
     skipped: dict[str, int]
     restarts: dict[str, int]
+    degraded: dict[str, int]
     fps: float
     latency: tuple[StageLatency, ...]
     temporal: TemporalScore | None
@@ -143,6 +145,7 @@ def replay(
         dropped=run.dropped,
         skipped=run.skipped,
         restarts=dict(run.restarts),
+        degraded=dict(run.degraded),
         fps=run.fps,
         latency=tuple(run.latency.summary()),
         temporal=run.temporal.score() if run.temporal else None,
@@ -162,6 +165,7 @@ class Overlays:
         frames: how many were drawn.
         skipped: how many were left out, by reason.
         left_out: (name, reason) of those that are files of their own.
+        degraded: frames by what was wrong with the camera's pictures, of :data:`rtseg.camera.health.FAULTS`.
     """
 
     path: Path
@@ -169,6 +173,7 @@ class Overlays:
     frames: int
     skipped: dict[str, int]
     left_out: tuple[tuple[str, str], ...]
+    degraded: dict[str, int] = field(default_factory=dict)
 
     def lines(self, most: int = 20) -> list[str]:
         """What was read, written and left out, a line each; at most `most` files by name."""
@@ -179,7 +184,7 @@ class Overlays:
             lines += [f"left out {lost - most} more"] if lost > most else []
         else:
             lines += [f"left out {count}: {reason}" for reason, count in self.skipped.items()]
-        return lines
+        return [*lines, *(f"camera {fault}: {count} frames" for fault, count in self.degraded.items())]
 
 
 def run_overlays(
@@ -234,7 +239,9 @@ def run_overlays(
         if not run.processed:
             raise _nothing(run)
     left_out = (*source.left_out, *run.refused)
-    return Overlays(written, "picture" if pictures else "frame", run.processed, run.skipped, left_out)
+    return Overlays(
+        written, "picture" if pictures else "frame", run.processed, run.skipped, left_out, dict(run.degraded)
+    )
 
 
 def _labels(kind: LabelKind | None, out: Path, pipeline: ReplayPipeline) -> AbstractContextManager[LabelWriter | None]:

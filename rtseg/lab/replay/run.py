@@ -64,6 +64,7 @@ class Run:
         failed: frames that the pipeline refused, by reason.
         refused: (name, reason) of those among them that are files of their own.
         restarts: times ids started anew, by the reasons of :mod:`rtseg.runtime.scenes`; `seconds` leaves pauses out.
+        degraded: frames by what was wrong with the camera's pictures, of :data:`rtseg.camera.health.FAULTS`.
         latency: stage times; with `realtime` also from a frame's arrival to its result.
         temporal: steadiness of lanes, None once instances or stills came.
         gallery: pictures of the report, for the caller to fill.
@@ -84,6 +85,7 @@ class Run:
         self.read = 0
         self.processed = 0
         self.restarts: Counter[str] = Counter()
+        self.degraded: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
         self.refused: list[tuple[str, str]] = []
         self.latency = LatencyLog()
@@ -147,7 +149,8 @@ class Run:
         """One line for a picture of the latest frame."""
         noun = "lane" if isinstance(result, Lanes) else "object"
         found = f"{len(result)} {noun}{'' if len(result) == 1 else 's'}"
-        return f"{self._rows[-1][0]:.2f} s: {found}, confidence {certainty(result):.2f}"
+        degraded = "".join(f", {fault}" for fault in result.degraded)
+        return f"{self._rows[-1][0]:.2f} s: {found}, confidence {certainty(result):.2f}{degraded}"
 
     def facts(self, camera: Camera | None) -> list[tuple[str, str]]:
         """What ran on what, for a report."""
@@ -188,6 +191,8 @@ class Run:
             share = 100 * count / max(1, self.read)
             notes.append(f"{count} of {self.read} frames ({share:.1f} %) were dropped because {_DROPPED[reason]}.")
         notes += [f"{count} frames were left out: {reason}." for reason, count in self.skipped.items()]
+        for fault, count in self.degraded.items():
+            notes.append(f"In {count} of {self.processed} frames the camera was {fault}; their confidence is lowered.")
         for reason, count in self.restarts.items():
             notes.append(
                 f"Ids began anew {count} times: {reason}."
@@ -281,6 +286,7 @@ class Run:
 
     def _record(self, result: Lanes | Instances, arrival: float) -> None:
         self.processed += 1
+        self.degraded.update(result.degraded)
         if result.restart:
             self.restarts[result.restart] += 1
             if self.temporal:
