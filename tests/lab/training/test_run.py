@@ -78,7 +78,6 @@ def road(tmp_path: Path) -> Path:
         "lanes-lite",
         "lanes-lite-finetune",
         "lanes-lite-rendered",
-        "lanes-lite-roads",
         "lanes-lite-fold",
         "lanes-r18",
         "lanes-r18-paper",
