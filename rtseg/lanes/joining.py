@@ -123,7 +123,9 @@ def _find_double(widths, sums, tops, bottoms, alive, nearness, share, stroke):  
 
 @njit(cache=True, nogil=True)
 def _fit_ends(widths, sums, line, top, bottom, limit, top_ends, bottom_ends):  # type: ignore[no-untyped-def]
-    centers = sums[line] / np.maximum(widths[line], 1)
+    centers = np.empty(widths.shape[1])
+    for y in range(len(centers)):
+        centers[y] = sums[line, y] / max(widths[line, y], np.float32(1))
     _fit_end(centers, widths[line], top, 1, limit, top_ends[line])
     _fit_end(centers, widths[line], bottom, -1, limit, bottom_ends[line])
 

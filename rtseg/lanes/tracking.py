@@ -304,7 +304,8 @@ def _compare(a, a_weight, b, b_weight, rows, distance, unshared):  # type: ignor
     line, slope, weight, both = np.empty((4, len(rows)))
     for i in range(len(a)):
         for j in range(len(b)):
-            line[:] = a[i] + b[j]
+            for r in range(len(rows)):
+                line[r] = a[i, r] + b[j, r]
             slopes(line, rows, slope)
             for r in range(len(rows)):
                 half = 0.5 * slope[r]
