@@ -17,13 +17,15 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from rtseg.errors import BackendError, RtsegError
-from rtseg.ops.cuda.module import Launcher, cuda_launcher
+
+if TYPE_CHECKING:
+    from rtseg.ops.cuda.module import Launcher
 
 # What the kernel modules of NVIDIA's drivers leave in /dev: desktop and data center, then Jetson.
 _DEVICE_FILES = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu")
@@ -122,6 +124,8 @@ class CudaDevice:
             self._device = cupy.cuda.Device(number)
             with self._device:
                 self._runtime.free(0)  # makes the primary context, which PyCUDA and torch then share
+                from rtseg.ops.cuda.module import cuda_launcher
+
                 self.launcher: Launcher = cuda_launcher()
         self.number = number
         self.name = f"cuda:{number}"

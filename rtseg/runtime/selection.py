@@ -14,7 +14,6 @@ from rtseg.runtime.backends import (
     create_backend,
     create_device_backend,
 )
-from rtseg.runtime.backends.flip import FlipBackend
 from rtseg.runtime.card import verified_model_file
 from rtseg.runtime.device import DLA, CudaDevice, Device, device_driver_present, device_faults, parse_device
 from rtseg.runtime.interpreter import AnyInterpreter
@@ -157,6 +156,8 @@ def network_for(model: Model, backend: str, on_device: bool, network: str | None
 def _open_host(name: str, model: Model, interpreter: AnyInterpreter, threads: int, network: str | None) -> FramePath:
     backend = create_backend(name, network_for(model, name, False, network), model.card, threads)
     if interpreter.mirror is not None:
+        from rtseg.runtime.backends.flip import FlipBackend
+
         backend = FlipBackend(backend, interpreter.mirror)
     backend.warm_up()
     return HostPath(model.card, backend, interpreter)
