@@ -111,7 +111,7 @@ def plot_bars(
     if ticks is not None:
         chart.x_axis([(float(i), str(tick)) for i, tick in enumerate(ticks)], x_label)
     else:
-        chart.x_axis([tick for tick in _ticks(0, count - 1) if tick[0].is_integer()], x_label)
+        chart.x_axis([tick for tick in _ticks(0, count - 1) if tick[0] % 1 == 0], x_label)
     return chart.svg()
 
 

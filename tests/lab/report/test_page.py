@@ -180,3 +180,7 @@ def test_in_a_browser_a_click_on_a_spike_shows_its_frame(page: str, width: int, 
     assert shot is not None
     assert shot.shape[1] == width
     assert len(np.unique(shot.reshape(-1, 3), axis=0)) > 50
+
+
+def test_a_single_bar_is_a_chart() -> None:
+    assert plot_bars({"found": [3.0]}, "bin", "count").count("<svg") == 1
