@@ -14,7 +14,8 @@ OLDEST := $(OLDEST_VENV)/.installed
 OLDEST_PYTHON ?= $(firstword $(shell python3.10 -c 'import sys; print(sys.executable)' 2>/dev/null) \
 	$(wildcard $(HOME)/.pyenv/versions/3.10.*/bin/python) $(PYTHON))
 OLDEST_TESTS := $(addprefix tests/,lanes camera media ops grouping instances runtime lab/replay)
-OLDEST_LEFT_OUT := tests/ops/cuda tests/runtime/gpu tests/runtime/tensorrt tests/runtime/backends/test_onnx_torch.py
+OLDEST_LEFT_OUT := tests/ops/cuda tests/runtime/gpu tests/runtime/tensorrt tests/runtime/backends/test_onnx_torch.py \
+	tests/instances/test_on_device.py
 
 .PHONY: demo test test-fast test-oldest lint bench docs release clean
 
