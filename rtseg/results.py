@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,6 +87,18 @@ class Lanes:
         return sampled
 
 
+def lanes_at(lanes: Lanes, kept: NDArray[np.intp] | NDArray[np.bool_]) -> Lanes:
+    """Give some of the lanes; the mask stays as it is.
+
+    Args:
+        lanes: of which to choose.
+        kept: (m,) indices, or (n,) bool.
+    """
+    lines = tuple(lanes.polylines[i] for i in np.arange(len(lanes))[kept])
+    solid = None if lanes.solid is None else lanes.solid[kept]
+    return replace(lanes, ids=lanes.ids[kept], confidence=lanes.confidence[kept], polylines=lines, solid=solid)
+
+
 def bottom_x(polyline: NDArray[np.float32], height: int) -> float:
     """Give the x at which a line, drawn out straight from its lower part, meets an image's bottom; NaN if empty.
 
@@ -137,3 +150,13 @@ class Instances:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+def class_name(classes: Sequence[str], class_id: int) -> str:
+    """Give the name of a class; its number where there is none.
+
+    Args:
+        classes: names by class id.
+        class_id: from 0.
+    """
+    return classes[class_id] if class_id < len(classes) else str(class_id)

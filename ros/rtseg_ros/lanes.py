@@ -20,7 +20,7 @@ from rtseg.frame import Frame
 from rtseg.lanes import GroundPlane, ego_lane
 from rtseg.media.overlay import draw_lanes
 from rtseg.messages import ground_lines, lane_labels, lane_markers, lane_mask, lane_pixels, lane_points
-from rtseg.results import Lanes
+from rtseg.results import Lanes, lanes_at
 from rtseg.runtime import Pipeline
 from rtseg_ros import lifecycle, messages
 from rtseg_ros.camera_input import CameraMessage
@@ -190,11 +190,8 @@ def confident_lanes(lanes: Lanes, min_confidence: float) -> Lanes:
         return lanes
     table = np.zeros(256, dtype=np.uint8)
     table[lanes.ids[keep]] = lanes.ids[keep]
-    lines = tuple(line for line, kept in zip(lanes.polylines, keep, strict=True) if kept)
     mask = np.asarray(cv2.LUT(lanes.mask, table), dtype=np.uint8)
-    solid = None if lanes.solid is None else lanes.solid[keep]
-    confidence = lanes.confidence[keep]
-    return replace(lanes, mask=mask, ids=lanes.ids[keep], confidence=confidence, polylines=lines, solid=solid)
+    return replace(lanes_at(lanes, keep), mask=mask)
 
 
 class LanesNode(FrameNode):

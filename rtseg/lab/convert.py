@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rtseg.errors import DatasetError
 from rtseg.lab.data.coco import decode_segmentation
-from rtseg.results import Instances, Lanes
+from rtseg.results import Instances, Lanes, class_name
 
 if TYPE_CHECKING:
     import pandas
@@ -74,9 +74,7 @@ def to_supervision(result: Lanes | Instances, classes: Sequence[str] = ()) -> su
         shape = result.labels.shape
     data: dict[str, Any] = {}
     if classes:
-        data["class_name"] = np.array(
-            [classes[i] if i < len(classes) else str(i) for i in class_ids.tolist()], dtype=str
-        )
+        data["class_name"] = np.array([class_name(classes, i) for i in class_ids.tolist()], dtype=str)
     if isinstance(result, Lanes):
         lines = np.empty(len(result), dtype=object)
         lines[:] = list(result.polylines)
@@ -194,9 +192,8 @@ def to_table(results: Iterable[Lanes | Instances], classes: Sequence[str] = ()) 
                 box = (*line.min(axis=0), *line.max(axis=0)) if len(line) else (np.nan,) * 4
                 kind, score = "lane", result.confidence[index]
             else:
-                box, kind_id = tuple(result.boxes[index]), int(result.class_ids[index])
-                kind = classes[kind_id] if kind_id < len(classes) else str(kind_id)
-                score = result.scores[index]
+                box = tuple(result.boxes[index])
+                kind, score = class_name(classes, int(result.class_ids[index])), result.scores[index]
             took = sum(result.times.values())
             rows.append((number, result.stamp, int(result.ids[index]), kind, float(score), *map(float, box), took))
     columns = ["frame", "stamp", "id", "class", "score", "x0", "y0", "x1", "y1", "ms"]

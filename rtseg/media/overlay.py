@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.frame import check_image
-from rtseg.results import Instances, Lanes
+from rtseg.results import Instances, Lanes, class_name
 
 Image = NDArray[np.uint8]
 
@@ -108,7 +108,7 @@ def draw_instances(
         x0, y0, x1, y1 = np.rint(instances.boxes[i]).astype(int).tolist()
         cv2.rectangle(canvas, (x0, y0), (x1 - 1, y1 - 1), color_of(identity), max(1, round(2 * scale)), cv2.LINE_AA)
         kind = int(instances.class_ids[i])
-        name = classes[kind] if kind < len(classes) else str(kind)
+        name = class_name(classes, kind)
         foot = np.array([x0 + (x1 - x0) / 2, y0])
         score = instances.scores[i]
         tag = f"{name} {identity}" if np.isnan(score) else f"{name} {identity}  {100 * score:.0f}%"

@@ -13,7 +13,7 @@ import pyarrow.parquet as parquet
 
 from rtseg.errors import MediaError
 from rtseg.files import write_bytes
-from rtseg.results import Instances, Lanes
+from rtseg.results import Instances, Lanes, class_name
 
 SCHEMA_VERSION = 3
 """Counts up with every change that a reader would notice; it is in every file's metadata as ``rtseg.schema``."""
@@ -111,7 +111,7 @@ def result_fields(result: Lanes | Instances, classes: Sequence[str]) -> dict[str
     fields["objects"] = [
         {
             "id": int(result.ids[i]),
-            "class": classes[result.class_ids[i]] if result.class_ids[i] < len(classes) else str(result.class_ids[i]),
+            "class": class_name(classes, int(result.class_ids[i])),
             "score": float(result.scores[i]),
             "area": int(result.areas[i]),
             **dict(zip(("x0", "y0", "x1", "y1"), map(float, result.boxes[i]), strict=True)),

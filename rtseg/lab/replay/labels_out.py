@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from rtseg.errors import ConfigError, MediaError
 from rtseg.files import staging, write_bytes, write_text
 from rtseg.frame import Frame
-from rtseg.lab.convert import polygons
+from rtseg.lab.convert import polygons, to_coco
 from rtseg.lab.data.tusimple import LabelledImage, write_labels
 from rtseg.printing import visible
-from rtseg.results import Instances, Lanes
+from rtseg.results import Instances, Lanes, class_name
 
 LabelKind = Literal["tusimple", "culane", "coco", "labelme", "cvat"]
 FOLDER = "labels"
@@ -129,7 +129,7 @@ class LabelWriter:
         return shapes
 
     def _class(self, class_id: int) -> str:
-        return visible(self._classes[class_id]) if class_id < len(self._classes) else str(class_id)
+        return visible(class_name(self._classes, class_id))
 
     def _labelme(self, place: str, frame: Frame, result: Lanes | Instances) -> None:
         shapes = [
@@ -169,21 +169,10 @@ class LabelWriter:
         height, width = frame.size
         number = len(self._images) + 1
         self._images.append({"id": number, "file_name": Path(place).name, "height": height, "width": width})
-        for i, class_id in enumerate(found.class_ids.tolist()):
-            outlines = polygons(found.labels == i + 1)
-            if outlines:
-                x0, y0, x1, y1 = (float(value) for value in found.boxes[i])
-                self._annotations.append(
-                    {
-                        "id": len(self._annotations) + 1,
-                        "image_id": number,
-                        "category_id": class_id + 1,
-                        "segmentation": [outline.ravel().tolist() for outline in outlines],
-                        "area": int(found.areas[i]),
-                        "bbox": [x0, y0, x1 - x0, y1 - y0],
-                        "iscrowd": 0,
-                    }
-                )
+        for annotation in to_coco(found, number):
+            del annotation["score"]  # labels have none
+            if annotation["segmentation"]:
+                self._annotations.append({**annotation, "id": len(self._annotations) + 1})
 
     def close(self) -> Path:
         """Finish the labels and give the folder its name.

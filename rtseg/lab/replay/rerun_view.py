@@ -18,7 +18,7 @@ from rtseg.lanes import GroundPlane
 from rtseg.media.overlay import color_of
 from rtseg.messages import ground_lines
 from rtseg.printing import visible
-from rtseg.results import Instances, Lanes
+from rtseg.results import Instances, Lanes, class_name
 
 if TYPE_CHECKING:
     from rtseg.camera import Camera
@@ -128,7 +128,7 @@ class RerunView:
         table = np.concatenate([[0], found.ids]).astype(np.int64)
         log("camera/mask", rerun.SegmentationImage(_shown(table[found.labels]), opacity=_OPACITY))
         colors = [color_of(identity)[::-1] for identity in ids]
-        kinds = [self._classes[c] if c < len(self._classes) else str(c) for c in found.class_ids.tolist()]
+        kinds = [class_name(self._classes, c) for c in found.class_ids.tolist()]
         words = [f"{visible(kind)} {identity}" for kind, identity in zip(kinds, ids, strict=True)]
         boxes = np.asarray(found.boxes, np.float32).reshape(-1, 4)
         style = {"colors": colors, "labels": words}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,7 @@ from rtseg.lanes import DetectedLanes, LaneDecoder, LaneDecoderSettings, LaneTra
 from rtseg.lanes.fragments import Fragments
 from rtseg.lanes.interpreter import lane_settings, shown_lanes
 from rtseg.ops import label_components, upsample_argmax
-from rtseg.results import Lanes
+from rtseg.results import Lanes, lanes_at
 from rtseg.runtime import Pipeline
 from rtseg.runtime.card import ModelCard
 
@@ -61,7 +60,7 @@ def lane_budget(pipeline: Pipeline, samples: Iterable[LaneSample]) -> dict[str, 
             rows[name].append(score_lanes(sample, lanes))
             if name == STAGES[3]:
                 kept = np.flatnonzero(rows[name][-1].right)
-                rows[STAGES[4]].append(score_lanes(sample, _only(lanes, kept)))
+                rows[STAGES[4]].append(score_lanes(sample, lanes_at(lanes, kept)))
     return {name: LaneEvaluation(tuple(images), name) for name, images in rows.items()}
 
 
@@ -146,11 +145,6 @@ def _recolored(colors: NDArray[np.uint8], owners: NDArray[np.uint8]) -> NDArray[
 
 def _alone(detected: DetectedLanes, sample: LaneSample, settings: LaneTrackerSettings) -> Lanes:
     return shown_lanes(detected, LaneTracker(settings).update(detected, 0), Frame(sample.image))
-
-
-def _only(lanes: Lanes, kept: NDArray[np.intp]) -> Lanes:
-    lines = tuple(lanes.polylines[i] for i in kept)
-    return replace(lanes, ids=lanes.ids[kept], confidence=lanes.confidence[kept], polylines=lines, solid=None)
 
 
 def line_owners(lines: Sequence[NDArray[np.float32]], size: tuple[int, int]) -> NDArray[np.uint8]:

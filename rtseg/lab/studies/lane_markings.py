@@ -29,28 +29,29 @@ class MarkingScore:
 
     Attributes:
         solid: (n,) bool, the truth.
-        told: (n,) float32, how probable it is that they are; NaN where that could not be told.
+        told: (n,) of :attr:`rtseg.results.Lanes.markings`.
         paint: (n,) float32 of :func:`rtseg.lanes.paint.paint_of`, of single pictures; else empty.
     """
 
     solid: NDArray[np.bool_]
-    told: NDArray[np.float32]
+    told: NDArray[np.str_]
     paint: NDArray[np.float32]
 
     def right(self, solid: bool) -> tuple[float, float]:
-        """Of the lines that are (not) solid the shares told, and told right, with four times the probability."""
+        """Of the lines that are (not) solid the share that was told, and of these that which was told right."""
         told = self.told[self.solid == solid]
         if not len(told):
             return np.nan, np.nan
-        sure = (told >= 0.8) | (told <= 0.2)
-        return float(sure.mean()), float(((told > 0.5) == solid)[sure].mean()) if sure.any() else np.nan
+        sure = told != ""
+        right = told == (SOLID if solid else DASHED)
+        return float(sure.mean()), float(right[sure].mean()) if sure.any() else np.nan
 
 
 def score_pictures(
     pipeline: LanePipeline, labels: Sequence[LabelledImage], progress: Callable[[str], None] = lambda name: None
 ) -> dict[str, MarkingScore]:
     """Score single pictures whose labels say which line is solid and which dashed, by their groups."""
-    scores: dict[str, list[tuple[bool, float, float]]] = {}
+    scores: dict[str, list[tuple[bool, str, float]]] = {}
     for label in labels:
         progress(label.name)
         kinds = [kind for kind, lane in zip(label.kinds, label.lanes, strict=True) if (lane >= 0).sum() >= 2]
@@ -61,7 +62,7 @@ def score_pictures(
         paint = paint_of(image, lanes.polylines)
         for i, kind in _matched(lanes, label.polylines(), kinds):
             if kind in (SOLID, DASHED):
-                scores.setdefault(label.group, []).append((kind == SOLID, _solid(lanes)[i], paint[i]))
+                scores.setdefault(label.group, []).append((kind == SOLID, lanes.markings[i], paint[i]))
     return {group: _score(rows) for group, rows in sorted(scores.items())}
 
 
@@ -71,7 +72,7 @@ def score_markings(
     progress: Callable[[str], None] = lambda name: None,
 ) -> dict[str, MarkingScore]:
     """Run a lane pipeline over drives, each from its beginning; scores by condition."""
-    scores: dict[str, list[tuple[bool, float, float]]] = {}
+    scores: dict[str, list[tuple[bool, str, float]]] = {}
     for name, drive in drives:
         progress(name)
         pipeline.reset()
@@ -80,7 +81,7 @@ def score_markings(
             lanes = pipeline(Frame(road.image, road.stamp))
             for i, kind in _matched(lanes, road.lanes, [kinds[identity - 1] for identity in road.ids]):
                 if kind:
-                    scores.setdefault(name, []).append((kind == SOLID, _solid(lanes)[i], np.nan))
+                    scores.setdefault(name, []).append((kind == SOLID, lanes.markings[i], np.nan))
     return {name: _score(rows) for name, rows in scores.items()}
 
 
@@ -127,10 +128,6 @@ def _matched(lanes: Lanes, truth: Sequence[NDArray[np.float32]], kinds: Sequence
             yield i, kinds[j]
 
 
-def _solid(lanes: Lanes) -> NDArray[np.float32]:
-    return np.full(len(lanes), np.nan, np.float32) if lanes.solid is None else lanes.solid
-
-
-def _score(rows: list[tuple[bool, float, float]]) -> MarkingScore:
+def _score(rows: list[tuple[bool, str, float]]) -> MarkingScore:
     solid, told, paint = zip(*rows, strict=True)
-    return MarkingScore(np.array(solid), np.array(told, np.float32), np.array(paint, np.float32))
+    return MarkingScore(np.array(solid), np.array(told, np.str_), np.array(paint, np.float32))

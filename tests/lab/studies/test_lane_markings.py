@@ -38,6 +38,6 @@ def test_the_curve_is_even_between_the_two_kinds() -> None:
     rng = np.random.default_rng(0)
     solid = rng.random(400) < 0.8  # of which there are more, and that must not pull it
     paint = np.clip(np.where(solid, 0.5, 0.1) + rng.normal(0, 0.1, 400), 0, 1).astype(np.float32)
-    steep, even = fitted_curve({"drive": MarkingScore(solid, paint, paint)})
+    steep, even = fitted_curve({"drive": MarkingScore(solid, np.full(400, ""), paint)})
     assert even == pytest.approx(0.3, abs=0.03)
     assert steep > 10
