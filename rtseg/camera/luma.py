@@ -20,7 +20,8 @@ def sparse_luma(frame: Frame) -> NDArray[np.uint8]:
     are read where they lie, except for 16-bit channels, which are converted.
 
     Returns:
-        (h, w) uint8, C-contiguous.
+        (h, w) uint8, C-contiguous, a copy: what the kernels of the camera's health are compiled for, and no view that
+        keeps a message alive.
     """
     width = frame.size[1]
     step = -(-width // COLUMNS)
@@ -30,5 +31,5 @@ def sparse_luma(frame: Frame) -> NDArray[np.uint8]:
         if pixels.encoding.startswith("bayer"):
             step += step % 2  # sites of one color
         start = step // 2 * wide + _LUMA_BYTE.get(pixels.encoding, 0)
-        return np.ascontiguousarray(pixels.rows[step // 2 :: step, start : width * wide : step * wide])
-    return np.ascontiguousarray(frame.image[step // 2 :: step, step // 2 :: step, 1])
+        return np.array(pixels.rows[step // 2 :: step, start : width * wide : step * wide], order="C")
+    return np.array(frame.image[step // 2 :: step, step // 2 :: step, 1], order="C")

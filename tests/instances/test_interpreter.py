@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from numba.core.registry import CPUDispatcher
 
 from rtseg.errors import GroupingError, ModelError
 from rtseg.frame import Frame
@@ -26,6 +24,7 @@ from rtseg.runtime.backends.flip import FlipBackend
 from rtseg.runtime.interpreter import interpret
 from rtseg.runtime.latency import StageClock
 from rtseg.runtime.models import find_model
+from tests.compiled import compiled_signatures
 from tests.instance_networks import CLASSES, FAMILIES, paint, write_instance_model
 
 FRAME = 33_333_333
@@ -100,26 +99,15 @@ def test_an_empty_image_gives_nothing_in_the_right_shapes(instance_model: ModelF
     assert found.centers.shape == (0, 2)
 
 
-def _compiled() -> dict[str, int]:
-    found = {}
-    for name, module in list(sys.modules.items()):
-        if name.startswith("rtseg."):
-            for attribute, value in vars(module).items():
-                if isinstance(value, CPUDispatcher):
-                    found[f"{name}.{attribute}"] = len(value.signatures)
-    return found
-
-
 @pytest.mark.parametrize("method", FAMILIES)
 def test_after_the_warm_up_nothing_is_compiled_any_more(instance_model: ModelFolder, method: str) -> None:
     pipeline = load(instance_model(method))
     pipeline.warm_up(64, 128)
-    before = _compiled()
+    before = compiled_signatures()
     assert pipeline(paint([])[0]).ids.tolist() == []
     for step in range(3):
         pipeline(Frame(np.roll(paint(SCENE)[0], 2 * step, axis=1), stamp=(step + 1) * FRAME))
-    after = _compiled()
-    assert {name: count for name, count in after.items() if before.get(name, 0) != count} == {}
+    assert compiled_signatures() == before
 
 
 def test_segments_whose_predicted_centers_agree_are_one_instance(instance_model: ModelFolder) -> None:
