@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from nav_msgs.msg import Path as PathMessage
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, PointCloud2
 from std_msgs.msg import Header
@@ -17,9 +18,18 @@ from visualization_msgs.msg import MarkerArray
 from rtseg.camera import Camera, Mount, camera_of, check_aspect, is_rectified
 from rtseg.errors import CalibrationError
 from rtseg.frame import Frame
-from rtseg.lanes import GroundPlane, ego_lane
+from rtseg.lanes import EgoLane, GroundPlane, ego_lane
 from rtseg.media.overlay import draw_lanes
-from rtseg.messages import ground_lines, lane_labels, lane_markers, lane_mask, lane_pixels, lane_points
+from rtseg.messages import (
+    ego_numbers,
+    ego_path,
+    ground_lines,
+    lane_labels,
+    lane_markers,
+    lane_mask,
+    lane_pixels,
+    lane_points,
+)
 from rtseg.results import Lanes, lanes_at
 from rtseg.runtime import Pipeline
 from rtseg_ros import lifecycle, messages
@@ -66,6 +76,8 @@ class LaneOutputs:
         self._markers = self._node.endpoints.publisher(MarkerArray, f"{self._prefix}lanes")
         self._points = self._node.endpoints.publisher(PointCloud2, f"{self._prefix}lane_points")
         self._pixels = self._node.endpoints.publisher(PointCloud2, f"{self._prefix}lane_pixels")
+        self._path = self._node.endpoints.publisher(PathMessage, f"{self._prefix}ego_path")
+        self._ego = self._node.endpoints.publisher(PointCloud2, f"{self._prefix}ego_lane")
         self._overlay = OverlayOutput(self._node, self._prefix)
         self._node.publish_label_info(f"{self._prefix}label_info", lane_labels(), "min_confidence")
 
@@ -98,19 +110,24 @@ class LaneOutputs:
         return ego_lane(lanes, plane).describe() if plane is not None else ""
 
     def _publish_ground(self, header: Header, frame: Frame, lanes: Lanes) -> None:
-        drawn, points = (output.get_subscription_count() for output in (self._markers, self._points))
-        wanted = drawn or points
+        outputs = (self._markers, self._points, self._path, self._ego)
+        drawn, points, path, numbers = (output.get_subscription_count() for output in outputs)
+        wanted = drawn or points or path or numbers
         if not wanted and not self._is_camera_known():
             self._node.hints.pop("camera", None)
             return
         plane = self._ground_plane(frame)  # and a calibration that does not fit is told in any case
-        if plane is None or not wanted:
-            return
         vehicle = messages.with_frame(header, self._node.parameters.vehicle_frame)
+        ego = ego_lane(lanes, plane) if plane is not None and (drawn or path or numbers) else EgoLane()
+        if path:  # also where nothing is known, so that nobody goes on along an old one
+            self._path.publish(messages.to_path(ego_path(ego), vehicle))
+        if numbers:
+            self._ego.publish(messages.to_points(ego_numbers(ego, lanes), vehicle))
+        if plane is None or not (drawn or points):
+            return
         ground = ground_lines(lanes, plane)
         if drawn:
-            markers = lane_markers(lanes, ground, ego_lane(lanes, plane))
-            self._markers.publish(messages.to_markers(markers, vehicle))
+            self._markers.publish(messages.to_markers(lane_markers(lanes, ground, ego), vehicle))
         if points:
             self._points.publish(messages.to_points(lane_points(lanes, ground), vehicle))
 
@@ -143,12 +160,12 @@ class LaneOutputs:
         where = camera_topic(self._node, "info")
         if not self._node.parameters.mount_height:
             self._node.hints["camera"] = (
-                "~/lanes and ~/lane_points need the camera's mounting: set parameter camera to a calibration file, or "
+                "lanes in metres need the camera's mounting: set parameter camera to a calibration file, or "
                 f"mount_height and mount_pitch beside {where}"
             )
             return None
         if info is None:
-            self._node.hints["camera"] = f"~/lanes and ~/lane_points wait for {where}; or set parameter camera"
+            self._node.hints["camera"] = f"lanes in metres wait for {where}; or set parameter camera"
             return None
         mount = Mount(height=self._node.parameters.mount_height, pitch=math.radians(self._node.parameters.mount_pitch))
         try:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
-from geometry_msgs.msg import Point
+from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion
+from nav_msgs.msg import Path
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import ColorRGBA, Header, String
@@ -114,6 +115,14 @@ def to_points(cloud: NDArray[np.void], header: Header) -> PointCloud2:
         data=_bytes_of(cloud.view(np.uint8)),
         is_dense=True,
     )
+
+
+def to_path(path: NDArray[np.float64], header: Header) -> Path:
+    """A path on the ground of (k, 3) x, y and direction; without points it takes away what was told before."""
+    half = path[:, 2] / 2
+    turned = zip(path[:, :2].tolist(), np.sin(half).tolist(), np.cos(half).tolist(), strict=True)
+    poses = [Pose(position=Point(x=x, y=y), orientation=Quaternion(z=z, w=w)) for (x, y), z, w in turned]
+    return Path(header=header, poses=[PoseStamped(header=header, pose=pose) for pose in poses])
 
 
 def to_label_info(names: dict[int, str], threshold: float, header: Header) -> Any:

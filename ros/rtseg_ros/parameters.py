@@ -182,7 +182,7 @@ class LaneOutputParameters(NodeParameters):
     mount_pitch: float = _setting(0.0, "degrees by which the camera looks down, for use with camera_info", -90.0, 90.0)
     vehicle_frame: str = _setting(
         "base_link",
-        "coordinate frame of ~/lanes and ~/lane_points (x forward, y left, z up)",
+        "coordinate frame of what is told in metres (x forward, y left, z up, its origin on the ground)",
         live=True,
         check=_check_frame,
     )

@@ -13,6 +13,8 @@ import yaml
 
 PACKAGE = Path(__file__).resolve().parents[1]
 NODES = ("lanes", "instances", "perception")
+TYPES = {"Path": "PathMessage"}
+"""By displays of RViz, where their messages go by another name."""
 
 
 def published(module: str) -> dict[str, str]:
@@ -46,13 +48,12 @@ def test_rviz_shows_topics_of_the_node_with_their_types(node: str) -> None:
     fixed = {"instances": "camera"}.get(node, "base_link")
     assert content["Global Options"]["Fixed Frame"] == fixed
     topics = topics_of(node)
-    classes = {"Image": "Image", "MarkerArray": "MarkerArray", "PointCloud2": "PointCloud2"}
     shown = [each for each in content["Displays"] if "Topic" in each]
     assert shown
     for display in shown:
         topic = display["Topic"]["Value"]
         assert topic in topics, f"{topic} of {sorted(topics)}"
-        assert topics[topic] in ("", classes[display["Class"].rpartition("/")[2]])
+        assert topics[topic] in ("", TYPES.get(kind := display["Class"].rpartition("/")[2], kind))
 
 
 @pytest.mark.parametrize("node", NODES)

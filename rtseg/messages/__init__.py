@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rtseg.messages.clouds import PIXEL_TYPE, lane_pixels, point_fields
+from rtseg.messages.ego import EGO_TYPE, PATH_LENGTH, ego_numbers, ego_path
 from rtseg.messages.ground import (
     MAX_DISTANCE,
     POINT_TYPE,
@@ -16,8 +17,10 @@ from rtseg.messages.labels import class_labels, label_text, lane_labels
 from rtseg.messages.masks import JPEG_FORMAT, Mask, class_mask, instance_mask, jpeg_bytes, lane_mask, look_up
 
 __all__ = [
+    "EGO_TYPE",
     "JPEG_FORMAT",
     "MAX_DISTANCE",
+    "PATH_LENGTH",
     "PIXEL_TYPE",
     "POINT_TYPE",
     "VEHICLE_FRAME",
@@ -25,6 +28,8 @@ __all__ = [
     "Mask",
     "class_labels",
     "class_mask",
+    "ego_numbers",
+    "ego_path",
     "ground_lines",
     "instance_mask",
     "jpeg_bytes",

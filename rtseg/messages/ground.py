@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rtseg.lanes.ego import EgoLane
 from rtseg.lanes.ground import GroundPlane
 from rtseg.media.overlay import color_of
+from rtseg.messages.ego import ego_path
 from rtseg.results import Lanes
 
 VEHICLE_FRAME = "base_link"
@@ -23,7 +24,6 @@ POINT_TYPE = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("id", "<u4")])
 """A point of ``lane_points``: metres, and the id of its lane."""
 
 _MAX_ASIDE = 1000.0  # metres
-_OWN_LANE = 30.0  # metres ahead to which the own lane's middle is drawn
 _WHITE = (1.0, 1.0, 1.0, 0.8)
 
 
@@ -71,9 +71,9 @@ def lane_markers(lanes: Lanes, ground: Sequence[NDArray[np.float64]], ego: EgoLa
             blue, green, red = (channel / 255.0 for channel in color_of(identity))
             color = (red, green, blue, 0.3 + 0.7 * confidence)
             markers.append(LaneMarker(identity, points, color, text=boundary.get(identity, "")))
-    if np.isfinite(ego.width):
-        ahead = np.arange(0.0, _OWN_LANE + 1.0, 2.0)
-        middle = np.stack([ahead, [ego.center(x) for x in ahead], np.zeros_like(ahead)], axis=1)
+    middle = ego_path(ego)
+    if len(middle):
+        middle[:, 2] = 0
         markers.append(LaneMarker(0, middle, _WHITE, width=0.05, namespace="own_lane", text=ego.describe()))
     return markers
 

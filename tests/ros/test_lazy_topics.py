@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import rtseg_ros.instances
 import rtseg_ros.lanes
+from nav_msgs.msg import Path as PathMessage
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -91,6 +92,8 @@ def instance_bench(dds: dict[str, str], tmp_path: Path) -> Iterator[Bench]:
         ("lanes", MarkerArray, "to_markers"),
         ("lane_points", PointCloud2, "to_points"),
         ("lane_pixels", PointCloud2, "to_points"),
+        ("ego_path", PathMessage, "to_path"),
+        ("ego_lane", PointCloud2, "to_points"),
         ("overlay", Image, "draw_lanes"),
         ("overlay/compressed", CompressedImage, "to_jpeg"),
     ],
@@ -104,6 +107,7 @@ def test_work_begins_with_the_first_subscriber(
         (messages, "to_png"),
         (messages, "to_markers"),
         (messages, "to_points"),
+        (messages, "to_path"),
         (messages, "to_jpeg"),
         (rtseg_ros.lanes, "draw_lanes"),
         (GroundPlane, "project"),
@@ -132,7 +136,7 @@ def test_work_begins_with_the_first_subscriber(
     expected = {"to_image", work}
     if topic.startswith("overlay"):
         expected |= {"draw_lanes", "project"}  # the legend tells the own lane
-    if topic in ("lanes", "lane_points"):
+    if topic in ("lanes", "lane_points", "ego_path", "ego_lane"):
         expected |= {"project"}
     assert set(done) == expected
 

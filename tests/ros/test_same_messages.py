@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from nav_msgs.msg import Path as PathMessage
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 from rtseg_ros.messages import LABEL_INFO_TYPE, to_frame, to_image
@@ -32,7 +33,14 @@ START = 1_700_000_000 * SECOND
 STEP = 50_000_000
 FRAMES = 6
 TOPICS: dict[str, dict[str, type]] = {
-    "lanes": {"lane_mask": Image, "lanes": MarkerArray, "lane_points": PointCloud2, "lane_pixels": PointCloud2},
+    "lanes": {
+        "lane_mask": Image,
+        "lanes": MarkerArray,
+        "lane_points": PointCloud2,
+        "lane_pixels": PointCloud2,
+        "ego_path": PathMessage,
+        "ego_lane": PointCloud2,
+    },
     "instances": {"instance_mask": Image, "class_mask": Image},
 }
 

@@ -110,6 +110,19 @@ class BagMessages:
             is_dense=True,
         )
 
+    def path(self, header: Any, path: NDArray[np.float64]) -> Any:
+        """A path on the ground of (k, 3) x, y and direction."""
+        poses = []
+        for x, y, direction in path.tolist():
+            turned = {"z": np.sin(direction / 2), "w": np.cos(direction / 2)}
+            pose = self._make(
+                "geometry_msgs/msg/Pose",
+                position=self._make("geometry_msgs/msg/Point", x=x, y=y),
+                orientation=self._make("geometry_msgs/msg/Quaternion", **turned),
+            )
+            poses.append(self._make("geometry_msgs/msg/PoseStamped", header=header, pose=pose))
+        return self._make("nav_msgs/msg/Path", header=header, poses=poses)
+
     def text(self, text: str) -> Any:
         """A string."""
         return self._make("std_msgs/msg/String", data=text)

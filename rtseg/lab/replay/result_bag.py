@@ -21,6 +21,8 @@ from rtseg.messages import (
     VEHICLE_FRAME,
     class_labels,
     class_mask,
+    ego_numbers,
+    ego_path,
     ground_lines,
     instance_mask,
     jpeg_bytes,
@@ -47,9 +49,9 @@ class ResultBag:
 
     Topics and messages are those of the nodes `lanes`, `instances` and `perception`, field by field, since both are
     made by :mod:`rtseg.messages`: ``/camera/image/compressed``, ``/camera/camera_info``; ``/lanes/lane_mask``,
-    ``/lanes/lane_pixels``, ``/lanes/lanes`` and ``/lanes/lane_points`` (where a calibrated camera is known),
-    ``/lanes/label_info``, ``/lanes/overlay/compressed``; ``/instances/instance_mask``, ``/instances/class_mask``,
-    ``/instances/label_info``,
+    ``/lanes/lane_pixels``, ``/lanes/label_info``, ``/lanes/overlay/compressed``, and where a calibrated camera is known
+    ``/lanes/lanes``, ``/lanes/lane_points``, ``/lanes/ego_path`` and ``/lanes/ego_lane``;
+    ``/instances/instance_mask``, ``/instances/class_mask``, ``/instances/label_info``,
     ``/instances/overlay/compressed``; the overlay of both together is ``/perception/overlay/compressed``.
     Every header carries the frame's stamp, which is also the message's time in the file; stills, which have none,
     follow each other at 30 Hz.
@@ -123,13 +125,11 @@ class ResultBag:
         self._add("/lanes/lane_pixels", stamp, self._messages.points(header, lane_pixels(lanes)))
         if self._ground is not None:
             vehicle = self._messages.header(stamp, VEHICLE_FRAME)
-            ground = ground_lines(lanes, self._ground)
-            self._add(
-                "/lanes/lanes",
-                stamp,
-                self._messages.markers(vehicle, lane_markers(lanes, ground, ego_lane(lanes, self._ground))),
-            )
+            ground, ego = ground_lines(lanes, self._ground), ego_lane(lanes, self._ground)
+            self._add("/lanes/lanes", stamp, self._messages.markers(vehicle, lane_markers(lanes, ground, ego)))
             self._add("/lanes/lane_points", stamp, self._messages.points(vehicle, lane_points(lanes, ground)))
+            self._add("/lanes/ego_path", stamp, self._messages.path(vehicle, ego_path(ego)))
+            self._add("/lanes/ego_lane", stamp, self._messages.points(vehicle, ego_numbers(ego, lanes)))
 
     def _write_instances(self, stamp: int, header: Any, instances: Instances) -> None:
         self._label("/instances/label_info", stamp, class_labels(self._classes or ()))

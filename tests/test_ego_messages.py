@@ -1,0 +1,43 @@
+"""The own lane as a path and as numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rtseg.lanes import EgoLane
+from rtseg.messages import EGO_TYPE, PATH_LENGTH, ego_numbers, ego_path, point_fields
+from rtseg.results import Lanes
+
+LANES = Lanes(
+    np.zeros((4, 4), np.uint8), np.int32([9, 4, 7]), np.float32([0.2, 0.9, 0.6]), (np.zeros((0, 2), np.float32),) * 3
+)
+EGO = EgoLane(4, 7, 1.5, 2.1, heading=-0.03, curvature=0.004, slopes=(0.02, 0.04))
+
+
+def test_the_path_is_the_middle_and_points_along_it() -> None:
+    path = ego_path(EGO)
+    assert path[0, :2].tolist() == [0.0, pytest.approx(-EGO.offset)]
+    assert path[-1, 0] == PATH_LENGTH
+    np.testing.assert_allclose(path[:, 1], [EGO.center(x) for x in path[:, 0]])
+    steps = np.diff(path[:, :2], axis=0)
+    between = (path[1:, 2] + path[:-1, 2]) / 2
+    np.testing.assert_allclose(np.arctan2(steps[:, 1], steps[:, 0]), between, atol=1e-5)
+
+
+@pytest.mark.parametrize("ego", [EgoLane(), EgoLane(left=4, left_distance=1.5, heading=0.0, curvature=0.0)])
+def test_without_both_boundaries_there_is_no_path_but_a_point_that_says_so(ego: EgoLane) -> None:
+    assert ego_path(ego).shape == (0, 3)
+    (point,) = ego_numbers(ego, LANES)
+    assert np.isnan([point["width"], point["offset"]]).all()
+    assert point["confidence"] == pytest.approx(0.9) if ego.left else np.isnan(point["confidence"])
+    assert (point["left"], point["right"]) == (ego.left, 0)
+
+
+def test_the_numbers_are_those_of_the_own_lane() -> None:
+    (point,) = ego_numbers(EGO, LANES)
+    assert point.dtype == EGO_TYPE
+    assert (point["left"], point["right"], point["confidence"]) == (4, 7, np.float32(0.6))
+    for name in ("width", "offset", "heading", "curvature"):
+        assert point[name] == np.float32(getattr(EGO, name))
+    assert [name for name, *_ in point_fields(EGO_TYPE)] == list(EGO_TYPE.names or ())
