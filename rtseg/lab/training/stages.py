@@ -50,7 +50,7 @@ def train_stages(
         cache: folder of rendered frames, for all stages; in `out` by default.
         start: what the first stage goes on from.
         images: folder of the pictures, where they lie outside of the labels' own.
-        quick: see :func:`rtseg.lab.training.quick.shortened`.
+        quick: see :func:`rtseg.lab.training.quick.shortened`; of several stages the last one alone, in `out` itself.
         teach: labels recordings for the sets that have a teacher.
 
     Returns:
@@ -62,8 +62,13 @@ def train_stages(
         DatasetError, ModelError, TrainingError: as of `train`.
     """
     stages = load_stages(config)
+    if quick and stages[-1].stage:
+        alone = stages[-1].model_copy(update={"stage": "", "after": "", "blend": 1.0})
+        _check_sets([alone], data)
+        ready, folders = _taught(alone, data, out, teach)
+        return train(ready, folders, out, resume, validation, cache, start, images, quick)
     _check_sets(stages, data)
-    if len(stages) == 1 and not stages[0].stage:
+    if not stages[0].stage:
         ready, folders = _taught(stages[0], data, out, teach)
         named = config if ready is stages[0] else ready
         return train(named, folders, out, resume, validation, cache, start, images, quick)

@@ -116,6 +116,15 @@ def test_a_resumed_run_leaves_finished_stages_alone(tmp_path: Path, road: Path) 
         train_stages(changed, [road], out, resume=True)
 
 
+def test_a_quick_run_trains_the_last_stage_alone(tmp_path: Path, road: Path) -> None:
+    path = write(tmp_path, {"stage": "one"}, {"stage": "two", "blend": 0.5, "epochs": 2})
+    out = tmp_path / "run"
+    train_stages(path, [road], out, quick=True)
+    config = load_config(out / "config.yaml")
+    assert (config.epochs, config.stage, config.after) == (2, "", "")
+    assert not [each for each in out.iterdir() if each.is_dir() and each.name in ("one", "two")]
+
+
 def test_recordings_are_labelled_once_by_the_stage_that_teaches(tmp_path: Path, road: Path) -> None:
     (tmp_path / "videos").mkdir()
     taught = {"data": {"sets": [{"folder": "videos", "share": 1, "teacher": "one", "confidence": 0.7}]}}
