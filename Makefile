@@ -34,7 +34,7 @@ test-fast: $(DEVELOPMENT)
 ## The runtime's tests with the oldest versions that it is said to run on.
 test-oldest: $(OLDEST)
 	@$(OLDEST_VENV)/bin/python -c "import sys, cv2, numpy; print('Python', sys.version.split()[0], '- NumPy', numpy.__version__, '- OpenCV', cv2.__version__)"
-	HYPOTHESIS_PROFILE=quick $(OLDEST_VENV)/bin/python -m pytest -m "not slow" -n 2 --dist loadfile $(OLDEST_TESTS) $(addprefix --ignore=,$(OLDEST_LEFT_OUT)) $(PYTEST_ARGS)
+	NUMBA_CACHE_DIR=$(OLDEST_VENV)/.numba HYPOTHESIS_PROFILE=quick $(OLDEST_VENV)/bin/python -m pytest -m "not slow" -n 2 --dist loadfile $(OLDEST_TESTS) $(addprefix --ignore=,$(OLDEST_LEFT_OUT)) $(PYTEST_ARGS)
 
 ## Style, types, and which part may import which.
 lint: $(DEVELOPMENT)
@@ -56,7 +56,7 @@ release: $(DEVELOPMENT)
 	.ci/release $(BIN)/python
 
 clean:
-	rm -rf $(VENV) $(OLDEST_VENV) build out .pytest_cache .mypy_cache .ruff_cache .numba_cache
+	rm -rf $(VENV) $(OLDEST_VENV) build out .pytest_cache .mypy_cache .ruff_cache
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -7,13 +7,6 @@ import shutil
 import sys
 from pathlib import Path
 
-# Tests run side by side compile kernels at the same time, and Numba's cache is not made for that: each has its own.
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ["NUMBA_CACHE_DIR"] = str(
-        Path(os.environ.get("NUMBA_CACHE_DIR", Path(__file__).resolve().parents[1] / ".numba_cache"))
-        / os.environ["PYTEST_XDIST_WORKER"]
-    )
-
 import hypothesis
 import pytest
 

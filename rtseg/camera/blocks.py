@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from rtseg.compiled import compiled
 
 GRID = (9, 16)
 """Rows and columns of blocks."""
@@ -51,7 +52,7 @@ def measure(picture: NDArray[np.uint8], before: NDArray[np.uint8]) -> Blocks:
     return Blocks(*out)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _measure(picture, before, out):  # type: ignore[no-untyped-def]
     height, width = picture.shape
     rows, columns = out.shape[1:]

@@ -9,9 +9,9 @@ partition that greedy contraction of that graph ends in, which is how the CPU co
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from rtseg.compiled import compiled
 from rtseg.grouping.contraction import contract_graph
 from rtseg.grouping.gaec import gaec
 from rtseg.ops.adjacency import Offsets, check_mask, collect_edges, quantize_affinity, quantize_threshold
@@ -66,7 +66,7 @@ def affinity_union(
     return labels
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def merge_regions(superpixels, count, keys, sums, counts, limit, labels):  # type: ignore[no-untyped-def]
     """Merge super-pixels 1..count by mean affinity, write the labels of the pixels and give their number.
 

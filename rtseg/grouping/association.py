@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from rtseg.compiled import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def follow_strongest(labels, weights, steps, mask, limit):  # type: ignore[no-untyped-def]  # noqa: C901
     """Algorithm 4 in place on labels (H, W); weights and steps as from `quantize_affinity`.
 

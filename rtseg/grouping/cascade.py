@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from rtseg.compiled import compiled
 from rtseg.errors import ArgumentError, GroupingError
 from rtseg.grouping.affinity_union import merge_regions
 from rtseg.grouping.association import follow_strongest
@@ -173,7 +173,7 @@ def _check_level(level: CascadeLevel, classes: int) -> None:
         raise ArgumentError(f"expected a stride of 1 or more, got {level.stride}")
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def foreground(semantic, is_background):  # type: ignore[no-untyped-def]
     """Say where the best class (ties: the lower) is no background class; semantic (C, h, w) float32."""
     classes, height, width = semantic.shape
@@ -192,7 +192,7 @@ def foreground(semantic, is_background):  # type: ignore[no-untyped-def]
     return inside
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def reopen(labels, factor, inside):  # type: ignore[no-untyped-def]
     """Upsample labels (nearest) to the size of `inside`, and unlabel pixels on boundaries and outside (figure 4)."""
     height, width = inside.shape
@@ -216,7 +216,7 @@ def reopen(labels, factor, inside):  # type: ignore[no-untyped-def]
     return out
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def number_seeds(seeds, inside):  # type: ignore[no-untyped-def]
     """Number seeds, and every other pixel inside as a region of its own, in raster order of first pixels."""
     height, width = seeds.shape
@@ -252,7 +252,7 @@ def drop_small(labels: NDArray[np.int32], count: int, least: int) -> tuple[NDArr
     return _select(labels, sizes >= least)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _boxes(labels, count):  # type: ignore[no-untyped-def]
     height, width = labels.shape
     boxes = np.empty((count, 4), dtype=np.float64)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from rtseg.compiled import compiled
 from rtseg.errors import ArgumentError, GroupingError
 from rtseg.grouping.grouped import channel_means, renumber
 from rtseg.ops.components import label_components
@@ -70,7 +70,7 @@ def color_components(
     return components
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _join_close(means, distance, group):  # type: ignore[no-untyped-def]
     """Unite segments with close centers; `group[i + 1]` becomes the smallest label of segment i's group.
 

@@ -17,7 +17,8 @@ Records are flat arrays, so that what is used together lies in one cache line:
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from rtseg.compiled import compiled
 
 _HUB = (
     48  # edges between two nodes of more edges than this are found in a hash table, others by walking the shorter list
@@ -27,12 +28,12 @@ _IS_HUB = 2
 _LONG_RUN = 24  # equal sorting keys beyond this go through the heap, which costs n log n at worst
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _precedes(key_a, tie_a, key_b, tie_b):  # type: ignore[no-untyped-def]
     return key_a > key_b or (key_a == key_b and tie_a > tie_b)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _push(heap_key, heap_edge, tie, size, key, e):  # type: ignore[no-untyped-def]
     i = size
     name = tie[e]
@@ -47,7 +48,7 @@ def _push(heap_key, heap_edge, tie, size, key, e):  # type: ignore[no-untyped-de
     heap_edge[i] = e
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _sift(heap_key, heap_edge, tie, size, i):  # type: ignore[no-untyped-def]
     key = heap_key[i]
     e = heap_edge[i]
@@ -68,7 +69,7 @@ def _sift(heap_key, heap_edge, tie, size, i):  # type: ignore[no-untyped-def]
     heap_edge[i] = e
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _unlink(half, node, owner, h):  # type: ignore[no-untyped-def]
     after = half[4 * h + 1]
     before = half[4 * h + 2]
@@ -80,7 +81,7 @@ def _unlink(half, node, owner, h):  # type: ignore[no-untyped-def]
         half[4 * after + 2] = before
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _link(half, node, owner, h):  # type: ignore[no-untyped-def]
     first = node[4 * owner]
     half[4 * h + 1] = first
@@ -90,7 +91,7 @@ def _link(half, node, owner, h):  # type: ignore[no-untyped-def]
     node[4 * owner] = h
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def add_edge(half, edge, tie, node, e, a, b, total, count, threshold):  # type: ignore[no-untyped-def]
     """Add edge e between nodes a and b; its queue entry is filled in, but not queued."""
     half[8 * e] = b
@@ -110,7 +111,7 @@ def add_edge(half, edge, tie, node, e, a, b, total, count, threshold):  # type: 
     tie[e] = (np.int64(low) << 32) | np.int64(high)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _slot(table_key, key):  # type: ignore[no-untyped-def]
     last = table_key.size - 1
     at = ((key * np.int64(-7046029254386353131)) >> 20) & last
@@ -119,12 +120,12 @@ def _slot(table_key, key):  # type: ignore[no-untyped-def]
     return at
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _pair(a, b):  # type: ignore[no-untyped-def]
     return (np.int64(min(a, b)) << 32) | np.int64(max(a, b))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _hub_table(half, edge, node, edges):  # type: ignore[no-untyped-def]
     """Hash all live edges between two hubs: key (smaller, larger node), value edge."""
     used = 0
@@ -145,7 +146,7 @@ def _hub_table(half, edge, node, edges):  # type: ignore[no-untyped-def]
     return table_key, table_edge, used
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def queue(edge, tie, edges, threshold, keys, order, scratch, heap_key, heap_edge):  # type: ignore[no-untyped-def]  # noqa: C901
     """Sort the entries of all edges of key >= threshold; give the order, its length and the size of the heap.
 
@@ -206,7 +207,7 @@ def queue(edge, tie, edges, threshold, keys, order, scratch, heap_key, heap_edge
     return order, kept, queued
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def contract(  # type: ignore[no-untyped-def]  # noqa: C901
     half, edge, tie, node, edges, bound, parent, order, ordered, heap_key, heap_edge, queued, threshold, plain
 ):
@@ -391,7 +392,7 @@ def contract(  # type: ignore[no-untyped-def]  # noqa: C901
     return merged
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def contract_graph(names, bound, first, second, sums, counts, threshold, plain):  # type: ignore[no-untyped-def]
     """Contract a graph given as a list of edges, at most one for each pair of nodes.
 
@@ -452,7 +453,7 @@ def contract_graph(names, bound, first, second, sums, counts, threshold, plain):
     return parent, out_names, out_first, out_second, out_sums, out_counts
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def mark_open(half, edge, edges, node, bound, threshold):  # type: ignore[no-untyped-def]
     """Flag the nodes that still have an edge of key >= threshold, and count the edges between two of them.
 
@@ -470,7 +471,7 @@ def mark_open(half, edge, edges, node, bound, threshold):  # type: ignore[no-unt
     return kept
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def is_open(half, edge, node, e):  # type: ignore[no-untyped-def]
     """Say whether edge e lives and joins two nodes flagged by `mark_open`."""
     return edge[4 * e + 1] > 0.0 and (node[4 * half[8 * e] + 3] & node[4 * half[8 * e + 4] + 3]) == 1

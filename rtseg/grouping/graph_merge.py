@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
+from rtseg.compiled import compiled
 from rtseg.errors import ArgumentError, GroupingError
 from rtseg.grouping.contraction import contract_graph
 from rtseg.grouping.grouped import GroupedInstances, renumber
@@ -222,7 +222,7 @@ def partition(
     return parts, groups
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _super_class(semantic, table, count):  # type: ignore[no-untyped-def]
     classes, height, width = semantic.shape
     out = np.zeros((height, width), dtype=np.int32)
@@ -241,7 +241,7 @@ def _super_class(semantic, table, count):  # type: ignore[no-untyped-def]
     return out
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _block_parts(parts, m, blocks):  # type: ignore[no-untyped-def]
     """Give each m x m block the part that most of its pixels are in; ties go to the first met."""
     height, width = parts.shape
@@ -262,7 +262,7 @@ def _block_parts(parts, m, blocks):  # type: ignore[no-untyped-def]
                         blocks[by, bx] = part
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _collect(maps, channel, distance, classes, things, parts, groups, blocks, m, refine, sigma, inner):  # type: ignore[no-untyped-def]  # noqa: C901
     """Average, refine and sum by blocks the edges of one distance; edges inside a block go to `inner`."""
     height, width = parts.shape
@@ -344,7 +344,7 @@ def _collect(maps, channel, distance, classes, things, parts, groups, blocks, m,
     return keys, out_sums, out_counts
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _unite_certain(parent, keys, sums, counts, limit):  # type: ignore[no-untyped-def]
     """Join blocks over edges of a mean of at least `limit`, the first block naming their region."""
     for e in range(keys.size):
@@ -354,7 +354,7 @@ def _unite_certain(parent, keys, sums, counts, limit):  # type: ignore[no-untype
             parent[max(a, b)] = min(a, b)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _contract_stage(parent, keys, sums, counts, threshold):  # type: ignore[no-untyped-def]
     """Contract the graph of current regions; `parent` maps each block to the first block of its region."""
     between = np.empty(keys.size, dtype=np.int64)
@@ -400,7 +400,7 @@ def _contract_stage(parent, keys, sums, counts, threshold):  # type: ignore[no-u
         parent[names[i]] = new_names[find_root(merged, i)]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _describe(parent, keys, sums, counts, inner, parts, blocks, m, classes, things, labels):  # type: ignore[no-untyped-def]
     """Write labels (first block + 1) and give size, mean inner edge and class votes by first block."""
     n = parent.size

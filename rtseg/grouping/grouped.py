@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from rtseg.compiled import compiled
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class GroupedInstances:
         return len(self.class_ids)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def renumber(labels, mapping):  # type: ignore[no-untyped-def]
     """Replace label i by mapping[i] (0: nothing), then number in raster order; give the old label of each new one."""
     fresh = np.zeros(mapping.size, dtype=np.int32)
@@ -43,7 +44,7 @@ def renumber(labels, mapping):  # type: ignore[no-untyped-def]
     return origin[1 : count + 1].copy()
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc"})
+@compiled(fastmath={"reassoc"})
 def _run_sums(maps, starts, ends, owners, sums):  # type: ignore[no-untyped-def]
     """Add up every run of pixels; reassociation lets the sum of a run use vector registers."""
     for c in range(maps.shape[0]):
@@ -55,7 +56,7 @@ def _run_sums(maps, starts, ends, owners, sums):  # type: ignore[no-untyped-def]
             sums[owners[r], c] += total
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def channel_means(labels, count, maps):  # type: ignore[no-untyped-def]
     """Mean (count, C) of every channel over labels 1..count, and sizes (count,); labels (n,), maps (C, n)."""
     starts = np.empty(labels.size, dtype=np.int32)

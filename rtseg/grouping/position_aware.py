@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from rtseg.compiled import compiled
 from rtseg.errors import ArgumentError, GroupingError
 
 
@@ -40,7 +40,7 @@ def segment_affinity(
     return _segment_affinity(x, p, float(alpha))  # type: ignore[no-any-return]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _segment_affinity(x, p, alpha):  # type: ignore[no-untyped-def]
     n, classes = p.shape
     q = np.zeros((n, classes))
@@ -109,7 +109,7 @@ def pa_gaec(
     return _pa_gaec(a, b, float(threshold), float(beta))  # type: ignore[no-any-return]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _nearness(boxes, u, v, beta):  # type: ignore[no-untyped-def]
     factor = 1.0
     for axis in range(2):
@@ -120,7 +120,7 @@ def _nearness(boxes, u, v, beta):  # type: ignore[no-untyped-def]
     return factor
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _pa_gaec(affinity, boxes, threshold, beta):  # type: ignore[no-untyped-def]  # noqa: C901
     n = affinity.shape[0]
     group = np.arange(n).astype(np.int32)

@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from rtseg.compiled import compiled
 from rtseg.errors import ArgumentError, GroupingError
 
 
@@ -120,7 +120,7 @@ class PrototypeMasks:
         return out
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _suppress(boxes, class_ids, overlap, most):  # type: ignore[no-untyped-def]
     kept = np.empty(min(most, len(boxes)), np.int64)
     count = 0
@@ -147,7 +147,7 @@ def _suppress(boxes, class_ids, overlap, most):  # type: ignore[no-untyped-def]
     return kept[:count]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _windows(boxes, stride, height, width):  # type: ignore[no-untyped-def]
     """Prototype pixels (y0, y1, x0, x1) that bilinear sampling inside the boxes reads."""
     windows = np.zeros((len(boxes), 4), np.int64)
@@ -162,7 +162,7 @@ def _windows(boxes, stride, height, width):  # type: ignore[no-untyped-def]
     return windows
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def _sum_prototypes(prototypes, coefficients, windows, starts, logits):  # type: ignore[no-untyped-def]
     for i in range(len(windows)):
         y0, y1, x0, x1 = windows[i]
@@ -177,7 +177,7 @@ def _sum_prototypes(prototypes, coefficients, windows, starts, logits):  # type:
             at += x1 - x0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _areas(boxes, stride, windows, starts, logits):  # type: ignore[no-untyped-def]
     areas = np.zeros(len(windows), np.int64)
     for i in range(len(windows)):
@@ -191,7 +191,7 @@ def _areas(boxes, stride, windows, starts, logits):  # type: ignore[no-untyped-d
     return areas
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def _paint(chosen, inside, windows, starts, logits, y_steps, x_steps, out):  # type: ignore[no-untyped-def]
     blend = np.empty(out.shape[1] + 2, np.float32)  # one row of a window, interpolated between two rows
     for number in range(len(chosen)):

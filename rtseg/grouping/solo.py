@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from pydantic import Field
 
+from rtseg.compiled import compiled
 from rtseg.errors import ArgumentError, GroupingError
 from rtseg.grouping.grouped import GroupedInstances, renumber
 from rtseg.ops.mask_nms import (
@@ -188,7 +188,7 @@ def check_levels(levels: Sequence[tuple[tuple[int, ...], tuple[int, ...], int]],
         )
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _peaks(cate, threshold):  # type: ignore[no-untyped-def]
     """Rows (x, y, score) in raster order of the points that no neighbor exceeds."""
     height, width = cate.shape
@@ -212,7 +212,7 @@ def _peaks(cate, threshold):  # type: ignore[no-untyped-def]
     return rows[:count].copy()
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _draw(points, kernels, features, masks):  # type: ignore[no-untyped-def]
     """Fill `masks` (n, h, w); give areas (n,) and sums of their probabilities in fixed point (n,)."""
     channels, height, width = features.shape
@@ -244,7 +244,7 @@ def _draw(points, kernels, features, masks):  # type: ignore[no-untyped-def]
     return areas, likely
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _score(category, areas, likely, least):  # type: ignore[no-untyped-def]
     """Category score times maskness; 0 for masks that are too small."""
     scores = np.zeros(category.size, np.float32)
@@ -255,7 +255,7 @@ def _score(category, areas, likely, least):  # type: ignore[no-untyped-def]
     return scores
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _paint(masks, visible, labels):  # type: ignore[no-untyped-def]
     """Paint mask i as label i + 1 where nothing is yet, the first ones first."""
     count, height, width = masks.shape

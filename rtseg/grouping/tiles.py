@@ -9,13 +9,13 @@ stays in the cache, where a contraction costs a few times less than in the graph
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from rtseg.compiled import compiled
 from rtseg.grouping.contraction import add_edge, contract, contract_graph, is_open, mark_open, queue
 from rtseg.ops.union_find import find_root
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def contract_tiles(weights, numbers, steps, mask, block, tile_rows, tile_columns, threshold, plain, root):  # type: ignore[no-untyped-def]  # noqa: C901
     """Contract every tile of one block on its own.
 
@@ -126,7 +126,7 @@ def contract_tiles(weights, numbers, steps, mask, block, tile_rows, tile_columns
     return names[:used].copy(), values[:used].copy()
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def contract_block(  # type: ignore[no-untyped-def]  # noqa: C901
     weights, numbers, steps, mask, block, side, names, values, threshold, root, slot
 ):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from rtseg.compiled import compiled
 from rtseg.errors import ModelError
 from rtseg.frame import Frame
 from rtseg.instances import InstanceTracker
@@ -153,7 +153,7 @@ def _largest(areas: NDArray[np.int64]) -> NDArray[np.int64]:
     return keep
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _relabel(labels, table):  # type: ignore[no-untyped-def]
     for p in range(labels.size):
         labels[p] = table[labels[p]]

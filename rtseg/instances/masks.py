@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from rtseg.compiled import compiled
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class MaskStore:
         return MaskStore(*_gather(self.starts, self.ys, self.xs, other.starts, other.ys, other.xs, source))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _points(grid, count):  # type: ignore[no-untyped-def]
     height, width = grid.shape
     starts = np.zeros(count + 1, np.int32)
@@ -87,7 +88,7 @@ def _points(grid, count):  # type: ignore[no-untyped-def]
     return starts, ys, xs
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _lay_over(starts, ys, xs, before, after, scales, grid, shared, background):  # type: ignore[no-untyped-def]
     height, width = grid.shape
     for i in range(starts.size - 1):
@@ -103,7 +104,7 @@ def _lay_over(starts, ys, xs, before, after, scales, grid, shared, background): 
                     background[i] += weight
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _gather(starts, ys, xs, new_starts, new_ys, new_xs, source):  # type: ignore[no-untyped-def]
     out_starts = np.zeros(source.size + 1, np.int32)
     for i in range(source.size):

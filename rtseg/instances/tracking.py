@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from pydantic import Field
 
+from rtseg.compiled import compiled
 from rtseg.errors import ArgumentError
 from rtseg.instances.masks import MaskStore
 from rtseg.ops.assignment import assign
@@ -270,7 +270,7 @@ class InstanceTracker:
         return ids
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _costs(shared, background, sizes, expected, present, votes, kinds, reach, min_overlap, cost):  # type: ignore[no-untyped-def]
     """Write the cost of every pair, infinite where it is impossible; boxes `expected` (T, 4) and `present` (N, 4)."""
     for i in range(cost.shape[0]):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from rtseg.compiled import compiled
 from rtseg.errors import ArgumentError
 from rtseg.ops import RegionStatistics, region_statistics, upsample_argmax
 from rtseg.ops.coloring import bilinear_taps
@@ -65,7 +65,7 @@ def upsample_and_measure(
         return out, RegionStatistics(areas, boxes, sums / areas[:, None])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _measure(label, begin, end, y, y_end, areas, boxes, sums):  # type: ignore[no-untyped-def]
     """Add the columns begin..end of the rows y..y_end to a label."""
     box = boxes[label - 1]
@@ -77,7 +77,7 @@ def _measure(label, begin, end, y, y_end, areas, boxes, sums):  # type: ignore[n
     box[2], box[3] = max(box[2], end), max(box[3], y_end)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _paint(labels, kinds, winners, y_low, y_weight, x_low, x_weight, out, areas, boxes, sums):  # type: ignore[no-untyped-def]  # noqa: C901
     """Row of cells by row of cells: stretches of one label are filled, cells of several looked at pixel by pixel."""
     height, width = labels.shape

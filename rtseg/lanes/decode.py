@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
+from rtseg.compiled import compiled
 from rtseg.lanes.centerline import center_line
 from rtseg.lanes.color_runs import ColorRuns
 from rtseg.lanes.confidence import Calibration, calibrated, check_calibration
@@ -91,7 +91,7 @@ class DetectedLanes:
         return mask
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _foreground(logits, points, rows, columns):  # type: ignore[no-untyped-def]
     """Probability of not being background (channel 0) at image points, from interpolated logits."""
     channels, height, width = logits.shape
@@ -116,7 +116,7 @@ def _foreground(logits, points, rows, columns):  # type: ignore[no-untyped-def]
     return probability
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _paint(starts, ends, rows, lines, values, mask):  # type: ignore[no-untyped-def]
     for y in range(len(rows) - 1):
         for run in range(rows[y], rows[y + 1]):
@@ -124,7 +124,7 @@ def _paint(starts, ends, rows, lines, values, mask):  # type: ignore[no-untyped-
                 mask[y, starts[run] : ends[run]] = values[lines[run]]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _sort(values):  # type: ignore[no-untyped-def]
     """In place, by shrinking gaps; lines have a point a row. NumPy's own sorts take seconds to compile."""
     gap = len(values)
@@ -138,7 +138,7 @@ def _sort(values):  # type: ignore[no-untyped-def]
                 swapped = True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _median(values):  # type: ignore[no-untyped-def]
     """Of float32, as NumPy's: NaN of none; sorts them."""
     middle = len(values) // 2
@@ -150,7 +150,7 @@ def _median(values):  # type: ignore[no-untyped-def]
     return np.float64((values[middle - 1] + values[middle]) / np.float32(2))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _tenth(values):  # type: ignore[no-untyped-def]
     """The tenth percentile, as NumPy's; sorts them."""
     _sort(values)
@@ -162,7 +162,7 @@ def _tenth(values):  # type: ignore[no-untyped-def]
     return values[above] - step * (1 - share) if share >= 0.5 else values[below] + step * share
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _measure(polyline, widths, logits, rows, columns):  # type: ignore[no-untyped-def]
     """The rows of a line that have pixels, the probability of foreground at every fourth of them and their stroke."""
     count = 0

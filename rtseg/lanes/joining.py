@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from rtseg.compiled import compiled
 from rtseg.lanes.fragments import Fragments
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _fit_end(centers, widths, row, step, limit, ends):  # type: ignore[no-untyped-def]
     """Fit x = x0 + slope (y - row) over up to `limit` rows from an end inwards; write (x0, slope, rows used)."""
     n = 0
@@ -33,7 +33,7 @@ def _fit_end(centers, widths, row, step, limit, ends):  # type: ignore[no-untype
     ends[2] = n
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _spans(widths, tops, bottoms):  # type: ignore[no-untyped-def]
     for i in range(len(widths)):
         tops[i] = -1
@@ -44,7 +44,7 @@ def _spans(widths, tops, bottoms):  # type: ignore[no-untyped-def]
                 bottoms[i] = y
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _lateral(upper_end, upper_row, lower_end, lower_row, reliable):  # type: ignore[no-untyped-def]
     """Distance in pixels, square to the line, by which two ends miss each other when one is drawn out to the other."""
     gap = lower_row - upper_row
@@ -60,7 +60,7 @@ def _lateral(upper_end, upper_row, lower_end, lower_row, reliable):  # type: ign
     return miss / np.sqrt(1 + slope * slope)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _best_continuation(tops, bottoms, top_ends, bottom_ends, colors, alive, tolerance, growth, gap_limit, reliable):  # type: ignore[no-untyped-def]
     """Find the pair (upper, lower) that continue each other best; (-1, -1) if none does."""
     best = 1.0
@@ -90,7 +90,7 @@ def _best_continuation(tops, bottoms, top_ends, bottom_ends, colors, alive, tole
     return found
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _find_double(widths, sums, tops, bottoms, alive, nearness, share, stroke):  # type: ignore[no-untyped-def]
     """Find two strokes that touch over most of the shorter one and are together as narrow as one; (-1, -1) if none."""
     for a in range(len(tops)):
@@ -121,7 +121,7 @@ def _find_double(widths, sums, tops, bottoms, alive, nearness, share, stroke):  
     return -1, -1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _fit_ends(widths, sums, line, top, bottom, limit, top_ends, bottom_ends):  # type: ignore[no-untyped-def]
     centers = np.empty(widths.shape[1])
     for y in range(len(centers)):
@@ -130,7 +130,7 @@ def _fit_ends(widths, sums, line, top, bottom, limit, top_ends, bottom_ends):  #
     _fit_end(centers, widths[line], bottom, -1, limit, bottom_ends[line])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _join(widths, sums, left, right, colors, tolerance, growth, gap, stroke):  # type: ignore[no-untyped-def]
     count, height = widths.shape
     limit, reliable = max(8, height // 10), max(4, height // 30)

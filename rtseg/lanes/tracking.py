@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from rtseg.compiled import compiled
 from rtseg.errors import ArgumentError
 from rtseg.lanes.decode import DetectedLanes
 from rtseg.lanes.motion import moved, road_motion, slopes
@@ -246,7 +246,7 @@ def _sample(polyline: NDArray[np.float32], rows: NDArray[np.float64]) -> _Sample
     return sampled, weight
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _sample_rows(polyline, rows, sampled, weight):  # type: ignore[no-untyped-def]
     count = len(polyline)
     reach = max(1, count // 4)
@@ -281,7 +281,7 @@ def _sample_rows(polyline, rows, sampled, weight):  # type: ignore[no-untyped-de
                 sampled[i] += slope * (y - y0)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _sum(values):  # type: ignore[no-untyped-def]
     """In the order of NumPy's sums of up to 128 numbers, so that they are the same to the last bit."""
     whole = len(values) - len(values) % 8
@@ -298,7 +298,7 @@ def _sum(values):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _compare(a, a_weight, b, b_weight, rows, distance, unshared):  # type: ignore[no-untyped-def]
     """Write the mean distance of lines a (n, m) and b (k, m) across them, and the share of weight that one lacks."""
     line, slope, weight, both = np.empty((4, len(rows)))

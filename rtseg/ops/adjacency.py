@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from rtseg.compiled import compiled
 from rtseg.errors import ArgumentError, GroupingError
 from rtseg.ops.threads import run_strips, strip_bounds
 
@@ -69,7 +69,7 @@ def quantize_threshold(threshold: float) -> int:
     return int(np.rint(np.float32(value) * np.float32(FIXED_POINT_ONE)))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _quantize(values, out):  # type: ignore[no-untyped-def]
     bad = 0
     for i in range(values.size):
@@ -186,7 +186,7 @@ def grid_edges(
     return merged, np.array(kinds, dtype=np.int64), numbers
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _find_key(table, keys, key):  # type: ignore[no-untyped-def]
     last = table.size - 1
     at = ((key * np.int64(-7046029254386353131)) >> 20) & last
@@ -195,7 +195,7 @@ def _find_key(table, keys, key):  # type: ignore[no-untyped-def]
     return at
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _grow(table, keys, sums, counts, used):  # type: ignore[no-untyped-def]
     room = 4 * keys.size
     more_keys = np.empty(room, dtype=np.int64)
@@ -210,7 +210,7 @@ def _grow(table, keys, sums, counts, used):  # type: ignore[no-untyped-def]
     return table, more_keys, more_sums, more_counts
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _collect_edges(labels, weights, steps, numbers, y0, y1, room):  # type: ignore[no-untyped-def]
     """Sum the edges of pixel pairs of different labels whose first pixel lies in rows y0..y1."""
     channels, height, width = weights.shape
@@ -259,7 +259,7 @@ def _collect_edges(labels, weights, steps, numbers, y0, y1, room):  # type: igno
     return keys[:used], sums[:used], counts[:used]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def sum_by_key(all_keys, all_sums, all_counts):  # type: ignore[no-untyped-def]
     """Add up the entries of equal keys in place, in order of first appearance, and give how many are left."""
     size = 256

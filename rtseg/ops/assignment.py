@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from rtseg.compiled import compiled
 from rtseg.errors import ArgumentError
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _shortest_augmenting_paths(cost, columns_of):  # type: ignore[no-untyped-def]
     """Assign every row (rows <= columns), a shortest augmenting path each; potentials keep reduced costs positive."""
     rows, columns = cost.shape

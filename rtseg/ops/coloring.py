@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from rtseg.compiled import compiled
 from rtseg.errors import ArgumentError, GroupingError
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _argmax(maps, winners):  # type: ignore[no-untyped-def]
     """Write the winning channel of every source pixel, ties to the lower; say whether all values are finite."""
     channels, height, width = maps.shape
@@ -32,7 +32,7 @@ def _argmax(maps, winners):  # type: ignore[no-untyped-def]
     return finite
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def bilinear_taps(source, target):  # type: ignore[no-untyped-def]
     """Half-pixel centers: target i lies between source low[i] and the next (clamped), which has weight[i]."""
     low = np.empty(target, np.int32)
@@ -46,7 +46,7 @@ def bilinear_taps(source, target):  # type: ignore[no-untyped-def]
     return low, weight
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _color(maps, winners, y_low, y_weight, x_low, x_weight, out):  # type: ignore[no-untyped-def]  # noqa: C901
     channels, height, width = maps.shape
     rows, columns = out.shape

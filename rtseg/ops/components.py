@@ -11,10 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from rtseg.compiled import compiled
 from rtseg.errors import ArgumentError
 from rtseg.ops.threads import run_strips, strip_bounds
 
@@ -54,7 +55,7 @@ def _trailing_zeros(typing_context, word):  # type: ignore[no-untyped-def]
 # Indices are unsigned in what follows: for a signed one Numba first asks whether it counts from the end.
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _find(parent, run):  # type: ignore[no-untyped-def]
     above = np.uintp(parent[run])
     while above != run:
@@ -65,7 +66,7 @@ def _find(parent, run):  # type: ignore[no-untyped-def]
     return run
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _unite(parent, a, b):  # type: ignore[no-untyped-def]
     a = _find(parent, a)
     b = _find(parent, b)
@@ -75,7 +76,7 @@ def _unite(parent, a, b):  # type: ignore[no-untyped-def]
         parent[a] = b
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _unite_rows(values, reach, starts, ends, parent, above, above_end, here, here_end):  # type: ignore[no-untyped-def]
     """Unite touching runs of equal value of a row (`here`..`here_end`) and the one above (`above`..`above_end`)."""
     one = np.uintp(1)
@@ -98,7 +99,7 @@ def _unite_rows(values, reach, starts, ends, parent, above, above_end, here, her
         here += one
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _label_strip(labels, y0, y1, reach, base, starts, ends, values, rows, row_ends, parent, edge, words):  # type: ignore[no-untyped-def]
     """Find the runs of rows y0..y1, number them from `base`, and unite them within the strip.
 
@@ -141,7 +142,7 @@ def _label_strip(labels, y0, y1, reach, base, starts, ends, values, rows, row_en
     return run
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _unite_seams(values, bounds, reach, starts, ends, rows, row_ends, parent):  # type: ignore[no-untyped-def]
     for i in range(1, len(bounds) - 1):
         y = bounds[i]
@@ -149,7 +150,7 @@ def _unite_seams(values, bounds, reach, starts, ends, rows, row_ends, parent):  
             _unite_rows(values, reach, starts, ends, parent, rows[y - 1], row_ends[y - 1], rows[y], row_ends[y])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _number(rows, row_ends, bounds, parent):  # type: ignore[no-untyped-def]
     """Turn parents into ids 1..count in place; a parent is numbered before its children since it comes first."""
     count = 0
@@ -165,7 +166,7 @@ def _number(rows, row_ends, bounds, parent):  # type: ignore[no-untyped-def]
     return count
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _paint_over(out, begin, end, value):  # type: ignore[no-untyped-def]
     """Write `value` sixteen at a time, up to fifteen past `end`: what comes after is painted later."""
     at, stop = np.uintp(begin), np.uintp(end)  # unsigned: an index that may be negative is no vector store
@@ -175,7 +176,7 @@ def _paint_over(out, begin, end, value):  # type: ignore[no-untyped-def]
         at += _BLOCK
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _paint_strip(y0, y1, width, starts, ends, rows, row_ends, ids, out):  # type: ignore[no-untyped-def]
     """Paint rows y0..y1 of the flat `out` in order; the last ones exactly, for another thread paints what follows."""
     last = y1 * width

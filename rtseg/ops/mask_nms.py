@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from rtseg.compiled import compiled
 from rtseg.errors import ArgumentError
 
 Kernel = Literal["gaussian", "linear"]
@@ -122,7 +122,7 @@ def _check_scores(scores: NDArray[np.floating], count: int) -> NDArray[np.float3
     return values
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _count_bits(word):  # type: ignore[no-untyped-def]
     # LLVM knows this pattern and makes the machine's own instruction of it, for whole vectors too.
     word = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
@@ -131,7 +131,7 @@ def _count_bits(word):  # type: ignore[no-untyped-def]
     return (word * np.uint64(0x0101010101010101)) >> np.uint64(56)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def overlaps_of_bits(bits):  # type: ignore[no-untyped-def]
     """Shared pixels (n, n) int32 of packed masks (n, words) uint64."""
     count = bits.shape[0]
@@ -146,7 +146,7 @@ def overlaps_of_bits(bits):  # type: ignore[no-untyped-def]
     return shared
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def exp_negative(x):  # type: ignore[no-untyped-def]
     """``exp(-x)`` for x >= 0 in float32, to 2e-7 relative, in the steps of the device; 0 beyond 87."""
     if not x <= np.float32(87.0):
@@ -162,7 +162,7 @@ def exp_negative(x):  # type: ignore[no-untyped-def]
     return p * _POWERS[np.int32(n)]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def sigmoid(x):  # type: ignore[no-untyped-def]
     """Logistic function in float32, the same on the device."""
     e = exp_negative(abs(x))
@@ -170,13 +170,13 @@ def sigmoid(x):  # type: ignore[no-untyped-def]
     return one / (one + e) if x >= 0 else e / (one + e)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _iou(shared, i, j):  # type: ignore[no-untyped-def]
     union = shared[i, i] + shared[j, j] - shared[i, j]
     return np.float32(shared[i, j]) / np.float32(union) if union > 0 else np.float32(0.0)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def decay_scores(shared, scores, order, gaussian, sigma):  # type: ignore[no-untyped-def]
     """Matrix NMS from shared pixels (n, n), scores (n,) and their order; (n,) float32."""
     count = order.size
@@ -202,7 +202,7 @@ def decay_scores(shared, scores, order, gaussian, sigma):  # type: ignore[no-unt
     return decayed
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def fast_keep(shared, order, threshold):  # type: ignore[no-untyped-def]
     """Fast NMS from shared pixels (n, n) and the order of scores; (n,) bool."""
     keep = np.ones(order.size, np.bool_)

@@ -15,11 +15,12 @@ from typing import Literal
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from rtseg.compiled import compiled
 from rtseg.errors import ArgumentError
 from rtseg.frame import check_image
 from rtseg.ops.coloring import check_size
@@ -78,7 +79,7 @@ def _filter_pixel(context, column, at, weights, first, taps, row, to, planes):  
     return signature, generate
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def _filter_columns(image, y, y_first, y_weights, column):  # type: ignore[no-untyped-def]
     """Filter one target row down the columns of the (H, 3 W) image into `column` (3 W,)."""
     first = y_first[y]
@@ -94,7 +95,7 @@ def _filter_columns(image, y, y_first, y_weights, column):  # type: ignore[no-un
                 column[i] += np.float32(source[i]) * weight
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _resize_row(image, y, y_first, y_weights, x_first, x_weights, column, row, planes):  # type: ignore[no-untyped-def]
     """Filter one target row by way of `column` (3 W + 1,); channel c begins at ``row[planes[c]]``."""
     _filter_columns(image, y, y_first, y_weights, column[: image.shape[1]])
@@ -103,7 +104,7 @@ def _resize_row(image, y, y_first, y_weights, x_first, x_weights, column, row, p
         _filter_pixel(column, 3 * np.int64(x_first[x]), x_weights, x * taps, taps, row, x, planes)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _resize(image, y_first, y_weights, x_first, x_weights, out):  # type: ignore[no-untyped-def]
     column = np.zeros(image.shape[1] + 1, np.float32)
     row = np.empty(out.shape[1], np.float32)
@@ -115,7 +116,7 @@ def _resize(image, y_first, y_weights, x_first, x_weights, out):  # type: ignore
                 out[y, 3 * x + c] = np.uint8(np.int32(row[c * width + x]))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _preprocess(image, y_first, y_weights, x_first, x_weights, places, scale, shift, out):  # type: ignore[no-untyped-def]
     """As `_resize`, and write channel c of the image, normalized, to ``out[places[c]]``."""
     column = np.zeros(image.shape[1] + 1, np.float32)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from rtseg.compiled import compiled
 from rtseg.errors import ArgumentError
 
 
@@ -37,7 +37,7 @@ class RegionStatistics:
         )
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _accumulate(labels, count, areas, boxes, sums):  # type: ignore[no-untyped-def]
     """Add up each run of equal labels at once; False if a label is outside 0..count."""
     height, width = labels.shape
@@ -69,7 +69,7 @@ def _accumulate(labels, count, areas, boxes, sums):  # type: ignore[no-untyped-d
     return True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _accumulate_maps(labels, count, maps, areas, sums):  # type: ignore[no-untyped-def]
     height, width = labels.shape
     channels = maps.shape[0]

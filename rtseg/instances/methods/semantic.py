@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from rtseg.compiled import compiled
 from rtseg.errors import GroupingError, ModelError
 from rtseg.grouping import GroupedInstances
 from rtseg.grouping.grouped import renumber
@@ -122,7 +122,7 @@ class Semantic:
         return labels, _kinds_of(flat, kinds.reshape(-1), len(origin))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _kinds_of(labels, kinds, count):  # type: ignore[no-untyped-def]
     """(count,) what kind the pixels of each label are."""
     found = np.zeros(count + 1, np.int32)
@@ -131,7 +131,7 @@ def _kinds_of(labels, kinds, count):  # type: ignore[no-untyped-def]
     return found[1:].copy()
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _confidence(values, rest, labels, count, logits, step):  # type: ignore[no-untyped-def]
     """(count,) mean probability of the strongest class over some pixels of each label, at least one."""
     channels, height, width = values.shape

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from pydantic import Field
 
+from rtseg.compiled import compiled
 from rtseg.errors import GroupingError, ModelError
 from rtseg.grouping.prototypes import Detections, PrototypeMasks, suppressed
 from rtseg.instances.methods.method import GroupingParameters, Method
@@ -144,7 +144,7 @@ def columns_first(shape: tuple[int, ...], layout: Layout, classes: int, prototyp
     return shape[1] == columns and (shape[2] != columns or layout == "classes")
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _best_by_column(scores, objectness, least):  # type: ignore[no-untyped-def]
     """The best class of every column of (C, n), times its objectness; and whether all is finite."""
     best = scores[0].copy()
@@ -165,7 +165,7 @@ def _best_by_column(scores, objectness, least):  # type: ignore[no-untyped-def]
     return best, which, check == 0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _best_by_row(scores, objectness, least):  # type: ignore[no-untyped-def]
     """The same where a column lies in one piece; classes of what is no object are not looked at."""
     best = np.zeros(scores.shape[1], np.float32)

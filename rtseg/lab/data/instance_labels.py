@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from rtseg.compiled import compiled
 
 IGNORED_CLASS = 255  # in a semantic map
 IGNORED = -1  # in an instance map
@@ -84,7 +85,7 @@ def truth_from_codes(codes: NDArray[np.uint16], meaning: Callable[[int], tuple[i
 
 
 # Whole frames pass here for every training sample; numpy's bincount and indexing take six times as long.
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _present(codes: np.ndarray) -> np.ndarray:
     present = np.zeros(0x10000, np.bool_)
     for row in range(codes.shape[0]):
@@ -93,7 +94,7 @@ def _present(codes: np.ndarray) -> np.ndarray:
     return present
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _translate(codes: np.ndarray, instance_of: np.ndarray, semantic_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     instances = np.empty(codes.shape, np.int32)
     semantic = np.empty(codes.shape, np.uint8)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import cv2
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from rtseg.compiled import compiled
 from rtseg.lab.render.canvas import Canvas
 from rtseg.lab.render.road import GroundMaps
 from rtseg.lab.render.style import RoadStyle
@@ -143,7 +143,7 @@ def expose(
     return picture
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _tone(
     image: np.ndarray,
     gain: np.ndarray,
@@ -175,7 +175,7 @@ def _tone(
     return out
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _curve_at(curve: np.ndarray, t: float) -> float:
     i = int(t)
     return curve[i] + (curve[i + 1] - curve[i]) * (t - i)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from rtseg.compiled import compiled
 
 BACK, REACH, STEP = 20.0, 320.0, 0.5  # metres behind and ahead of the vehicle that are traced, and the tables' step
 FAR = 4000.0
@@ -106,7 +107,7 @@ def slope_table(shape: RoadShape, eye: float) -> tuple[NDArray[np.float64], floa
     return np.interp(slopes, slope[rising], 1 / x[rising]), float(slopes[0]), float(slopes[-1])
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _ground(
     rays: np.ndarray,
     inverse: np.ndarray,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from rtseg.compiled import compiled
 from rtseg.lab.render.noise import TILE, fractal, ground_tile
 from rtseg.lab.render.road import GroundMaps
 
@@ -94,7 +94,7 @@ def _running(pattern: tuple[tuple[float, float], ...]) -> NDArray[np.float32]:
     return total.astype(np.float32)
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _noise(tile: np.ndarray, a: float, b: float) -> float:
     a *= TILE
     b *= TILE
@@ -105,13 +105,13 @@ def _noise(tile: np.ndarray, a: float, b: float) -> float:
     return (tile[i, j] * (1 - q) + tile[i, j1] * q) * (1 - p) + (tile[i1, j] * (1 - q) + tile[i1, j1] * q) * p
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _smooth(x: float) -> float:
     x = min(max(x, 0.0), 1.0)
     return x * x * (3 - 2 * x)
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _running_at(table: np.ndarray, t: float) -> float:
     turns = np.floor(t)
     f = (t - turns) * PATTERN
@@ -119,7 +119,7 @@ def _running_at(table: np.ndarray, t: float) -> float:
     return turns * table[PATTERN] + table[i] + (table[i + 1] - table[i]) * (f - i)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _shade(  # noqa: C901
     maps: np.ndarray,
     traveled: float,

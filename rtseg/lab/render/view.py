@@ -5,16 +5,16 @@ Everything stands in the vehicle frame of `rtseg.camera.Mount`, with the camera 
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.camera import Camera
+from rtseg.compiled import compiled
 
 NEAR = 0.4  # metres in front of the camera at which geometry is cut
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _rays(height: int, width: int, k: np.ndarray, d: np.ndarray, rotation: np.ndarray) -> np.ndarray:
     rays = np.empty((height, width, 3), np.float32)
     for v in range(height):

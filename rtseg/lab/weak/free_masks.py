@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numba import njit
 from numpy.typing import NDArray
 from pydantic import Field
 
+from rtseg.compiled import compiled
 from rtseg.errors import WeakSupervisionError
 from rtseg.lab.nets.efficientnet_lite import EfficientNetLite0, imagenet_state
 from rtseg.ops import preprocess
@@ -220,7 +220,7 @@ def _components(
     return np.stack(masks), np.asarray(maskness, np.float32), np.asarray(chosen)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _grow(soft, y, x, threshold, least, most, tallest, widest, mask):  # type: ignore[no-untyped-def]
     """Fill `mask` with the 4-connected pixels above the threshold around (y, x); give its maskness, -1 for none."""
     height, width = soft.shape

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from rtseg.compiled import compiled
 from rtseg.errors import WeakSupervisionError
 
 _BLOCK_BYTES = 1 << 25  # similarities held at once: blocks of rows, never the n x n matrix
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _keep_nearest(similarity, first, nearest, values):  # type: ignore[no-untyped-def]
     """For each row of the block, the indices of its k largest similarities, ties to the lower index, self left out."""
     rows, n = similarity.shape

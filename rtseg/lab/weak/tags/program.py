@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from rtseg.compiled import compiled
 
 NOISE = -1
 
@@ -59,7 +60,7 @@ class TagProgram:
         return float(self.scores[x].sum() + self.pair_weights[both].sum())
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _join_slots(edges, weights, vertex_slots, slot_tag, first, second, pair_weights):  # type: ignore[no-untyped-def]
     """Write the slots of equal tag at both ends of each edge, or only count them while `first` is empty."""
     count = 0
@@ -83,7 +84,7 @@ def _join_slots(edges, weights, vertex_slots, slot_tag, first, second, pair_weig
     return count
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _list_pairs(first, second, slots):  # type: ignore[no-untyped-def]
     """The pairs of each slot, as offsets and a list."""
     offsets = np.zeros(slots + 1, np.int32)

@@ -12,15 +12,15 @@ Pock and Chambolle 2011). On similarity graphs the relaxation is tight, or nearl
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from rtseg.compiled import compiled
 from rtseg.lab.weak.tags.program import TagProgram
 
 _STEP = 2.0  # primal step, in units of one over the mean weight; between 1 and 10 it changes little
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _split_scores(program_scores, first, second, weights, split, out):  # type: ignore[no-untyped-def]
     """Scores of the slots once every pair's weight is split over its ends."""
     for s in range(len(out)):
@@ -30,7 +30,7 @@ def _split_scores(program_scores, first, second, weights, split, out):  # type: 
         out[second[p]] += weights[p] - split[p]
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _project(v, begin, end):  # type: ignore[no-untyped-def]
     """Project v[begin:end] onto {x >= 0, sum x <= 1} in place."""
     total = 0.0
@@ -64,7 +64,7 @@ def _project(v, begin, end):  # type: ignore[no-untyped-def]
         v[s] = v[s] - shift if v[s] > shift else 0.0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _find_price(v, steps, vertex_slots, kept, price):  # type: ignore[no-untyped-def]
     """The price of a tag at which `kept` instances take one: the multiplier of sum x = kept in the projection of v.
 
@@ -109,7 +109,7 @@ def _find_price(v, steps, vertex_slots, kept, price):  # type: ignore[no-untyped
     return price
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _iterate(scores, first, second, weights, vertex_slots, steps, split_step, kept, x, split, price, iterations):  # type: ignore[no-untyped-def]
     """Primal-dual steps on `x` and `split`, in place. Returns the price of a tag, a good start for the next call."""
     n = len(vertex_slots) - 1
@@ -135,7 +135,7 @@ def _iterate(scores, first, second, weights, vertex_slots, steps, split_step, ke
     return price
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _best_gains(gains, vertex_slots):  # type: ignore[no-untyped-def]
     """The largest gain of every instance that has a slot."""
     n = len(vertex_slots) - 1

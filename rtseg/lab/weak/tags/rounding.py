@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from rtseg.compiled import compiled
 from rtseg.lab.weak.tags.program import TagProgram
 
 _PASSES = 50
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _best_slots(x, gains, vertex_slots):  # type: ignore[no-untyped-def]
     """For each instance its slot of the largest x (ties: of the larger gain), or -1, and its sum of x."""
     n = len(vertex_slots) - 1
@@ -26,7 +26,7 @@ def _best_slots(x, gains, vertex_slots):  # type: ignore[no-untyped-def]
     return best, total
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _spread(s, sign, first, second, weights, slot_pairs, pairs, support):  # type: ignore[no-untyped-def]
     """Slot s is taken (sign 1) or left (-1): the slots it is paired with gain or lose the weight."""
     for at in range(slot_pairs[s], slot_pairs[s + 1]):
@@ -35,7 +35,7 @@ def _spread(s, sign, first, second, weights, slot_pairs, pairs, support):  # typ
         support[other] += sign * weights[p]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _improve(scores, first, second, weights, vertex_slots, slot_pairs, pairs, chosen, passes):  # type: ignore[no-untyped-def]  # noqa: C901
     """Move single instances to better tags, and exchange a tagged for an untagged one, while the objective grows."""
     n = len(chosen)

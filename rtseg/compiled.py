@@ -1,0 +1,99 @@
+"""Loops compiled by Numba: the one decorator, and a cache of machine code that processes share.
+
+Numba's own cache is made for one process at a time, and takes what it holds on trust. Several nodes, tests or workers
+start side by side, robots lose their power while a file is written, and a kernel that calls one of another module has
+to be compiled anew when that one changes: see :class:`_Cache`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.core.caching import FunctionCache
+from numba.core.dispatcher import Dispatcher
+
+
+def compiled(function: Callable[..., Any] | None = None, **options: Any) -> Any:
+    """Compile a loop over arrays for the types it is called with; machine code is kept, and other threads run on.
+
+    Args:
+        function: what Numba can compile.
+        options: of :func:`numba.njit`, such as ``inline="always"`` or ``fastmath={"contract"}``.
+    """
+    if function is None:
+        return lambda function: compiled(function, **options)
+    dispatcher = numba.njit(nogil=True, **options)(function)
+    with suppress(RuntimeError):  # nowhere to keep it: neither beside the library nor in a user's cache
+        dispatcher._cache = _Cache(function)  # noqa: SLF001 - what its enable_caching() does, with a cache of ours
+    return dispatcher
+
+
+class _Cache(FunctionCache):  # type: ignore[misc]
+    """Numba's cache of one kernel; several processes may use it, and what it cannot read or write it does without.
+
+    Numba reads an index, takes the next free number, and writes index and machine code, one after the other: of two
+    processes that do so at once, one later runs code that was compiled for other types.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._cache_file._source_stamp = _sources_digest(function)  # noqa: SLF001 - instead of one file's age
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            with _locked(self._cache_path, fcntl.LOCK_SH):
+                return super().load_overload(sig, target_context)
+        except Exception:  # half written before the power went, or by who knows what: pickle raises anything
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        with suppress(OSError):  # no room: it will be compiled again
+            self._impl.locator.ensure_cache_path()
+            with _locked(self._cache_path, fcntl.LOCK_EX):
+                try:
+                    super().save_overload(sig, data)
+                except Exception:  # an index that cannot be read
+                    self.flush()
+                    super().save_overload(sig, data)
+
+
+@contextmanager
+def _locked(folder: str, how: int) -> Iterator[None]:
+    writing = how == fcntl.LOCK_EX
+    try:
+        descriptor = os.open(os.path.join(folder, ".lock"), os.O_RDWR | os.O_CREAT if writing else os.O_RDONLY, 0o666)
+    except FileNotFoundError:  # nothing has been kept here yet
+        yield
+        return
+    try:
+        fcntl.flock(descriptor, how)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _sources_digest(function: Callable[..., Any]) -> str:
+    """Digest of the files that a kernel is made of: its own, and those of the kernels that it calls."""
+    waiting, seen = [function], {function}
+    while waiting:
+        caller = waiting.pop()
+        for name in caller.__code__.co_names:
+            called = caller.__globals__.get(name)
+            if isinstance(called, Dispatcher) and called.py_func not in seen:
+                seen.add(called.py_func)
+                waiting.append(called.py_func)
+    files = {__file__, *(kernel.__code__.co_filename for kernel in seen)}
+    return hashlib.sha256("".join(sorted(map(_digest, files))).encode()).hexdigest()
+
+
+@cache
+def _digest(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -1,0 +1,92 @@
+"""The cache of compiled loops: shared by processes, not stopped by damage, and never behind the sources."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numba
+import pytest
+
+from rtseg import compiled
+
+CALLED = """
+from rtseg.compiled import compiled
+@compiled
+def called(x):
+    return x + {added}
+"""
+CALLING = """
+from rtseg.compiled import compiled
+from called import called
+@compiled
+def calling(x):
+    return called(x) * 2
+"""
+
+
+@pytest.fixture
+def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], ModuleType]:
+    """Write the two modules, and import them as a new process would, with a cache of their own."""
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+
+    def written(added: int) -> ModuleType:
+        compiled._digest.cache_clear()
+        for name, source in (("called", CALLED.format(added=added)), ("calling", CALLING)):
+            path = tmp_path / f"{name}.py"
+            path.write_text(source)
+            spec = importlib.util.spec_from_file_location(name, path)
+            assert spec is not None
+            assert spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            monkeypatch.setitem(sys.modules, name, module)
+            spec.loader.exec_module(module)
+        return module
+
+    return written
+
+
+def compiles(module: ModuleType, value: float) -> tuple[float, int]:
+    result = module.calling(value)
+    return result, sum(module.calling.stats.cache_misses.values())
+
+
+def test_what_is_compiled_is_found_again_until_a_kernel_that_it_calls_changes(load: Callable) -> None:
+    assert compiles(load(1), 3) == (8, 1)
+    assert compiles(load(1), 3) == (8, 0)
+    assert compiles(load(2), 3) == (10, 1)  # only the other file has changed, and not its length
+
+
+def test_a_cache_that_the_power_failed_over_is_written_anew(load: Callable, tmp_path: Path) -> None:
+    compiles(load(1), 3)
+    for pattern in ("*.nbc", "*.nbi"):
+        for file in tmp_path.rglob(pattern):
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+        assert compiles(load(1), 3) == (8, 1)
+        assert compiles(load(1), 3) == (8, 0)
+
+
+def test_without_a_place_to_keep_it_a_loop_is_compiled_all_the_same(load: Callable, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file, so that no folder can be made here")
+    assert load(1).calling(3) == 8
+    assert load(1).calling(3.0) == 8
+
+
+def test_processes_that_compile_at_once_for_several_types_leave_the_right_code_for_each(
+    load: Callable, tmp_path: Path
+) -> None:
+    module = load(1)
+    script = "import sys; from calling import calling; assert calling({0}(3)) == 8; assert calling({1}(3)) == 8"
+    environment = {"PYTHONPATH": f"{tmp_path}:{Path(compiled.__file__).parents[1]}"}
+    environment["NUMBA_CACHE_DIR"] = str(tmp_path / "cache")
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script.format(*types)], env=environment)
+        for types in (("int", "float"), ("float", "complex"))
+    ]
+    assert [process.wait(120) for process in processes] == [0, 0]
+    assert [module.calling(value) for value in (3, 3.0, 3 + 0j)] == [8, 8, 8]
+    assert not module.calling.stats.cache_misses
