@@ -68,7 +68,7 @@ class BagSource(FrameSource):
             self._coded = any(channel.topic == self.topic and holds_video(channel) for channel in counts)
             count = sum(n for channel, n in counts.items() if channel.topic == self.topic)
             fps, size = self._look_ahead()
-            super().__init__(path.resolve().name, count, fps, self._read_camera(counts, size))
+            super().__init__(path.resolve().name, count, fps, self._read_camera(counts, size), self.topic)
             self.files = (path, *(part.path for part in self._parts))
         except BaseException:
             self.close()

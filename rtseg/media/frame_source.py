@@ -34,6 +34,7 @@ class FrameSource(ABC):
 
     Attributes:
         name: what to call it in titles and reports.
+        topic: of a bag, the camera's whose frames are given; empty for other sources.
         count: frames it holds, None where that is not known.
         fps: nominal frames a second, None where that is not known.
         camera: calibration that was recorded with it, None without.
@@ -46,9 +47,15 @@ class FrameSource(ABC):
     """
 
     def __init__(
-        self, name: str, count: int | None = None, fps: float | None = None, camera: Camera | None = None
+        self,
+        name: str,
+        count: int | None = None,
+        fps: float | None = None,
+        camera: Camera | None = None,
+        topic: str = "",
     ) -> None:
         self.name = name
+        self.topic = topic
         self.count = count
         self.fps = fps
         self.camera = camera

@@ -247,7 +247,7 @@ def run_overlays(
 def _labels(kind: LabelKind | None, out: Path, pipeline: ReplayPipeline) -> AbstractContextManager[LabelWriter | None]:
     if kind is None:
         return nullcontext()
-    card = getattr(pipeline, "card", None)
+    card = pipeline.card
     return LabelWriter(out, kind, card.classes, card.task) if card is not None else LabelWriter(out, kind)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -24,6 +24,7 @@ from rtseg.stream import MAX_AGE, OLD, STALE, STAMP, FrameLoop
 
 if TYPE_CHECKING:
     from rtseg.camera import Camera
+    from rtseg.runtime import ModelCard
 
 STAMP_TO_RESULT = "stamp to result"
 STILL_SECONDS = 1 / 30  # for which each of unrelated pictures is shown
@@ -36,9 +37,20 @@ _DROPPED = {
 
 
 class ReplayPipeline(Protocol):
-    """What is replayed into: :class:`rtseg.runtime.Pipeline`, or what acts like it (and may do without ``stream``)."""
+    """What is replayed into: :class:`rtseg.runtime.Pipeline`, or what acts like it; without a model it has no card."""
+
+    @property
+    def card(self) -> ModelCard | None: ...
+
+    @property
+    def backend(self) -> Mapping[str, str]: ...
+
+    @property
+    def fallbacks(self) -> Sequence[str]: ...
 
     def __call__(self, frame: Frame, /) -> Lanes | Instances: ...
+
+    def warm_up(self, height: int, width: int) -> None: ...
 
     def reset(self) -> None: ...
 
@@ -102,15 +114,10 @@ class Run:
         first = next(arrivals, None)
         if first is None:
             return
-        self._warm_up(first[0])
+        # Compile and allocate before anything is timed, as the node does before its first frame.
+        self.pipeline.warm_up(*first[0].size)
         arrivals = itertools.chain([first], arrivals)
         yield from self._newest_win(arrivals) if self.realtime else self._every_frame(arrivals)
-
-    def _warm_up(self, frame: Frame) -> None:
-        """Compile and allocate before anything is timed, as the node does before its first frame."""
-        warm_up = getattr(self.pipeline, "warm_up", None)
-        if warm_up is not None:
-            warm_up(*frame.size)
 
     @property
     def at(self) -> float:
@@ -120,7 +127,7 @@ class Run:
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes of the pipeline's model."""
-        card = getattr(self.pipeline, "card", None)
+        card = self.pipeline.card
         return card.classes if card is not None else ()
 
     @property
@@ -155,13 +162,13 @@ class Run:
     def facts(self, camera: Camera | None) -> list[tuple[str, str]]:
         """What ran on what, for a report."""
         facts = [("recording", self.source.name)]
-        if topic := getattr(self.source, "topic", None):
-            facts.append(("topic", topic))
-        card = getattr(self.pipeline, "card", None)
+        if self.source.topic:
+            facts.append(("topic", self.source.topic))
+        card = self.pipeline.card
         if card is not None:
             facts += [("model", card.name), ("network input", f"{card.input.width}x{card.input.height}")]
-        facts += [(name, str(value)) for name, value in getattr(self.pipeline, "backend", {}).items()]
-        facts += [("fell back", reason) for reason in getattr(self.pipeline, "fallbacks", [])]
+        facts += [(name, str(value)) for name, value in self.pipeline.backend.items()]
+        facts += [("fell back", reason) for reason in self.pipeline.fallbacks]
         calibrated = "none: no points on the ground"
         if camera:
             recorded = ", as recorded, mount assumed" if camera is self.source.camera else ""

@@ -26,7 +26,7 @@ from rtseg.lanes.interpreter import LaneInterpreter, lane_settings
 from rtseg.loading import load
 from rtseg.media import open_frames
 from rtseg.results import Lanes
-from rtseg.runtime import Pipeline
+from rtseg.runtime import ModelCard, Pipeline
 from rtseg.runtime.interpreter import interpret
 
 _TILES = 6
@@ -187,7 +187,7 @@ def _reliability_table(pipeline: Pipeline, data: Sequence[Path], rendered: int) 
     for calibration in (None, decoder.get("calibration")):
         parameters = {"decoder": {**decoder, "calibration": calibration}, "tracker": {"show": 0.0}}
         grouping = card.grouping.model_copy(update={"parameters": parameters})
-        reading = _Reinterpreted(pipeline, LaneInterpreter(card.model_copy(update={"grouping": grouping})))
+        reading = _Reinterpreted(pipeline, card.model_copy(update={"grouping": grouping}))
         sets = [evaluate_lanes(reading, "labelled", folder, progress=False) for folder in data]
         found.append([*sets, evaluate_lanes(reading, "rendered", frames=rendered, progress=False)])
     rows = []
@@ -205,10 +205,11 @@ def _reliability_table(pipeline: Pipeline, data: Sequence[Path], rendered: int) 
 
 
 class _Reinterpreted:
-    """A pipeline whose maps another interpreter reads."""
+    """A pipeline whose maps are read as another card says."""
 
-    def __init__(self, pipeline: Pipeline, interpreter: LaneInterpreter) -> None:
-        self._pipeline, self._interpreter = pipeline, interpreter
+    def __init__(self, pipeline: Pipeline, card: ModelCard) -> None:
+        self.card, self.backend = card, pipeline.backend
+        self._pipeline, self._interpreter = pipeline, LaneInterpreter(card)
 
     def __call__(self, frame: Frame) -> Lanes:
         maps, clock = self._pipeline.head_maps(frame)

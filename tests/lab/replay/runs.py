@@ -12,6 +12,7 @@ from rtseg.frame import Frame
 from rtseg.media import FrameSource
 from rtseg.results import Lanes
 from rtseg.runtime.scenes import SceneCheck
+from tests.lab.pipelines import WithoutModel
 
 HEIGHT, WIDTH = 72, 128
 MILLISECOND = 1_000_000
@@ -25,10 +26,11 @@ def road(columns: dict[int, int]) -> np.ndarray:
     return image
 
 
-class ColumnPipeline:
+class ColumnPipeline(WithoutModel):
     """Finds the columns of :func:`road`; `busy` milliseconds a frame are really spent."""
 
     def __init__(self, busy: float = 0.0) -> None:
+        super().__init__()
         self.busy = busy
         self.resets = 0
         self._scenes = SceneCheck()

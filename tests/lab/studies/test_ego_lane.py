@@ -10,6 +10,7 @@ from rtseg.lab.render import Drive, RenderedRoad
 from rtseg.lab.studies.ego_lane import HEADER, rows, score_ego, score_frame
 from rtseg.lanes import GroundPlane, ego_lane
 from rtseg.results import Lanes
+from tests.lab.pipelines import WithoutModel
 
 
 def _truth(road: RenderedRoad) -> Lanes:
@@ -17,16 +18,15 @@ def _truth(road: RenderedRoad) -> Lanes:
     return Lanes(road.mask, ids, np.ones(len(ids), np.float32), road.lanes)
 
 
-class _Knows:
+class _Knows(WithoutModel):
     """Gives the true lines of a drive's frames, one by one."""
 
     def __init__(self, drive: Drive) -> None:
+        super().__init__()
         self._roads = iter(drive)
 
     def __call__(self, frame: object) -> Lanes:
         return _truth(next(self._roads))
-
-    def reset(self) -> None: ...
 
 
 def test_true_lines_are_right_to_the_centimetre() -> None:

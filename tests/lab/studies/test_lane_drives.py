@@ -12,6 +12,7 @@ from rtseg.frame import Frame
 from rtseg.lab.render import Drive, RenderedRoad
 from rtseg.lab.studies.lane_drives import CONDITIONS, DriveLog, DriveScore, rendered_drives, score_drives
 from rtseg.results import Lanes
+from tests.lab.pipelines import WithoutModel
 
 SIZE = (96, 160)
 
@@ -91,10 +92,11 @@ def test_shaking_is_jitter_and_a_steady_offset_is_not(roads):
     assert score(roads, moved(lambda k: 0.5 * (k % 2))).mean_jitter == pytest.approx(0.5, abs=1e-3)
 
 
-class Nothing:
+class Nothing(WithoutModel):
     """Finds nothing, and counts its beginnings."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.resets = 0
 
     def reset(self) -> None:

@@ -11,10 +11,12 @@ from rtseg.lab.render import Drive
 from rtseg.lab.studies.lane_markings import MarkingScore, fitted_curve, score_markings, table
 from rtseg.lanes.paint import paint_of, solid_of
 from rtseg.results import Lanes
+from tests.lab.pipelines import WithoutModel
 
 
-class _SeesTrueLines:
+class _SeesTrueLines(WithoutModel):
     def __init__(self, drive: Drive) -> None:
+        super().__init__()
         self._roads = iter(drive)
 
     def __call__(self, frame: Frame | NDArray[np.uint8]) -> Lanes:
@@ -22,8 +24,6 @@ class _SeesTrueLines:
         ids = np.array(road.ids, np.int32)
         solid = solid_of(paint_of(road.image, road.lanes))
         return Lanes(road.mask, ids, np.ones(len(ids), np.float32), road.lanes, solid=solid)
-
-    def reset(self) -> None: ...
 
 
 def test_lines_of_a_drive_are_compared_with_their_kinds() -> None:

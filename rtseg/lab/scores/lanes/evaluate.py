@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,13 +28,20 @@ from rtseg.lab.scores.lanes.samples import TUSIMPLE_WIDTH, LaneSample, labelled_
 from rtseg.lab.scores.lanes.tusimple import TusimpleScore
 from rtseg.media.overlay import draw_lanes
 from rtseg.results import Lanes
+from rtseg.runtime import ModelCard
 from rtseg.runtime.latency import LatencyLog
 
 REPORT, SCORES, PREDICTIONS = "report.html", "scores.json", "predictions.json"
 
 
 class LanePipeline(Protocol):
-    """What is scored: :class:`rtseg.runtime.Pipeline` of a lane model, or what acts like it."""
+    """What is scored: :class:`rtseg.runtime.Pipeline` of a lane model, or what acts like it, perhaps without a card."""
+
+    @property
+    def card(self) -> ModelCard | None: ...
+
+    @property
+    def backend(self) -> Mapping[str, str]: ...
 
     def __call__(self, frame: Frame, /) -> Any: ...
 
@@ -257,10 +265,10 @@ def _write(
     out: Path, evaluation: LaneEvaluation, pipeline: LanePipeline, latency: LatencyLog, gallery: Gallery
 ) -> None:
     a, b = evaluation.tusimple, evaluation.culane
-    card = getattr(pipeline, "card", None)
+    card = pipeline.card
     facts = [("data set", f"{evaluation.label}, {len(evaluation.images)} frames")]
     facts += [("model", card.name)] if card is not None else []
-    facts += [(name, str(value)) for name, value in getattr(pipeline, "backend", {}).items()]
+    facts += [(name, str(value)) for name, value in pipeline.backend.items()]
     tables = [
         (f"By {condition}", _HEADER, [[value, *_cells(scores)] for value, scores in values.items()])
         for condition, values in evaluation.by_condition().items()

@@ -16,6 +16,7 @@ from rtseg.lab.scores.lanes.culane import CulaneScore
 from rtseg.lab.scores.lanes.evaluate import evaluate_lanes, score_lanes
 from rtseg.lab.scores.lanes.samples import labelled_samples, rendered_samples
 from rtseg.results import Lanes
+from tests.lab.pipelines import WithoutModel
 from tests.lab.replay.runs import ColumnPipeline, road
 
 ROWS = list(range(36, 72, 2))
@@ -48,15 +49,13 @@ def test_scores_of_a_small_set(tmp_path: Path) -> None:
     assert "Worst frames" in (tmp_path / "out" / "report.html").read_text()
 
 
-class Truthful:
+class Truthful(WithoutModel):
     """Knows the rendered truth and gives it back, shifted."""
 
     def __init__(self, shift: float = 0.0, frames: int = 6) -> None:
+        super().__init__()
         self.samples = {s.image.tobytes(): s for s in rendered_samples(frames)}
         self.shift = shift
-
-    def reset(self) -> None:
-        pass
 
     def __call__(self, frame: Frame) -> Lanes:
         lines = tuple(line + np.float32([self.shift, 0]) for line in self.samples[frame.image.tobytes()].truth)

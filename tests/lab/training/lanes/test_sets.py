@@ -16,6 +16,7 @@ from rtseg.lab.training.lanes.datasets import LaneDataset
 from rtseg.lab.training.lanes.sets import open_set
 from rtseg.lab.training.lanes.targets import SampleShape
 from rtseg.results import Lanes
+from tests.lab.pipelines import WithoutModel
 
 ROWS = list(range(40, 118, 4))
 SHAPE = SampleShape(size=(128, 224), mean=(0.0,) * 3, std=(1.0,) * 3)
@@ -81,18 +82,17 @@ def test_what_is_missing_is_named(data: Path) -> None:
         DataConfig(sets=(LaneSetConfig(folder="roads", share=0),))
 
 
-class _Fixed:
+class _Fixed(WithoutModel):
     """Finds the same lines everywhere."""
 
     def __init__(self, *lines: list[int]) -> None:
+        super().__init__()
         self.lines = tuple(np.stack([line, ROWS], 1).astype(np.float32) for line in lines)
 
     def __call__(self, frame: object) -> Lanes:
         count = len(self.lines)
         ids = np.arange(1, count + 1, dtype=np.int32)
         return Lanes(np.zeros((128, 224), np.uint8), ids, np.ones(count, np.float32), self.lines)
-
-    def reset(self) -> None: ...
 
 
 def test_scores_of_kept_back_frames_say_what_the_labels_can(data: Path) -> None:
