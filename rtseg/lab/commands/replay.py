@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -34,8 +35,11 @@ LabelsOption = Annotated[
 
 
 ViewOption = Annotated[
-    Literal["rrd"] | None,
-    typer.Option(help="Also write result.rrd for the Rerun viewer (needs the extra rerun)."),
+    str | None,
+    typer.Option(
+        help="rrd also writes result.rrd for the Rerun viewer (extra rerun); rerun shows it live, too, as does the URL "
+        "of a viewer elsewhere: rerun+http://HOST:9876/proxy."
+    ),
 ]
 
 
@@ -49,6 +53,12 @@ def run(
     fps: RateOption = None,
     labels: LabelsOption = None,
     view: ViewOption = None,
+    show: Annotated[
+        bool,
+        typer.Option(
+            "--show", help="Watch it in a window: s saves the frame and its labels to OUT/saved, space pauses, q ends."
+        ),
+    ] = False,
     model: ModelOption = "lanes-lite",
     device: DeviceOption = "auto",
     backend: BackendOption = "auto",
@@ -57,19 +67,23 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Write overlays of a video, pictures or a live camera."""
-    from rtseg.lab.replay.replay import run_overlays
+    from rtseg.lab.replay.replay import SAVED, run_overlays
+    from rtseg.lab.replay.window import Window
     from rtseg.loading import load
     from rtseg.media import open_frames
 
     with open_frames(source, topic, fps) as frames:
         pipeline = load(model, device=device, backend=backend, threads=threads, ignore=ignore)
-        overlays = run_overlays(frames, pipeline, out, labels=labels, view=view)
+        with Window(frames.name) if show else nullcontext() as window:
+            overlays = run_overlays(frames, pipeline, out, labels=labels, view=view, window=window)
     if as_json:
         print_json(overlays)
         return
     for line in overlays.lines():
         console.print(line)
     _tell(out, labels, view)
+    if show and (out / SAVED).is_dir():
+        console.print(f"saved by key: {out / SAVED} (rtseg data check {out / SAVED})")
 
 
 @app.command()
@@ -114,5 +128,5 @@ def _tell(out: Path, labels: str | None, view: str | None) -> None:
 
     if labels:
         console.print(f"labels: {out / FOLDER} (rtseg train CONFIG --data {out / FOLDER})")
-    if view == "rrd":
+    if view:
         console.print(f"for the viewer: rerun {out / 'result.rrd'}")

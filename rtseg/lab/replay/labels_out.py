@@ -11,6 +11,7 @@ import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, get_args
@@ -86,8 +87,7 @@ class LabelWriter:
         self._check(isinstance(result, Lanes))
         name = self._name(frame)
         place = name if self._kind in _FLAT else f"images/{name}"
-        jpeg = cv2.imencode(".jpg", frame.image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
-        write_bytes(self._stage / place, jpeg)
+        write_bytes(self._stage / place, _jpeg(frame))
         write: dict[str, Callable[[str, Frame, Any], None]] = {
             "tusimple": self._tusimple,
             "culane": self._culane,
@@ -99,9 +99,8 @@ class LabelWriter:
 
     def _name(self, frame: Frame) -> str:
         number = len(self._names)
-        # Names are foreign: no more of them than letters, digits and the like goes into other tools.
-        stem = "".join(c if c.isalnum() or c in "-_ ." else "_" for c in Path(frame.name).stem)
-        name = f"{stem}.jpg" if stem.strip(" .") else f"frame_{number:06d}.jpg"
+        stem = _plain_name(Path(frame.name).stem)
+        name = f"{stem}.jpg" if stem else f"frame_{number:06d}.jpg"
         if name in self._names:
             name = f"{number:06d}_{name}"
         self._names.add(name)
@@ -117,48 +116,15 @@ class LabelWriter:
         lines = (" ".join(f"{x:.2f} {y:.2f}" for x, y in _thinned(line)) for line in lanes.polylines)
         write_text((self._stage / place).with_suffix(".lines.txt"), "".join(f"{line}\n" for line in lines))
 
-    def _shapes(self, result: Lanes | Instances) -> list[tuple[str, str, NDArray[np.float64], int | None]]:
-        """(label, kind, points, group) of what was found; parts of one object have its number as their group."""
-        if isinstance(result, Lanes):
-            return [(LANE, "polyline", _thinned(line), None) for line in result.polylines]
-        shapes = []
-        for i, class_id in enumerate(result.class_ids.tolist()):
-            outlines = polygons(result.labels == i + 1)
-            group = i + 1 if len(outlines) > 1 else None
-            shapes += [(self._class(class_id), "polygon", outline, group) for outline in outlines]
-        return shapes
-
-    def _class(self, class_id: int) -> str:
-        return visible(class_name(self._classes, class_id))
-
     def _labelme(self, place: str, frame: Frame, result: Lanes | Instances) -> None:
-        shapes = [
-            {
-                "label": label,
-                "points": points.tolist(),
-                "group_id": group,
-                "description": "",
-                "shape_type": "linestrip" if kind == "polyline" else kind,
-                "flags": {},
-            }
-            for label, kind, points, group in self._shapes(result)
-        ]
-        head: dict[str, Any] = {
-            "version": "5.4.1",
-            "flags": {},
-            "shapes": shapes,
-            "imagePath": place,
-            "imageData": None,
-        }
-        size = {"imageHeight": frame.size[0], "imageWidth": frame.size[1]}
-        write_text((self._stage / place).with_suffix(".json"), json.dumps({**head, **size}, indent=1))
+        write_text((self._stage / place).with_suffix(".json"), _labelme(place, frame, result, self._classes))
 
     def _cvat(self, place: str, frame: Frame, result: Lanes | Instances) -> None:
         height, width = frame.size
         number = str(len(self._names) - 1)
         named = {"id": number, "name": Path(place).name, "width": str(width), "height": str(height)}
         image = ElementTree.SubElement(self._root, "image", named)
-        for label, kind, points, group in self._shapes(result):
+        for label, kind, points, group in _shapes(result, self._classes):
             said = {"label": label, "source": "auto", "occluded": "0", "z_order": "0"}
             said["points"] = ";".join(f"{x:.2f},{y:.2f}" for x, y in points)
             if group is not None:
@@ -207,6 +173,74 @@ class LabelWriter:
             self.close()
         else:
             self._stack.close()
+
+
+def save_labelled(
+    folder: Path, stem: str, frame: Frame, result: Lanes | Instances, classes: tuple[str, ...] = ()
+) -> Path:
+    """Write one frame and, beside it, what was found in it as labelme has it; nothing that is there is replaced.
+
+    Args:
+        folder: of such frames, which training and ``rtseg data check`` read.
+        stem: of the file's name; the first number that is free follows.
+        frame: the picture.
+        result: what was found in it.
+        classes: names of the objects.
+
+    Returns:
+        The picture.
+
+    Raises:
+        MediaError: it cannot be written.
+    """
+    name = _plain_name(stem) or "frame"
+    places = (folder / f"{name}_{number:04d}.jpg" for number in count())
+    path = next(place for place in places if not place.exists() and not place.with_suffix(".json").exists())
+    write_bytes(path, _jpeg(frame))
+    write_text(path.with_suffix(".json"), _labelme(path.name, frame, result, classes))
+    return path
+
+
+def _jpeg(frame: Frame) -> bytes:
+    return cv2.imencode(".jpg", frame.image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
+
+
+def _plain_name(stem: str) -> str:
+    """Names are foreign: no more of them than letters, digits and the like goes into other tools."""
+    name = "".join(c if c.isalnum() or c in "-_ ." else "_" for c in stem)
+    return name if name.strip(" .") else ""
+
+
+def _shapes(
+    result: Lanes | Instances, classes: tuple[str, ...]
+) -> list[tuple[str, str, NDArray[np.float64], int | None]]:
+    """(label, kind, points, group) of what was found; parts of one object have its number as their group."""
+    if isinstance(result, Lanes):
+        return [(LANE, "polyline", _thinned(line), None) for line in result.polylines]
+    shapes = []
+    for i, class_id in enumerate(result.class_ids.tolist()):
+        outlines = polygons(result.labels == i + 1)
+        group = i + 1 if len(outlines) > 1 else None
+        name = visible(class_name(classes, class_id))
+        shapes += [(name, "polygon", outline, group) for outline in outlines]
+    return shapes
+
+
+def _labelme(place: str, frame: Frame, result: Lanes | Instances, classes: tuple[str, ...]) -> str:
+    """A file of labelme's for the picture `place` beside it."""
+    shapes = [
+        {
+            "label": label,
+            "points": points.tolist(),
+            "group_id": group,
+            "description": "",
+            "shape_type": "linestrip" if kind == "polyline" else kind,
+            "flags": {},
+        }
+        for label, kind, points, group in _shapes(result, classes)
+    ]
+    head: dict[str, Any] = {"version": "5.4.1", "flags": {}, "shapes": shapes, "imagePath": place, "imageData": None}
+    return json.dumps({**head, "imageHeight": frame.size[0], "imageWidth": frame.size[1]}, indent=1)
 
 
 def _thinned(line: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -18,14 +18,15 @@ from rich.table import Table
 from rtseg.errors import MediaError
 from rtseg.files import held, refuse_inputs
 from rtseg.frame import Frame
-from rtseg.lab.replay.labels_out import LabelKind, LabelWriter
+from rtseg.lab.replay.labels_out import LabelKind, LabelWriter, save_labelled
 from rtseg.lab.replay.pictures import OverlayPictures
 from rtseg.lab.replay.preview import Preview
 from rtseg.lab.replay.rerun_view import FILE as RRD
-from rtseg.lab.replay.rerun_view import RerunView, ViewKind
+from rtseg.lab.replay.rerun_view import RerunView
 from rtseg.lab.replay.result_bag import ResultBag
 from rtseg.lab.replay.run import STAMP_TO_RESULT, ReplayPipeline, Run, certainty
 from rtseg.lab.replay.video_writer import VideoWriter
+from rtseg.lab.replay.window import QUIT, Shows
 from rtseg.lab.report.report import ReportData, write_report
 from rtseg.lab.scores.lanes.temporal import TemporalScore
 from rtseg.media.frame_source import FrameSource
@@ -38,6 +39,7 @@ from rtseg.runtime.latency import StageLatency
 if TYPE_CHECKING:
     from rtseg.camera import Camera
 
+SAVED = "saved"  # folder of frames that were saved by key
 VIDEO_FPS = 30.0  # of an overlay whose source tells no rate
 
 
@@ -90,7 +92,7 @@ def replay(
     progress: bool = True,
     camera: Camera | None = None,
     labels: LabelKind | None = None,
-    view: ViewKind | None = None,
+    view: str | None = None,
 ) -> ReplayResult:
     """Run every frame of `source` through `pipeline`; write ``result.mcap``, ``overlay.mp4`` and ``report.html``.
 
@@ -104,7 +106,7 @@ def replay(
         progress: show a bar.
         camera: calibration for ground points; the recording's own by default.
         labels: also write what was found as labels of this kind, see :mod:`rtseg.lab.replay.labels_out`.
-        view: ``rrd`` also writes ``result.rrd`` for the Rerun viewer.
+        view: also for the Rerun viewer, see :class:`rtseg.lab.replay.rerun_view.RerunView`.
 
     Raises:
         ConfigError: labels of that kind cannot hold what the model finds, or rerun-sdk is not installed.
@@ -193,7 +195,8 @@ def run_overlays(
     out: str | Path,
     progress: bool = True,
     labels: LabelKind | None = None,
-    view: ViewKind | None = None,
+    view: str | None = None,
+    window: Shows | None = None,
 ) -> Overlays:
     """Draw results over every frame: a video, or a picture for each where the source is pictures.
 
@@ -205,7 +208,9 @@ def run_overlays(
         out: folder for the overlays.
         progress: show a bar.
         labels: also write what was found as labels of this kind, see :mod:`rtseg.lab.replay.labels_out`.
-        view: ``rrd`` also writes ``result.rrd`` for the Rerun viewer.
+        view: also for the Rerun viewer, see :class:`rtseg.lab.replay.rerun_view.RerunView`.
+        window: where it is also shown; the key `s` saves a frame and what was found in it, as labelme has it, to the
+            folder ``saved`` of `out`, and `q` ends the run.
 
     Raises:
         ConfigError: labels of that kind cannot hold what the model finds, or rerun-sdk is not installed.
@@ -231,17 +236,32 @@ def run_overlays(
                     viewer.write(frame, result)
                 if pictures:
                     pictures.write(frame.name, picture)
-                    continue
-                if video is None:
-                    size = picture.shape[:2]
-                    video = stack.enter_context(VideoWriter(written, source.fps or VIDEO_FPS, size))
-                video.write(_fitted(picture, size), run.at)
+                else:
+                    if video is None:
+                        size = picture.shape[:2]
+                        video = stack.enter_context(VideoWriter(written, source.fps or VIDEO_FPS, size))
+                    video.write(_fitted(picture, size), run.at)
+                if window and _watched(window, picture, frame, result, run, out / SAVED):
+                    break
         if not run.processed:
             raise _nothing(run)
     left_out = (*source.left_out, *run.refused)
     return Overlays(
         written, "picture" if pictures else "frame", run.processed, run.skipped, left_out, dict(run.degraded)
     )
+
+
+def _watched(
+    window: Shows, picture: NDArray[np.uint8], frame: Frame, result: Lanes | Instances, run: Run, saved: Path
+) -> bool:
+    """Show a picture and do what the keys say; whether it was enough."""
+    at = None if frame.stamp is None else run.at
+    for key in window.shown(picture, at, run.source.live):
+        if key == QUIT:
+            return True
+        stem = Path(frame.name).stem or Path(run.source.name).stem
+        window.say(f"saved {save_labelled(saved, stem, frame, result, run.classes)}")
+    return False
 
 
 def _labels(kind: LabelKind | None, out: Path, pipeline: ReplayPipeline) -> AbstractContextManager[LabelWriter | None]:
@@ -251,10 +271,8 @@ def _labels(kind: LabelKind | None, out: Path, pipeline: ReplayPipeline) -> Abst
     return LabelWriter(out, kind, card.classes, card.task) if card is not None else LabelWriter(out, kind)
 
 
-def _view(
-    kind: ViewKind | None, out: Path, run: Run, camera: Camera | None
-) -> AbstractContextManager[RerunView | None]:
-    return RerunView(out, run.source.name, camera, run.classes) if kind else nullcontext()
+def _view(view: str | None, out: Path, run: Run, camera: Camera | None) -> AbstractContextManager[RerunView | None]:
+    return RerunView(out, run.source.name, camera, run.classes, view) if view else nullcontext()
 
 
 def _shown(run: Run, progress: bool) -> Iterator[tuple[Frame, Lanes | Instances]]:

@@ -1,11 +1,17 @@
-"""A run as an .rrd file, which the Rerun viewer opens (needs the extra ``rerun``)."""
+"""A run for the Rerun viewer, as a file and live (needs the extra ``rerun``)."""
 
 from __future__ import annotations
 
+import logging
+import os
+import socket
+import sys
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
@@ -23,16 +29,22 @@ from rtseg.results import Instances, Lanes, class_name
 if TYPE_CHECKING:
     from rtseg.camera import Camera
 
-ViewKind = Literal["rrd"]
+FILE_ONLY, LIVE = "rrd", "rerun"
 FILE = "result.rrd"
+URLS = ("rerun+http://", "rerun+https://")
+_PATIENCE = 5.0  # seconds for a live viewer to take the last frames
 _QUALITY = 85
 _OPACITY = 0.5
 _TRAIL = 60  # frames of an object's track
 _CLASSES = 240  # ids whose colors the viewer is told: whole palettes, in uint8
+_log = logging.getLogger(__name__)
 
 
 class RerunView:
-    """Writes frames and what was found in them to ``result.rrd``: masks, lines, boxes, tracks, the ground, times.
+    """Gives frames and what was found in them to the viewer: masks, lines, boxes, tracks, the ground, times.
+
+    They are written to ``result.rrd`` and, live, go to the viewer of this machine, which is started if none runs yet
+    and there is a display, or to one elsewhere. A viewer that is closed, or slow, ends nothing.
 
     Entities: ``camera`` (``image``, ``mask``, ``lanes`` or ``objects``, ``tracks``), ``ground/lanes`` in metres of the
     vehicle frame where there is a calibration, ``times/STAGE`` in milliseconds, ``found``. Time lines: ``frame``
@@ -43,19 +55,32 @@ class RerunView:
         name: of the recording.
         camera: calibration; None for no ground.
         classes: names of the objects.
+        view: ``rrd`` for the file alone, ``rerun`` for a live viewer of this machine too, or the URL of one, such as
+            ``rerun+http://laptop:9876/proxy``.
 
     Raises:
-        ConfigError: the package rerun-sdk is not installed.
+        ConfigError: the package rerun-sdk is not installed, or `view` is none of these.
         MediaError: the file cannot be written.
     """
 
-    def __init__(self, out: Path, name: str, camera: Camera | None = None, classes: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        out: Path,
+        name: str,
+        camera: Camera | None = None,
+        classes: tuple[str, ...] = (),
+        view: str = FILE_ONLY,
+    ) -> None:
+        if view not in (FILE_ONLY, LIVE) and not view.startswith(URLS):
+            raise ConfigError(
+                f"expected --view {FILE_ONLY}, {LIVE} or {URLS[0]}HOST:9876/proxy, got {view}; choose one"
+            )
         try:
             import rerun
             import rerun.blueprint
         except ImportError as error:
             raise ConfigError(
-                "expected the package rerun-sdk for --view rrd, found none; pip install 'rtseg[rerun]'"
+                "expected the package rerun-sdk for --view, found none; pip install 'rtseg[rerun]'"
             ) from error
         self._rerun: Any = rerun
         self._camera, self._classes = camera, classes
@@ -76,7 +101,11 @@ class RerunView:
             collapse_panels=True,
         )
         try:
-            self._recording.save(self._part.path, default_blueprint=layout)
+            sinks = [rerun.FileSink(self._part.path), *self._viewers(view)]
+            self._recording.set_sinks(*sinks, default_blueprint=layout)
+        except ConfigError:
+            self._part.discard()
+            raise
         except Exception as error:  # the SDK raises RuntimeError and OSError, and documents neither
             self._part.discard()
             raise MediaError(f"expected to write {out / FILE}, got {visible(error)}; check the folder") from error
@@ -85,6 +114,20 @@ class RerunView:
         self._recording.log("/", rerun.AnnotationContext(colors), static=True)
         if camera:
             self._recording.log("ground", rerun.ViewCoordinates.FLU, static=True)
+
+    def _viewers(self, view: str) -> list[Any]:
+        """Where it goes beside the file."""
+        rerun = self._rerun
+        if view == FILE_ONLY:
+            return []
+        if view != LIVE:
+            _reached(view)
+            return [rerun.GrpcSink(view)]
+        if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+            _log.warning("there is no display for the viewer; %s is written, to be opened with rerun", FILE)
+            return []
+        rerun.spawn(connect=False, hide_welcome_screen=True)  # one that runs already is used
+        return [rerun.GrpcSink()]
 
     def write(self, frame: Frame, result: Lanes | Instances) -> None:
         """Add one frame and its result."""
@@ -147,12 +190,24 @@ class RerunView:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._recording.flush()
+        with suppress(Exception):  # a viewer that is gone or slow; the file is written all the same
+            self._recording.flush(timeout_sec=_PATIENCE)
         self._recording.disconnect()
         if error is None:
             self._part.keep()
         else:
             self._part.discard()
+
+
+def _reached(url: str) -> None:
+    """Raise ConfigError if nobody listens there: the SDK would only log that, at the end."""
+    try:
+        place = urlsplit(url)
+        socket.create_connection((place.hostname or "", place.port or 9876), _PATIENCE).close()
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"expected a Rerun viewer at {url}, got {visible(error)}; start `rerun` there, and open its port"
+        ) from error
 
 
 def _shown(ids: NDArray[np.integer]) -> NDArray[np.uint8]:

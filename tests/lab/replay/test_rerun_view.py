@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import socket
+import subprocess
 import sys
+import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -85,3 +90,50 @@ def test_a_run_that_fails_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), RerunView(tmp_path, "drive"):
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_viewer_that_listens_gets_what_the_file_has(tmp_path: Path) -> None:
+    pytest.importorskip("rerun", reason="the extra `rerun` is not installed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    viewer = Path(sys.executable).with_name("rerun")
+    url, got = f"rerun+http://127.0.0.1:{port}/proxy", tmp_path / "got.rrd"
+    with pytest.raises(ConfigError, match="expected a Rerun viewer at"):
+        RerunView(tmp_path, "a drive", view=url)
+    assert list(tmp_path.iterdir()) == []
+    # The viewer's own program, told to write down what it would show.
+    command = [viewer, "--bind", "127.0.0.1", "--port", str(port), "--save", got]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        try:
+            _wait_for(port)
+            frames = [Frame(road({1: 30 + i}), stamp=i * 33 * MILLISECOND) for i in range(5)]
+            run_overlays(ListSource(frames), ColumnPipeline(), tmp_path / "out", progress=False, view=url)
+        finally:
+            process.send_signal(signal.SIGINT)
+    assert read(got)["/camera/lanes"] == read(tmp_path / "out" / FILE)["/camera/lanes"] == 5
+
+
+def _wait_for(port: int) -> None:
+    for _ in range(200):
+        with suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        time.sleep(0.1)
+
+
+def test_without_a_display_the_file_is_written_and_that_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("rerun", reason="the extra `rerun` is not installed")
+    monkeypatch.setattr(sys, "platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    run_overlays(ListSource([Frame(road({1: 30}), stamp=0)]), ColumnPipeline(), tmp_path, progress=False, view="rerun")
+    assert "no display" in caplog.text
+    assert read(tmp_path / FILE)["/found"] == 1
+
+
+def test_another_view_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="expected --view rrd, rerun or"):
+        RerunView(tmp_path, "a drive", view="foxglove")
