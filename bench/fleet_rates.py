@@ -30,6 +30,7 @@ from rtseg.lab.fleet.settings import JobSettings, model_hash
 from rtseg.lab.fleet.sources import find_recordings
 from rtseg.lab.fleet.worker import Worker, memory_mib
 from rtseg.lab.replay.replay import replay
+from rtseg.lab.replay.run import Run
 from rtseg.loading import load
 from rtseg.media import open_frames
 from rtseg.runtime import find_model
@@ -40,7 +41,10 @@ Sources = Annotated[list[str] | None, typer.Argument(help="Recordings; rendered 
 
 @app.command()
 def overhead(sources: Sources = None, model: str = "lanes-lite", rounds: int = 3) -> None:
-    """CPU time of a worker beside `rtseg replay`, and beside a loop that only decodes and runs the pipeline."""
+    """CPU time of a worker beside `rtseg replay`, beside that without its files, and beside a bare loop.
+
+    Without files a replay decodes, runs the pipeline and counts what its report tells; the loop has no counts.
+    """
     with tempfile.TemporaryDirectory() as out:
         chosen = recordings(sources or [], Path(out, "drives"))
         worker = Worker(_settings(model), out, threads=1)
@@ -53,13 +57,21 @@ def overhead(sources: Sources = None, model: str = "lanes-lite", rounds: int = 3
             with open_frames(uri) as source:
                 replay(source, pipeline, Path(out, "replay"), progress=False)
 
+        def by_run(uri: str) -> None:
+            with open_frames(uri) as source:
+                for _ in Run(source, pipeline):
+                    pass
+
         def by_loop(uri: str) -> None:
             pipeline.reset()
             with open_frames(uri) as source:
                 for frame in source:
                     pipeline(frame)
 
-        ways: dict[str, Callable[[str], None]] = {"loop": by_loop, "worker": by_worker, "rtseg replay": by_replay}
+        ways: dict[str, Callable[[str], None]] = {
+            **{"a bare loop": by_loop, "worker": by_worker},
+            **{"rtseg replay without files": by_run, "rtseg replay": by_replay},
+        }
         spent: dict[str, list[float]] = {way: [] for way in ways}
         for turn in range(rounds + 1):  # the first is for warming up
             for one in chosen:
@@ -70,9 +82,12 @@ def overhead(sources: Sources = None, model: str = "lanes-lite", rounds: int = 3
                         spent[way].append(time.process_time() - begin)
     seconds = {way: np.reshape(times, (rounds, -1)).min(axis=0).sum() for way, times in spent.items()}
     print(f"{len(chosen)} recordings, best of {rounds} rounds each, CPU time, one thread:")
-    for way in ("loop", "rtseg replay"):
+    for way in ("rtseg replay", "rtseg replay without files", "a bare loop"):
         more = 100 * (seconds["worker"] / seconds[way] - 1)
-        print(f"worker {seconds['worker']:.2f} s, {way} {seconds[way]:.2f} s: {more:+.1f} %")
+        rate = np.divide(*(np.reshape(spent[which], (rounds, -1)).sum(axis=1) for which in ("worker", way)))
+        each = ", ".join(f"{100 * (turn - 1):+.1f}" for turn in rate)
+        print(f"worker {seconds['worker']:.2f} s, {way} {seconds[way]:.2f} s: {more:+.1f} % (by round {each})")
+    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 
 
 class _AtMost:

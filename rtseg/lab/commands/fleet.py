@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
@@ -14,104 +18,104 @@ fleet_app = typer.Typer(help="Replay, compare, mine and label the recordings of 
 
 
 SourcesArgument = Annotated[list[str], typer.Argument(help="Files, folders, patterns or manifests, local or remote.")]
-AddressOption = Annotated[str | None, typer.Option(help="Ray cluster: auto or HOST:PORT; this machine by default.")]
-WorkersOption = Annotated[
-    int | None, typer.Option(min=0, help="Processes; 0 works in this one, without Ray. All cores by default.")
+RemoteOutOption = Annotated[
+    str, typer.Option("--out", "-o", help="Folder for the results, local or remote, seen by all workers.")
 ]
-CoresOption = Annotated[int, typer.Option(min=1, help="Cores of a worker: decoding, network and grouping.")]
-GpusOption = Annotated[float, typer.Option(min=0, help="GPUs of a worker; a share of one will do.")]
-ShardOption = Annotated[float, typer.Option(min=1, help="Longer recordings are cut.")]
-TriesOption = Annotated[int, typer.Option(min=1, help="Crashes after which a shard is given up.")]
-TimeoutOption = Annotated[float, typer.Option(min=1, help="Seconds after which a shard counts as hung.")]
-ResumeOption = Annotated[bool, typer.Option(help="Keep what is done; else all is done anew.")]
-FailOption = Annotated[
-    Literal["any", "all", "never"], typer.Option(help="Exit with 1 if any, or all, recordings have faults.")
-]
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """What every command that works through recordings is told of where and how it does so."""
+
+    address: Annotated[str | None, typer.Option(help="Ray cluster: auto or HOST:PORT; this machine by default.")] = None
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes; 0 works in this one, without Ray. All cores by default.")
+    ] = None
+    threads: Annotated[int, typer.Option(min=1, help="Cores of a worker: decoding, network and grouping.")] = 1
+    gpus: Annotated[float, typer.Option(min=0, help="GPUs of a worker; a share of one will do.")] = 0.0
+    device: DeviceOption = "auto"
+    backend: BackendOption = "auto"
+    topic: TopicOption = None
+    shard_seconds: Annotated[float, typer.Option(min=1, help="Longer recordings are cut.")] = 120.0
+    tries: Annotated[int, typer.Option(min=1, help="Crashes after which a shard is given up.")] = 3
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds after which a shard counts as hung.")] = 3600.0
+    resume: Annotated[bool, typer.Option(help="Keep what is done; else all is done anew.")] = True
+    fail_on: Annotated[
+        Literal["any", "all", "never"], typer.Option(help="Exit with 1 if any, or all, recordings have faults.")
+    ] = "any"
+
+    def settings(self, *names: str) -> dict[str, Any]:
+        """Those of these names, all but `fail_on` by default, by name."""
+        return {name: value for name, value in vars(self).items() if name in names or (not names and name != "fail_on")}
+
+    def ended(self, bad: int, good: int) -> typer.Exit:
+        """How a command ends, by its recordings with faults and those with results."""
+        failed = {"any": bad > 0, "all": good == 0, "never": False}[self.fail_on]
+        return typer.Exit(1 if failed else 0)
+
+
+def with_job_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of :class:`JobOptions`, which it gets as its argument `job`.
+
+    It ends cleanly on Ctrl-C: what is done is kept.
+    """
+    hints = get_type_hints(JobOptions, include_extras=True)
+    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "job"]
+    shared = [
+        inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=hints[one.name])
+        for one in fields(JobOptions)
+    ]
+
+    @wraps(command)
+    def run(**values: Any) -> None:
+        job = JobOptions(**{one.name: values.pop(one.name) for one in fields(JobOptions)})
+        try:
+            command(**values, job=job)
+        except KeyboardInterrupt:
+            console.print("stopped; the same command goes on from here")
+            raise typer.Exit(130) from None
+
+    parameters = [*(one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own), *shared]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    return run
 
 
 @fleet_app.command("replay")
+@with_job_options
 def fleet_replay(
+    job: JobOptions,
     sources: SourcesArgument,
-    out: Annotated[str, typer.Option("--out", "-o", help="Folder for the results, seen by all workers.")] = "out/fleet",
+    out: RemoteOutOption = "out/fleet",
     model: ModelOption = "lanes-lite",
-    address: AddressOption = None,
-    workers: WorkersOption = None,
-    threads: CoresOption = 1,
-    gpus: GpusOption = 0.0,
-    device: DeviceOption = "auto",
-    backend: BackendOption = "auto",
-    topic: TopicOption = None,
-    shard_seconds: ShardOption = 120.0,
-    tries: TriesOption = 3,
-    timeout: TimeoutOption = 3600.0,
-    resume: ResumeOption = True,
     bags: Annotated[int, typer.Option(min=0, help="Result bags, of the worst recordings.")] = 3,
-    fail_on: FailOption = "any",
     as_json: JsonOption = False,
 ) -> None:
     """Run the recordings of a fleet through a model; rows as Parquet, one page. Goes on where it was stopped."""
     from rtseg.lab.fleet.replay import replay_fleet
 
-    try:
-        report = replay_fleet(
-            sources,
-            out,
-            model,
-            address=address,
-            workers=workers,
-            threads=threads,
-            gpus=gpus,
-            device=device,
-            backend=backend,
-            topic=topic,
-            shard_seconds=shard_seconds,
-            tries=tries,
-            timeout=timeout,
-            resume=resume,
-            bags=bags,
-        )
-    except KeyboardInterrupt:
-        raise _stopped() from None
+    report = replay_fleet(sources, out, model, bags=bags, **job.settings())
     if as_json:
-        named = [{"recording": uri, "reason": reason} for uri, reason in report.faults]
-        print_json({"recordings": len(report.recordings), "figures": report.all.figures(), "faults": named})
+        faults, damaged = ([{"recording": uri, "reason": reason} for uri, reason in told] for told in report.told)
+        figures = report.all.figures()
+        print_json({"recordings": report.good, "figures": figures, "faults": faults, "damaged": damaged})
     else:
         console.print(report.table())
         console.print(f"report: {out}/report.html")
-    raise _ended(fail_on, len(report.faults), len(report.recordings))
-
-
-def _stopped() -> typer.Exit:
-    console.print("stopped; the same command goes on from here")
-    return typer.Exit(130)
-
-
-def _ended(fail_on: str, bad: int, good: int) -> typer.Exit:
-    failed = {"any": bad > 0, "all": good == 0, "never": False}[fail_on]
-    return typer.Exit(1 if failed else 0)
+    raise job.ended(report.bad, report.good)
 
 
 @fleet_app.command("compare")
+@with_job_options
 def fleet_compare(
+    job: JobOptions,
     a: Annotated[str, typer.Argument(help="What is there: folder of a fleet replay, or with SOURCES a model.")],
     b: Annotated[str, typer.Argument(help="What is to replace it: another replay, or with SOURCES another model.")],
     sources: Annotated[list[str] | None, typer.Argument(help="Recordings to replay through both models.")] = None,
-    out: OutOption = Path("out/compare"),
+    out: RemoteOutOption = "out/compare",
     gate: Annotated[
         Path | None, typer.Option(help="YAML list of metric and margin; exit code 1 if B fails it.")
     ] = None,
-    address: AddressOption = None,
-    workers: WorkersOption = None,
-    threads: CoresOption = 1,
-    gpus: GpusOption = 0.0,
-    device: DeviceOption = "auto",
-    backend: BackendOption = "auto",
-    topic: TopicOption = None,
-    shard_seconds: ShardOption = 120.0,
-    tries: TriesOption = 3,
-    timeout: TimeoutOption = 3600.0,
-    resume: ResumeOption = True,
-    fail_on: FailOption = "any",
     as_json: JsonOption = False,
 ) -> None:
     """Compare two fleet replays, or two models over SOURCES, frame by frame; writes a page, and keeps a gate."""
@@ -119,38 +123,15 @@ def fleet_compare(
     from rtseg.lab.fleet.compare_models import compare_models
 
     rules = read_gate(gate) if gate else ()
-    if sources:
-        try:
-            result = compare_models(
-                a,
-                b,
-                sources,
-                out,
-                rules,
-                address=address,
-                workers=workers,
-                threads=threads,
-                gpus=gpus,
-                device=device,
-                backend=backend,
-                topic=topic,
-                shard_seconds=shard_seconds,
-                tries=tries,
-                timeout=timeout,
-                resume=resume,
-            )
-        except KeyboardInterrupt:
-            raise _stopped() from None
-    else:
-        result = compare_jobs(a, b, out, rules)
+    result = compare_models(a, b, sources, out, rules, **job.settings()) if sources else compare_jobs(a, b, out, rules)
     if as_json:
         print_json(result)
     else:
         console.print(result.table())
-        console.print(f"report: {out / 'report.html'}")
+        console.print(f"report: {out}/report.html")
     if not result.passed:
         raise typer.Exit(1)
-    raise _ended(fail_on, len(result.faults), result.recordings)
+    raise job.ended(len({uri for uri, _ in result.faults}), result.recordings)
 
 
 @fleet_app.command("mine")
@@ -178,7 +159,9 @@ def fleet_mine(
 
 
 @fleet_app.command("label")
+@with_job_options
 def fleet_label(
+    job: JobOptions,
     sources: SourcesArgument,
     out: OutOption = Path("out/labels"),
     keywords: Annotated[
@@ -197,49 +180,20 @@ def fleet_label(
     ] = "free",
     min_area: Annotated[int, typer.Option(min=1, help="Pixels below which an object is left out.")] = 64,
     small: Annotated[bool, typer.Option(help="Small inputs and a fixed backbone: minutes on a few cores.")] = False,
-    address: AddressOption = None,
-    workers: WorkersOption = None,
-    threads: CoresOption = 1,
-    gpus: GpusOption = 0.0,
-    device: DeviceOption = "auto",
-    backend: BackendOption = "auto",
-    topic: TopicOption = None,
-    shard_seconds: ShardOption = 120.0,
-    tries: TriesOption = 3,
-    timeout: TimeoutOption = 3600.0,
-    resume: ResumeOption = True,
-    fail_on: FailOption = "any",
 ) -> None:
     """Make labels for training without a person; needs the extras train and weak for keywords."""
-    from rtseg.lab.fleet.label import label_fleet, name_objects
-    from rtseg.lab.fleet.label_worker import LabelSettings
-    from rtseg.lab.fleet.settings import model_hash
+    from rtseg.lab.fleet.label import label_fleet, label_settings, name_objects
     from rtseg.lab.weak.keywords.keywords import read_keywords
-    from rtseg.runtime import find_model
 
     if keywords is not None:
         by = "keywords"
         read_keywords(keywords)  # before anything that takes long
-    common = {"topic": topic, "device": device, "backend": backend, "shard_seconds": shard_seconds, "lead_in": 0.0}
-    chosen: dict[str, Any] = {"proposals": proposals, "min_area": min_area, "model": "", "model_hash": ""}
-    if by == "teacher":
-        chosen = {"confidence": confidence, "model": model, "model_hash": model_hash(find_model(model).card)}
-    settings = LabelSettings(by=by, every=every, **common, **chosen)
-    try:
-        made = label_fleet(
-            sources,
-            out,
-            settings,
-            address=address,
-            workers=workers,
-            threads=threads,
-            gpus=gpus,
-            tries=tries,
-            timeout=timeout,
-            resume=resume,
-        )
-    except KeyboardInterrupt:
-        raise _stopped() from None
+    by_keywords: dict[str, Any] = {"proposals": proposals, "min_area": min_area}
+    how = {"confidence": confidence, "model": model} if by == "teacher" else by_keywords
+    known = job.settings("topic", "device", "backend", "shard_seconds")
+    settings = label_settings(by=by, every=every, **how, **known)
+    used = job.settings("address", "workers", "threads", "gpus", "tries", "timeout", "resume")
+    made = label_fleet(sources, out, settings, **used)
     what = "lines" if by == "teacher" else "proposals"
     console.print(f"{made.pictures} pictures of {made.recordings} recordings with {made.labels} {what}: {out}")
     for uri, reason in made.faults[:20]:
@@ -252,4 +206,4 @@ def fleet_label(
     else:
         labels = name_objects(made, keywords, small)
         console.print(f"labels: {labels} (rtseg train CONFIG --data {labels})")
-    raise _ended(fail_on, len(made.faults), made.recordings)
+    raise job.ended(len({uri for uri, _ in made.faults}), made.recordings)

@@ -18,14 +18,14 @@ from pydantic import Field, ValidationError
 from rich.table import Table
 
 from rtseg.errors import ConfigError, MediaError
-from rtseg.files import write_text
 from rtseg.lab.fleet.agreement import disagreement
 from rtseg.lab.fleet.frames import FrameAddress, draw_row, frames_at, part_of
-from rtseg.lab.fleet.rows import ShardName, read_shard, shards_in
+from rtseg.lab.fleet.rows import ShardName, read_shard, shards_in, write_whole
 from rtseg.lab.fleet.settings import JobSettings, read_settings
+from rtseg.lab.fleet.stores import absolute
 from rtseg.lab.fleet.truth import BETTER as BETTER_SCORES
 from rtseg.lab.report.machine import machine_facts
-from rtseg.lab.report.report import Picture, ReportData, write_report
+from rtseg.lab.report.report import Picture, ReportData, render_report
 from rtseg.printing import visible
 from rtseg.settings import Settings
 
@@ -154,7 +154,7 @@ def compare_jobs(a: str, b: str, out: str | Path, gate: Sequence[GateRule] = (),
     Args:
         a: folder of the job that is there.
         b: folder of the job that is to replace it.
-        out: folder to write.
+        out: local or remote folder to write.
         gate: rules that B has to keep.
         seed: of the bootstrap.
 
@@ -185,7 +185,7 @@ def compare_jobs(a: str, b: str, out: str | Path, gate: Sequence[GateRule] = (),
     differences = tuple(_difference(metric, np.array(rows), seed) for metric, rows in sums.items())
     verdicts = tuple(_judge(rule, differences) for rule in gate)
     result = Comparison(frames, recordings, unpaired, missing, differences, apart / frames, verdicts)
-    _write(Path(out), settings, result, far)
+    _write(absolute(str(out)), settings, result, far)
     return result
 
 
@@ -307,7 +307,7 @@ def _cells(differences: Sequence[Difference]) -> list[tuple[str, ...]]:
     ]
 
 
-def _write(out: Path, settings: tuple[JobSettings, JobSettings], result: Comparison, far: _Farthest) -> None:
+def _write(out: str, settings: tuple[JobSettings, JobSettings], result: Comparison, far: _Farthest) -> None:
     models = [f"{side}: {one.model} ({one.model_hash})" for side, one in zip("AB", settings, strict=True)]
     verdicts = [
         (v.rule.metric, f"{v.rule.margin:g}", f"{v.worst:+.4g}", "passed" if v.passed else "failed")
@@ -342,10 +342,10 @@ def _write(out: Path, settings: tuple[JobSettings, JobSettings], result: Compari
         facts=machine_facts(),
         notes=notes,
     )
-    write_report(out / "report.html", page)
+    write_whole(out, "report.html", render_report(page).encode())
     facts = asdict(result) | {"passed": result.passed}
     facts["verdicts"] = [{"rule": v.rule.model_dump(), "worst": v.worst, "passed": v.passed} for v in result.verdicts]
-    write_text(out / "comparison.json", json.dumps(_finite(facts), indent=1) + "\n")
+    write_whole(out, "comparison.json", json.dumps(_finite(facts), indent=1).encode() + b"\n")
 
 
 def _finite(value: Any) -> Any:

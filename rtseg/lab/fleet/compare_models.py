@@ -24,7 +24,7 @@ def compare_models(
         a: model that is there, bundled or a folder.
         b: model that is to replace it.
         sources: as of :func:`rtseg.lab.fleet.sources.find_recordings`.
-        out: folder to write, seen by all workers under this name.
+        out: local or remote folder to write, seen by all workers under this name.
         gate: rules that B has to keep.
         settings: as of :func:`rtseg.lab.fleet.replay.replay_fleet`.
 
@@ -49,4 +49,4 @@ def compare_models(
 
 def _faults(a: FleetReport, b: FleetReport) -> tuple[tuple[str, str], ...]:
     """What kept a recording from being replayed, once where it was the same for both."""
-    return tuple(dict.fromkeys([*a.faults, *b.faults]))
+    return tuple(dict.fromkeys(fault for one in (a, b) for fault in (*one.faults, *one.damaged)))

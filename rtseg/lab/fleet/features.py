@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from rtseg.frame import check_image
 from rtseg.ops import preprocess
 from rtseg.runtime.models import Model
 
+logger = logging.getLogger("rtseg")
+
 EVERY = 2 * 10**9
 """Nanoseconds of a recording for which one frame's features stand; stills have their own each."""
 
@@ -26,31 +29,30 @@ class FeatureNetwork:
     """The part of a network up to its deepest features, with their mean over the picture.
 
     Deepest are those of the smallest map with at least a point for every 32 pixels, where backbones end; of several
-    such maps the last that has many channels and is no output.
+    such maps the last that has many channels and is no output. Pictures are taken at half the size of the network's
+    input, which is a third of the work and tells them apart nearly as well; at all of it where the network takes no
+    other.
 
     Args:
         model: with its card.
         threads: of the network; 0 for all cores.
 
     Raises:
-        ModelError: the network has no such map.
+        ModelError: the network has no such map, or cannot be taken apart.
     """
 
     def __init__(self, model: Model, threads: int = 0) -> None:
         self._input = model.card.input
-        network = onnx.load(str(model.path))
-        dims = network.graph.input[0].type.tensor_type.shape.dim
-        for dim, size in zip(dims, (1, 3, self._input.height, self._input.width), strict=True):
-            dim.dim_value = size
-        network = onnx.shape_inference.infer_shapes(network)
-        name = _deepest(network, (self._input.height // _STRIDE, self._input.width // _STRIDE))
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        part = Extractor(network).extract_model([network.graph.input[0].name], [name])
-        self._session: Any = onnxruntime.InferenceSession(
-            part.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        whole = self._input.height, self._input.width
+        half = _half(whole[0]), _half(whole[1])
+        for self._size in (half, whole):
+            try:
+                self._session = _part(str(model.path), self._size, threads)
+                self(np.zeros((*self._size, 3), np.uint8))
+                return
+            except Exception as error:  # protobuf, ONNX and ONNX Runtime each raise kinds of their own
+                reason = error
+        raise ModelError(f"expected a network with deep maps of known size, got none in {model.path.name}: {reason}")
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Features (C,) of an (H, W, 3) uint8 BGR picture.
@@ -59,9 +61,39 @@ class FeatureNetwork:
             ImageError: it is no such picture.
         """
         needs = self._input
-        tensor = preprocess(check_image(image), (needs.height, needs.width), needs.mean, needs.std, needs.order)
+        tensor = preprocess(check_image(image), self._size, needs.mean, needs.std, needs.order)
         (maps,) = self._session.run(None, {self._session.get_inputs()[0].name: tensor})
         return np.asarray(maps[0].mean(axis=(1, 2)), np.float32)
+
+
+def describer(model: Model, threads: int = 0) -> FeatureNetwork | None:
+    """A model's features; None, with a warning, where its network has none that are to be had: results do without."""
+    try:
+        return FeatureNetwork(model, threads)
+    except ModelError as error:
+        logger.warning("frames are not described: %s", error)
+        return None
+
+
+def _half(size: int) -> int:
+    return max(_STRIDE, size // 2 // _STRIDE * _STRIDE)
+
+
+def _part(path: str, size: tuple[int, int], threads: int) -> Any:
+    """The network up to its deepest features, for pictures of `size` (height, width)."""
+    network = onnx.load(path)
+    dims = network.graph.input[0].type.tensor_type.shape.dim
+    for dim, extent in zip(dims, (1, 3, *size), strict=True):
+        dim.dim_value = extent
+    for value in (*network.graph.output, *network.graph.value_info):  # what it said of its own size
+        value.type.tensor_type.ClearField("shape")
+    network = onnx.shape_inference.infer_shapes(network)
+    name = _deepest(network, (size[0] // _STRIDE, size[1] // _STRIDE))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    part = Extractor(network).extract_model([network.graph.input[0].name], [name])
+    return onnxruntime.InferenceSession(part.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def _deepest(network: onnx.ModelProto, smallest: tuple[int, int]) -> str:

@@ -15,17 +15,22 @@ import numpy as np
 from rtseg.errors import MediaError
 from rtseg.files import write_bytes, write_text
 from rtseg.lab.data.tusimple import LABELS
+from rtseg.lab.fleet.damage import damage_of
 from rtseg.lab.fleet.job import run_job
 from rtseg.lab.fleet.label_worker import LabelSettings, LabelWorker
 from rtseg.lab.fleet.queue import TaskQueue
 from rtseg.lab.fleet.rows import read_shard, shards_in
-from rtseg.lab.fleet.settings import claim_folder
+from rtseg.lab.fleet.settings import claim_folder, model_hash
 from rtseg.lab.fleet.sources import find_recordings
 from rtseg.lab.fleet.start import held_folder, open_workers
+from rtseg.lab.fleet.stores import known_model, local_folder
 from rtseg.lab.report.machine import machine_facts
 from rtseg.lab.report.report import Picture, ReportData, write_report
+from rtseg.lab.weak.proposals import FREE, open_proposals
 from rtseg.lab.weak.recording import IMAGES, TEMPLATE
 from rtseg.printing import visible
+from rtseg.runtime import find_model
+from rtseg.runtime.models import known_models
 
 PROPOSALS = "proposals.json"
 _SHOWN = 24
@@ -41,7 +46,7 @@ class FleetLabels:
         pictures: in it.
         labels: lines, or proposals.
         recordings: that gave pictures.
-        faults: sources and recordings that gave none, (address, reason).
+        faults: sources and recordings that gave none, or not all they should hold, (address, reason).
     """
 
     folder: Path
@@ -49,6 +54,28 @@ class FleetLabels:
     labels: int
     recordings: int
     faults: tuple[tuple[str, str], ...]
+
+
+def label_settings(model: str = "", proposals: str = FREE, **settings: Any) -> LabelSettings:
+    """Settings that also tell one content of a model, or of a source of proposals, from another.
+
+    Args:
+        model: the teacher; empty for labels by keywords.
+        proposals: where objects come from, for labels by keywords.
+        settings: others of :class:`LabelSettings`.
+
+    Raises:
+        ModelError: there is no such model.
+        WeakSupervisionError: there are no such proposals.
+        ArgumentError: a setting is out of its range.
+    """
+    if model:
+        chosen = {"model": known_model(model), "model_hash": model_hash(find_model(model).card)}
+    else:
+        digest = open_proposals(proposals).digest if proposals != FREE else FREE
+        there = os.path.exists(proposals) and proposals not in known_models()
+        chosen = {"model": "", "model_hash": digest, "proposals": os.path.abspath(proposals) if there else proposals}
+    return LabelSettings(**{"lead_in": 0.0, **chosen, **settings})
 
 
 def label_fleet(
@@ -85,10 +112,12 @@ def label_fleet(
         MediaError: a manifest cannot be read, results not be written, or no frame could be labelled.
         BackendError: no worker could be started.
     """
+    out = Path(os.path.abspath(local_folder(out)))
     found = find_recordings(sources)
+    recordings = [one for one in found.recordings if one.uri != os.path.realpath(out / IMAGES)]  # its own
     with held_folder(str(out)):
         claim_folder(str(out), settings, again=not resume)
-        queue = TaskQueue(found.recordings, settings, str(out), tries)
+        queue = TaskQueue(recordings, settings, str(out), tries, found.twins)
         if queue:
             pool = open_workers(settings, str(out), address, workers, threads, gpus, timeout, LabelWorker)
             try:
@@ -97,7 +126,7 @@ def label_fleet(
                 pool.close()
         faults = [(fault.uri, fault.reason) for fault in found.faults if fault.kind != "duplicate"]
         faults += [(uri, state.fault) for uri, state in queue.progress.states.items() if state.fault]
-        wanted = {recording.key for recording in found.recordings}
+        wanted = {recording.key for recording in recordings}
         made = _Export(out, settings.by, wanted).write(tuple(faults))
     if not made.pictures:
         reasons = "; ".join(reason for _, reason in faults[:3]) or "nothing in them could be labelled"
@@ -140,6 +169,7 @@ class _Export:
         self._keys = keys
         self._shown: list[Picture] = []
         self._step = 1
+        self._damaged: list[tuple[str, str]] = []
 
     def write(self, faults: tuple[tuple[str, str], ...]) -> FleetLabels:
         names: list[str] = []
@@ -177,7 +207,8 @@ class _Export:
             write_text(self._out / PROPOSALS, json.dumps(content))
             if not (self._out / TEMPLATE).exists():  # it may be filled in
                 write_text(self._out / TEMPLATE, "image,keywords\n" + "".join(f"{name},\n" for name in names))
-        result = FleetLabels(self._out, len(names), labels, len(recordings), faults)
+        told = (*faults, *dict.fromkeys(self._damaged))
+        result = FleetLabels(self._out, len(names), labels, len(recordings), told)
         self._report(result, recordings)
         return result
 
@@ -185,7 +216,9 @@ class _Export:
         folder = f"{self._out}/rows"
         for name in sorted(shards_in(folder), key=lambda name: (name.key, name.index)):
             if name.key in self._keys:
-                yield from read_shard(folder, name).to_pylist()
+                table = read_shard(folder, name)
+                self._damaged += damage_of(table)
+                yield from table.to_pylist()
 
     def _forget(self, names: set[str]) -> None:
         """Delete pictures of recordings that are not among the sources any longer, or have changed."""

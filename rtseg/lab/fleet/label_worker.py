@@ -13,6 +13,7 @@ from pydantic import Field
 
 from rtseg.errors import ModelError
 from rtseg.lab.data.tusimple import LABELS
+from rtseg.lab.fleet.damage import damage_noted
 from rtseg.lab.fleet.local_copy import LocalCopy
 from rtseg.lab.fleet.rows import SCHEMA_VERSION, commit
 from rtseg.lab.fleet.settings import JobSettings, model_hash
@@ -81,11 +82,12 @@ class LabelWorker:
         """Label a shard and write its rows; as of :class:`rtseg.lab.fleet.worker.Worker`.
 
         Raises:
-            MediaError: it cannot be read, or its rows not be written.
+            MediaError: it cannot be read.
+            ResultsError: its rows cannot be written.
             BackendError: every backend failed.
             WeakSupervisionError: the frames are no drive, or the model finds no lanes.
         """
-        with self._local.open(recording.uri, self._settings.topic) as source:
+        with damage_noted() as damage, self._local.open(recording.uri, self._settings.topic) as source:
             if part is None:
                 parts = cut(source, self._settings.shard_seconds, 0.0)
                 if len(parts) > 1:
@@ -97,7 +99,8 @@ class LabelWorker:
                 make = self._taught if self._settings.by == "teacher" else self._proposed
                 rows = [{**row, "recording": recording.uri} for row in make(frames, Path(folder), prefix)]
         columns = [pa.array([row[field.name] for row in rows], field.type) for field in SCHEMA]
-        facts = {b"rtseg.schema": str(SCHEMA_VERSION).encode()}
+        facts = {b"rtseg.schema": str(SCHEMA_VERSION).encode(), b"rtseg.recording": recording.uri.encode()}
+        facts |= {b"rtseg.damage": json.dumps(list(damage)).encode()} if damage else {}
         table = pa.table(columns, schema=SCHEMA.with_metadata(facts))
         commit(f"{self._out}/rows", self._settings.shard(recording, part).file, table)
         return Outcome((), len(rows), 0.0, memory_mib())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import fsspec
 
-from rtseg.errors import MediaError
+from rtseg.lab.fleet.stores import reaching
 from rtseg.media import open_frames
 from rtseg.media.bags import is_bag
 from rtseg.media.frame_source import FrameSource
@@ -36,11 +36,9 @@ class LocalCopy:
         if uri != self._uri:
             self.clear()
             self._folder = tempfile.mkdtemp(prefix="rtseg-fleet-")
-            try:
+            with reaching(uri):
                 fs, path = fsspec.core.url_to_fs(uri)
                 fs.get(path, f"{self._folder}/{uri.rstrip('/').rpartition('/')[2]}", recursive=fs.isdir(path))
-            except OSError as error:
-                raise MediaError(f"expected to fetch {uri}, got {error}; check the address and the disk") from error
             self._uri = uri
         assert self._folder is not None
         return f"{self._folder}/{uri.rstrip('/').rpartition('/')[2]}"

@@ -21,6 +21,7 @@ from rtseg.lab.fleet.agreement import disagreement
 from rtseg.lab.fleet.frames import FrameAddress, draw_row, frames_at, lanes_of, part_of
 from rtseg.lab.fleet.rows import ShardName, read_rows, read_shard, shards_in
 from rtseg.lab.fleet.settings import JobSettings, read_settings
+from rtseg.lab.fleet.stores import local_folder
 from rtseg.lab.replay.labels_out import FOLDER, LabelKind, LabelWriter
 from rtseg.lab.report.machine import machine_facts
 from rtseg.lab.report.report import Picture, ReportData, write_report
@@ -92,7 +93,7 @@ def mine_frames(
         MediaError: there is no frame to choose, a recording cannot be read, or `out` holds labels already.
         ConfigError: one of the folders is none of a fleet job, or labels of that kind cannot hold what was found.
     """
-    settings = read_settings(job)
+    settings, out = read_settings(job), local_folder(out)
     if (Path(out) / FOLDER).exists():
         raise MediaError(f"expected no labels yet, got {Path(out) / FOLDER}; move them away or give another --out")
     others = _OtherJob(against) if against else None
@@ -162,7 +163,8 @@ def _candidates(job: str, other: _OtherJob | None) -> Iterator[Candidate]:
             if window not in best or candidate.score > best[window].score:
                 best[window] = candidate
         for candidate in best.values():
-            candidate.row["features"] = _nearest(candidate.row, described)["features"]
+            # Of networks without features to be had, what was found has to do.
+            candidate.row["features"] = _nearest(candidate.row, described)["features"] if described else []
             yield candidate
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from rtseg.lab.fleet.tracks import stitch
 from rtseg.lab.fleet.truth import pooled_scores
 from rtseg.lab.report.machine import machine_facts
 from rtseg.lab.report.report import Picture, ReportData, render_report
+from rtseg.printing import visible
 
 _NOTED = 20  # faults that are told at the head of the page; tables have all
 WORST = 9  # recordings whose pictures are shown
@@ -37,50 +38,89 @@ class FleetReport:
         all: totals of all of them.
         faults: recordings that gave nothing or not all they hold, (address, reason).
         duplicates: sources that were left out, since another has the same bytes.
+        damaged: recordings that were read as far as they go, (address, what is wrong).
+        others: recordings with results in the folder that were not among the sources.
     """
 
     recordings: dict[str, Totals]
     all: Totals
     faults: tuple[tuple[str, str], ...]
     duplicates: tuple[SourceFault, ...]
+    damaged: tuple[tuple[str, str], ...] = ()
+    others: frozenset[str] = frozenset()
+
+    @property
+    def told(self) -> tuple[tuple[tuple[str, str], ...], ...]:
+        """Faults and damage."""
+        return self.faults, self.damaged
+
+    @property
+    def bad(self) -> int:
+        """How many recordings have faults."""
+        return len({uri for told in self.told for uri, _ in told})
+
+    @property
+    def good(self) -> int:
+        """How many recordings gave results."""
+        return sum(one.processed > 0 for one in self.recordings.values())
 
     def table(self) -> Table:
         """The figures for the terminal."""
         figures = self.all.figures()
-        title = f"{len(self.recordings)} recordings, {self.all.processed} frames"
+        title = f"{self.good} recordings, {self.all.processed} frames"
         table = Table("", "", title=title, show_header=False)
-        if self.all.milliseconds:
+        if self.all.processed:
             table.add_row("frames a second, one worker", f"{figures['fps']:.1f}")
             table.add_row("latency, 99th percentile", f"{figures['latency']['total']['p99']:.1f} ms")
-        table.add_row("mean confidence", f"{figures['certainty']:.3f}")
-        table.add_row("flicker", f"{100 * figures['flicker']:.2f} %")
-        table.add_row("id switches", str(self.all.switches))
+            table.add_row("mean confidence", f"{figures['certainty']:.3f}")
+            table.add_row("flicker", f"{100 * figures['flicker']:.2f} %")
+            table.add_row("id switches", str(self.all.switches))
         if self.all.labelled:
             table.add_row("labelled frames", str(self.all.labelled))
             for name, value in self.all.mean_scores().items():
                 table.add_row(name, f"{value:.4f}")
-        for uri, reason in self.faults[:_NOTED]:
-            table.add_row(uri.rpartition("/")[2], reason)
+        for uri, reason in (*self.faults, *self.damaged)[:_NOTED]:
+            table.add_row(visible(uri.rpartition("/")[2]), visible(reason))
         return table
 
 
 def write_pages(
-    out: str, settings: JobSettings, faults: Sequence[tuple[str, str]], duplicates: Sequence[SourceFault]
+    out: str,
+    settings: JobSettings,
+    faults: Sequence[tuple[str, str]] = (),
+    duplicates: Sequence[SourceFault] = (),
+    named: Collection[str] | None = None,
 ) -> FleetReport:
     """Add up a job's rows; write ``summary.json``, ``tracks.parquet`` and ``report.html``.
+
+    Args:
+        out: folder of the job.
+        settings: of it.
+        faults: recordings that were given up and sources that are none, (address, reason).
+        duplicates: sources that were left out.
+        named: recordings that were among the sources; None for all that have results.
 
     Raises:
         MediaError: rows cannot be read, or files not be written.
     """
     totals = add_up(f"{out}/rows")
-    report = FleetReport(totals.recordings, totals.all, tuple(faults), tuple(duplicates))
+    others = frozenset(totals.recordings.keys() - (totals.recordings.keys() if named is None else set(named)))
+    told = {uri for uri, _ in faults} | others
+    void = [
+        (uri, f"no frame of {one.frames} gave a result" if one.frames else "it holds no frame")
+        for uri, one in totals.recordings.items()
+        if not one.processed and uri not in told
+    ]
+    damaged = [(uri, said) for uri, all_said in totals.damage.items() if uri not in others for said in all_said]
+    report = FleetReport(totals.recordings, totals.all, (*faults, *void), tuple(duplicates), tuple(damaged), others)
     pooled, notes = _pooled(totals)
     summary = {
         "schema": SCHEMA_VERSION,
         "settings": settings.model_dump(mode="json"),
         "all": _with_scores(totals.all.figures(), pooled),
         "recordings": {uri: one.figures() for uri, one in totals.recordings.items()},
-        "faults": [{"recording": uri, "reason": reason} for uri, reason in faults],
+        "faults": [{"recording": uri, "reason": reason} for uri, reason in report.faults],
+        "damaged": [{"recording": uri, "reason": reason} for uri, reason in report.damaged],
         "labels": {uri: vars(use) for uri, use in totals.labels.items()},
         "duplicates": [{"recording": fault.uri, "reason": fault.reason} for fault in duplicates],
         "percentile error": ERROR,
@@ -127,14 +167,13 @@ def _page(
     notes: Sequence[str],
 ) -> ReportData:
     everything, figures = report.all, report.all.figures()
-    complete = len(report.recordings)
-    named = complete + sum(1 for uri, _ in report.faults if uri not in report.recordings)
+    every = report.recordings.keys() | {uri for uri, _ in report.faults}
     tiles = [
-        ("recordings with results", f"{complete} of {named}"),
+        ("recordings with results", f"{report.good} of {len(every)}"),
         ("frames with results", f"{everything.processed} of {everything.frames}"),
         ("hours of recording", f"{everything.seconds / 3600:.2f}"),
     ]
-    if everything.milliseconds:
+    if everything.processed:
         tiles += [
             ("frames a second, one worker", f"{figures['fps']:.0f}"),
             ("latency, median", f"{figures['latency']['total']['p50']:.1f} ms"),
@@ -156,6 +195,7 @@ def _page(
         ),
         ("Recordings, worst first", _HEADER, [_row(uri, report.recordings[uri]) for uri in order]),
         ("Sources with faults", ("source", "reason"), list(report.faults)),
+        ("Damaged recordings, read as far as they go", ("recording", "what is wrong"), list(report.damaged)),
         ("Duplicates, left out", ("source", "reason"), [(d.uri, d.reason) for d in report.duplicates]),
         ("Frames without a result", ("reason", "frames"), _counted(everything.faults)),
         ("Ids started anew", ("reason", "times"), _counted(everything.restarts)),
@@ -164,7 +204,10 @@ def _page(
         scores = [(name, f"{value:.4f}") for name, value in {**figures["scores"], **pooled}.items()]
         tables.insert(1, (f"Scores on {everything.labelled} labelled frames", ("metric", "value"), scores))
         tables.insert(2, ("Scores by recording", *_by_recording(report.recordings)))
-    notes = [*(f"{uri}: {reason}" for uri, reason in report.faults[:_NOTED]), *notes[:_NOTED]]
+    told = (*report.faults, *report.damaged)[:_NOTED]
+    notes = [*(f"{uri}: {reason}" for uri, reason in told), *notes[:_NOTED]]
+    if report.others:
+        notes.append(f"{len(report.others)} recordings with results here were not among the sources this time.")
     if len(report.recordings) > LONGEST_TABLE:
         notes.append(f"The table shows the {LONGEST_TABLE} worst recordings; summary.json has all of them.")
     return ReportData(

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import fsspec
 
 from rtseg.errors import RtsegError
-from rtseg.lab.fleet.rows import ShardName, rows_of, shards_in, write_whole
+from rtseg.lab.fleet.rows import ResultsError, ShardName, names_in, rows_of, shards_in, write_whole
 from rtseg.lab.fleet.settings import JobSettings
 from rtseg.lab.fleet.shards import Part
 from rtseg.lab.fleet.sources import Recording
@@ -59,12 +59,18 @@ Report = tuple[Outcome | None, str, float]
 
 
 def do_tasks(worker: Any, tasks: Sequence[Task]) -> list[Report]:
-    """Let a worker do tasks one after the other; a recording that cannot be read takes none of the others along."""
+    """Let a worker do tasks one after the other; a recording that cannot be read takes none of the others along.
+
+    Raises:
+        ResultsError: rows cannot be written.
+    """
     reports: list[Report] = []
     for task in tasks:
         begin = time.monotonic()
         try:
             reports.append((worker.run(task.recording, task.part), "", time.monotonic() - begin))
+        except ResultsError:
+            raise
         except RtsegError as error:
             reports.append((None, str(error), time.monotonic() - begin))
     return reports
@@ -155,9 +161,17 @@ class TaskQueue:
         settings: of the job.
         out: its folder.
         tries: failures of a shard after which its recording is given up, with the reason.
+        twins: recordings whose bytes one of `recordings` has, too; what is there of them is deleted.
     """
 
-    def __init__(self, recordings: Iterable[Recording], settings: JobSettings, out: str, tries: int = 3) -> None:
+    def __init__(
+        self,
+        recordings: Iterable[Recording],
+        settings: JobSettings,
+        out: str,
+        tries: int = 3,
+        twins: Iterable[Recording] = (),
+    ) -> None:
         self.progress = Progress()
         self._settings = settings
         self._out = out
@@ -172,9 +186,12 @@ class TaskQueue:
         for name in shards_in(f"{out}/rows"):
             there[name.key].append(name)
         self._faults = _Folder(f"{out}/faults")
-        self._faulty = {name.removesuffix(".json") for name in self._faults.names()}
+        self._faulty = {name.removesuffix(".json") for name in names_in(f"{out}/faults")}
         for recording in recordings:
             self._plan(recording, there[recording.key])
+        rows = _Folder(f"{out}/rows")
+        for twin in twins:
+            rows.delete(*(name.file for name in there[twin.key]))
 
     def __bool__(self) -> bool:
         return bool(self._tasks)
@@ -262,12 +279,6 @@ class _Folder:
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self._fs, self._path = fsspec.core.url_to_fs(folder)
-
-    def names(self) -> list[str]:
-        try:
-            return [name.rpartition("/")[2] for name in self._fs.ls(self._path, detail=False)]
-        except FileNotFoundError:
-            return []
 
     def write(self, name: str, fact: Mapping[str, object]) -> None:
         write_whole(self._folder, name, json.dumps(fact, indent=1).encode() + b"\n")

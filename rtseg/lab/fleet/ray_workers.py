@@ -13,8 +13,9 @@ from typing import Any
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
 
-from rtseg.errors import BackendError
+from rtseg.errors import BackendError, MediaError
 from rtseg.lab.fleet.queue import Done, Report, Task, do_tasks, done_of
+from rtseg.lab.fleet.rows import ResultsError
 from rtseg.lab.fleet.settings import JobSettings
 from rtseg.lab.fleet.shards import Part
 from rtseg.lab.fleet.sources import Recording
@@ -134,6 +135,7 @@ class RayWorkers:
 
         Raises:
             BackendError: workers do not start any more, or the cluster is gone.
+            MediaError: results cannot be written.
         """
         ready, _ = ray.wait(list(self._calls), num_returns=1, timeout=1.0)
         done = [one for call in ready for one in self._finish(call)]
@@ -168,6 +170,8 @@ class RayWorkers:
             done = done_of(slot.tasks, ray.get(call))
         except RayTaskError as error:
             cause = error.cause if isinstance(error.cause, Exception) else error
+            if isinstance(cause, ResultsError):
+                raise MediaError(str(cause)) from error
             return self._failed(slot, f"{type(cause).__name__}: {_last_line(cause)}")
         except RayActorError as error:
             return self._failed(slot, *self._death(error))

@@ -15,6 +15,7 @@ from rtseg.lab.fleet.settings import JobSettings, claim_folder, model_hash
 from rtseg.lab.fleet.shards import Part
 from rtseg.lab.fleet.sources import Recording, find_recordings
 from rtseg.lab.fleet.start import held_folder, open_workers
+from rtseg.lab.fleet.stores import absolute, known_model
 from rtseg.lab.fleet.summary import COLUMNS, FleetTotals, add_up, badness_of
 from rtseg.runtime import find_model
 
@@ -66,10 +67,11 @@ def replay_fleet(
         ModelError: the model is not to be had.
         BackendError: no worker could be started.
     """
+    out = absolute(out)
     found = find_recordings(sources)
     card = find_model(model).card
     settings = JobSettings(
-        model=model,
+        model=known_model(model),
         model_hash=model_hash(card),
         device=device,
         backend=backend,
@@ -78,7 +80,7 @@ def replay_fleet(
     )
     with held_folder(out):
         claim_folder(out, settings, again=not resume)
-        queue = TaskQueue(found.recordings, settings, out, tries)
+        queue = TaskQueue(found.recordings, settings, out, tries, found.twins)
         pool: Workers | None = None
         try:
             if queue:
@@ -98,7 +100,8 @@ def replay_fleet(
                 pool.close()
         faults = [(fault.uri, fault.reason) for fault in found.faults if fault.kind != "duplicate"]
         faults += [(uri, state.fault) for uri, state in queue.progress.states.items() if state.fault]
-        return write_pages(out, settings, faults, [fault for fault in found.faults if fault.kind == "duplicate"])
+        duplicates = [fault for fault in found.faults if fault.kind == "duplicate"]
+        return write_pages(out, settings, faults, duplicates, {recording.uri for recording in found.recordings})
 
 
 def _bags_to_write(

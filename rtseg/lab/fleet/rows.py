@@ -13,9 +13,10 @@ import pyarrow.parquet as parquet
 
 from rtseg.errors import MediaError
 from rtseg.files import write_bytes
+from rtseg.lab.fleet.stores import is_local, reaching
 from rtseg.results import Instances, Lanes, class_name
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Counts up with every change that a reader would notice; it is in every file's metadata as ``rtseg.schema``."""
 
 LANE = pa.struct(
@@ -57,6 +58,10 @@ SCHEMA = pa.schema(
 )
 MEASURED = ("ms", "stages", "stale")
 """Columns of which another run gives other values; all others are the same whenever and wherever a shard is done."""
+
+
+class ResultsError(MediaError):
+    """Results cannot be written: no fault of the recording that they are of, and of no use to go on with others."""
 
 
 @dataclass(frozen=True)
@@ -133,11 +138,14 @@ def commit(folder: str, name: str, table: pa.Table) -> None:
     """Write a shard's file whole or not at all, and so that it is there after a power cut.
 
     Raises:
-        MediaError: it cannot be written.
+        ResultsError: it cannot be written.
     """
     buffer = io.BytesIO()
     parquet.write_table(table, buffer, compression="zstd")
-    write_whole(folder, name, buffer.getvalue())
+    try:
+        write_whole(folder, name, buffer.getvalue())
+    except MediaError as error:
+        raise ResultsError(str(error)) from error
 
 
 def write_whole(folder: str, name: str, content: bytes) -> None:
@@ -146,14 +154,12 @@ def write_whole(folder: str, name: str, content: bytes) -> None:
     Raises:
         MediaError: it cannot be written.
     """
-    fs, path = fsspec.core.url_to_fs(folder)
-    if "file" in fs.protocol:
-        write_bytes(f"{path}/{name}", content)
-        return
-    try:
-        fs.pipe_file(f"{path}/{name}", content)  # object stores show an object when all of it is there
-    except OSError as error:
-        raise MediaError(f"expected to write {folder}/{name}, got {error}; check the folder") from error
+    with reaching(f"{folder}/{name}"):
+        fs, path = fsspec.core.url_to_fs(folder)
+        if is_local(fs):
+            write_bytes(f"{path}/{name}", content)
+        else:
+            fs.pipe_file(f"{path}/{name}", content)  # object stores show an object when all of it is there
 
 
 def read_rows(folder: str, columns: Sequence[str] | None = None) -> Iterator[tuple[ShardName, pa.Table]]:
@@ -205,12 +211,21 @@ def rows_of(folder: str, name: ShardName) -> int | None:
 
 def shards_in(folder: str) -> list[ShardName]:
     """The shards whose files are in a folder; none where it does not exist."""
-    fs, path = fsspec.core.url_to_fs(folder)
-    try:
-        names = fs.ls(path, detail=False, refresh=True)
-    except FileNotFoundError:
-        return []
-    return [shard for name in names if (shard := ShardName.of(name.rpartition("/")[2])) is not None]
+    return [shard for name in names_in(folder) if (shard := ShardName.of(name)) is not None]
+
+
+def names_in(folder: str) -> list[str]:
+    """Names of the files of a local or remote folder; none where it does not exist.
+
+    Raises:
+        MediaError: it cannot be reached.
+    """
+    with reaching(folder):
+        fs, path = fsspec.core.url_to_fs(folder)
+        try:
+            return [name.rpartition("/")[2] for name in fs.ls(path, detail=False, refresh=True)]
+        except FileNotFoundError:
+            return []
 
 
 def exists(path: str) -> bool:

@@ -9,12 +9,13 @@ from typing import Annotated, TypeVar
 import fsspec
 from pydantic import ConfigDict, Field, ValidationError
 
-from rtseg.errors import ConfigError
+from rtseg.errors import ConfigError, MediaError
 from rtseg.lab.fleet.rows import SCHEMA_VERSION, ShardName, write_whole
 from rtseg.lab.fleet.shards import Part
 from rtseg.lab.fleet.sources import Recording
+from rtseg.lab.fleet.stores import reaching
 from rtseg.runtime.card import ModelCard
-from rtseg.settings import Settings
+from rtseg.settings import Settings, first_fault
 
 JOB_FILE = "job.json"
 
@@ -69,12 +70,13 @@ def claim_folder(out: str, settings: JobSettings, again: bool = False) -> None:
     Raises:
         ConfigError: it holds the results of other settings, or what is there cannot be read.
     """
-    fs, path = fsspec.core.url_to_fs(out)
-    if again:
-        for name in (*ROOMS, JOB_FILE):
+    with reaching(out):
+        fs, path = fsspec.core.url_to_fs(out)
+        for name in (*ROOMS, JOB_FILE) if again else ():
             if fs.exists(f"{path}/{name}"):
                 fs.rm(f"{path}/{name}", recursive=True)
-    if not fs.exists(f"{path}/{JOB_FILE}"):
+        begun = fs.exists(f"{path}/{JOB_FILE}")
+    if not begun:
         write_whole(out, JOB_FILE, settings.model_dump_json(indent=1).encode() + b"\n")
         return
     ours = settings.model_dump()
@@ -98,13 +100,18 @@ def read_settings(out: str) -> JobSettings:
 
 def _read(out: str, kind: type[Job]) -> Job:
     try:
-        with fsspec.open(f"{out}/{JOB_FILE}", "rb") as file:
-            return kind.model_validate_json(file.read())
-    except (OSError, ValidationError) as error:
-        raise ConfigError(
-            f"expected the folder of a fleet job, got {out} ({error}); name its --out, or to compare "
-            "models the recordings after them"
-        ) from error
+        with reaching(out), fsspec.open(f"{out}/{JOB_FILE}", "rb") as file:
+            content = file.read()
+        return kind.model_validate_json(content)
+    except ValidationError as error:
+        reason = f"{JOB_FILE}: {first_fault(error)}"
+    except MediaError as error:
+        missing = isinstance(error.__cause__, FileNotFoundError)
+        reason = f"there is no {JOB_FILE} in it" if missing else str(error)
+    raise ConfigError(
+        f"expected the folder of a fleet job, got {out} ({reason}); name its --out, or to compare models the "
+        "recordings after them"
+    )
 
 
 ROOMS = ("rows", "faults")

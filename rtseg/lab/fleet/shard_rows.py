@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -117,8 +117,13 @@ class ShardRows:
         self._window = window
         return {"features": self._features(frame.image)}
 
-    def table(self, pipeline: Pipeline) -> pa.Table:
-        """All rows, with what is known of the shard in the metadata."""
+    def table(self, pipeline: Pipeline, damage: Iterable[str] = ()) -> pa.Table:
+        """All rows, with what is known of the shard in the metadata.
+
+        Args:
+            pipeline: that gave the results.
+            damage: what was said of the recording's files.
+        """
         if self._worst is not None:
             self.rows[self._worst[1]]["picture"] = self._worst[2]
         busy = np.array([row.get("ms", np.nan) for row in self.rows])
@@ -126,6 +131,8 @@ class ShardRows:
         for row, stale in zip(self.rows, stale_at_rate(stamps, busy), strict=True):
             row["stale"] = bool(stale) if row.get("stamp") is not None and "ms" in row else None
         facts = {"recording": self._recording.uri, "part": json.dumps(vars(self._part)), "lead": json.dumps(self._lead)}
+        if damage:
+            facts["damage"] = json.dumps(list(damage))
         if self._truth is not None or self._labels_fault:
             count = len(self._truth) if self._truth is not None else 0
             facts["labels"] = json.dumps({"count": count, "fault": self._labels_fault})

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import os
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ import fsspec
 from rtseg.errors import MediaError
 from rtseg.lab.fleet.label_folders import LabelFinder, holds_labels
 from rtseg.lab.fleet.local_copy import METADATA
+from rtseg.lab.fleet.manifests import MANIFEST_SUFFIXES, is_manifest, is_pattern, read_manifest
+from rtseg.lab.fleet.stores import files_below, is_local, reaching
 from rtseg.media.images import IMAGE_SUFFIXES
 from rtseg.media.natural_order import natural_key
 
@@ -26,9 +27,8 @@ VIDEO_SUFFIXES = (
 )
 BAG_SUFFIXES = (".bag", ".mcap", ".db3")
 _PACKED = (".zstd", ".zst")  # bags that are compressed as a whole
-MANIFEST_SUFFIXES = (".txt", ".csv", ".parquet")
-COLUMN = "recording"
-"""Of a manifest; without it the first column."""
+_RESULT = re.compile(r"/bags/[^/]+\.[0-9a-f]{12}\.[0-9a-f]{16}/result\.mcap$")
+"""A result bag that a job has written, see :func:`rtseg.lab.fleet.page.bag_of`."""
 
 _SAMPLE = 65536  # bytes that are compared first, at the start, the middle and the end of files of one size
 
@@ -63,7 +63,7 @@ class SourceFault:
 
     Attributes:
         uri: as it was given.
-        kind: ``missing``, ``empty`` or ``duplicate``.
+        kind: ``missing``, ``empty``, ``unreachable`` or ``duplicate``.
         reason: one sentence.
     """
 
@@ -74,105 +74,109 @@ class SourceFault:
 
 @dataclass(frozen=True)
 class Sources:
-    """What was found: recordings in the order they were named, and sources that are none."""
+    """What was found: recordings in the order they were named, sources that are none, and which of them are twins."""
 
     recordings: tuple[Recording, ...]
     faults: tuple[SourceFault, ...]
+    twins: tuple[Recording, ...] = ()
 
 
 def find_recordings(sources: Sequence[str]) -> Sources:
     """Find the recordings that files, folders, glob patterns and manifests name.
 
     A folder is searched to its bottom: each ROS 2 bag (a folder with ``metadata.yaml``), each other bag or video file,
-    and each folder of pictures is one recording. A manifest (.txt: one a line, ``#`` begins a comment; .csv or
-    .parquet: the column ``recording``, else the first) names sources, relative to its own folder. Any address that
-    fsspec knows will do. Of files with the same bytes only the first is kept.
+    and each folder of pictures is one recording; result bags of fleet jobs are none. A manifest
+    (:func:`rtseg.lab.fleet.manifests.read_manifest`) names sources, relative to its own folder. Any address that fsspec
+    knows will do. Of files with the same bytes only the first is kept.
 
     Labels of ``drive.mp4`` or of the bag ``drive`` are what the folder ``drive.labels`` beside it holds; those of a
     folder of pictures lie in it, or in the folder around it.
 
     Raises:
-        MediaError: a manifest cannot be read, or a file system not be reached.
+        MediaError: a manifest cannot be read.
     """
     recordings: dict[str, Recording] = {}
     faults: list[SourceFault] = []
     files: dict[str, list[str]] = {}
     finders: dict[Any, LabelFinder] = {}
-    for source in _unrolled(sources):
+    for source in _unrolled(sources, faults):
         try:
-            found = _expand(source, finders)
-        except FileNotFoundError:
-            faults.append(SourceFault(source, "missing", f"expected a recording, got {source} that does not exist"))
+            with reaching(source):
+                found, closed = _expand(source, finders)
+        except MediaError as error:
+            missing = isinstance(error.__cause__, FileNotFoundError)
+            reason = f"expected a recording, got {source} that does not exist" if missing else str(error)
+            faults.append(SourceFault(source, "missing" if missing else "unreachable", reason))
             continue
-        except (OSError, ImportError, ValueError) as error:
-            raise MediaError(f"expected a source that can be reached, got {source} ({error}); check it") from error
-        if not found:
+        faults += [
+            SourceFault(folder, "unreachable", f"{folder} cannot be looked into: {why}") for folder, why in closed
+        ]
+        if not found and not closed:
             faults.append(SourceFault(source, "empty", f"expected recordings, got none in {source}"))
         for recording, parts in found:
             if recording.uri in recordings:
                 reason = f"{recording.uri} is named more than once"
                 faults.append(SourceFault(recording.uri, "duplicate", reason))
             elif not recording.size:
-                faults.append(SourceFault(recording.uri, "empty", f"{recording.uri} has no bytes"))
+                reason = f"{recording.uri} has no bytes, or is a link to nothing"
+                faults.append(SourceFault(recording.uri, "empty", reason))
             else:
                 recordings[recording.uri] = recording
                 files[recording.uri] = parts
     twins = _same_bytes(recordings.values(), files)
     faults += [SourceFault(uri, "duplicate", f"{uri} has the same bytes as {first}") for uri, first in twins.items()]
-    return Sources(tuple(r for r in recordings.values() if r.uri not in twins), tuple(faults))
+    kept, left = ([r for r in recordings.values() if (r.uri in twins) is twin] for twin in (False, True))
+    return Sources(tuple(kept), tuple(faults), tuple(left))
 
 
-def _unrolled(sources: Iterable[str]) -> Iterator[str]:
+def _unrolled(sources: Iterable[str], faults: list[SourceFault]) -> Iterator[str]:
     """The sources, with those that manifests name in their place."""
     for source in sources:
-        if PurePosixPath(source).suffix.lower() not in MANIFEST_SUFFIXES or _is_pattern(source):
+        try:
+            manifest = is_manifest(source)
+        except MediaError as error:
+            faults.append(SourceFault(source, "unreachable", str(error)))
+            continue
+        if not manifest:
             yield source
             continue
-        folder = source.rpartition("/")[0]
-        for name in _manifest(source):
-            yield name if "://" in name or name.startswith("/") or not folder else f"{folder}/{name}"
+        names = read_manifest(source)
+        if not names:
+            faults.append(SourceFault(source, "empty", f"expected recordings, got a manifest {source} that names none"))
+        for name in names:
+            if PurePosixPath(name).suffix.lower() in MANIFEST_SUFFIXES and not is_pattern(name):
+                reason = f"expected a recording, got {name} in {source}, a manifest in a manifest; name what it names"
+                faults.append(SourceFault(name, "unreachable", reason))
+            else:
+                yield name
 
 
-def _manifest(path: str) -> list[str]:
-    suffix = PurePosixPath(path).suffix.lower()
-    try:
-        with fsspec.open(path, "rb") as file:
-            content = file.read()
-        if suffix == ".parquet":
-            import pyarrow.parquet as parquet
-
-            table = parquet.read_table(io.BytesIO(content))
-            names = table[COLUMN if COLUMN in table.column_names else table.column_names[0]].to_pylist()
-        elif suffix == ".csv":
-            rows = [row for row in csv.reader(io.StringIO(content.decode("utf-8-sig"))) if row]
-            column = rows[0].index(COLUMN) if rows and COLUMN in rows[0] else 0
-            names = [row[column] for row in rows[1 if rows and COLUMN in rows[0] else 0 :]]
-        else:
-            names = [line.partition("#")[0] for line in content.decode("utf-8-sig").splitlines()]
-        return [name.strip() for name in names if name.strip()]
-    except (OSError, ImportError, ValueError, IndexError, AttributeError) as error:
-        raise MediaError(f"expected a manifest of recordings, got {path} that cannot be read ({error})") from error
-
-
-def _expand(source: str, finders: dict[Any, LabelFinder]) -> list[tuple[Recording, list[str]]]:
-    """The recordings of a source that is no manifest, with their files."""
+def _expand(
+    source: str, finders: dict[Any, LabelFinder]
+) -> tuple[list[tuple[Recording, list[str]]], list[tuple[str, str]]]:
+    """The recordings of a source that is no manifest, with their files; folders that cannot be looked into, and why."""
+    if not source.strip():
+        raise FileNotFoundError(source)
     fs, path = fsspec.core.url_to_fs(source)
     finder = finders.setdefault(fs, LabelFinder(fs))
-    if _is_local(fs):
+    if is_local(fs):
         path = os.path.realpath(path)
-    if _is_pattern(source) and not fs.exists(path):
-        found = []
+    if is_pattern(source) and not fs.exists(path):
+        found, closed = [], []
         fixed = path[: min(path.index(c) for c in "*?[" if c in path)].rpartition("/")[0]
         for match, info in sorted(fs.glob(path, detail=True).items(), key=lambda item: natural_key(item[0])):
-            if info["type"] == "directory":
-                found += _grouped(fs, fs.find(match, detail=True), fixed, finder)
+            if info["type"] == "directory" or (info["type"] == "other" and fs.isdir(match)):
+                files, shut = files_below(fs, match)
+                closed += shut
+                found += _grouped(fs, files, fixed, finder)
             elif not holds_labels(match, fixed):
                 found += _grouped(fs, {match: info}, fixed, finder)
-        return list({recording.uri: (recording, files) for recording, files in found}.values())
+        return list({recording.uri: (recording, files) for recording, files in found}.values()), closed
     info = fs.info(path)
     if info["type"] == "directory":
-        return _grouped(fs, fs.find(path, detail=True), path, finder)
-    return [_recording(fs, path, {path: info}, finder)]
+        files, closed = files_below(fs, path)
+        return _grouped(fs, files, path, finder), closed
+    return [_recording(fs, path, {path: info}, finder)], []
 
 
 def _grouped(
@@ -182,7 +186,7 @@ def _grouped(
     folders: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
     for path, info in infos.items():
         hidden = any(part.startswith(".") for part in path[len(root) :].split("/"))
-        if not hidden and not holds_labels(path, root):
+        if not hidden and not holds_labels(path, root) and not _RESULT.search(path):
             folders[path.rpartition("/")[0]][path] = info
     found = []
     for folder in sorted(folders, key=natural_key):
@@ -217,7 +221,7 @@ def _recording(
         tag = next((info[k] for k in ("ETag", "etag", "md5Hash", "mtime", "LastModified", "created") if k in info), "")
         digest.update(f"{name[len(path) :]}\0{info['size']}\0{tag}\0".encode())
     size = sum(int(info["size"] or 0) for info in infos.values())
-    uri, labels = (name if _is_local(fs) or not name else fs.unstrip_protocol(name) for name in (path, labels))
+    uri, labels = (name if is_local(fs) or not name else fs.unstrip_protocol(name) for name in (path, labels))
     return Recording(uri, digest.hexdigest(), size, labels), sorted(infos)
 
 
@@ -240,7 +244,14 @@ def _alike(recordings: Iterable[Recording], key: Callable[[Recording], object]) 
 
 
 def _digest(recording: Recording, files: list[str], whole: bool) -> str:
-    fs, _ = fsspec.core.url_to_fs(recording.uri)
+    try:
+        with reaching(recording.uri):
+            return _digest_of(fsspec.core.url_to_fs(recording.uri)[0], files, whole)
+    except MediaError:
+        return recording.uri  # what cannot be read is told by who wants to work on it
+
+
+def _digest_of(fs: Any, files: list[str], whole: bool) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for path in files if whole else [files[0], files[len(files) // 2], files[-1]]:
         with fs.open(path, "rb") as file:
@@ -253,11 +264,3 @@ def _digest(recording: Recording, files: list[str], whole: bool) -> str:
                 file.seek(start)
                 digest.update(file.read(_SAMPLE))
     return digest.hexdigest()
-
-
-def _is_pattern(source: str) -> bool:
-    return any(c in source for c in "*?[")
-
-
-def _is_local(fs: Any) -> bool:
-    return "file" in (fs.protocol if isinstance(fs.protocol, (tuple, list)) else (fs.protocol,))

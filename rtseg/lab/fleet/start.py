@@ -12,8 +12,8 @@ from rtseg.lab.fleet.worker import Worker
 
 
 def held_folder(out: str) -> AbstractContextManager[None]:
-    """Keep other runs out of a local folder; a remote one has no locks."""
-    return nullcontext() if "://" in out else held(out)
+    """Keep other runs out of a local folder, named from the root; a remote one has no locks."""
+    return held(out) if out.startswith("/") else nullcontext()
 
 
 def open_workers(

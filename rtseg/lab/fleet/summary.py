@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as compute
 
+from rtseg.lab.fleet.damage import damage_of
 from rtseg.lab.fleet.histogram import Histogram
 from rtseg.lab.fleet.rows import ShardName, read_rows
 from rtseg.lab.fleet.truth import COUNTS
@@ -153,12 +154,21 @@ class LabelUse:
 
 @dataclass
 class FleetTotals:
-    """Totals of every recording, and of all together; what became of labels, where there are any."""
+    """Totals of every recording, and of all together; what became of labels, where there are any; damage by recording.
+
+    Attributes:
+        recordings: totals by address.
+        shards: of each.
+        all: totals of all of them.
+        labels: what became of them, by address.
+        damage: what was said of the files of recordings that are damaged or not whole, by address.
+    """
 
     recordings: dict[str, Totals]
     shards: dict[str, list[ShardName]]
     all: Totals
     labels: dict[str, LabelUse] = field(default_factory=dict)
+    damage: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def add_up(rows: str) -> FleetTotals:
@@ -169,13 +179,15 @@ def add_up(rows: str) -> FleetTotals:
     """
     totals = FleetTotals({}, {}, Totals())
     for name, table in read_rows(rows, COLUMNS):
-        if not len(table):
-            continue
-        uri = table["recording"][0].as_py()
+        facts = table.schema.metadata or {}
+        uri = facts[b"rtseg.recording"].decode()
         totals.recordings.setdefault(uri, Totals()).add(table)
         totals.shards.setdefault(uri, []).append(name)
         totals.all.add(table)
-        if labels := (table.schema.metadata or {}).get(b"rtseg.labels"):
+        if damage := damage_of(table):
+            said = (*totals.damage.get(uri, ()), *(sentence for _, sentence in damage))
+            totals.damage[uri] = tuple(dict.fromkeys(said))
+        if labels := facts.get(b"rtseg.labels"):
             use = totals.labels.setdefault(uri, LabelUse())
             told = json.loads(labels)
             use.count, use.fault = max(use.count, told["count"]), use.fault or told["fault"]

@@ -15,13 +15,15 @@ import fsspec
 
 from rtseg.errors import DatasetError, ImageError, MediaError, ModelError
 from rtseg.frame import Frame
-from rtseg.lab.fleet.features import FeatureNetwork
+from rtseg.lab.fleet.damage import damage_noted
+from rtseg.lab.fleet.features import describer
 from rtseg.lab.fleet.local_copy import LocalCopy
 from rtseg.lab.fleet.rows import commit
 from rtseg.lab.fleet.settings import JobSettings, model_hash
 from rtseg.lab.fleet.shard_rows import ShardRows, drawn
 from rtseg.lab.fleet.shards import Part, PartSource, cut
 from rtseg.lab.fleet.sources import Recording
+from rtseg.lab.fleet.stores import reaching
 from rtseg.lab.fleet.truth import Truth
 from rtseg.loading import load
 from rtseg.runtime import find_model
@@ -71,7 +73,7 @@ class Worker:
                 f"expected model {settings.model} with hash {settings.model_hash}, got {found} on this machine; "
                 "install the same version of rtseg and the same model folder on all of them"
             )
-        self._features = FeatureNetwork(find_model(settings.model), threads or 0)
+        self._features = describer(find_model(settings.model), threads or 0)
         self._warm: set[tuple[int, int]] = set()
         self._local = LocalCopy()
         self._local_labels = LocalCopy()
@@ -84,10 +86,11 @@ class Worker:
             part: None for a recording that was not opened yet: it is done if one shard is enough.
 
         Raises:
-            MediaError: it cannot be read, or its rows not be written.
+            MediaError: it cannot be read.
+            ResultsError: its rows cannot be written.
             BackendError: every backend failed.
         """
-        with self._local.open(recording.uri, self._settings.topic) as source:
+        with damage_noted() as damage, self._local.open(recording.uri, self._settings.topic) as source:
             truth, reason = self._truth(recording, self._local.path(recording.uri))
             if part is None:
                 numbered = truth is not None and truth.numbered
@@ -99,7 +102,7 @@ class Worker:
             shard = ShardRows(recording, part, self._pipeline.card.classes, truth, reason, self._features)
             self._fill(shard, PartSource(source, part))
         name = self._settings.shard(recording, part)
-        commit(f"{self._out}/rows", name.file, shard.table(self._pipeline))
+        commit(f"{self._out}/rows", name.file, shard.table(self._pipeline, damage))
         return Outcome((), len(shard.rows), shard.seconds, memory_mib())
 
     def _truth(self, recording: Recording, path: str) -> tuple[Truth | None, str]:
@@ -155,10 +158,11 @@ class Worker:
                     if not frames.leading:
                         stamped = frame if frame.stamp is not None else Frame(frame.pixels, index * 10**9)
                         bag.write(stamped, result, drawn(frame, result, self._pipeline.card.classes))
-            fs, target = fsspec.core.url_to_fs(path)
-            fs.makedirs(target.rpartition("/")[0], exist_ok=True)
-            fs.put_file(str(folder / "result.mcap"), f"{target}.part")
-            fs.mv(f"{target}.part", target)
+            with reaching(path):
+                fs, target = fsspec.core.url_to_fs(path)
+                fs.makedirs(target.rpartition("/")[0], exist_ok=True)
+                fs.put_file(str(folder / "result.mcap"), f"{target}.part")
+                fs.mv(f"{target}.part", target)
 
     def close(self) -> None:
         """Give back the model and copies of recordings."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from rtseg.printing import visible
 
-logger = logging.getLogger("rtseg")
+logger = logging.getLogger("rtseg.storage")
 
 MAX_MESSAGE = 1 << 28
 """Bytes of the largest message that is read; a record that claims more is damaged, or hostile."""

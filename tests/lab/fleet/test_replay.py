@@ -12,9 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from rtseg.cli import app
-from rtseg.errors import ConfigError
+from rtseg.errors import ConfigError, MediaError
 from rtseg.lab.fleet.replay import replay_fleet
 from rtseg.lab.fleet.rows import MEASURED, SCHEMA, SCHEMA_VERSION, read_rows
+from rtseg.lab.fleet.settings import read_settings
 from rtseg.lab.fleet.tracks import stitch
 from rtseg.media.images import write_image
 from tests.instance_networks import write_instance_model
@@ -125,6 +126,55 @@ def test_bad_sources_are_told_on_the_page_and_by_the_exit_code(tmp_path: Path) -
     (tmp_path / "torn.mp4").write_bytes(Path(sources[0]).read_bytes() + b"more")
     assert code(str(tmp_path / "torn.mp4")) == 0
     assert list((tmp_path / "out/faults").iterdir()) == []
+
+
+def test_damaged_recordings_are_read_as_far_as_they_go_and_told(tmp_path: Path) -> None:
+    model = write_fleet(tmp_path, 0)[1]
+    bag = write_drive_bag(tmp_path, 30)
+    storage = next(bag.glob("*.mcap"))
+    storage.write_bytes(storage.read_bytes()[: storage.stat().st_size // 2])
+    command = ["fleet", "replay", str(bag), "--model", model, "--workers", "0", "--out", str(tmp_path / "out")]
+    assert CliRunner().invoke(app, command).exit_code == 1
+    assert CliRunner().invoke(app, [*command, "--fail-on", "all"]).exit_code == 0
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    assert 5 < summary["all"]["processed"] < 30
+    assert {fault["recording"] for fault in summary["damaged"]} == {str(bag)}
+    assert "has no usable index" in Page(tmp_path / "out/report.html").text
+
+
+def test_a_recording_without_a_frame_is_told(tmp_path: Path) -> None:
+    model = write_fleet(tmp_path, 0)[1]
+    write_image(tmp_path / "stills/1.png", road(3)[:1, :1])
+    report = replay([str(tmp_path / "stills")], tmp_path / "out", model)
+    assert report.faults == ((str(tmp_path / "stills"), "no frame of 1 gave a result"),)
+    assert report.good == 0
+
+
+def test_results_that_cannot_be_written_end_the_job_and_blame_no_recording(tmp_path: Path) -> None:
+    sources, model = write_fleet(tmp_path, 2, frames=5)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/rows").write_text("no folder")
+    with pytest.raises(MediaError, match="expected to write"):
+        replay(sources, tmp_path / "out", model)
+    assert not (tmp_path / "out/faults").exists()
+
+
+def test_names_hold_wherever_workers_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources, model = write_fleet(tmp_path, 1, frames=5)
+    monkeypatch.chdir(tmp_path)
+    replay([Path(sources[0]).name], "out", Path(model).name)
+    assert read_settings("out").model == model
+    monkeypatch.chdir(tmp_path / "out")
+    replay([f"../{Path(sources[0]).name}"], tmp_path / "out", "../model")
+
+
+def test_a_recording_that_becomes_a_duplicate_is_counted_once(tmp_path: Path) -> None:
+    sources, model = write_fleet(tmp_path, 1, frames=5)
+    replay(sources, tmp_path / "out", model)
+    copy = tmp_path / "a_copy.mp4"
+    copy.write_bytes(Path(sources[0]).read_bytes())
+    report = replay([str(copy), *sources], tmp_path / "out", model)
+    assert (list(report.recordings), report.all.frames) == ([str(copy)], 5)
 
 
 def test_a_folder_of_everything_gives_what_can_be_had(tmp_path: Path) -> None:

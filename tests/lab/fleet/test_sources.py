@@ -76,6 +76,81 @@ def test_manifests_name_sources_relative_to_themselves(tmp_path: Path, suffix: s
     assert names(found.recordings, str(tmp_path)) == ["bag", "clip", "a/drive_9.mp4", "a/drive_10.mp4"]
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "found"),
+    [
+        ("a.txt", "\ufeffbag\r\n\r\n  # of\tWednesday\r\nbag\t# again\r\n", ["bag"]),
+        ("a.txt", "a#1.mp4\n", ["a#1.mp4"]),
+        ("a.csv", "recording , vehicle\nbag,7\n\n,8\n", ["bag"]),
+        ("a.csv", "vehicle,recording\n7,bag\n8\n", ["bag"]),
+        ("a.txt", "# none\n\n", []),
+        ("a.csv", "", []),
+        ("a.csv", "recording\n", []),
+        ("a.txt", "b.txt\n", []),
+    ],
+)
+def test_what_a_manifest_names(tmp_path: Path, name: str, content: str, found: list[str]) -> None:
+    tree(tmp_path, **FLEET, **{"a#1.mp4": "numbered", "b.txt": "bag"})
+    (tmp_path / name).write_bytes(content.encode())
+    sources = find_recordings([str(tmp_path / name)])
+    assert names(sources.recordings, str(tmp_path)) == found
+    assert bool(sources.faults) == (not found or content.count("bag") > 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "wanted"),
+    [
+        ("a.csv", "vehicle,uri\n7,drive.mp4\n", "a column recording, got vehicle, uri"),
+        ("a.csv", "recording;vehicle\ndrive.mp4;7\n", "got recording;vehicle"),
+        ("a.parquet", {"file": ["drive.mp4"]}, "a column recording, got file"),
+        ("a.parquet", {"recording": [7]}, "names in its column recording, got 7"),
+        ("a.parquet", {"recording": [b"drive.mp4"]}, "names in its column"),
+    ],
+)
+def test_manifests_without_names(
+    tmp_path: Path, name: str, content: str | dict[str, list[object]], wanted: str
+) -> None:
+    path = tmp_path / name
+    if isinstance(content, str):
+        path.write_text(content)
+    else:
+        pyarrow.parquet.write_table(pyarrow.table(content), path)
+    with pytest.raises(MediaError, match=wanted):
+        find_recordings([str(path)])
+
+
+def test_links_are_followed_once_and_those_to_nothing_are_told(tmp_path: Path) -> None:
+    tree(tmp_path / "fleet", **{"2026/a.mp4": "one", "2026/b.mp4": "another"})
+    tree(tmp_path / "elsewhere", **{"c.mp4": "far away"})
+    for link, target in {"0": "2026", "far": "../elsewhere", "2026/up": "..", "ring": "ring", "lost.mp4": "no"}.items():
+        (tmp_path / "fleet" / link).symlink_to(target)
+    (tmp_path / "ring.mp4").symlink_to("ring.mp4")
+    found = find_recordings([str(tmp_path / "fleet"), str(tmp_path / "ring.mp4")])
+    assert names(found.recordings, str(tmp_path / "fleet")) == ["2026/a.mp4", "2026/b.mp4", "far/c.mp4"]
+    assert {(fault.uri.rpartition("/")[2], fault.kind) for fault in found.faults} == {
+        ("lost.mp4", "empty"),
+        ("ring.mp4", "unreachable"),
+    }
+
+
+def test_folders_named_as_manifests_and_results_of_jobs(tmp_path: Path) -> None:
+    tree(tmp_path, **{"drives.csv/a.mp4": "one", "out/bags/a-mp4.0123456789ab.0123456789abcdef/result.mcap": "result"})
+    assert names(find_recordings([str(tmp_path)]).recordings, str(tmp_path)) == ["drives.csv/a.mp4"]
+    assert len(find_recordings([str(tmp_path / "drives.csv")]).recordings) == 1
+
+
+@pytest.mark.parametrize("source", ["", " ", "nosuch://bucket/drive.mp4", "s3://bucket/drive.mp4"])
+def test_sources_out_of_reach_do_not_end_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    tree(tmp_path, **{"a.mp4": "one"})
+    found = find_recordings([source, str(tmp_path / "a.mp4")])
+    assert len(found.recordings) == 1
+    assert [fault.uri for fault in found.faults] == [source]
+
+
 def test_sources_that_give_nothing_are_told(tmp_path: Path) -> None:
     tree(tmp_path, **{"a.mp4": "same bytes", "b.mp4": "same bytes", "c.mp4": "same size!", "d.mp4": "", "e/f.txt": ""})
     (tmp_path / "again.mp4").symlink_to("a.mp4")
