@@ -36,6 +36,14 @@ def compiled(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     return dispatcher
 
 
+def compiled_in_place(function: Callable[..., Any]) -> Any:
+    """Compile a kernel that works in arrays of its caller and makes none, to be called from other kernels.
+
+    References to arrays are not counted in it, which in a kernel of a few steps takes longer than the steps.
+    """
+    return compiled(function, _nrt=False)
+
+
 class _Cache(FunctionCache):  # type: ignore[misc]
     """Numba's cache of one kernel; several processes may use it, and what it cannot read or write it does without.
 

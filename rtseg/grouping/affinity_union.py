@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.compiled import compiled
-from rtseg.grouping.contraction import contract_graph
+from rtseg.grouping.chains import contract_graph
 from rtseg.grouping.gaec import gaec
 from rtseg.ops.adjacency import Offsets, check_mask, collect_edges, quantize_affinity, quantize_threshold
 from rtseg.ops.threads import thread_count
@@ -76,7 +76,7 @@ def merge_regions(superpixels, count, keys, sums, counts, limit, labels):  # typ
     second = ((keys & 0xFFFFFFFF) - 1).astype(np.int32)
     names = np.arange(count).astype(np.int32)  # super-pixels are numbered by their first pixels: the order of names
     parent, new_names, _, _, _, _ = contract_graph(
-        names, np.full(count, -1.0), first, second, sums.astype(np.float64), counts.astype(np.float64), limit, False
+        names, np.full(count, -1.0), first, second, sums.astype(np.float64), counts.astype(np.int32), limit
     )
     ids = np.empty(count + 1, dtype=np.int32)
     ids[0] = 0

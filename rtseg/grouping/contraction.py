@@ -1,4 +1,7 @@
-"""Greedy contraction of a weighted graph by mean (or plain average) linkage: the kernel under `gaec`.
+"""Contraction of a weighted graph in the one greedy order, through a queue: the kernel under plain linkage.
+
+Mean linkage needs no order (`rtseg.grouping.chains`), and comes here with what is left around regions of very many
+edges: a merge costs no more than the edges of the smaller region.
 
 Nodes keep their edges in doubly linked lists of half-edges; contracting an edge moves the shorter list into the longer.
 Keys only fall (a merged edge's key is never above the larger of its two parts), so the queue holds one entry an edge,
@@ -18,7 +21,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rtseg.compiled import compiled
+from rtseg.compiled import compiled, compiled_in_place
 
 _HUB = (
     48  # edges between two nodes of more edges than this are found in a hash table, others by walking the shorter list
@@ -28,12 +31,12 @@ _IS_HUB = 2
 _LONG_RUN = 24  # equal sorting keys beyond this go through the heap, which costs n log n at worst
 
 
-@compiled
+@compiled_in_place
 def _precedes(key_a, tie_a, key_b, tie_b):  # type: ignore[no-untyped-def]
     return key_a > key_b or (key_a == key_b and tie_a > tie_b)
 
 
-@compiled
+@compiled_in_place
 def _push(heap_key, heap_edge, tie, size, key, e):  # type: ignore[no-untyped-def]
     i = size
     name = tie[e]
@@ -48,7 +51,7 @@ def _push(heap_key, heap_edge, tie, size, key, e):  # type: ignore[no-untyped-de
     heap_edge[i] = e
 
 
-@compiled
+@compiled_in_place
 def _sift(heap_key, heap_edge, tie, size, i):  # type: ignore[no-untyped-def]
     key = heap_key[i]
     e = heap_edge[i]
@@ -69,7 +72,7 @@ def _sift(heap_key, heap_edge, tie, size, i):  # type: ignore[no-untyped-def]
     heap_edge[i] = e
 
 
-@compiled
+@compiled_in_place
 def _unlink(half, node, owner, h):  # type: ignore[no-untyped-def]
     after = half[4 * h + 1]
     before = half[4 * h + 2]
@@ -81,7 +84,7 @@ def _unlink(half, node, owner, h):  # type: ignore[no-untyped-def]
         half[4 * after + 2] = before
 
 
-@compiled
+@compiled_in_place
 def _link(half, node, owner, h):  # type: ignore[no-untyped-def]
     first = node[4 * owner]
     half[4 * h + 1] = first
@@ -91,8 +94,8 @@ def _link(half, node, owner, h):  # type: ignore[no-untyped-def]
     node[4 * owner] = h
 
 
-@compiled
-def add_edge(half, edge, tie, node, e, a, b, total, count, threshold):  # type: ignore[no-untyped-def]
+@compiled_in_place
+def _add_edge(half, edge, tie, node, e, a, b, total, count, threshold):  # type: ignore[no-untyped-def]
     """Add edge e between nodes a and b; its queue entry is filled in, but not queued."""
     half[8 * e] = b
     half[8 * e + 4] = a
@@ -111,7 +114,7 @@ def add_edge(half, edge, tie, node, e, a, b, total, count, threshold):  # type: 
     tie[e] = (np.int64(low) << 32) | np.int64(high)
 
 
-@compiled
+@compiled_in_place
 def _slot(table_key, key):  # type: ignore[no-untyped-def]
     last = table_key.size - 1
     at = ((key * np.int64(-7046029254386353131)) >> 20) & last
@@ -120,7 +123,7 @@ def _slot(table_key, key):  # type: ignore[no-untyped-def]
     return at
 
 
-@compiled
+@compiled_in_place
 def _pair(a, b):  # type: ignore[no-untyped-def]
     return (np.int64(min(a, b)) << 32) | np.int64(max(a, b))
 
@@ -147,7 +150,7 @@ def _hub_table(half, edge, node, edges):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def queue(edge, tie, edges, threshold, keys, order, scratch, heap_key, heap_edge):  # type: ignore[no-untyped-def]  # noqa: C901
+def _queue(edge, tie, edges, threshold, keys, order, scratch, heap_key, heap_edge):  # type: ignore[no-untyped-def]  # noqa: C901
     """Sort the entries of all edges of key >= threshold; give the order, its length and the size of the heap.
 
     A stable radix sort by the key's integer part, then short runs are put right by insertion. Long runs that are out of
@@ -393,7 +396,7 @@ def contract(  # type: ignore[no-untyped-def]  # noqa: C901
 
 
 @compiled
-def contract_graph(names, bound, first, second, sums, counts, threshold, plain):  # type: ignore[no-untyped-def]
+def contract_in_order(names, bound, first, second, sums, counts, threshold, plain, parent):  # type: ignore[no-untyped-def]
     """Contract a graph given as a list of edges, at most one for each pair of nodes.
 
     Args:
@@ -402,13 +405,14 @@ def contract_graph(names, bound, first, second, sums, counts, threshold, plain):
         first: (m,) int32, one node of each edge.
         second: (m,) int32, the other.
         sums: (m,) float64 of the values of the pixel edges that each stands for.
-        counts: (m,) float64 of them.
+        counts: (m,) int32 of them; 1 for plain linkage.
         threshold: fixed-point key.
         plain: linkage, as in `contract`.
+        parent: (n,) int32, own index of every node that has edges; on return also those that were merged here.
 
     Returns:
-        ``parent`` (n,) int32; names (n,), right for roots; and the edges that may still matter to a larger graph, as
-        first, second (roots), sums, counts.
+        ``parent``; names (n,), right for roots; and the edges that may still matter to a larger graph, as first, second
+        (roots), sums, counts.
     """
     n = names.size
     m = first.size
@@ -416,14 +420,13 @@ def contract_graph(names, bound, first, second, sums, counts, threshold, plain):
     edge = np.empty(4 * m, dtype=np.float64)
     tie = np.empty(m, dtype=np.int64)
     node = np.empty(4 * n, dtype=np.int32)
-    parent = np.arange(n).astype(np.int32)
     for i in range(n):
         node[4 * i] = -1
         node[4 * i + 1] = 0
         node[4 * i + 2] = names[i]
         node[4 * i + 3] = 0
     for e in range(m):
-        add_edge(half, edge, tie, node, e, first[e], second[e], sums[e], counts[e], threshold)
+        _add_edge(half, edge, tie, node, e, first[e], second[e], sums[e], counts[e], threshold)
     for i in range(n):
         if node[4 * i + 1] > _HUB:
             node[4 * i + 3] = _IS_HUB
@@ -432,16 +435,16 @@ def contract_graph(names, bound, first, second, sums, counts, threshold, plain):
     scratch = np.empty(m, dtype=np.int32)
     heap_key = np.empty(m, dtype=np.float64)
     heap_edge = np.empty(m, dtype=np.int32)
-    order, ordered, queued = queue(edge, tie, m, threshold, keys, order, scratch, heap_key, heap_edge)
+    order, ordered, queued = _queue(edge, tie, m, threshold, keys, order, scratch, heap_key, heap_edge)
     contract(half, edge, tie, node, m, bound, parent, order, ordered, heap_key, heap_edge, queued, threshold, plain)
-    kept = mark_open(half, edge, m, node, bound, threshold)
+    kept = _mark_open(half, edge, m, node, bound, threshold)
     out_first = np.empty(kept, dtype=np.int32)
     out_second = np.empty(kept, dtype=np.int32)
     out_sums = np.empty(kept, dtype=np.float64)
-    out_counts = np.empty(kept, dtype=np.float64)
+    out_counts = np.empty(kept, dtype=np.int32)
     at = 0
     for e in range(m):
-        if is_open(half, edge, node, e):
+        if _is_open(half, edge, node, e):
             out_first[at] = half[8 * e + 4]
             out_second[at] = half[8 * e]
             out_sums[at] = edge[4 * e]
@@ -453,8 +456,8 @@ def contract_graph(names, bound, first, second, sums, counts, threshold, plain):
     return parent, out_names, out_first, out_second, out_sums, out_counts
 
 
-@compiled
-def mark_open(half, edge, edges, node, bound, threshold):  # type: ignore[no-untyped-def]
+@compiled_in_place
+def _mark_open(half, edge, edges, node, bound, threshold):  # type: ignore[no-untyped-def]
     """Flag the nodes that still have an edge of key >= threshold, and count the edges between two of them.
 
     No other node can ever be merged again, since keys only fall; its edges are of no more use to anyone.
@@ -467,11 +470,11 @@ def mark_open(half, edge, edges, node, bound, threshold):  # type: ignore[no-unt
             node[4 * half[8 * e + 4] + 3] = 1
     kept = 0
     for e in range(edges):
-        kept += is_open(half, edge, node, e)
+        kept += _is_open(half, edge, node, e)
     return kept
 
 
-@compiled
-def is_open(half, edge, node, e):  # type: ignore[no-untyped-def]
-    """Say whether edge e lives and joins two nodes flagged by `mark_open`."""
+@compiled_in_place
+def _is_open(half, edge, node, e):  # type: ignore[no-untyped-def]
+    """Say whether edge e lives and joins two nodes flagged by `_mark_open`."""
     return edge[4 * e + 1] > 0.0 and (node[4 * half[8 * e] + 3] & node[4 * half[8 * e + 4] + 3]) == 1

@@ -25,9 +25,10 @@ removes a region; and when no reciprocal-best edge passes the threshold, no edge
 reciprocal-best.
 
 A tile that contracts only edges which are first at both ends *among all edges, also those that lead out of the tile*,
-takes steps allowed in the whole graph. What other tiles have done meanwhile does not matter, since steps commute. Plain
-linkage, (a + b) / 2 whatever the two stand for, is not associative: the theorem does not hold, and the whole image is
-contracted in the one global order.
+takes steps allowed in the whole graph. What other tiles have done meanwhile does not matter, since steps commute.
+Inside, steps are found along chains of best neighbors (`rtseg.grouping.chains`). Plain linkage, (a + b) / 2 whatever
+the two stand for, is not associative: the theorem does not hold, and the whole image is contracted in the one global
+order.
 """
 
 from __future__ import annotations
@@ -38,17 +39,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.errors import ArgumentError
-from rtseg.grouping.tiles import contract_block, contract_tiles
+from rtseg.grouping.contraction import contract_in_order
+from rtseg.grouping.tiles import contract_block, contract_tiles, name_pixels, pixel_edges
 from rtseg.ops.adjacency import Offsets, check_mask, grid_edges, quantize_affinity, quantize_threshold
 from rtseg.ops.threads import run_strips, thread_count
 from rtseg.ops.union_find import number_roots
 
-Edges = tuple[NDArray[np.int32], NDArray[np.float64]]
+Edges = tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.int32]]
 
-# Sides of tiles, of parts made of tiles and of blocks made of parts, in pixels. A tile's graph fits the first caches;
-# blocks are what threads work on, and what remains of them (some per cent of the regions) is joined by one.
-_TILE = 32
-_PART = 128
+# Sides of tiles and of blocks made of tiles, in pixels. A tile's graph fits the second cache; blocks are what threads
+# work on, and what remains of them (some per cent of the regions) is joined by one.
+_TILE = 128
 _BLOCK = 512
 
 
@@ -94,17 +95,19 @@ def gaec(
     weights, steps, numbers = grid_edges(*quantize_affinity(affinity, offsets))
     height, width = weights.shape[1:]
     inside = check_mask(mask, (height, width))
-    root = np.empty(height * width, dtype=np.int32)
-    far = int(np.abs(steps).max())
-    if linkage == "plain" or far > _TILE // 2 or height * width <= _TILE * _TILE:
-        whole = (0, height, 0, width)
-        contract_tiles(weights, numbers, steps, inside, whole, height, width, limit, linkage == "plain", root)
+    if linkage == "plain":
+        first, second, means = pixel_edges(weights, numbers, steps, inside)
+        root = np.arange(height * width, dtype=np.int32)
+        bound, ones = np.full(root.size, -1.0), np.ones(first.size, dtype=np.int32)
+        parent, names, *_ = contract_in_order(root.copy(), bound, first, second, means, ones, limit, True, root.copy())
+        name_pixels(parent, names, root)
     else:
-        _contract_in_parts(weights, numbers, steps, inside, limit, root, workers)
+        root = np.empty(height * width, dtype=np.int32)
+        _contract_in_tiles(weights, numbers, steps, inside, limit, root, workers)
     return number_roots(root, inside)[0]
 
 
-def _contract_in_parts(
+def _contract_in_tiles(
     weights: NDArray[np.int32],
     numbers: NDArray[np.int64],
     steps: NDArray[np.int64],
@@ -115,36 +118,29 @@ def _contract_in_parts(
 ) -> None:
     height, width = mask.shape
     slot = np.empty(root.size, dtype=np.int32)
-    side = _BLOCK if height * width >= 8 * _BLOCK * _BLOCK else _BLOCK // 2
-    blocks = _cut((0, height, 0, width), side)
+    far = int(np.abs(steps).max())
+    tile, side = (_TILE, _BLOCK) if far <= _TILE // 2 else (max(height, width),) * 2
+    blocks = _cut(height, width, side)
     remaining: list[Edges | None] = [None] * len(blocks)
     waiting = iter(range(len(blocks)))  # shared by the threads; next() on it is atomic
 
     def work(_: int) -> None:
         for i in waiting:
-            parts = []
-            for part in _cut(blocks[i], _PART):
-                edges = contract_tiles(weights, numbers, steps, mask, part, _TILE, _TILE, limit, False, root)
-                parts.append(
-                    contract_block(weights, numbers, steps, mask, part, _TILE, edges[0], edges[1], limit, root, slot)
-                )
-            edges = _gather(parts)
-            remaining[i] = contract_block(
-                weights, numbers, steps, mask, blocks[i], _PART, edges[0], edges[1], limit, root, slot
-            )
+            edges = contract_tiles(weights, numbers, steps, mask, blocks[i], tile, limit, root)
+            if len(edges[0]) or tile < side:
+                edges = contract_block(weights, numbers, steps, mask, blocks[i], tile, *edges, limit, root, slot)
+            remaining[i] = edges
 
     run_strips(work, min(workers, len(blocks)))
     if len(blocks) > 1:
-        edges = _gather([part for part in remaining if part is not None])
-        contract_block(
-            weights, numbers, steps, mask, (0, height, 0, width), side, edges[0], edges[1], limit, root, slot
-        )
+        parts = [part for part in remaining if part is not None]
+        edges = tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        contract_block(weights, numbers, steps, mask, (0, height, 0, width), side, *edges, limit, root, slot)
 
 
-def _cut(area: tuple[int, int, int, int], side: int) -> list[tuple[int, int, int, int]]:
-    y0, y1, x0, x1 = area
-    return [(y, min(y + side, y1), x, min(x + side, x1)) for y in range(y0, y1, side) for x in range(x0, x1, side)]
-
-
-def _gather(parts: list[Edges]) -> Edges:
-    return np.concatenate([names for names, _ in parts]), np.concatenate([values for _, values in parts])
+def _cut(height: int, width: int, side: int) -> list[tuple[int, int, int, int]]:
+    return [
+        (y, min(y + side, height), x, min(x + side, width))
+        for y in range(0, height, side)
+        for x in range(0, width, side)
+    ]

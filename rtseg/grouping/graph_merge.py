@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from rtseg.compiled import compiled
 from rtseg.errors import ArgumentError, GroupingError
-from rtseg.grouping.contraction import contract_graph
+from rtseg.grouping.chains import contract_graph
 from rtseg.grouping.grouped import GroupedInstances, renumber
 from rtseg.ops.adjacency import FIXED_POINT_ONE, quantize_threshold, sum_by_key
 from rtseg.ops.components import label_components
@@ -392,9 +392,8 @@ def _contract_stage(parent, keys, sums, counts, threshold):  # type: ignore[no-u
         first,
         second,
         total[:m].astype(np.float64),
-        number[:m].astype(np.float64),
+        number[:m].astype(np.int32),
         threshold,
-        False,
     )
     for i in range(n):
         parent[names[i]] = new_names[find_root(merged, i)]

@@ -11,13 +11,13 @@ from __future__ import annotations
 import numpy as np
 
 from rtseg.compiled import compiled
-from rtseg.grouping.contraction import add_edge, contract, contract_graph, is_open, mark_open, queue
+from rtseg.grouping.chains import add_edge, contract_graph, follow_chains, is_open, mark_open, start_node
 from rtseg.ops.union_find import find_root
 
 
 @compiled
-def contract_tiles(weights, numbers, steps, mask, block, tile_rows, tile_columns, threshold, plain, root):  # type: ignore[no-untyped-def]  # noqa: C901
-    """Contract every tile of one block on its own.
+def contract_tiles(weights, numbers, steps, mask, block, tile, threshold, root):  # type: ignore[no-untyped-def]  # noqa: C901
+    """Contract every tile of one block on its own, mean linkage.
 
     Args:
         weights: (J, H, W) int32, summed fixed-point weights of the pair of pixel (y, x) and its neighbor at steps[j].
@@ -25,56 +25,48 @@ def contract_tiles(weights, numbers, steps, mask, block, tile_rows, tile_columns
         steps: (J, 2) int64 (dy, dx), each to a later pixel, by increasing dy * W + dx.
         mask: (H, W) bool.
         block: (y0, y1, x0, x1).
-        tile_rows: height of a tile.
-        tile_columns: width of a tile.
+        tile: side of the square tiles.
         threshold: fixed-point key.
-        plain: linkage.
         root: (H * W,) int32, written in this block: the name of each pixel's region.
 
     Returns:
-        The edges that remain between regions of one tile, as names, names, sums, counts.
+        The edges that remain between regions of one tile, as names (m, 2) int32, sums (m,) float64, counts (m,) int32.
     """
     channels, height, width = weights.shape
     by0, by1, bx0, bx1 = block
-    pixels = min(tile_rows, by1 - by0) * min(tile_columns, bx1 - bx0)
-    most = channels * pixels
-    half = np.empty(8 * most, dtype=np.int32)
-    edge = np.empty(4 * most, dtype=np.float64)
-    keys = np.empty(most, dtype=np.int32)
-    tie = np.empty(most, dtype=np.int64)
-    node = np.empty(4 * pixels, dtype=np.int32)
+    pixels = min(tile, by1 - by0) * min(tile, bx1 - bx0)
+    edge = np.empty(8 * channels * pixels, dtype=np.uint32)
+    value = edge.view(np.float64)
+    count = np.empty(channels * pixels, dtype=np.int32)
+    node = np.empty(8 * pixels, dtype=np.uint32)
+    node_key = node.view(np.float64)
     bounds = np.empty(pixels, dtype=np.float64)
     parents = np.empty(pixels, dtype=np.int32)
-    order = np.empty(most, dtype=np.int32)
-    scratch = np.empty(most, dtype=np.int32)
-    heap_key = np.empty(most, dtype=np.float64)
-    heap_edge = np.empty(most, dtype=np.int32)
+    chain = np.empty(pixels + 1, dtype=np.uint32)
     room = 4096
     names = np.empty((room, 2), dtype=np.int32)
-    values = np.empty((room, 2), dtype=np.float64)
+    sums = np.empty(room, dtype=np.float64)
+    counts = np.empty(room, dtype=np.int32)
     used = 0
-    for y0 in range(by0, by1, tile_rows):
-        for x0 in range(bx0, bx1, tile_columns):
-            y1 = min(y0 + tile_rows, by1)
-            x1 = min(x0 + tile_columns, bx1)
+    for y0 in range(by0, by1, tile):
+        for x0 in range(bx0, bx1, tile):
+            y1 = min(y0 + tile, by1)
+            x1 = min(x0 + tile, bx1)
             columns = x1 - x0
             n = (y1 - y0) * columns
             bound = bounds[:n]
             parent = parents[:n]
             for i in range(n):
-                node[4 * i] = -1
-                node[4 * i + 1] = 0
-                node[4 * i + 2] = i
-                node[4 * i + 3] = 0
+                start_node(node, i, i)
                 bound[i] = -1.0
                 parent[i] = i
             edges = 0
-            for y in range(y1 - 1, y0 - 1, -1):  # edges in the order of ties
-                for x in range(x1 - 1, x0 - 1, -1):
+            for y in range(y0, y1):
+                for x in range(x0, x1):
                     if not mask[y, x]:
                         continue
                     a = (y - y0) * columns + (x - x0)
-                    for j in range(channels - 1, -1, -1):
+                    for j in range(channels):
                         dy = steps[j, 0]
                         dx = steps[j, 1]
                         number = numbers[j]
@@ -84,10 +76,7 @@ def contract_tiles(weights, numbers, steps, mask, block, tile_rows, tile_columns
                             total = np.float64(weights[j, y, x])
                             if qy < y1 and qx >= x0 and qx < x1:
                                 b = (qy - y0) * columns + (qx - x0)
-                                if plain:
-                                    add_edge(half, edge, tie, node, edges, a, b, total / number, 1.0, threshold)
-                                else:
-                                    add_edge(half, edge, tie, node, edges, a, b, total, np.float64(number), threshold)
+                                add_edge(edge, value, count, node, edges, a, b, total, number)
                                 edges += 1
                             else:
                                 bound[a] = max(bound[a], total / number)
@@ -95,40 +84,38 @@ def contract_tiles(weights, numbers, steps, mask, block, tile_rows, tile_columns
                         qx = x - dx
                         if (qy < y0 or qx < x0 or qx >= x1) and qy >= 0 and qx >= 0 and qx < width and mask[qy, qx]:
                             bound[a] = max(bound[a], weights[j, qy, qx] / number)
-            sorted_edges, ordered, queued = queue(
-                edge, tie, edges, threshold, keys, order, scratch, heap_key, heap_edge
-            )
-            contract(
-                half, edge, tie, node, edges, bound, parent, sorted_edges, ordered, heap_key, heap_edge, queued,
-                threshold, plain,
-            )  # fmt: skip
+            follow_chains(edge, value, count, node, node_key, bound, threshold, parent, chain)
             base = y0 * width + x0
             for y in range(y0, y1):
                 for x in range(x0, x1):
-                    name = node[4 * find_root(parent, (y - y0) * columns + (x - x0)) + 2]
+                    name = np.int64(node[8 * np.int64(find_root(parent, (y - y0) * columns + (x - x0))) + 2])
                     root[y * width + x] = base + (name // columns) * width + name % columns
-            kept = mark_open(half, edge, edges, node, bound, threshold)
+            kept = mark_open(edge, value, edges, node, bound, threshold)
             if used + kept > room:
                 room = 2 * (used + kept)
                 more_names = np.empty((room, 2), dtype=np.int32)
                 more_names[:used] = names[:used]
                 names = more_names
-                more_values = np.empty((room, 2), dtype=np.float64)
-                more_values[:used] = values[:used]
-                values = more_values
+                more_sums = np.empty(room, dtype=np.float64)
+                more_sums[:used] = sums[:used]
+                sums = more_sums
+                more_counts = np.empty(room, dtype=np.int32)
+                more_counts[:used] = counts[:used]
+                counts = more_counts
             for e in range(edges):
-                if is_open(half, edge, node, e):
+                if is_open(edge, node, e):
                     for end in range(2):
-                        name = node[4 * half[8 * e + 4 * end] + 2]
+                        name = np.int64(node[8 * np.int64(edge[8 * e + 2 * end]) + 2])
                         names[used, end] = base + (name // columns) * width + name % columns
-                        values[used, end] = edge[4 * e + end]
+                    sums[used] = value[4 * e + 3]
+                    counts[used] = count[e]
                     used += 1
-    return names[:used].copy(), values[:used].copy()
+    return names[:used].copy(), sums[:used].copy(), counts[:used].copy()
 
 
 @compiled
 def contract_block(  # type: ignore[no-untyped-def]  # noqa: C901
-    weights, numbers, steps, mask, block, side, names, values, threshold, root, slot
+    weights, numbers, steps, mask, block, side, names, sums, counts, threshold, root, slot
 ):
     """Join the tiles of one block, mean linkage.
 
@@ -140,7 +127,8 @@ def contract_block(  # type: ignore[no-untyped-def]  # noqa: C901
         block: as in `contract_tiles`.
         side: of the square parts that were contracted before; the block starts at a multiple of it.
         names: (m, 2) names of the edges that remain inside those parts.
-        values: (m, 2) their sums and counts.
+        sums: (m,) their sums.
+        counts: (m,) their counts.
         threshold: as in `contract_tiles`.
         root: (H * W,) int32; regions merged here are given their new names.
         slot: (H * W,) int32 scratch; this block's pixels only are touched.
@@ -156,7 +144,8 @@ def contract_block(  # type: ignore[no-untyped-def]  # noqa: C901
     # pass 0 counts pixel edges across parts, pass 1 collects them
     crossing = 0
     keys = np.empty(0, dtype=np.int64)
-    totals = np.empty((0, 2), dtype=np.float64)
+    cross_sums = np.empty(0, dtype=np.float64)
+    cross_counts = np.empty(0, dtype=np.int32)
     table = np.empty(0, dtype=np.int32)
     for collect in range(2):
         if collect == 1:
@@ -165,7 +154,8 @@ def contract_block(  # type: ignore[no-untyped-def]  # noqa: C901
                 size *= 2
             table = np.full(size, -1, dtype=np.int32)
             keys = np.empty(crossing, dtype=np.int64)
-            totals = np.empty((crossing, 2), dtype=np.float64)
+            cross_sums = np.zeros(crossing, dtype=np.float64)
+            cross_counts = np.zeros(crossing, dtype=np.int32)
             crossing = 0
         for j in range(channels):
             dy = steps[j, 0]
@@ -199,29 +189,28 @@ def contract_block(  # type: ignore[no-untyped-def]  # noqa: C901
                         if table[at] < 0:
                             table[at] = crossing
                             keys[crossing] = key
-                            totals[crossing] = 0.0
                             crossing += 1
-                        totals[table[at], 0] += weights[j, y, x]
-                        totals[table[at], 1] += numbers[j]
+                        cross_sums[table[at]] += weights[j, y, x]
+                        cross_counts[table[at]] += numbers[j]
     inner = names.shape[0]
     m = inner + crossing
     first = np.empty(m, dtype=np.int32)
     second = np.empty(m, dtype=np.int32)
-    sums = np.empty(m, dtype=np.float64)
-    counts = np.empty(m, dtype=np.float64)
+    all_sums = np.empty(m, dtype=np.float64)
+    all_counts = np.empty(m, dtype=np.int32)
     nodes = np.empty(min(2 * m, (y1 - y0) * (x1 - x0)), dtype=np.int32)
     n = 0
     for e in range(m):
         if e < inner:
             a = np.int64(names[e, 0])
             b = np.int64(names[e, 1])
-            sums[e] = values[e, 0]
-            counts[e] = values[e, 1]
+            all_sums[e] = sums[e]
+            all_counts[e] = counts[e]
         else:
             a = keys[e - inner] >> 32
             b = keys[e - inner] & 0xFFFFFFFF
-            sums[e] = totals[e - inner, 0]
-            counts[e] = totals[e - inner, 1]
+            all_sums[e] = cross_sums[e - inner]
+            all_counts[e] = cross_counts[e - inner]
         if slot[a] < 0:
             slot[a] = n
             nodes[n] = a
@@ -254,16 +243,41 @@ def contract_block(  # type: ignore[no-untyped-def]  # noqa: C901
                         w = weights[j, y, x] if sign > 0 else weights[j, qy, qx]
                         bound[s] = max(bound[s], w / numbers[j])
     parent, new_names, out_first, out_second, out_sums, out_counts = contract_graph(
-        nodes[:n], bound, first, second, sums, counts, threshold, False
+        nodes[:n], bound, first, second, all_sums, all_counts, threshold
     )
     for i in range(n):
         root[nodes[i]] = new_names[find_root(parent, i)]
     kept = out_first.size
     out_names = np.empty((kept, 2), dtype=np.int32)
-    out_values = np.empty((kept, 2), dtype=np.float64)
     for e in range(kept):
         out_names[e, 0] = new_names[out_first[e]]
         out_names[e, 1] = new_names[out_second[e]]
-        out_values[e, 0] = out_sums[e]
-        out_values[e, 1] = out_counts[e]
-    return out_names, out_values
+    return out_names, out_sums, out_counts
+
+
+@compiled
+def pixel_edges(weights, numbers, steps, mask):  # type: ignore[no-untyped-def]
+    """List the edges between pixels, last pixels first: first, second pixel (m,) int32 and means (m,) float64."""
+    channels, height, width = weights.shape
+    first = np.empty(weights.size, dtype=np.int32)
+    second = np.empty(weights.size, dtype=np.int32)
+    means = np.empty(weights.size, dtype=np.float64)
+    used = 0
+    for y in range(height - 1, -1, -1):  # in the order of ties
+        for x in range(width - 1, -1, -1):
+            for j in range(channels - 1, -1, -1):
+                qy = y + steps[j, 0]
+                qx = x + steps[j, 1]
+                if mask[y, x] and qy < height and qx >= 0 and qx < width and mask[qy, qx]:
+                    first[used] = y * width + x
+                    second[used] = qy * width + qx
+                    means[used] = weights[j, y, x] / numbers[j]
+                    used += 1
+    return first[:used], second[:used], means[:used]
+
+
+@compiled
+def name_pixels(parent, names, root):  # type: ignore[no-untyped-def]
+    """Write the name of each pixel's region."""
+    for p in range(root.size):
+        root[p] = names[find_root(parent, p)]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.compiled import compiled
+from rtseg.compiled import compiled_in_place
 from rtseg.ops.adjacency import Offsets, check_mask, quantize_affinity, quantize_threshold
 from rtseg.ops.threads import run_strips, strip_bounds, thread_count
 
 
-@compiled
+@compiled_in_place
 def find_root(parent, i):  # type: ignore[no-untyped-def]
     """Give the root of i, halving the path on the way."""
     while parent[i] != i:
@@ -19,7 +19,7 @@ def find_root(parent, i):  # type: ignore[no-untyped-def]
     return i
 
 
-@compiled
+@compiled_in_place
 def _unite(parent, p, q):  # type: ignore[no-untyped-def]
     a = find_root(parent, p)
     b = find_root(parent, q)
@@ -29,7 +29,7 @@ def _unite(parent, p, q):  # type: ignore[no-untyped-def]
         parent[a] = b
 
 
-@compiled
+@compiled_in_place
 def _unite_strip(weights, steps, mask, limit, y0, y1, parent):  # type: ignore[no-untyped-def]
     channels, _, width = weights.shape
     right = -1  # the channel of right neighbors, if there is one: its edges make runs, whose pixels point to the first
@@ -61,7 +61,7 @@ def _unite_strip(weights, steps, mask, limit, y0, y1, parent):  # type: ignore[n
                     _unite(parent, last_p, last_q)
 
 
-@compiled
+@compiled_in_place
 def _unite_seam(weights, steps, mask, limit, seam, parent):  # type: ignore[no-untyped-def]
     channels, height, width = weights.shape
     for j in range(channels):
@@ -75,7 +75,7 @@ def _unite_seam(weights, steps, mask, limit, seam, parent):  # type: ignore[no-u
                     _unite(parent, y * width + x, (y + dy) * width + x + dx)
 
 
-@compiled
+@compiled_in_place
 def _number_roots(root, mask, labels):  # type: ignore[no-untyped-def]
     count = 0
     for p in range(root.size):

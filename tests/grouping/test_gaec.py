@@ -11,8 +11,13 @@ from hypothesis import strategies as st
 
 from rtseg.errors import ArgumentError, GroupingError
 from rtseg.grouping import gaec
+from rtseg.grouping.contraction import contract_in_order
+from rtseg.grouping.tiles import name_pixels, pixel_edges
 from rtseg.lab.data.affinity_scenes import GRID_OFFSETS, NOISE_LEVELS, Corruption, label_affinities, street_scene
+from rtseg.ops.adjacency import grid_edges, quantize_affinity, quantize_threshold
+from rtseg.ops.union_find import number_roots
 from tests.grouping.affinity_reference import gaec as reference_gaec
+from tests.ops.test_components import spiral
 
 module = import_module("rtseg.grouping.gaec")
 EIGHT = ((0, 1), (1, 0), (1, 1), (1, -1), (0, -1), (-1, 0))
@@ -20,10 +25,24 @@ EIGHT = ((0, 1), (1, 0), (1, 1), (1, -1), (0, -1), (-1, 0))
 
 @pytest.fixture
 def small_tiles(monkeypatch):
-    """Tiles of 2, parts of 4 and blocks of 8 pixels, so that images a reference can do have many of each."""
+    """Tiles of 2 and blocks of 4 pixels, so that images a reference can do have many of each."""
     monkeypatch.setattr(module, "_TILE", 2)
-    monkeypatch.setattr(module, "_PART", 4)
-    monkeypatch.setattr(module, "_BLOCK", 8)
+    monkeypatch.setattr(module, "_BLOCK", 4)
+
+
+def in_order(affinity, threshold=0.5):
+    """The pixels' whole graph contracted through one queue, in the greedy order."""
+    weights, steps, numbers = grid_edges(*quantize_affinity(affinity, GRID_OFFSETS))
+    mask = np.ones(affinity.shape[1:], bool)
+    first, second, means = pixel_edges(weights, numbers, steps, mask)
+    names = np.arange(mask.size, dtype=np.int32)
+    parent, names, *_ = contract_in_order(
+        names, np.full(mask.size, -1.0), first, second, means, np.ones(first.size, np.int32),
+        float(quantize_threshold(threshold)), False, names.copy(),
+    )  # fmt: skip
+    root = np.empty_like(names)
+    name_pixels(parent, names, root)
+    return number_roots(root, mask)[0]
 
 
 def random_case(rng, most=7, offsets=GRID_OFFSETS):
@@ -67,35 +86,55 @@ def test_tiles_and_threads_leave_no_trace_on_tied_graphs():
 
 @pytest.mark.parametrize("noise", ["low", "high"])
 @pytest.mark.parametrize("size", [(129, 257), (300, 530)])
-def test_tiles_and_threads_leave_no_trace_on_streets(noise, size, monkeypatch):
+def test_chains_tiles_and_threads_leave_no_trace_on_streets(noise, size, monkeypatch):
+    monkeypatch.setattr(module, "_BLOCK", 128)
     affinity = label_affinities(street_scene(1, size).labels, corruption=NOISE_LEVELS[noise], seed=2)
-    parted = gaec(affinity, GRID_OFFSETS, threads=3)
-    monkeypatch.setattr(module, "_TILE", 4096)  # one tile: the plain greedy order over the whole image
-    whole = gaec(affinity, GRID_OFFSETS, threads=1)
-    np.testing.assert_array_equal(parted, whole)
+    np.testing.assert_array_equal(gaec(affinity, GRID_OFFSETS, threads=3), in_order(affinity))
+
+
+def speckles(rng, width, share):
+    """A few regions that each touch many single pixels."""
+    labels = np.repeat(np.arange(1, 7), 4)[:, None].repeat(width, 1).astype(np.int32)
+    speckled = labels.copy()
+    speckled[2::4][rng.random((6, width)) < share] = 0
+    affinity = np.zeros((2, *labels.shape), np.float32)
+    affinity[0, :, :-1] = np.where(speckled[:, 1:] == speckled[:, :-1], 0.9, 0.3)
+    affinity[1, :-1] = np.where(speckled[1:] == speckled[:-1], 0.9, 0.3)
+    affinity[affinity > 0] += rng.random(np.count_nonzero(affinity)).astype(np.float32) * 0.1
+    return affinity
 
 
 @pytest.mark.usefixtures("small_tiles")
 @given(st.integers(0, 2**32 - 1))
 def test_hubs_with_many_shared_neighbors(seed):
-    """A few regions that each touch hundreds of single pixels: the case of the hash table of hubs."""
     rng = np.random.default_rng(seed)
-    labels = np.repeat(np.arange(1, 7), 4)[:, None].repeat(60, 1).astype(np.int32)
-    speckled = labels.copy()
-    speckled[2::4][rng.random((6, 60)) < 0.9] = 0
-    affinity = np.zeros((2, *labels.shape), np.float32)
-    affinity[0, :, :-1] = np.where(speckled[:, 1:] == speckled[:, :-1], 0.9, 0.3)
-    affinity[1, :-1] = np.where(speckled[1:] == speckled[:-1], 0.9, 0.3)
-    affinity[affinity > 0] += rng.random(np.count_nonzero(affinity)).astype(np.float32) * 0.1
+    affinity = speckles(rng, 60, 0.9)
     parted = gaec(affinity, GRID_OFFSETS, 0.31)
-    expected = reference_gaec(affinity, GRID_OFFSETS, 0.31) if seed % 10 == 0 else None
-    if expected is not None:
-        np.testing.assert_array_equal(parted, expected)
-    module._TILE = 4096  # type: ignore[attr-defined]
-    try:
-        np.testing.assert_array_equal(parted, gaec(affinity, GRID_OFFSETS, 0.31))
-    finally:
-        module._TILE = 2  # type: ignore[attr-defined]
+    if seed % 10 == 0:
+        np.testing.assert_array_equal(parted, reference_gaec(affinity, GRID_OFFSETS, 0.31))
+    np.testing.assert_array_equal(parted, in_order(affinity, 0.31))
+
+
+@pytest.mark.parametrize("tile", [64, 512])
+@pytest.mark.parametrize("threshold", [0.31, 0.4])
+def test_regions_of_more_edges_than_chains_take(tile, threshold, monkeypatch):
+    monkeypatch.setattr(module, "_TILE", tile)
+    affinity = speckles(np.random.default_rng(tile), 1500, 0.5)
+    np.testing.assert_array_equal(gaec(affinity, GRID_OFFSETS, threshold), in_order(affinity, threshold))
+
+
+@pytest.mark.parametrize("rising", [False, True])
+def test_long_chains(rising):
+    """Affinities that rise or fall all along a spiral: one chain as long as the path."""
+    path = spiral(150) > 0
+    affinity = np.full((2, *path.shape), 0.1, np.float32)
+    order = np.cumsum(path.reshape(-1)).reshape(path.shape) / path.sum()
+    strength = 0.5 + 0.5 * (order if rising else 1 - order)
+    affinity[0, :, :-1][path[:, 1:] & path[:, :-1]] = strength[:, :-1][path[:, 1:] & path[:, :-1]]
+    affinity[1, :-1][path[1:] & path[:-1]] = strength[:-1][path[1:] & path[:-1]]
+    labels = gaec(affinity, GRID_OFFSETS)
+    np.testing.assert_array_equal(labels, in_order(affinity))
+    assert len(np.unique(labels[path])) < path.sum()
 
 
 def test_clean_affinities_give_back_the_labels():
