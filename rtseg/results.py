@@ -29,6 +29,7 @@ class Lanes:
             where that cannot be told. None where the picture was on a GPU alone.
         degraded: what is wrong with the camera's pictures, of :data:`rtseg.camera.health.FAULTS`; the confidence is the
             lower for it. Empty where nothing is, and for stills.
+        moving: whether the picture changes as it does while one drives; None where that cannot be told, as of a still.
     """
 
     mask: NDArray[np.uint8]
@@ -41,6 +42,7 @@ class Lanes:
     restart: str = ""
     solid: NDArray[np.float32] | None = None
     degraded: tuple[str, ...] = ()
+    moving: bool | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

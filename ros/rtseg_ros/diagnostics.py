@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,8 @@ from dataclasses import dataclass, field
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from rtseg.camera.health import BLOWN_OUT, COVERED, DARK, DEFOCUSED, FILLED, FROZEN
+from rtseg.lanes import Mounting
+from rtseg.lanes.mounting import RIGHT, WRONG
 from rtseg.runtime.scenes import REWIND
 from rtseg.stream import OLD, STALE
 from rtseg_ros.statistics import Snapshot, Window
@@ -137,6 +140,25 @@ def describe(node: str, health: NodeHealth, statistics: Snapshot, limits: Limits
         name=status_name(node),
         message=message,
         hardware_id=f"{platform.node() or 'this machine'}, {health.facts.get('device', 'no device yet')}",
+        values=[KeyValue(key=key, value=value) for key, value in values.items()],
+    )
+
+
+def describe_mounting(node: str, mounting: Mounting) -> DiagnosticStatus:
+    """Write the status of how the camera is mounted: OK only if the road says so, STALE until it has said enough."""
+    level = {RIGHT: DiagnosticStatus.OK, WRONG: DiagnosticStatus.WARN}.get(mounting.verdict, DiagnosticStatus.STALE)
+    figures = {"pitch_deg": (mounting.pitch, 180 / math.pi), "yaw_deg": (mounting.yaw, 180 / math.pi)}
+    values = {"verdict": mounting.verdict, "stretches": str(mounting.stretches)}
+    for name, (figure, scale) in {**figures, "height_m": (mounting.height, 1.0)}.items():
+        values[name] = f"{scale * figure.configured:.2f}"
+        values[f"{name}_seen"] = f"{scale * figure.seen:.2f}"
+        values[f"{name}_spread"] = f"{scale * figure.spread:.2f}"
+        values[f"{name}_verdict"] = figure.verdict
+    return DiagnosticStatus(
+        level=level,
+        name=f"{node.lstrip('/')}: camera mounting",
+        message=mounting.describe(),
+        hardware_id=platform.node(),
         values=[KeyValue(key=key, value=value) for key, value in values.items()],
     )
 

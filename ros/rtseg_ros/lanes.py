@@ -18,7 +18,8 @@ from visualization_msgs.msg import MarkerArray
 from rtseg.camera import Camera, Mount, camera_of, check_aspect, is_rectified
 from rtseg.errors import CalibrationError
 from rtseg.frame import Frame
-from rtseg.lanes import EgoLane, GroundPlane, ego_lane
+from rtseg.lanes import EgoLane, GroundPlane, MountingWatch, ego_lane
+from rtseg.lanes.mounting import WRONG
 from rtseg.media.overlay import draw_lanes
 from rtseg.messages import (
     ego_numbers,
@@ -66,6 +67,7 @@ class LaneOutputs:
         self._camera_info: CameraInfo | None = None
         self._ground: GroundPlane | None = None
         self._ground_of: tuple[int, int, CameraInfo | None] = (0, 0, None)
+        self._watch = MountingWatch()
 
     def open(self, pipeline: Pipeline) -> None:
         """Create the lane topics, read the camera's calibration and tell what the mask's values mean."""
@@ -84,6 +86,8 @@ class LaneOutputs:
     def open_inputs(self) -> list[Subscription]:
         """Listen to camera_info where no calibration file was given."""
         self._camera_info = None
+        self._watch = MountingWatch()
+        self._node.mounting = None
         if self._calibration is not None:
             return []
         topic = camera_topic(self._node, "info")
@@ -103,6 +107,19 @@ class LaneOutputs:
             self._pixels.publish(messages.to_points(lane_pixels(lanes), message.header))
         self._publish_ground(message.header, frame, lanes)
         self._overlay.publish(message.header, lambda: draw_lanes(frame.image, lanes, note=self._told(frame, lanes)))
+        self._watch_mounting(frame, result)
+
+    def _watch_mounting(self, frame: Frame, lanes: Lanes) -> None:
+        """See whether the camera is mounted as configured, where that is known; the diagnostics tell it."""
+        plane = self._ground_plane(frame) if self._is_camera_known() else None
+        if plane is None:
+            self._node.mounting = None
+            return
+        before = self._node.mounting
+        self._watch.update(lanes, plane.camera)
+        self._node.mounting = now = self._watch.mounting
+        if now is not None and now.verdict == WRONG and (before is None or before.verdict != WRONG):
+            self._node.get_logger().warning(now.describe())
 
     def _told(self, frame: Frame, lanes: Lanes) -> str:
         """What the picture's legend says of the own lane, where the camera is known."""

@@ -20,11 +20,20 @@ from sensor_msgs.msg import Image
 
 from rtseg.errors import ImageError, RtsegError
 from rtseg.frame import Frame
+from rtseg.lanes import Mounting
 from rtseg.runtime import Pipeline
 from rtseg.stream import FAILED, INVALID, OLD, STAMP, FrameLoop
 from rtseg_ros import lifecycle, parameters
 from rtseg_ros.camera_input import CameraInput, CameraMessage
-from rtseg_ros.diagnostics import LOOK_SECONDS, REPORT_SECONDS, Limits, NodeHealth, describe, explain_silence
+from rtseg_ros.diagnostics import (
+    LOOK_SECONDS,
+    REPORT_SECONDS,
+    Limits,
+    NodeHealth,
+    describe,
+    describe_mounting,
+    explain_silence,
+)
 from rtseg_ros.endpoints import Endpoints
 from rtseg_ros.label_infos import LabelInfos
 from rtseg_ros.loading import THREAD_NAME, Loading
@@ -92,6 +101,7 @@ class FrameNode(LifecycleNode):
         self.pipelines: list[Pipeline] = []
         self.statistics = StreamStatistics()
         self.hints: dict[str, str] = {}
+        self.mounting: Mounting | None = None
         self.loading = Loading(self.get_logger(), self._report)
         self._state = "unconfigured"
         self._error = ""
@@ -379,6 +389,8 @@ class FrameNode(LifecycleNode):
         report = DiagnosticArray()
         report.header.stamp = self.get_clock().now().to_msg()  # what is told is no older than this
         report.status = [status or self._status()]
+        if self._state == "active" and self.mounting is not None:
+            report.status.append(describe_mounting(self.get_fully_qualified_name(), self.mounting))
         self._reported_at, self._reported_level = time.monotonic(), report.status[0].level
         self._diagnostics.publish(report)
 

@@ -38,6 +38,7 @@ _LOOKS = 3  # and as many looks
 _SAME = 5e-4  # share of the picture that may change in one that is frozen
 _FROZEN, _STILL = 0.5, 5.0  # seconds of it: where the picture had moved until then, and where it had not
 _MOVING = 0.25  # share of the picture that changes while one drives
+_DRIVING = 0.1  # share below which hardly anything but others' vehicles moves
 _BLACK = 0.97  # share of the picture
 _WHITE, _WHITE_BELOW = 0.6, 0.5  # share of the picture, and of its lower half
 _SHARP = 0.52  # steepness of edges; they are under it from a blur of 5 of 1280 pixels on (standard deviation)
@@ -64,10 +65,12 @@ class CameraState:
     Attributes:
         faults: those of :data:`FAULTS` that last, in their order.
         trust: in [0, 1], what confidence in anything found is to be multiplied with; 1 without faults.
+        moving: whether the picture changes as it does while one drives; None where that cannot be told, as of a still.
     """
 
     faults: tuple[str, ...] = ()
     trust: float = 1.0
+    moving: bool | None = None
 
 
 class _Spells:
@@ -165,7 +168,7 @@ class CameraHealth:
                 trusts[COVERED] = 1 - self._covered
         elif self._covered and set(trusts) <= {FROZEN}:
             trusts[COVERED] = 1 - self._covered  # a vehicle that stands does not tell
-        self._tell(trusts, elapsed)
+        self._tell(trusts, elapsed, bool(blocks.changed.mean() >= _DRIVING) if comparable else None)
 
     def _is_frozen(self, changed: float, elapsed: float) -> bool:
         """Whether one picture comes again and again: at once where it moved just before, a vehicle that stands not."""
@@ -201,7 +204,7 @@ class CameraHealth:
         areas = parts[1:, cv2.CC_STAT_AREA]
         return float(areas[areas >= _PARTS].sum()) / lost.size
 
-    def _tell(self, trusts: dict[str, float], elapsed: float) -> None:
+    def _tell(self, trusts: dict[str, float], elapsed: float, moving: bool | None) -> None:
         """Faults that have been seen for long enough, and those that have not been gone for as long."""
         told = []
         for fault in FAULTS:
@@ -219,4 +222,4 @@ class CameraHealth:
                         told.append(fault)
         seen = [trusts[fault] for fault in told if fault in trusts]
         kept = self.state.trust if told else 1.0
-        self.state = CameraState(tuple(told), min(seen, default=kept))
+        self.state = CameraState(tuple(told), min(seen, default=kept), moving)

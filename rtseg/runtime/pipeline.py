@@ -269,6 +269,8 @@ class Pipeline:
 
 def _degraded(result: Lanes | Instances, camera: CameraState) -> Lanes | Instances:
     """The result of a camera that does not show what is there: it says so, and is less sure."""
+    if isinstance(result, Lanes) and camera.moving is not None:
+        result = replace(result, moving=camera.moving)
     if not camera.faults:
         return result
     trust = np.float32(camera.trust)

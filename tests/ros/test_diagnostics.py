@@ -6,10 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from rtseg_ros.diagnostics import Limits, NodeHealth, describe
+from rtseg_ros.diagnostics import Limits, NodeHealth, describe, describe_mounting
 from rtseg_ros.statistics import Snapshot, StreamStatistics, Window
 
+from rtseg.camera import Mount
 from rtseg.camera.health import FAULTS
+from rtseg.lanes import Mounting
+from rtseg.lanes.mounting import RIGHT, WRONG, Watched
 from rtseg.runtime.scenes import CUT, PAUSE, REWIND
 from rtseg.stream import INVALID, OLD, REASONS, STALE, FrameCounts, FrameLoop
 
@@ -183,3 +186,18 @@ def test_statistics_tell_the_latest_seconds_from_the_last_ten(monkeypatch: pytes
     assert figures.latest.latency_ms[0] == pytest.approx(400.0)
     assert figures.recent.latency_ms[0] == pytest.approx(10.0)
     assert figures.recent.lost == figures.latest.lost == figures.lost_in_transport == 6
+
+
+def test_a_mounting_is_ok_only_once_the_road_says_so() -> None:
+    right = Watched(0.02, 0.021, 0.001, RIGHT)
+    wrong = Watched(0.02, 0.06, 0.001, WRONG)
+    told = {
+        OK: Mounting(Mount(), right, right, Watched(1.5, 1.5, 0.1, RIGHT), 60),
+        WARN: Mounting(Mount(), wrong, right, Watched(1.5, 1.5, 0.1), 60),
+        3: Mounting(Mount(), Watched(0.02), Watched(0.02), Watched(1.5), 3),
+    }
+    for level, mounting in told.items():
+        status = describe_mounting("/front/lanes", mounting)
+        assert (status.name, status.level[0]) == ("front/lanes: camera mounting", level)
+    assert "set pitch_deg: 3.4" in describe_mounting("/lanes", told[WARN]).message
+    assert "not enough road seen yet" in describe_mounting("/lanes", told[3]).message

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from rtseg.options import console
+from rtseg.options import console, progress_console
 
 lab_app = typer.Typer(help="Pages, figures and data sets for developing models.", no_args_is_help=True)
 
@@ -179,6 +179,31 @@ def camera_health(
     from rtseg.lab.studies.camera_health import score_recordings, table
 
     console.print(table(score_recordings(recordings or [], drives)))
+
+
+@lab_app.command("mounting")
+def mounting(
+    model: Annotated[str, typer.Option("--model", "-m", help="Bundled model or folder.")] = "lanes-lite",
+    drives: Annotated[int, typer.Option(min=1, help="Rendered roads, each with a camera of its own.")] = 60,
+    seconds: Annotated[float, typer.Option(min=1.0, help="Of each.")] = 60.0,
+    true_lines: Annotated[
+        bool, typer.Option("--true-lines", help="Take the true lines for those of a model: an hour in minutes.")
+    ] = False,
+) -> None:
+    """Measure how soon a wrong mounting is told on rendered drives, and how often a right one falsely."""
+    from functools import partial
+
+    from rtseg.lab.studies.mounting import roads, score_mounting, seen_lanes, summary, table, true_lanes
+    from rtseg.loading import load
+
+    scores = []
+    lanes_of = true_lanes if true_lines else partial(seen_lanes, load(model))
+    for score in score_mounting(roads(drives, seconds), lanes_of):
+        scores.append(score)
+        progress_console.print(table([score]))
+    console.print(table(scores))
+    for line in summary(scores):
+        console.print(line, highlight=False)
 
 
 @lab_app.command("lane-folds")

@@ -119,6 +119,8 @@ def replay(
         print_json(result)
         return
     console.print(result.table())
+    if result.mounting is not None:
+        console.print(f"mounting: {result.mounting.describe()}", highlight=False)
     console.print(f"report: {result.report}")
     _tell(out, labels, view)
 

@@ -29,6 +29,7 @@ from rtseg.lab.replay.video_writer import VideoWriter
 from rtseg.lab.replay.window import QUIT, Shows
 from rtseg.lab.report.report import ReportData, write_report
 from rtseg.lab.scores.lanes.temporal import TemporalScore
+from rtseg.lanes import Mounting
 from rtseg.media.frame_source import FrameSource
 from rtseg.media.images import ImageSource
 from rtseg.media.overlay import draw_instances, draw_lanes
@@ -58,6 +59,7 @@ class ReplayResult:
         fps: frames a second that the pipeline alone would sustain, one after the other.
         latency: percentiles by stage, milliseconds; with ``realtime``, ``stamp to result`` includes the wait.
         temporal: steadiness of the lanes, None for instances and stills.
+        mounting: what the road says of how the camera is mounted; None without a calibration or lanes.
         bag, video, report: files written.
     """
 
@@ -70,6 +72,7 @@ class ReplayResult:
     fps: float
     latency: tuple[StageLatency, ...]
     temporal: TemporalScore | None
+    mounting: Mounting | None
     bag: Path
     video: Path
     report: Path
@@ -114,8 +117,8 @@ def replay(
         BackendError: every backend failed.
     """
     out = Path(out)
-    run = Run(source, pipeline, realtime)
     camera = camera or source.camera
+    run = Run(source, pipeline, realtime, camera=camera)
     refuse_inputs([out / name for name in ("result.mcap", "overlay.mp4", "report.html", RRD)], source.files)
     with ExitStack() as stack:
         stack.enter_context(held(out))
@@ -151,6 +154,7 @@ def replay(
         fps=run.fps,
         latency=tuple(run.latency.summary()),
         temporal=run.temporal.score() if run.temporal else None,
+        mounting=run.mounting,
         bag=out / "result.mcap",
         video=out / "overlay.mp4",
         report=report,

@@ -16,6 +16,7 @@ from rtseg.lab.report.gallery import Gallery
 from rtseg.lab.report.machine import machine_facts
 from rtseg.lab.report.plots import Series
 from rtseg.lab.scores.lanes.temporal import TemporalLog
+from rtseg.lanes import Mounting, MountingWatch
 from rtseg.media.frame_source import MOST_NAMED, FrameSource
 from rtseg.results import Instances, Lanes
 from rtseg.runtime.latency import LatencyLog
@@ -70,6 +71,7 @@ class Run:
         realtime: drop stale and old frames as the node does, on a clock simulated from stamps and processing times.
         clock: seconds, for the processing times.
         max_age: with `realtime`, seconds after which a frame is too old, as in the node; 0 for no limit.
+        camera: whose mounting is watched, where it is known.
 
     Attributes:
         read, processed: frames.
@@ -89,6 +91,7 @@ class Run:
         realtime: bool = False,
         clock: Callable[[], float] = time.perf_counter,
         max_age: float = MAX_AGE,
+        camera: Camera | None = None,
     ) -> None:
         self.source = source
         self.pipeline = pipeline
@@ -105,6 +108,8 @@ class Run:
         self.gallery = Gallery()
         self.seconds = 0.0  # of the recording, gone by
         self._loop: FrameLoop[tuple[Frame, float]] = FrameLoop(max_age)
+        self._camera = camera
+        self._watch = MountingWatch()
         self._free = 0.0  # simulated time at which the pipeline is done with what it has
         self._rows: list[tuple[float, float, int, float]] = []  # seconds, ms, found, certainty
 
@@ -151,6 +156,11 @@ class Run:
         """Frames a second that the pipeline would sustain, one after the other."""
         spent = float(self.latency.values("total").sum())
         return 1e3 * self.processed / spent if spent else 0.0
+
+    @property
+    def mounting(self) -> Mounting | None:
+        """What the road says of how the camera is mounted; None without a calibration or lanes."""
+        return self._watch.mounting
 
     def caption(self, result: Lanes | Instances) -> str:
         """One line for a picture of the latest frame."""
@@ -205,6 +215,8 @@ class Run:
                 f"Ids began anew {count} times: {reason}."
                 + (" Pauses are left out of the time." if reason == PAUSE else "")
             )
+        if self.mounting is not None:
+            notes.append(f"Mounting: {self.mounting.describe()}.")
         return notes
 
     def _arrivals(self) -> Iterator[tuple[Frame, float]]:
@@ -304,5 +316,8 @@ class Run:
         self._rows.append((arrival, total, len(result), certainty(result)))
         if isinstance(result, Instances):
             self.temporal = None
-        elif self.temporal:
+            return
+        if self.temporal:
             self.temporal.update(result)
+        if self._camera is not None:
+            self._watch.update(result, self._camera)
