@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from rtseg.errors import TrainingError
@@ -59,6 +61,10 @@ class AveragedModule(lightning.LightningModule):
         place = f"val/{name}/" if name else "val/"
         for measure, value in values.items():
             self.log(f"{place}{measure}", value, batch_size=samples, sync_dist=True, add_dataloader_idx=False)
+
+    def pictures(self, batch: Any) -> list[NDArray[np.uint8]]:
+        """What the average finds in a batch beside what is true, (H, W, 3) uint8 RGB each; none by default."""
+        return []
 
     def draw_generator(self) -> torch.Generator:
         """Generator of a step's draws: by step and process, so that a resumed run draws what an unbroken one would."""

@@ -29,6 +29,7 @@ from rtseg.files import replacing, write_text
 from rtseg.lab.training.averaged_module import AveragedModule
 from rtseg.lab.training.config import RunConfig
 from rtseg.lab.training.configurations import load_config, parse_config
+from rtseg.lab.training.epochs import EpochPictures
 from rtseg.lab.training.exported_weights import load_exported
 from rtseg.lab.training.families import FAMILIES, training_loader
 from rtseg.lab.training.lanes.datasets import MixtureSampler
@@ -58,8 +59,9 @@ def train(
         config: the run's configuration, its file, or the name of a bundled one; its `model` says what is trained.
         data: folders of real frames. For lanes of TuSimple's kind or CULane's (see `load_real`), may be empty;
             for instances Cityscapes' own layout or cityscapes640.
-        out: folder of the run: `config.yaml`, `command.txt`, `last.ckpt`, TensorBoard logs, and the averaged weights
-            as `model.safetensors`; what they are blended with, if with anything, as `start.safetensors`.
+        out: folder of the run: `config.yaml`, `command.txt`, `last.ckpt`, TensorBoard logs, `report.html` with what is
+            found after each epoch, and the averaged weights as `model.safetensors`; what they are blended with, if with
+            anything, as `start.safetensors`.
         resume: go on from `out/last.ckpt`.
         validation: folders of real frames that are only looked at.
         cache: folder of rendered frames; `out/rendered` by default.
@@ -134,6 +136,7 @@ def train(
         callbacks=[
             _Save(out),
             _SetEpoch(samples.sampler),
+            EpochPictures(out, named, samples.training, samples.held_out),
             RichProgressBar() if sys.stdout.isatty() else _PlainProgress(),
         ],
     )

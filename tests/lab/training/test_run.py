@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -149,6 +150,12 @@ def test_a_run_leaves_weights_that_load_and_an_interrupted_one_ends_the_same(tmp
     assert any(not torch.equal(half[name], expected[name]) for name in expected)
     for name, value in expected.items():
         torch.testing.assert_close(resumed[name], value, rtol=1e-5, atol=1e-6, msg=name)
+
+    for name, sort in (("whole", "held out"), ("broken", "learned from")):
+        page = (tmp_path / name / "report.html").read_text(encoding="utf-8")
+        captions = re.findall(r"after epoch (\d+), ([a-z ]+)", page)
+        assert {(int(n), said) for n, said in captions} == {(n + 1, sort) for n in range(config.epochs)}
+        assert "train/loss" in page
 
 
 @pytest.mark.slow

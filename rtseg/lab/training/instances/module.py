@@ -1,4 +1,4 @@
-"""The Lightning module of the instance networks: losses of each paper, validation, pictures for TensorBoard."""
+"""The Lightning module of the instance networks: losses of each paper, validation, pictures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from lightning.pytorch.loggers import TensorBoardLogger
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rtseg.lab.nets.backbones import first_stages
@@ -24,7 +24,6 @@ from rtseg.lab.training.instances.pictures import draw_prediction
 
 Batch = dict[str, Tensor]
 
-_PICTURES = 4
 _NETWORKS: dict[str, Callable[..., InstanceNetwork]] = {"daffnet": DaffNet, "gmis": GMIS, "l2c-instances": L2CInstances}
 _LOSSES: dict[str, Callable[..., dict[str, Tensor]]] = {
     "daffnet": daffnet_losses,
@@ -81,20 +80,19 @@ class InstanceModule(AveragedModule):
         self.log_held_out(losses, dataloader_idx, len(batch["image"]))
         finest = next(entry for entry in self.net.maps if entry.kind == "semantic")
         self._count(maps[finest.name].argmax(1), at_stride(batch["semantic"], finest.stride))
-        if index == 0 and isinstance(self.logger, TensorBoardLogger):
-            drawn = {entry.kind: maps[entry.name] for entry in reversed(self.net.maps)}  # the finest of each kind
-            pictures = [
-                draw_prediction(
-                    batch["image"][i].cpu().numpy() * np.reshape(self.net.std, (3, 1, 1))
-                    + np.reshape(self.net.mean, (3, 1, 1)),
-                    {kind: value[i].float().cpu().numpy() for kind, value in drawn.items()},
-                    batch["instances"][i].cpu().numpy(),
-                )
-                for i in range(min(len(batch["image"]), _PICTURES))
-            ]
-            self.logger.experiment.add_images(
-                "val/prediction_and_truth", np.stack(pictures), self.global_step, dataformats="NHWC"
+
+    def pictures(self, batch: Batch) -> list[NDArray[np.uint8]]:
+        maps = self.average(batch["image"].contiguous(memory_format=torch.channels_last))
+        drawn = {entry.kind: maps[entry.name].float() for entry in reversed(self.net.maps)}  # the finest of each kind
+        std, mean = (np.reshape(value, (3, 1, 1)) for value in (self.net.std, self.net.mean))
+        return [
+            draw_prediction(
+                batch["image"][i].cpu().numpy() * std + mean,
+                {kind: value[i].cpu().numpy() for kind, value in drawn.items()},
+                batch["instances"][i].cpu().numpy(),
             )
+            for i in range(len(batch["image"]))
+        ]
 
     def _count(self, found: Tensor, truth: Tensor) -> None:
         """Add to the intersections and unions of each class, background first."""

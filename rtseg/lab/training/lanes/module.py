@@ -1,11 +1,10 @@
-"""The Lightning module of an L2C lane network: loss, validation, pictures for TensorBoard."""
+"""The Lightning module of an L2C lane network: loss, validation, pictures."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 import torch
-from lightning.pytorch.loggers import TensorBoardLogger
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -69,11 +68,11 @@ class LaneModule(AveragedModule):
         overlap = (found & truth).sum() / ((found | truth).sum() + 1e-6)
         measured = {**losses, "foreground_iou": overlap, "found_area": found.float().mean()}
         self.log_held_out(measured, dataloader_idx, len(image))
-        if index == 0 and isinstance(self.logger, TensorBoardLogger):
-            pictures = [self._picture(image[i], logits[i].float(), ids[i]) for i in range(min(len(image), 8))]
-            self.logger.experiment.add_images(
-                f"val/prediction_and_truth_{dataloader_idx}", np.stack(pictures), self.global_step, dataformats="NHWC"
-            )
+
+    def pictures(self, batch: tuple[Tensor, Tensor]) -> list[NDArray[np.uint8]]:
+        image, ids = batch
+        logits = self.average(image.contiguous(memory_format=torch.channels_last)).float()
+        return [self._picture(*one) for one in zip(image, logits, ids, strict=True)]
 
     def _losses(self, logits: Tensor, ids: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         weights = self.config.loss
