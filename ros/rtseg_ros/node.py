@@ -16,7 +16,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 from rclpy.subscription import Subscription
 from rclpy.utilities import get_rmw_implementation_identifier
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
 from rtseg.errors import ImageError, RtsegError
 from rtseg.frame import Frame
@@ -38,6 +38,7 @@ from rtseg_ros.endpoints import Endpoints
 from rtseg_ros.label_infos import LabelInfos
 from rtseg_ros.loading import THREAD_NAME, Loading
 from rtseg_ros.messages import nanoseconds, to_frame
+from rtseg_ros.packets import Packets
 from rtseg_ros.parameters import NodeParameters
 from rtseg_ros.statistics import StreamStatistics
 from rtseg_ros.transport import profile_is_set
@@ -109,6 +110,7 @@ class FrameNode(LifecycleNode):
         self._worker: threading.Thread | None = None
         self.endpoints = Endpoints(self)
         self._camera = CameraInput(self, self.endpoints, self._receive, self._lose)
+        self._packets = Packets()
         self._inputs: list[Subscription] = []
         self._unread: set[str] = set()
         self._labels = LabelInfos(self, self.endpoints)
@@ -184,6 +186,7 @@ class FrameNode(LifecycleNode):
             self._loop = FrameLoop(self.parameters.max_age)
             self.statistics = StreamStatistics(self._loop)
             self._was_silent = False
+            self._packets.reset()
             self._worker = threading.Thread(
                 target=self._work, args=(self._loop, self.statistics), name=THREAD_NAME, daemon=True
             )
@@ -249,21 +252,30 @@ class FrameNode(LifecycleNode):
 
     # The path of a frame.
 
-    def _receive(self, message: CameraMessage) -> None:
+    def _receive(self, message: Any) -> None:
         received_at = self.statistics.receive()
         frame = None
-        if isinstance(message, Image):  # which costs nothing to look at; and the stamp of a broken one tells nothing
-            try:
+        try:
+            if isinstance(
+                message, Image
+            ):  # which costs nothing to look at; and the stamp of a broken one tells nothing
                 frame = to_frame(message)
-            except ImageError as error:
-                self._loop.admit(None)
-                self._drop(INVALID, _sentence(error))
+            elif not isinstance(message, CompressedImage):
+                for sent, picture in self._packets.frames(message, self.parameters.max_pixels):
+                    self._admit(_Received(sent, picture, received_at))
                 return
-        fault = self._loop.admit(nanoseconds(message.header.stamp), self._age(message))
+        except ImageError as error:
+            self._loop.admit(None)
+            self._drop(INVALID, _sentence(error))
+            return
+        self._admit(_Received(message, frame, received_at))
+
+    def _admit(self, received: _Received) -> None:
+        fault = self._loop.admit(nanoseconds(received.message.header.stamp), self._age(received.message))
         if fault:
             self._tell_drop(STAMP, fault)
         else:
-            self._loop.put(_Received(message, frame, received_at))
+            self._loop.put(received)
 
     def _work(self, loop: FrameLoop[_Received], statistics: StreamStatistics) -> None:
         while (received := loop.get()) is not None:
@@ -311,6 +323,7 @@ class FrameNode(LifecycleNode):
         self.statistics.publish(received_at, self._age(message), times)
 
     def _lose(self, count: int) -> None:
+        self._packets.lose()
         self.statistics.lose(count)
 
     def _age(self, message: CameraMessage) -> float:
@@ -363,7 +376,7 @@ class FrameNode(LifecycleNode):
             qos_conflicts=self.endpoints.qos_conflicts,
             rivals=self.endpoints.rivals,
             clock_stands=self._clock_stands(),
-            hints=list(self.hints.values()),
+            hints=[hint for hint in (*self.hints.values(), self._camera.fault) if hint],
             facts=self._facts(),
             profile_set=profile_is_set(os.environ),
             fast_dds="fastrtps" in get_rmw_implementation_identifier(),

@@ -20,7 +20,7 @@ from rtseg.runtime.device import parse_device
 from rtseg.runtime.ignore import IgnoreMask
 from rtseg.stream import MAX_AGE
 
-TRANSPORTS = ("auto", "raw", "compressed")
+TRANSPORTS = ("auto", "raw", "compressed", "ffmpeg")
 LATER = "takes effect when the node is configured"
 LIVE = "takes effect at once"
 LONGEST_REASON = 500
@@ -102,7 +102,7 @@ class NodeParameters:
     )
     transport: str = _setting(
         "auto",
-        "raw (topic image), compressed (image/compressed), or auto: whichever is published, raw first",
+        "raw (topic image), compressed (image/compressed), ffmpeg (image/ffmpeg), or auto: the first that is published",
         check=_check_transport,
     )
     max_pixels: int = _setting(
@@ -177,7 +177,7 @@ class LaneOutputParameters(NodeParameters):
         "", "camera YAML with intrinsics and mounting; empty: intrinsics from camera_info", check=_check_camera
     )
     mount_height: float = _setting(
-        0.0, "metres of the camera above the road, for use with camera_info; 0: unknown", 0.0, 100.0
+        0.0, "metres of the camera above the road, for use with camera_info; 0: unknown, or by /tf_static", 0.0, 100.0
     )
     mount_pitch: float = _setting(0.0, "degrees by which the camera looks down, for use with camera_info", -90.0, 90.0)
     vehicle_frame: str = _setting(

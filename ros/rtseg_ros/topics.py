@@ -10,12 +10,12 @@ def camera_topic(node: Node, kind: str) -> str:
 
     Args:
         node: whose remappings count.
-        kind: raw (``image``), compressed (``image/compressed``, else beneath what ``image`` is remapped to) or info
-            (``camera_info``, else the neighbor of what ``image`` is remapped to).
+        kind: raw (``image``), compressed or ffmpeg (``image/compressed``, ``image/ffmpeg``, else beneath what ``image``
+            is remapped to) or info (``camera_info``, else the neighbor of what ``image`` is remapped to).
     """
     image = node.resolve_topic_name("image")
-    if kind == "compressed":
-        return _remapped(node, "image/compressed") or f"{image}/compressed"
+    if kind in ("compressed", "ffmpeg"):
+        return _remapped(node, f"image/{kind}") or f"{image}/{kind}"
     if kind == "info":
         return _remapped(node, "camera_info") or f"{image.rpartition('/')[0]}/camera_info"
     return image

@@ -10,11 +10,11 @@ import av
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from numpy.typing import NDArray
-from rosbags.typesys import get_types_from_msg
 
 from rtseg.errors import ImageError
 from rtseg.media.containers import upright_picture
 from rtseg.media.encodings import MAX_MESSAGE_PIXELS
+from rtseg.media.nal_units import Continuity
 
 FOXGLOVE = "foxglove_msgs/msg/CompressedVideo"
 FFMPEG = ("ffmpeg_image_transport_msgs/msg/FFMPEGPacket", "ffmpeg_image_transport/msg/FFMPEGPacket")
@@ -35,6 +35,8 @@ MAX_DELAY = 64
 
 def definitions() -> dict[str, Any]:
     """The messages' definitions, for a store of types of ROS 2."""
+    from rosbags.typesys import get_types_from_msg  # which a node that decodes does without
+
     foxglove = "builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format\n"
     ffmpeg = (
         "std_msgs/Header header\nint32 width\nint32 height\nstring encoding\nuint64 pts\nuint8 flags\n"
@@ -47,11 +49,19 @@ def definitions() -> dict[str, Any]:
 
 
 class PacketDecoder:
-    """Decodes the packets of one stream, in the order in which they were recorded."""
+    """Decodes the packets of one stream, in the order in which they were recorded.
 
-    def __init__(self) -> None:
+    Of H.264 and H.265 nothing is given that a lost or broken packet has spoilt, until the next key frame.
+
+    Args:
+        max_pixels: pictures that announce more are refused.
+    """
+
+    def __init__(self, max_pixels: int = MAX_MESSAGE_PIXELS) -> None:
+        self._max_pixels = max_pixels
         self._codec: VideoCodecContext | None = None
         self._name = ""
+        self._continuity = Continuity("")
         self._waiting: dict[int, Any] = {}  # what came with packets whose picture has not come yet
         self._number = 0
 
@@ -67,20 +77,28 @@ class PacketDecoder:
             (H, W, 3) uint8 BGR, and the note of its packet.
 
         Raises:
-            ImageError: the codec is not known, or the packet does not decode: a key frame has to come first.
+            ImageError: the codec is not known, the packet does not decode, or one before it is missing.
         """
         if not len(data):  # which the decoder would take for the end
             raise ImageError("expected a packet of a video, got no data; check the publisher")
         name = _codec_name(named)
         if self._codec is None or name != self._name:
-            self._name, self._codec = name, _open(name)
+            self._name, self._codec = name, _open(name, self._max_pixels)
+            self._continuity = Continuity(name)
             self._waiting.clear()
-        packet = av.Packet(bytes(data))
+        content = bytes(data)
+        if fault := self._continuity.take(content):
+            raise ImageError(f"expected a packet of {name} that follows those before, got one that does not: {fault}")
+        packet = av.Packet(content)
         packet.pts = packet.dts = self._number
         self._waiting[self._number] = note
         self._number += 1
         self._waiting.pop(self._number - MAX_DELAY, None)
         yield from self._pictures(packet)
+
+    def lose(self) -> None:
+        """Say that a packet was lost on its way."""
+        self._continuity.lose()
 
     def flush(self) -> Iterator[tuple[NDArray[np.uint8], Any]]:
         """Give the pictures that no packet is to come for any more."""
@@ -93,6 +111,7 @@ class PacketDecoder:
         try:
             frames = self._codec.decode(packet)
         except (av.FFmpegError, ValueError) as error:
+            self._continuity.lose()
             raise ImageError(
                 f"expected a packet of {self._name} that decodes, got one that does not "
                 f"({getattr(error, 'strerror', None) or error}); its stream begins at the next key frame"
@@ -115,9 +134,10 @@ def _codec_name(named: str) -> str:
     )
 
 
-def _open(name: str) -> VideoCodecContext:
+def _open(name: str, max_pixels: int) -> VideoCodecContext:
     codec = av.CodecContext.create(name, "r")
     assert isinstance(codec, VideoCodecContext)
-    codec.options = {"max_pixels": str(MAX_MESSAGE_PIXELS)}
+    # What cannot be decoded as it was coded is an error, and no picture made up in its place.
+    codec.options = {"max_pixels": str(max_pixels), "err_detect": "explode"}
     codec.thread_type = "SLICE"  # threads over frames would give each picture some packets late
     return codec
