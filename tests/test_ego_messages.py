@@ -12,7 +12,10 @@ from rtseg.results import Lanes
 LANES = Lanes(
     np.zeros((4, 4), np.uint8), np.int32([9, 4, 7]), np.float32([0.2, 0.9, 0.6]), (np.zeros((0, 2), np.float32),) * 3
 )
-EGO = EgoLane(4, 7, 1.5, 2.1, heading=-0.03, curvature=0.004, slopes=(0.02, 0.04))
+SPREADS = (0.05, 0.01, 0.0003, 0.1)
+EGO = EgoLane(
+    4, 7, 1.5, 2.1, heading=-0.03, curvature=0.004, slopes=(0.02, 0.04), covariance=np.diag(np.square(SPREADS))
+)
 
 
 def test_the_path_is_the_middle_and_points_along_it() -> None:
@@ -38,6 +41,7 @@ def test_the_numbers_are_those_of_the_own_lane() -> None:
     (point,) = ego_numbers(EGO, LANES)
     assert point.dtype == EGO_TYPE
     assert (point["left"], point["right"], point["confidence"]) == (4, 7, np.float32(0.6))
-    for name in ("width", "offset", "heading", "curvature"):
+    for name, spread in zip(("offset", "heading", "curvature", "width"), SPREADS, strict=True):
         assert point[name] == np.float32(getattr(EGO, name))
+        assert point[f"{name}_spread"] == pytest.approx(spread)
     assert [name for name, *_ in point_fields(EGO_TYPE)] == list(EGO_TYPE.names or ())

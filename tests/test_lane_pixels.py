@@ -32,4 +32,5 @@ def test_every_point_of_every_line_with_its_id_and_confidence(lengths: list[int]
 
 def test_fields_are_those_of_point_field() -> None:
     assert point_fields(PIXEL_TYPE) == [("u", 0, 7), ("v", 4, 7), ("id", 8, 6), ("confidence", 12, 7), ("solid", 16, 7)]
-    assert point_fields(POINT_TYPE) == [("x", 0, 7), ("y", 4, 7), ("z", 8, 7), ("id", 12, 6)]
+    names = [("x", 0, 7), ("y", 4, 7), ("z", 8, 7), ("id", 12, 6), ("confidence", 16, 7)]
+    assert point_fields(POINT_TYPE) == names

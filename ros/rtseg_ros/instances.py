@@ -6,14 +6,15 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
 
 from rtseg.frame import Frame
 from rtseg.media.overlay import draw_instances
-from rtseg.messages import class_labels, class_mask, instance_mask, look_up
+from rtseg.messages import class_labels, class_mask, detections, instance_mask, look_up
 from rtseg.results import Instances
 from rtseg.runtime import Pipeline
-from rtseg_ros import lifecycle
+from rtseg_ros import lifecycle, messages
 from rtseg_ros.camera_input import CameraMessage
 from rtseg_ros.mask_output import MaskOutput
 from rtseg_ros.node import FrameNode, Task
@@ -28,7 +29,8 @@ class InstanceOutputs:
 
     ``instance_mask`` (16UC1) holds at each pixel the id of the object there, which stays with it from frame to frame
     (1..65535, 0 for none; ids begin again after 65535 and are never given to two objects at once), ``class_mask``
-    (mono8) 1 + the index of its class, which ``label_info`` names.
+    (mono8) 1 + the index of its class, which ``label_info`` names. ``detections`` has the same values beside boxes and
+    scores, where vision_msgs is installed.
 
     Args:
         node: to publish with; its parameters are :class:`rtseg_ros.parameters.InstanceOutputParameters`.
@@ -43,12 +45,21 @@ class InstanceOutputs:
         self._node = node
         self._prefix = prefix
         self._classes: tuple[str, ...] = ()
+        self._detections: Publisher | None = None
 
     def open(self, pipeline: Pipeline) -> None:
         """Create the instance topics and tell what the values of the class mask mean."""
         self._classes = pipeline.card.classes
         self._mask = MaskOutput(self._node, f"{self._prefix}instance_mask")
         self._class_mask = MaskOutput(self._node, f"{self._prefix}class_mask")
+        if messages.Detection2DArray is not None:
+            self._detections = self._node.endpoints.publisher(messages.Detection2DArray, f"{self._prefix}detections")
+        else:
+            topic = self._node.resolve_topic_name(f"{self._prefix}detections")
+            self._node.get_logger().info(
+                f"{topic} is absent, since vision_msgs is not installed (sudo apt install ros-$ROS_DISTRO-vision-msgs)",
+                once=True,
+            )
         self._overlay = OverlayOutput(self._node, self._prefix)
         labels = class_labels(self._classes)
         self._node.publish_label_info(f"{self._prefix}label_info", labels, "min_score")
@@ -62,6 +73,8 @@ class InstanceOutputs:
         instances = confident_instances(result, self._node.parameters.min_score)
         self._mask.publish(message.header, lambda: instance_mask(instances))
         self._class_mask.publish(message.header, lambda: class_mask(instances))
+        if self._detections is not None and self._detections.get_subscription_count():
+            self._detections.publish(messages.to_detections(detections(instances), message.header))
         self._overlay.publish(message.header, lambda: draw_instances(frame.image, instances, self._classes))
 
 

@@ -18,12 +18,19 @@ from visualization_msgs.msg import Marker, MarkerArray
 from rtseg.frame import Frame, RawImage, check_image
 from rtseg.media.compressed import decode_compressed
 from rtseg.media.encodings import MAX_MESSAGE_PIXELS, raw_image
-from rtseg.messages import JPEG_FORMAT, LaneMarker, Mask, jpeg_bytes, label_text, point_fields
+from rtseg.messages import JPEG_FORMAT, Detection, LaneMarker, Mask, jpeg_bytes, label_text, point_fields
 
 try:
-    from vision_msgs.msg import LabelInfo, VisionClass
+    from vision_msgs.msg import (
+        Detection2D,
+        Detection2DArray,
+        LabelInfo,
+        ObjectHypothesis,
+        ObjectHypothesisWithPose,
+        VisionClass,
+    )
 except ImportError:
-    LabelInfo = None
+    Detection2DArray = LabelInfo = None
 
 LABEL_INFO_TYPE = LabelInfo or String
 """vision_msgs/LabelInfo where that package is installed, else the same content as JSON in a std_msgs/String."""
@@ -123,6 +130,18 @@ def to_path(path: NDArray[np.float64], header: Header) -> Path:
     turned = zip(path[:, :2].tolist(), np.sin(half).tolist(), np.cos(half).tolist(), strict=True)
     poses = [Pose(position=Point(x=x, y=y), orientation=Quaternion(z=z, w=w)) for (x, y), z, w in turned]
     return Path(header=header, poses=[PoseStamped(header=header, pose=pose) for pose in poses])
+
+
+def to_detections(detections: Sequence[Detection], header: Header) -> Any:
+    """Tell objects as a vision_msgs/Detection2DArray; only where that package is installed."""
+    made = []
+    for each in detections:
+        hypothesis = ObjectHypothesis(class_id=each.class_id, score=each.score)
+        found = Detection2D(header=header, id=each.id, results=[ObjectHypothesisWithPose(hypothesis=hypothesis)])
+        found.bbox.center.position.x, found.bbox.center.position.y = each.center
+        found.bbox.size_x, found.bbox.size_y = each.size
+        made.append(found)
+    return Detection2DArray(header=header, detections=made)
 
 
 def to_label_info(names: dict[int, str], threshold: float, header: Header) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rtseg.messages.clouds import PIXEL_TYPE, lane_pixels, point_fields
+from rtseg.messages.detections import DETECTIONS, Detection, detections
 from rtseg.messages.ego import EGO_TYPE, PATH_LENGTH, ego_numbers, ego_path
 from rtseg.messages.ground import (
     MAX_DISTANCE,
@@ -17,6 +18,7 @@ from rtseg.messages.labels import class_labels, label_text, lane_labels
 from rtseg.messages.masks import JPEG_FORMAT, Mask, class_mask, instance_mask, jpeg_bytes, lane_mask, look_up
 
 __all__ = [
+    "DETECTIONS",
     "EGO_TYPE",
     "JPEG_FORMAT",
     "MAX_DISTANCE",
@@ -24,10 +26,12 @@ __all__ = [
     "PIXEL_TYPE",
     "POINT_TYPE",
     "VEHICLE_FRAME",
+    "Detection",
     "LaneMarker",
     "Mask",
     "class_labels",
     "class_mask",
+    "detections",
     "ego_numbers",
     "ego_path",
     "ground_lines",

@@ -16,10 +16,12 @@ EGO_TYPE = np.dtype(
         ("left", "<u4"),
         ("right", "<u4"),
         *((name, "<f4") for name in ("confidence", "width", "offset", "heading", "curvature")),
+        *((f"{name}_spread", "<f4") for name in ("width", "offset", "heading", "curvature")),
     ]
 )
 """The point of ``ego_lane``: ids of the own lane's boundaries (0: none), confidence of the less sure of them, then as
-:class:`rtseg.lanes.EgoLane` has them: metres, metres left of the middle, radians to the left, 1 / m. NaN: not known."""
+:class:`rtseg.lanes.EgoLane` has them: metres, metres left of the middle, radians to the left, 1 / m; and the standard
+deviation of each. NaN: not known."""
 
 _STEP = 1.0  # metres
 
@@ -43,6 +45,8 @@ def ego_numbers(ego: EgoLane, lanes: Lanes) -> NDArray[np.void]:
     point = np.zeros(1, dtype=EGO_TYPE)
     for name in ("left", "right", "width", "offset", "heading", "curvature"):
         point[name] = getattr(ego, name)
+    for name, spread in zip(("offset", "heading", "curvature", "width"), ego.spreads, strict=True):
+        point[f"{name}_spread"] = spread
     bounds = np.isin(lanes.ids, [identity for identity in (ego.left, ego.right) if identity])
     point["confidence"] = lanes.confidence[bounds].min() if bounds.any() else np.nan
     return point

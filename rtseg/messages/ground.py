@@ -20,8 +20,8 @@ VEHICLE_FRAME = "base_link"
 MAX_DISTANCE = 80.0
 """Metres ahead up to which lanes are drawn on the ground: farther off, one pixel is several metres."""
 
-POINT_TYPE = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("id", "<u4")])
-"""A point of ``lane_points``: metres, and the id of its lane."""
+POINT_TYPE = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("id", "<u4"), ("confidence", "<f4")])
+"""A point of ``lane_points``: metres, and the id and confidence of its lane."""
 
 _MAX_ASIDE = 1000.0  # metres
 _WHITE = (1.0, 1.0, 1.0, 0.8)
@@ -87,4 +87,5 @@ def lane_points(lanes: Lanes, ground: Sequence[NDArray[np.float64]]) -> NDArray[
         for axis, name in enumerate("xyz"):
             cloud[name] = stacked[:, axis]
         cloud["id"] = np.repeat(lanes.ids, counts)
+        cloud["confidence"] = np.repeat(lanes.confidence, counts)
     return cloud

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from rtseg.camera import Camera, Mount
 from rtseg.lanes import EgoLane, GroundPlane, ego_lane
+from rtseg.lanes.ego import _ALIKE as ALIKE
 from rtseg.results import Lanes
 
 SIZE = (360, 640)
@@ -21,9 +23,11 @@ def plane(**mount: float) -> GroundPlane:
     return GroundPlane(Camera(640, 360, K, mount=Mount(height=1.4, pitch=0.03, **mount)))  # type: ignore[arg-type]
 
 
-def lanes(*curves: tuple[float, float, float], ground: GroundPlane | None = None, noise: float = 0.0) -> Lanes:
+def lanes(
+    *curves: tuple[float, float, float], ground: GroundPlane | None = None, noise: float = 0.0, seed: int = 3
+) -> Lanes:
     """Lines y = c + t x + k x^2 / 2 as a camera sees them, left to right, ids from 1."""
-    ground, rng = ground or plane(), np.random.default_rng(3)
+    ground, rng = ground or plane(), np.random.default_rng(seed)
     x = np.geomspace(3, 60, 900)
     lines = []
     for c, t, k in sorted(curves, reverse=True):
@@ -101,3 +105,23 @@ def test_sides_are_counted_from_the_cameras_middle() -> None:
     assert lanes(*((y, 0.0, 0.0) for y in (5.2, 1.7, -1.8, -5.3))).sides.tolist() == [-2, -1, 1, 2]
     assert lanes((-1.8, 0.0, 0.0)).sides.tolist() == [1]
     assert lanes().sides.tolist() == []
+
+
+def test_spreads_are_those_of_points_that_scatter_and_grow_where_lines_are_less_sure() -> None:
+    curves = ((1.75, 0.01, 0.001), (-1.75, 0.01, 0.001))
+    founds = [ego_lane(lanes(*curves, noise=0.7, seed=seed), plane()) for seed in range(60)]
+    told = np.mean([found.spreads for found in founds], axis=0) / ALIKE
+    seen = np.std([(f.offset, f.heading, f.curvature, f.width) for f in founds], axis=0)
+    assert (told > 0.6 * seen).all()
+    assert (told < 2.0 * seen).all()
+    ahead = np.std([f.center(15.0) for f in founds])
+    assert np.mean([f.center_spread(15.0) for f in founds]) / ALIKE == pytest.approx(ahead, rel=0.5)
+
+    rough = lanes(*curves, noise=0.7)
+    sure, unsure = (
+        ego_lane(replace(rough, confidence=np.float32([1.0, confidence])), plane()) for confidence in (1.0, 0.5)
+    )
+    np.testing.assert_allclose(unsure.spreads, 2 * np.array(sure.spreads))
+    assert sure.center_spread(0.0) == pytest.approx(sure.spreads[0])
+    alone = ego_lane(lanes(curves[0], noise=0.7), plane()).spreads
+    assert np.isnan(alone).tolist() == [True, False, False, True]

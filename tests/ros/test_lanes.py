@@ -122,6 +122,7 @@ def test_lines_and_points_on_the_ground(start_node: StartNode, model: Path, tmp_
     cloud = np.frombuffer(clouds[0].data, dtype=POINT_TYPE)
     assert clouds[0].header == header(SECOND, "car")
     np.testing.assert_array_equal(cloud["id"], np.repeat(lanes.ids, [len(points) for points in expected]))
+    np.testing.assert_array_equal(cloud["confidence"], lanes.confidence[(cloud["id"] != lanes.ids[0]).astype(int)])
     stacked = np.concatenate(expected)
     np.testing.assert_allclose(np.stack([cloud["x"], cloud["y"], cloud["z"]], axis=1), stacked, rtol=1e-5, atol=1e-5)
     # The left line lies to the left (y > 0) and ahead.

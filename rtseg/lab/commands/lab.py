@@ -139,13 +139,14 @@ def ego_lane(
     drives: Annotated[int, typer.Option(min=1, help="Rendered roads, each in every condition.")] = 3,
     seconds: Annotated[float, typer.Option(min=0.1)] = 3.0,
 ) -> None:
-    """Measure the own lane's place, width and heading on rendered drives, in centimetres and degrees."""
-    from rtseg.lab.studies.ego_lane import score_ego, table
+    """Measure the own lane's place, width and heading on rendered drives, and whether their spreads hold."""
+    from rtseg.lab.studies.ego_lane import score_ego, tables
     from rtseg.lab.studies.lane_drives import FIRST_SEED, rendered_drives
     from rtseg.loading import load
 
     scores = score_ego(load(model), rendered_drives(range(FIRST_SEED, FIRST_SEED + drives), seconds))
-    console.print(table(scores))
+    for table in tables(scores):
+        console.print(table)
 
 
 @lab_app.command("lane-markings")

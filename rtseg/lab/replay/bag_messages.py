@@ -8,14 +8,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rosbags.interfaces import Nodetype
-from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from rtseg.camera import Camera
-from rtseg.messages import JPEG_FORMAT, LaneMarker, Mask, point_fields
+from rtseg.messages import DETECTIONS, JPEG_FORMAT, Detection, LaneMarker, Mask, point_fields
 
 _LINE_STRIP, _DELETE_ALL = 4, 3
 # As rclpy makes them; rosbags knows no defaults of its own.
 _DEFAULTS = {("geometry_msgs/msg/Quaternion", "w"): 1.0}
+# Of vision_msgs, which rosbags does not know; the field lists are those of ROS 2 Humble and later.
+_VISION = {
+    "vision_msgs/msg/Point2D": "float64 x\nfloat64 y\n",
+    "vision_msgs/msg/Pose2D": "vision_msgs/Point2D position\nfloat64 theta\n",
+    "vision_msgs/msg/BoundingBox2D": "vision_msgs/Pose2D center\nfloat64 size_x\nfloat64 size_y\n",
+    "vision_msgs/msg/ObjectHypothesis": "string class_id\nfloat64 score\n",
+    "vision_msgs/msg/ObjectHypothesisWithPose": (
+        "vision_msgs/ObjectHypothesis hypothesis\ngeometry_msgs/PoseWithCovariance pose\n"
+    ),
+    "vision_msgs/msg/Detection2D": (
+        "std_msgs/Header header\nvision_msgs/ObjectHypothesisWithPose[] results\nvision_msgs/BoundingBox2D bbox\n"
+        "string id\n"
+    ),
+    DETECTIONS: "std_msgs/Header header\nvision_msgs/Detection2D[] detections\n",
+}
 
 
 class BagMessages:
@@ -27,6 +42,8 @@ class BagMessages:
 
     def __init__(self) -> None:
         self.store = get_typestore(Stores.ROS2_HUMBLE)
+        for name, definition in _VISION.items():
+            self.store.register(get_types_from_msg(definition, name))
 
     def serialize(self, message: Any) -> bytes:
         """A message as it is stored, CDR."""
@@ -122,6 +139,26 @@ class BagMessages:
             )
             poses.append(self._make("geometry_msgs/msg/PoseStamped", header=header, pose=pose))
         return self._make("nav_msgs/msg/Path", header=header, poses=poses)
+
+    def detections(self, header: Any, detections: Sequence[Detection]) -> Any:
+        """Objects as boxes."""
+        made = []
+        for each in detections:
+            hypothesis = self._make("vision_msgs/msg/ObjectHypothesis", class_id=each.class_id, score=each.score)
+            x, y = each.center
+            position = self._make("vision_msgs/msg/Point2D", x=x, y=y)
+            center = self._make("vision_msgs/msg/Pose2D", position=position)
+            width, height = each.size
+            made.append(
+                self._make(
+                    "vision_msgs/msg/Detection2D",
+                    header=header,
+                    id=each.id,
+                    results=[self._make("vision_msgs/msg/ObjectHypothesisWithPose", hypothesis=hypothesis)],
+                    bbox=self._make("vision_msgs/msg/BoundingBox2D", center=center, size_x=width, size_y=height),
+                )
+            )
+        return self._make(DETECTIONS, header=header, detections=made)
 
     def text(self, text: str) -> Any:
         """A string."""

@@ -21,6 +21,7 @@ from rtseg.messages import (
     VEHICLE_FRAME,
     class_labels,
     class_mask,
+    detections,
     ego_numbers,
     ego_path,
     ground_lines,
@@ -51,7 +52,7 @@ class ResultBag:
     made by :mod:`rtseg.messages`: ``/camera/image/compressed``, ``/camera/camera_info``; ``/lanes/lane_mask``,
     ``/lanes/lane_pixels``, ``/lanes/label_info``, ``/lanes/overlay/compressed``, and where a calibrated camera is known
     ``/lanes/lanes``, ``/lanes/lane_points``, ``/lanes/ego_path`` and ``/lanes/ego_lane``;
-    ``/instances/instance_mask``, ``/instances/class_mask``, ``/instances/label_info``,
+    ``/instances/instance_mask``, ``/instances/class_mask``, ``/instances/detections``, ``/instances/label_info``,
     ``/instances/overlay/compressed``; the overlay of both together is ``/perception/overlay/compressed``.
     Every header carries the frame's stamp, which is also the message's time in the file; stills, which have none,
     follow each other at 30 Hz.
@@ -135,6 +136,7 @@ class ResultBag:
         self._label("/instances/label_info", stamp, class_labels(self._classes or ()))
         self._add("/instances/instance_mask", stamp, self._messages.mask(header, instance_mask(instances)))
         self._add("/instances/class_mask", stamp, self._messages.mask(header, class_mask(instances)))
+        self._add("/instances/detections", stamp, self._messages.detections(header, detections(instances)))
 
     def close(self) -> None:
         """Write the index and give the file its name."""

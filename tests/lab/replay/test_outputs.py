@@ -208,6 +208,11 @@ def test_result_bag_of_instances_and_of_nothing(tmp_path: Path) -> None:
     labels = instances_of().labels
     np.testing.assert_array_equal(np.frombuffer(ids.data, "<u2").reshape(48, 64), np.array([0, 4, 300])[labels])
     np.testing.assert_array_equal(np.frombuffer(kinds.data, np.uint8).reshape(48, 64), np.array([0, 1, 10])[labels])
+    one, other = decoded["/instances/detections"].detections
+    assert [(each.id, each.results[0].hypothesis.class_id) for each in (one, other)] == [("4", "1"), ("300", "10")]
+    assert other.results[0].hypothesis.score == pytest.approx(0.4)
+    box = other.bbox
+    assert (box.center.position.x, box.center.position.y, box.size_x, box.size_y) == (45.0, 32.5, 30.0, 15.0)
     with ResultBag(tmp_path / "b.mcap"):
         pass
     with (tmp_path / "b.mcap").open("rb") as file:
@@ -225,6 +230,7 @@ def test_result_bag_of_lanes_and_instances_of_one_frame(tmp_path: Path) -> None:
     assert topics == [
         "/camera/image/compressed",
         "/instances/class_mask",
+        "/instances/detections",
         "/instances/instance_mask",
         "/lanes/lane_mask",
         "/lanes/lane_pixels",

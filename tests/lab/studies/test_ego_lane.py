@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from rtseg.lab.render import Drive, RenderedRoad
-from rtseg.lab.studies.ego_lane import HEADER, rows, score_ego, score_frame
+from rtseg.lab.studies.ego_lane import HEADER, SPREADS_HEADER, rows, score_ego, score_frame, spread_rows
 from rtseg.lanes import GroundPlane, ego_lane
 from rtseg.results import Lanes
 from tests.lab.pipelines import WithoutModel
@@ -37,9 +37,11 @@ def test_true_lines_are_right_to_the_centimetre() -> None:
     assert score.mistaken == 0
     assert score.near.max() < 0.02
     assert score.ahead.max() < 0.05
+    assert score.in_spreads.shape == (2, 4)
     table = rows(scores)
     assert [row[0] for row in table] == ["day", "all"]
     assert all(len(row) == len(HEADER) for row in table)
+    assert all(len(row) == len(SPREADS_HEADER) for row in spread_rows(scores))
 
 
 def test_another_lane_is_a_mistake_and_a_missing_boundary_unknown() -> None:
