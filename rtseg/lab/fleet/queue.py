@@ -21,6 +21,7 @@ from rtseg.lab.fleet.worker import Outcome
 
 _TOGETHER = 2.0  # seconds of short recordings that a worker is given at once
 _MOST = 32  # of them
+_RECENT = 0.8  # of what was known of their speed, that another one leaves: the first warm up
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ class TaskQueue:
         self._tries = tries
         self._failures: Counter[Task] = Counter()
         self._alone: set[Task] = set()
-        self._bytes = 0
+        self._bytes = 0.0
         self._took = 0.0
         self._tasks: deque[Task] = deque()
         self._there: dict[str, set[int]] = {}
@@ -252,8 +253,8 @@ class TaskQueue:
         progress.frames += done.outcome.frames
         progress.seconds += done.outcome.seconds
         if done.task.part is None and done.took:
-            self._bytes += recording.size
-            self._took += done.took
+            self._bytes = _RECENT * self._bytes + recording.size
+            self._took = _RECENT * self._took + done.took
         if state.finished and recording.key in self._faulty:
             self._faults.delete(f"{recording.key}.json")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import socket
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,6 +27,9 @@ LEAKED = 4096
 """MiB by which a worker may grow over what it held after its first shard before a fresh one takes its place."""
 
 _NO_START = 3  # workers on end that fail to start, after which the job is given up
+
+_HOST_PORT = re.compile(r"[^/\s]+:\d{1,5}")
+_LISTENS = 20.0  # seconds in which a head node has to answer
 
 logger = logging.getLogger("rtseg")
 
@@ -83,6 +88,7 @@ class RayWorkers:
         self._owner = not ray.is_initialized()
         try:
             if self._owner:
+                _check_there(address)
                 local: dict[str, Any] = (
                     {} if address else {"num_cpus": max(os.cpu_count() or 1, (workers or 1) * threads)}
                 )
@@ -207,6 +213,18 @@ class RayWorkers:
         with suppress(Exception):
             ray.kill(slot.actor)
         slot.actor, slot.held = self._kind.remote(*self._arguments), 0
+
+
+def _check_there(address: str | None) -> None:
+    """Refuse an address at which nobody listens, for which Ray waits for minutes.
+
+    Raises:
+        OSError: nobody does.
+    """
+    if address and _HOST_PORT.fullmatch(address):
+        host, _, port = address.rpartition(":")
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_LISTENS):
+            return
 
 
 def _last_line(error: Exception) -> str:

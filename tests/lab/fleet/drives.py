@@ -37,13 +37,14 @@ def street(index: int, seed: int = 0) -> np.ndarray:
     return paint(shown)[0]
 
 
-def write_drive_bag(folder: Path, frames: int) -> Path:
+def write_drive_bag(folder: Path, frames: int, draw: Callable[[int, int], np.ndarray] = road) -> Path:
     """The drive of :func:`write_drive` as a ROS 2 bag of raw pictures."""
     messages = Messages(ros1=False)
     entries = []
     for index in range(frames):
         stamp = START + index * 10**9 // FPS
-        fields = {"height": HEIGHT, "width": WIDTH, "step": 3 * WIDTH, "data": road(index).reshape(-1)}
+        image = draw(index, 0)
+        fields = {"height": len(image), "width": WIDTH, "step": 3 * WIDTH, "data": image.reshape(-1)}
         entries.append((RAW, stamp, messages.image(index, stamp, **fields)))
     return write_bag(folder, "mcap", entries, messages)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,7 +101,7 @@ class Brittle(InProcess):
         tasks = tuple(self._tasks)
         done = super().wait()
         if len(tasks) == 1:
-            return done
+            return [replace(one, took=0.05) for one in done]  # however slow this machine is
         self._tasks.clear()
         return [Done(task, None, "the worker died", blameless=True, together=True) for task in tasks]
 

@@ -12,6 +12,7 @@ import pytest
 
 from rtseg.frame import Frame
 from rtseg.lab.fleet.sources import find_recordings
+from rtseg.lab.fleet.truth import QUALITY
 from rtseg.lab.replay.labels_out import LabelWriter
 from rtseg.lab.scores.instances.evaluate import evaluate_instances
 from rtseg.lab.scores.lanes.evaluate import evaluate_lanes
@@ -19,7 +20,8 @@ from rtseg.loading import load
 from rtseg.media import open_frames
 from rtseg.media.images import write_image
 from rtseg.results import Lanes
-from tests.lab.fleet.drives import FPS, road, write_drive
+from tests.instance_networks import write_instance_model
+from tests.lab.fleet.drives import FPS, road, street, write_drive, write_drive_bag
 from tests.lab.fleet.test_replay import replay, rows_of
 from tests.lab.replay.test_replay import Page
 from tests.threshold_network import write_threshold_model
@@ -75,6 +77,32 @@ def test_labels_of_a_video_name_frames_by_number_or_stamp(tmp_path: Path, named:
     assert all(dict(row["scores"])["accuracy"] > 0.9 for row in rows if row["scores"])
     assert "1 of 4 are of no frame" in Page(tmp_path / "out/report.html").text
     assert len(list((tmp_path / "out/rows").iterdir())) == (1 if "frame" in named else 3)
+
+
+@pytest.mark.parametrize("bag", [False, True])
+@pytest.mark.parametrize("task", ["lanes", "instances"])
+def test_labels_lie_beside_videos_and_bags_for_lanes_and_objects(tmp_path: Path, task: str, bag: bool) -> None:
+    lanes = task == "lanes"
+    model = write_threshold_model(tmp_path / "model") if lanes else write_instance_model(tmp_path / "model")
+    draw = road if lanes else street
+    folder = tmp_path / "fleet"
+    folder.mkdir()
+    recording = write_drive_bag(folder, 20, draw) if bag else write_drive(folder / "drive.mp4", 20, draw=draw)
+    pipeline = load(str(model))
+    with LabelWriter(tmp_path / "made", "tusimple" if lanes else "coco", pipeline.card.classes) as writer:
+        for index in (4, 9, 13):
+            image = draw(index, 0)
+            writer.write(Frame(image, name=f"frame_{index:06d}.png"), pipeline(image))
+    shutil.move(tmp_path / "made/labels", recording.with_suffix(".labels"))
+    replay([str(folder)], tmp_path / "out", str(model))
+    assert [row["frame"] for row in rows_of(tmp_path / "out") if row["scores"]] == [4, 9, 13]
+    figures = scores(tmp_path / "out")
+    assert figures["labelled"] == 3
+    assert figures["scores"]["accuracy" if lanes else QUALITY] > 0.7
+    assert ("culane F1" if lanes else "PQ") in " ".join(figures["scores"])
+    page = Page(tmp_path / "out/report.html").text
+    assert "Scores on 3 labelled frames" in page
+    assert "labels beside" not in page, "all labels were of use"
 
 
 def test_new_labels_make_a_recording_new(tmp_path: Path) -> None:
