@@ -11,8 +11,8 @@ from rtseg.errors import ArgumentError
 from rtseg.instances import InstanceTracker, InstanceTrackerSettings
 from rtseg.instances.masks import MaskStore
 from rtseg.instances.tracking import MAX_ID
+from rtseg.lab.scores.instances.identity import IdentityLog
 from rtseg.ops import region_statistics
-from tests.instances.identity_log import IdentityLog
 
 FRAME = 33_333_333
 SIZE = (120, 240)
@@ -234,20 +234,3 @@ def test_settings_that_make_no_sense_are_refused() -> None:
         InstanceTrackerSettings(memory=-1)
     with pytest.raises(ArgumentError, match="gate"):
         InstanceTrackerSettings(gate=float("nan"))
-
-
-def test_switches_are_counted_as_mota_does() -> None:
-    log = IdentityLog()
-    truth = np.zeros((4, 8), np.int32)
-    truth[:, :4], truth[:, 4:] = 5, 9
-    labels = (truth > 0) * 1 + (truth == 9)
-    log.update(truth, labels, np.array([3, 4]))
-    log.update(truth, labels, np.array([3, 4]))
-    log.update(truth, labels * 0, np.zeros(0, np.int32))  # unseen: no switch
-    log.update(truth, labels, np.array([4, 3]))  # both exchanged
-    log.update(truth, labels, np.array([4, 7]))
-    assert (log.objects, log.matched, log.switches) == (10, 8, 3)
-    log.update(truth, (truth > 0) * 1, np.array([4]))  # one mask over both: exactly one half of it fits one
-    assert log.matched == 9
-    with pytest.raises(ArgumentError, match="size"):
-        log.update(truth, labels[:2], np.array([1, 2]))

@@ -113,6 +113,19 @@ def instance_page(
     console.print(write_instance_page(out, model, data, cities, limit))
 
 
+@lab_app.command("instance-ids")
+def instance_ids(
+    model: Annotated[str, typer.Option("--model", "-m", help="Bundled model or folder.")] = "instances-lite",
+    drives: Annotated[int, typer.Option(min=1, help="Rendered streets.")] = 6,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Of each drive.")] = 8.0,
+) -> None:
+    """Measure how well ids stay with objects on rendered streets: with true masks, and with a model's."""
+    from rtseg.lab.studies.instance_ids import score_ids, street_drives, table
+    from rtseg.loading import load
+
+    console.print(table(score_ids(load(model), street_drives(drives, seconds), console.print)))
+
+
 @lab_app.command("lane-page")
 def lane_page(
     model: Annotated[
