@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from rtseg.lab.report.pages import markdown_table, write_page
 from rtseg.lab.scores.instances.evaluate import HELD_OUT, evaluate_instances
@@ -32,8 +33,26 @@ _ABLATION = (
 _ONE_MODEL = (
     "`rtseg evaluate --model NAME --data FOLDER` writes the same tables of one model with its best and worst frames."
 )
-_PAPERS = {"l2c": ("L2C", 16.0), "daffnet": ("DaffNet", 32.4), "gmis": ("GMIS", 34.1)}
-"""AP on Cityscapes val: table III of L2C, table 4 of DaffNet, table 3 of GMIS."""
+
+
+class _Paper(NamedTuple):
+    name: str
+    ap: float  # on Cityscapes' val set
+    network: str
+    pictures: str
+    training: str
+
+
+_PAPERS = {
+    # Table III and section IV-B of L2C, table 4 of DaffNet and its training, table 3 and section 5.1 of GMIS.
+    "l2c": _Paper("L2C", 16.0, "ResNet-101", "2,975 at 2048x1024", "90 epochs"),
+    "daffnet": _Paper("DaffNet", 32.4, "ResNet-101", "2,975 at 2048x1024", "55,500 steps of 16, four RTX 2080 Ti"),
+    "gmis": _Paper(
+        "GMIS", 34.1, "two ResNet-101", "14,178 patches of 2,975 at 2048x1024, and coarse labels",
+        "120,000 steps of 64, four P40",
+    ),
+}  # fmt: skip
+_DIFFERENT = "What the models here are beside those of the papers; the method is the same."
 
 
 def write_instance_page(
@@ -66,6 +85,7 @@ def write_instance_page(
         scored.append((pipeline.card, found))
         pipeline.close()
     parts = ["# Instance models: what they score", _INTRODUCTION, _overview(scored)]
+    parts += ["## What differs from the papers", _DIFFERENT, _differences([card for card, _ in scored])]
     for card, found in scored:
         parts += [f"## {card.name}", f"{card.summary}. {' '.join(notes(found))}"]
         for title, header, rows in instance_tables(found):
@@ -82,6 +102,16 @@ def _overview(scored: Sequence[tuple[ModelCard, InstanceEvaluation]]) -> str:
     for card, found in scored:
         ap, ap50 = found.scores.ap
         shares = [f"{100 * share:.1f}" for share in (ap, ap50, found.scores.panoptic, found.scores.agnostic.ap)]
-        paper = "{}: {}".format(*_PAPERS[card.family]) if card.family in _PAPERS else "-"
+        paper = "{}: {}".format(*_PAPERS[card.family][:2]) if card.family in _PAPERS else "-"
         rows.append([card.name, f"{card.input.width}x{card.input.height}", *shares, paper])
     return markdown_table(("model", "input", "AP", "AP50", "PQ", "one class AP", "the paper's AP"), rows)
+
+
+def _differences(cards: Sequence[ModelCard]) -> str:
+    lines: list[str] = []
+    for card in cards:
+        if paper := _PAPERS.get(card.family):
+            lines.append(f"- {paper.name}, the paper's: {paper.network}; {paper.pictures}; {paper.training}")
+        notes = card.training.notes.split(";")[0].split(".")[0]
+        lines.append(f"- {card.name}: " + "; ".join([card.summary, *card.training.data, notes]))
+    return "\n".join(dict.fromkeys(lines))
