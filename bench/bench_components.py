@@ -51,7 +51,21 @@ def noisy() -> NDArray[np.uint8]:
     return np.where(field > 0, coarse, (field < -0.6) * 3).astype(np.uint8)
 
 
-SCENES: dict[str, Callable[[], NDArray[np.uint8]]] = {"lanes": lanes, "street": street, "noisy": noisy}
+def stripes(across: int, every: int) -> NDArray[np.uint8]:
+    """Lines a pixel wide: diagonals (`across` 1), which hang together over corners only, or columns (0)."""
+    rows, columns = np.indices(SHAPE)
+    return ((columns + across * rows) % every == 0).astype(np.uint8)
+
+
+SCENES: dict[str, Callable[[], NDArray[np.uint8]]] = {
+    "lanes": lanes,
+    "street": street,
+    "noisy": noisy,
+    "diagonals": lambda: stripes(1, 4),
+    "sparse diagonals": lambda: stripes(1, 8),
+    "columns": lambda: stripes(0, 3),
+    "checkerboard": lambda: stripes(1, 2),
+}
 LABELLERS: dict[str, Callable[[NDArray[np.integer]], object]] = {
     "rtseg": label_components,
     "rtseg, 2 threads": lambda image: label_components(image, threads=2),

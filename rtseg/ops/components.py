@@ -3,12 +3,14 @@
 Every row is cut into runs of equal, non-zero labels; runs of neighboring rows that touch and have the same label are
 united. The parent of a run is never a later run, so the root of a component is its first run in raster order: numbering
 the roots in order gives ids in raster order of first pixels, and strips of rows labelled on their own and then united
-along their seams give the identical result.
+along their seams give the identical result. Pictures of runs hardly longer than a pixel go pixel by pixel
+(`rtseg.ops.pixel_components`), with the same ids.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numba import types
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 
 from rtseg.compiled import compiled
 from rtseg.errors import ArgumentError
+from rtseg.ops.pixel_components import is_thin, label_pixels
 from rtseg.ops.threads import run_strips, strip_bounds
 
 _MAX_STRIPS = 16
@@ -217,7 +220,7 @@ def _as_labels(labels: object) -> NDArray[np.integer]:
     return np.ascontiguousarray(labels).view(np.int32 if labels.dtype.itemsize == 4 else np.int64)
 
 
-def _find_runs(labels: NDArray[np.integer], connectivity: int, strips: int):  # type: ignore[no-untyped-def]
+def _strips(labels: NDArray[np.integer], connectivity: int, strips: int) -> list[int]:
     if connectivity not in (4, 8):
         raise ArgumentError(
             f"expected connectivity 4 or 8, got {connectivity!r}; pass 4 (edges) or 8 (edges and corners)"
@@ -225,8 +228,12 @@ def _find_runs(labels: NDArray[np.integer], connectivity: int, strips: int):  # 
     height, width = labels.shape
     if width == 0:
         height = 0
-    strips = max(1, min(strips, height, _MAX_STRIPS))
-    bounds = strip_bounds(height, strips)
+    return strip_bounds(height, max(1, min(strips, height, _MAX_STRIPS)))
+
+
+def _find_runs(labels: NDArray[np.integer], connectivity: int, bounds: list[int]):  # type: ignore[no-untyped-def]
+    width = labels.shape[1]
+    strips = len(bounds) - 1
     reach = 1 if connectivity == 8 else 0
     # Room for the worst case, a run a pixel: pages that are never written are never mapped.
     starts, ends, parent = (np.empty(labels.size, np.int32) for _ in range(3))
@@ -245,7 +252,7 @@ def _find_runs(labels: NDArray[np.integer], connectivity: int, strips: int):  # 
     if strips > 1:
         _unite_seams(values, edges, reach, starts, ends, rows, row_ends, parent)
     count = int(_number(rows, row_ends, edges, parent))
-    return bounds, starts, ends, rows, row_ends, parent, count
+    return starts, ends, rows, row_ends, parent, count
 
 
 def label_components(
@@ -270,15 +277,30 @@ def label_components(
         ([[1, 1, 0], [0, 0, 2]], 2)
     """
     image = _as_labels(labels)
-    bounds, starts, ends, rows, row_ends, ids, count = _find_runs(image, connectivity, threads)
-    components = np.empty(image.shape, np.int32)
+    bounds = _strips(image, connectivity, threads)
+    _compile_both(image.dtype, image.flags.writeable)
+    return (label_pixels if is_thin(image) else _paint_runs)(image, connectivity, bounds)
+
+
+def _paint_runs(labels: NDArray[np.integer], connectivity: int, bounds: list[int]) -> tuple[NDArray[np.int32], int]:
+    starts, ends, rows, row_ends, ids, count = _find_runs(labels, connectivity, bounds)
+    components = np.empty(labels.shape, np.int32)
     flat = components.reshape(-1)
 
     def paint(i: int) -> None:
-        _paint_strip(bounds[i], bounds[i + 1], image.shape[1], starts, ends, rows, row_ends, ids, flat)
+        _paint_strip(bounds[i], bounds[i + 1], labels.shape[1], starts, ends, rows, row_ends, ids, flat)
 
     run_strips(paint, len(bounds) - 1)
     return components, count
+
+
+@cache
+def _compile_both(kind: np.dtype[np.integer], writeable: bool) -> None:
+    """Compile both ways for a type of labels: the next picture may need the one that this does not."""
+    labels = np.ones((2, 1), kind)
+    labels.flags.writeable = writeable
+    for label in (label_pixels, _paint_runs):
+        label(labels, 8, [0, 1, 2])
 
 
 def label_runs(labels: NDArray[np.integer], connectivity: int = 8) -> Runs:
@@ -292,6 +314,6 @@ def label_runs(labels: NDArray[np.integer], connectivity: int = 8) -> Runs:
         ArgumentError: as :func:`label_components`.
     """
     image = _as_labels(labels)
-    _, starts, ends, rows, row_ends, ids, count = _find_runs(image, connectivity, 1)
+    starts, ends, rows, row_ends, ids, count = _find_runs(image, connectivity, _strips(image, connectivity, 1))
     total = int(row_ends[-1]) if len(row_ends) else 0
     return Runs(starts[:total], ends[:total], np.append(rows, np.int32(total)), ids[:total], count)

@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from rtseg.errors import ArgumentError
 from rtseg.ops import label_components, label_runs
+from rtseg.ops.pixel_components import is_thin
 
 
 def reference(labels: NDArray[np.integer], connectivity: int) -> tuple[NDArray[np.int32], int]:
@@ -58,6 +59,13 @@ shapes = hnp.array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=40)
 images = shapes.flatmap(lambda shape: hnp.arrays(np.int32, shape, elements=st.sampled_from([0, 0, 1, 1, 2, -7])))
 
 
+@pytest.fixture(params=["runs", "pixels"])
+def one_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Label all pictures one way, whatever they look like."""
+    monkeypatch.setattr("rtseg.ops.components.is_thin", lambda _: request.param == "pixels")
+
+
+@pytest.mark.usefixtures("one_way")
 @given(images, st.sampled_from([4, 8]), st.integers(1, 5))
 def test_equals_flood_fill(labels: NDArray[np.int32], connectivity: int, threads: int) -> None:
     components, count = label_components(labels, connectivity, threads)
@@ -100,6 +108,7 @@ PATTERNS = {
 }
 
 
+@pytest.mark.usefixtures("one_way")
 @pytest.mark.parametrize("name", PATTERNS)
 @pytest.mark.parametrize("connectivity", [4, 8])
 @pytest.mark.parametrize("threads", [1, 2, 7])
@@ -108,6 +117,11 @@ def test_equals_cc3d_on_adversarial_patterns(name: str, connectivity: int, threa
     components, count = label_components(PATTERNS[name], connectivity, threads)
     assert count == expected_count
     np.testing.assert_array_equal(components, expected)
+
+
+@pytest.mark.parametrize(("name", "thin"), [("diagonals", True), ("comb", True), ("full", False), ("empty", False)])
+def test_thin_stripes_go_pixel_by_pixel(name: str, thin: bool) -> None:
+    assert is_thin(PATTERNS[name]) == thin
 
 
 def test_spiral_is_one_component() -> None:
