@@ -91,5 +91,5 @@ def test_a_tutorial_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
         else:
             continue
         for command in commands:
-            answer = subprocess.run(command, capture_output=True, text=True, timeout=300)
+            answer = subprocess.run(command, capture_output=True, text=True, timeout=1200)
             assert answer.returncode == 0, f"{block}\n{answer.stderr}"

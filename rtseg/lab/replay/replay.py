@@ -35,6 +35,7 @@ from rtseg.media.images import ImageSource
 from rtseg.media.overlay import draw_instances, draw_lanes
 from rtseg.printing import described
 from rtseg.results import Instances, Lanes
+from rtseg.runtime.compilation import compilation_told
 from rtseg.runtime.latency import StageLatency
 
 if TYPE_CHECKING:
@@ -281,11 +282,18 @@ def _view(view: str | None, out: Path, run: Run, camera: Camera | None) -> Abstr
 
 def _shown(run: Run, progress: bool) -> Iterator[tuple[Frame, Lanes | Instances]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not progress) as bar:
-        task = bar.add_task(described(run.source.name), total=run.source.count)
-        for item in run:
-            yield item
-            bar.update(task, completed=run.read)
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, redirect_stdout=False, disable=not progress) as bar:
+        name = described(run.source.name)
+        task = bar.add_task(name, total=run.source.count)
+
+        def compiling(count: int, kernel: str) -> None:
+            bar.update(task, description=f"{name}: compiling kernel {count + 1}, {described(kernel)}; once a machine")
+
+        with compilation_told(compiling):
+            for item in run:
+                yield item
+                bar.update(task, description=name, completed=run.read)
 
 
 def _draw(frame: Frame, result: Lanes | Instances, classes: tuple[str, ...]) -> NDArray[np.uint8]:

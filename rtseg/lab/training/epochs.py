@@ -79,7 +79,7 @@ class EpochPictures(Callback):
         losses = [epochs[n].get("train/loss", 0.0) for n in numbers]
         data = ReportData(
             title=f"Training of {self._name}",
-            subtitle="What the network finds, and what is true; TensorBoard has the same, and curves by step.",
+            subtitle="What the network finds beside what is true; TensorBoard has the same, and curves by step.",
             figures=[("epochs", f"{numbers[-1]} of {planned}"), ("loss", f"{losses[-1]:.3f}")],
             plots=[("Loss", plot_bars({"training": losses}, "epoch", "loss", [str(n) for n in numbers]))],
             tables=[("Measured after each epoch", ("epoch", *names), rows)],

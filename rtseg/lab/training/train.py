@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import sys
+import time
 import warnings
 from collections.abc import Sequence
 from itertools import islice
@@ -266,6 +267,9 @@ class _SetEpoch(Callback):
 class _PlainProgress(Callback):
     """A line of text now and then, where no terminal can show a bar."""
 
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        self._began, self._first = time.monotonic(), trainer.global_step
+
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -273,4 +277,7 @@ class _PlainProgress(Callback):
         if trainer.is_global_zero and (trainer.global_step % 20 == 0 or last):
             loss = float(trainer.callback_metrics.get("train/loss", torch.nan))
             total = trainer.num_training_batches
-            print(f"epoch {trainer.current_epoch} batch {batch_idx + 1}/{total} loss {loss:.3f}", flush=True)
+            left = int(total) * (trainer.max_epochs or 1) - trainer.global_step
+            per_step = (time.monotonic() - self._began) / max(1, trainer.global_step - self._first)
+            place = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs} batch {batch_idx + 1}/{total}"
+            print(f"{place} loss {loss:.3f}, {max(0, left) * per_step / 60:.0f} minutes left", flush=True)
