@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from rtseg.runtime.card import ModelCard
-from rtseg.runtime.ignore import IgnoreMask
+from rtseg.runtime.ignore import IgnoreMask, LearnedMask, ignore_mask
 from rtseg.runtime.interpreter import AnyInterpreter
 from rtseg.runtime.models import find_model
 from rtseg.runtime.pipeline import Pipeline
@@ -36,18 +36,18 @@ def load(
         network: file name of one of the card's networks; the best for the backend by default. For TensorRT an int8
             network gives an int8 engine, any other an fp16 engine.
         ignore: what of the camera's frames is not road, a mask or a file of one; nothing is found there
-            (:class:`rtseg.runtime.ignore.IgnoreMask`).
+            (:class:`rtseg.runtime.ignore.IgnoreMask`). ``auto`` learns what stands still while the road moves.
 
     Raises:
         ModelError: if the model cannot be found, or its card or file does not fit.
         BackendError: if the device or backend is not to be had.
         MediaError, ImageError, ConfigError: if the ignore mask cannot be read.
     """
-    mask = ignore if ignore is None or isinstance(ignore, IgnoreMask) else IgnoreMask.load(ignore)
+    mask = ignore_mask(ignore)
     model = find_model(name_or_path, network)
     interpreter = interpreter_for(model.card, mask)
     selection = select(model, interpreter, device, backend, threads or os.cpu_count() or 1, network)
-    return Pipeline(model.card, interpreter, selection)
+    return Pipeline(model.card, interpreter, selection, mask if isinstance(mask, LearnedMask) else None)
 
 
 def interpreter_for(card: ModelCard, ignored: IgnoreMask | None = None) -> AnyInterpreter:

@@ -21,7 +21,11 @@ NetworkOption = Annotated[str | None, typer.Option(help="Another network of the 
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
 TopicOption = Annotated[str | None, typer.Option(help="Image topic of a bag; found by type where there is one.")]
 IgnoreOption = Annotated[
-    Path | None,
-    typer.Option("--ignore", help="What of the frames is not road: a mask picture, or YAML with polygons."),
+    str | None,
+    typer.Option(
+        "--ignore",
+        help="What of the frames is not road: a mask picture, YAML with polygons, or auto: what stands still while the "
+        "road moves, written to ignore.png.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]

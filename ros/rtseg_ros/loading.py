@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import rtseg
@@ -85,7 +85,7 @@ class Loading:
             device=parameters.device,
             backend=parameters.backend,
             threads=parameters.threads or None,
-            ignore=Path(parameters.ignore).expanduser() if parameters.ignore else None,
+            ignore=os.path.expanduser(parameters.ignore) or None,
         )
         pipelines.append(pipeline)
         if pipeline.card.task != task:

@@ -17,7 +17,7 @@ from rtseg.errors import ConfigError, RtsegError
 from rtseg.runtime import find_model
 from rtseg.runtime.backends.registry import BACKENDS
 from rtseg.runtime.device import parse_device
-from rtseg.runtime.ignore import IgnoreMask
+from rtseg.runtime.ignore import ignore_mask
 from rtseg.stream import MAX_AGE
 
 TRANSPORTS = ("auto", "raw", "compressed", "ffmpeg")
@@ -82,7 +82,7 @@ def _check_camera(value: str) -> None:
 
 def _check_ignore(value: str) -> None:
     if value:
-        IgnoreMask.load(Path(value).expanduser())
+        ignore_mask(Path(value).expanduser())
 
 
 def _check_frame(value: str) -> None:
@@ -98,7 +98,9 @@ class NodeParameters:
     backend: str = _setting("auto", "auto, or one backend by name (rtseg doctor lists them)", check=_check_backend)
     threads: int = _setting(0, "threads of the network on a CPU; 0: all cores", 0, 256)
     ignore: str = _setting(
-        "", "mask picture, or YAML with polygons, of what of the frames is not road; empty: none", check=_check_ignore
+        "",
+        "mask picture, or YAML with polygons, of what of the frames is not road; auto: learned; empty: none",
+        check=_check_ignore,
     )
     transport: str = _setting(
         "auto",

@@ -13,13 +13,20 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
+from rtseg.camera.still_parts import StillParts
 from rtseg.errors import ArgumentError, ConfigError, ImageError, MediaError
+from rtseg.files import write_bytes
+from rtseg.frame import Frame
 from rtseg.settings import Settings, first_fault
 
 Share = Annotated[float, Field(ge=0, le=1)]
 _PICTURES = (".png", ".bmp", ".tif", ".tiff", ".webp", ".pgm")  # JPEG blurs edges, and has no alpha
 _FINE = 16  # polygons are drawn with sixteenths of a pixel
 _SIZE = (1080, 1920)  # at which polygons are drawn
+_NOTHING = np.zeros((2, 2), np.bool_)
+
+AUTO = "auto"
+"""In place of a file: the mask is learned."""
 
 
 class _Polygons(Settings):
@@ -87,10 +94,69 @@ class IgnoreMask:
         rows = min(round(top * len(self._mask)), len(self._mask) - 1)
         return IgnoreMask(self._mask[rows:]) if rows else self
 
+    def save(self, path: str | Path) -> None:
+        """Write it as a PNG of two colors, white where nothing is to be found, which :meth:`load` reads.
+
+        Raises:
+            MediaError: it cannot be written.
+        """
+        _, content = cv2.imencode(".png", self._mask.astype(np.uint8) * 255)
+        write_bytes(path, content.tobytes())
+
     def _resize(self, size: tuple[int, int]) -> NDArray[np.bool_]:
         resized = cv2.resize(self._mask.astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST_EXACT) > 0
         resized.setflags(write=False)
         return resized
+
+
+class LearnedMask(IgnoreMask):
+    """What stands still in a camera's frames while the road moves, learned from the first of them.
+
+    Nothing is ignored before about ten seconds of driving; the mask is learned anew where frames change their size.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(_NOTHING)
+        self._parts = StillParts()
+
+    @property
+    def found(self) -> bool:
+        """Whether something was found that stands still."""
+        return bool(self._mask.any())
+
+    def learn(self, frame: Frame, moving: bool | None) -> bool:
+        """Look at the next frame, of a vehicle that moves or does not; returns whether the mask has changed."""
+        if not self._parts.update(frame, moving):
+            return False
+        before = self._mask
+        self._mask = _NOTHING if self._parts.mask is None else self._parts.mask
+        self._resized.cache_clear()
+        return not np.array_equal(before, self._mask)
+
+    def below(self, top: float) -> IgnoreMask:
+        return _Below(self, top) if top else self
+
+
+class _Below(IgnoreMask):
+    """The lower part of a mask that changes."""
+
+    def __init__(self, whole: LearnedMask, top: float) -> None:
+        super().__init__(_NOTHING)
+        self._whole, self._top = whole, top
+
+    def at(self, size: tuple[int, int]) -> NDArray[np.bool_]:
+        return IgnoreMask.below(self._whole, self._top).at(size)
+
+
+def ignore_mask(given: str | Path | IgnoreMask | None) -> IgnoreMask | None:
+    """Make a mask of what a user gave: one, a file of one, ``auto`` for one that is learned, or None for none.
+
+    Raises:
+        MediaError, ImageError, ConfigError: the file cannot be read.
+    """
+    if given is None or isinstance(given, IgnoreMask):
+        return given
+    return LearnedMask() if str(given) == AUTO else IgnoreMask.load(given)
 
 
 def _read_picture(path: Path) -> NDArray[np.bool_]:

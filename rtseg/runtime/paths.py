@@ -46,6 +46,9 @@ class FramePath(Protocol):
             BackendError: if the backend or its device fails.
         """
 
+    def renew(self) -> None:
+        """Take up what has changed in what the interpreter does not look at."""
+
     def alive(self) -> bool:
         """Say whether other backends may be tried on this device after a fault."""
 
@@ -84,6 +87,9 @@ class HostPath:
     def _infer(self, tensor: NDArray[np.float32], clock: StageClock) -> HeadMaps:
         with clock.stage("infer"):
             return self._backend.infer(tensor)
+
+    def renew(self) -> None:
+        pass  # the interpreter is asked anew for every frame
 
     def alive(self) -> bool:
         return True

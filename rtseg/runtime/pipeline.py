@@ -16,6 +16,7 @@ from rtseg.errors import BackendError, HeadMapsError, ImageError, ModelError
 from rtseg.frame import Frame
 from rtseg.results import Instances, Lanes
 from rtseg.runtime.card import ModelCard
+from rtseg.runtime.ignore import LearnedMask
 from rtseg.runtime.interpreter import AnyInterpreter, HeadMaps
 from rtseg.runtime.latency import StageClock
 from rtseg.runtime.paths import Finish, FramePath
@@ -59,17 +60,22 @@ class Pipeline:
         card: the model's card.
         interpreter: turns head maps into results.
         selection: the ways to try.
+        learned: the interpreter's mask of what is not looked at, where it is learned from the frames.
 
     Attributes:
         card: the model's card.
+        learned: as given.
         fallbacks: why faster backends were left, one sentence each, oldest first.
 
     Raises:
         BackendError: if none of the ways that have to open does.
     """
 
-    def __init__(self, card: ModelCard, interpreter: AnyInterpreter, selection: Selection) -> None:
+    def __init__(
+        self, card: ModelCard, interpreter: AnyInterpreter, selection: Selection, learned: LearnedMask | None = None
+    ) -> None:
         self.card = card
+        self.learned = learned
         self.fallbacks: list[str] = []
         self._interpreter = interpreter
         self._scenes = SceneCheck()
@@ -188,7 +194,10 @@ class Pipeline:
     def _take(self, frame: Frame, ahead: Executor | None = None) -> _InFlight:
         started = self._start(frame, ahead)
         # After a frame that is none was refused.
-        return replace(started, restart=self._scenes.check(frame), camera=self._camera.update(frame))
+        camera = self._camera.update(frame)
+        if self.learned is not None and self.learned.learn(frame, camera.moving) and self._path is not None:
+            self._path.renew()
+        return replace(started, restart=self._scenes.check(frame), camera=camera)
 
     def _start(self, frame: Frame, ahead: Executor | None = None) -> _InFlight:
         while True:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from rtseg.cli import app
 from rtseg.errors import ArgumentError, ConfigError, ImageError, MediaError, RtsegError
+from rtseg.frame import Frame
 from rtseg.loading import load
 from rtseg.runtime.ignore import IgnoreMask
 from tests.instance_networks import paint, write_instance_model
@@ -119,3 +120,27 @@ def test_the_command_takes_a_mask(tmp_path: Path, model_folder: Callable[..., Pa
     assert CliRunner().invoke(app, [*command, "--ignore", str(right_half)]).exit_code == 0
     done = CliRunner().invoke(app, [*command, "--ignore", str(tmp_path / "missing.png")])
     assert isinstance(done.exception, MediaError)
+
+
+def test_what_stands_still_is_learned_while_driving_and_no_line_found_on_it(
+    tmp_path: Path, model_folder: Callable[..., Path]
+) -> None:
+    """Lines go on over the bonnet until that is known."""
+    pipeline = load(model_folder(), ignore="auto")
+    assert pipeline.learned is not None
+    rng, lowest, whole = np.random.default_rng(3), [], two_lane_road()
+    height, width = whole.shape[:2]
+    for k in range(60):
+        road = rng.integers(0, 60, whole.shape, np.uint8) + whole // 2 + whole // 4
+        road[-30:][whole[-30:].max(axis=2) < 128] = 90
+        found = pipeline(Frame(road, k * 250_000_000))
+        lowest.append(max((float(line[-1, 1]) for line in found.polylines), default=0.0))
+    assert max(lowest[:30]) > height - 10
+    assert max(lowest[-10:]) < height - 29
+    assert pipeline.learned.found
+    path = tmp_path / "learned.png"
+    pipeline.learned.save(path)
+    np.testing.assert_array_equal(IgnoreMask.load(path).at((height, width)), pipeline.learned.at((height, width)))
+    np.testing.assert_array_equal(
+        pipeline.learned.below(0.5).at((20, 30)), IgnoreMask.load(path).below(0.5).at((20, 30))
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -20,6 +20,9 @@ from rtseg.options import (
     console,
 )
 from rtseg.printing import print_json
+
+if TYPE_CHECKING:
+    from rtseg.runtime import Pipeline
 
 app = typer.Typer()
 
@@ -76,6 +79,7 @@ def run(
         pipeline = load(model, device=device, backend=backend, threads=threads, ignore=ignore)
         with Window(frames.name) if show else nullcontext() as window:
             overlays = run_overlays(frames, pipeline, out, labels=labels, view=view, window=window)
+    _keep_mask(pipeline, out)
     if as_json:
         print_json(overlays)
         return
@@ -115,6 +119,7 @@ def replay(
     with open_frames(bag, topic, fps) as frames:
         calibration = Camera.load(camera) if camera else None
         result = replay_source(frames, pipeline, out, realtime=realtime, camera=calibration, labels=labels, view=view)
+    _keep_mask(pipeline, out)
     if as_json:
         print_json(result)
         return
@@ -123,6 +128,12 @@ def replay(
         console.print(f"mounting: {result.mounting.describe()}", highlight=False)
     console.print(f"report: {result.report}")
     _tell(out, labels, view)
+
+
+def _keep_mask(pipeline: Pipeline, out: Path) -> None:
+    """Write the mask that was learned, if any, for the next time."""
+    if pipeline.learned is not None and pipeline.learned.found:
+        pipeline.learned.save(out / "ignore.png")
 
 
 def _tell(out: Path, labels: str | None, view: str | None) -> None:

@@ -83,6 +83,9 @@ class DevicePath:
             where = f"{self._backend.name} on {self.device}"
             raise HeadMapsError(f"head maps from {where} do not group: {error}") from error
 
+    def renew(self) -> None:
+        self._format = ((0, 0), "")  # buffers hold the mask, and their graph its address: they are made anew
+
     def alive(self) -> bool:
         return self._device.alive()
 

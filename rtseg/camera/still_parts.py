@@ -1,0 +1,144 @@
+"""What stands still in a camera's picture while the road moves: one's own bonnet, a logo, text over the picture.
+
+What moves averages to a blur; what stands keeps its edges in the mean of many pictures. So does the paint of a solid
+line, nearly, in a lane that is kept well; therefore only two shapes are taken: what lies below an edge that crosses the
+whole lower part of the picture, and small spots near its top and bottom whose edges run in all directions.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rtseg.camera.luma import sparse_luma
+from rtseg.frame import Frame
+
+_LOOK = 0.24  # seconds between looks
+_JUDGED = (40, 160)  # looks after which it is judged: first to have it soon, then for good
+_EDGE = 3.0  # levels a sample that make an edge in the mean
+_KEPT = 0.75  # share of its usual strength that a standing edge keeps in the mean
+_LOWER = 0.7  # share of the height below which a bonnet's edge lies
+_BOWED = 0.15  # share of the height by which it rises and falls
+_LEVEL = 2.0  # times steeper down than across: lane lines run more aslant
+_ACROSS = 0.7  # share of the columns in which it is seen
+_ROUGH = 1  # samples up or down by which it may go on from column to column
+_STEADY = 8.0  # levels of standard deviation of what is painted over a picture
+_ENDS = 0.2  # share of the height, above and below, within which spots lie: far scenery stands still, too
+_SPOT, _SPOTS = 0.04, 0.08  # largest share of the picture, of one and of all
+_FILLED = 0.4  # share of its box that a spot fills
+_STRAIGHT = 0.6  # coherence of edges from which on they are those of a line
+_MARGIN = 0.012  # share of the width by which what is found is widened
+
+
+class StillParts:
+    """Learns from the first frames of a drive what stands still; a vehicle that stands teaches nothing, nor do stills.
+
+    Attributes:
+        mask: (h, w) bool, what was found, at the size of the sparse pictures; None before it was judged.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew, as for another camera."""
+        self.mask: NDArray[np.bool_] | None = None
+        self._last: int | None = None
+        self._size = (0, 0)
+        self._looks = 0
+        self._sums: NDArray[np.float32] = np.zeros((5, 1, 1), np.float32)
+
+    def update(self, frame: Frame, moving: bool | None) -> bool:
+        """Look at the next frame of a stream.
+
+        Args:
+            frame: of any size; another one than before begins anew.
+            moving: whether the picture changes as it does while one drives.
+
+        Returns:
+            Whether `mask` is another than before.
+        """
+        if frame.stamp is None:
+            return False
+        changed = False
+        if frame.size != self._size:
+            changed = self.mask is not None
+            self.reset()
+            self._size = frame.size
+        if not moving or self._looks >= _JUDGED[-1]:
+            return changed
+        if self._last is not None and 0 <= frame.stamp - self._last < 1e9 * _LOOK:
+            return changed
+        self._last = frame.stamp
+        self._add(sparse_luma(frame).astype(np.float32))
+        if self._looks not in _JUDGED:
+            return changed
+        self.mask = self._judge()
+        return True
+
+    def _add(self, picture: NDArray[np.float32]) -> None:
+        down, right = (
+            cv2.Sobel(picture, cv2.CV_32F, 0, 1, scale=1 / 8),
+            cv2.Sobel(picture, cv2.CV_32F, 1, 0, scale=1 / 8),
+        )
+        self._sums = self._sums + np.stack([picture, picture * picture, right, down, np.hypot(right, down)])
+        self._looks += 1
+
+    def _judge(self) -> NDArray[np.bool_]:
+        mean, square, right, down, usual = self._sums / self._looks
+        kept = np.hypot(right, down)
+        still = (kept >= _EDGE) & (kept >= _KEPT * usual)
+        mask = _below_bonnet(still & (np.abs(down) >= _LEVEL * np.abs(right)), np.abs(down))
+        steady = np.sqrt(np.maximum(square - mean * mean, 0)) <= _STEADY
+        mask |= _spots(still & steady & ~mask, right, down)
+        if not mask.any():
+            return mask
+        radius = max(1, round(_MARGIN * mask.shape[1]))
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+        return cv2.dilate(mask.astype(np.uint8), kernel) > 0
+
+
+def _below_bonnet(edges: NDArray[np.bool_], strength: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """What lies below the edge that crosses the lower part of the picture; nothing where none does.
+
+    It is the path from the left side to the right along which most is edge, found column by column.
+    """
+    height, width = edges.shape
+    top = int(_LOWER * height)
+    gain = np.where(edges, 1 + 0.1 * np.minimum(strength, 10), 0)[top:]
+    mask = np.zeros(edges.shape, np.bool_)
+    reached = gain[:, 0]
+    came = np.zeros(gain.shape, np.intp)
+    rows = np.arange(len(gain))
+    steps = range(-_ROUGH, _ROUGH + 1)
+    for x in range(1, width):
+        before = np.stack([reached[np.clip(rows + step, 0, len(rows) - 1)] - 0.05 * abs(step) for step in steps])
+        best = before.argmax(axis=0)
+        came[:, x] = np.clip(rows + best - _ROUGH, 0, len(rows) - 1)
+        reached = gain[:, x] + before[best, rows]
+    row, seen, path = int(reached.argmax()), 0, []
+    for x in range(width - 1, -1, -1):
+        seen += bool(edges[max(0, top + row - 1) : top + row + 2, x].any())
+        mask[top + row :, x] = True
+        path.append(row)
+        row = int(came[row, x])
+    crosses = seen >= _ACROSS * width and max(path) - min(path) <= _BOWED * height
+    return mask if crosses else np.zeros_like(mask)
+
+
+def _spots(still: NDArray[np.bool_], right: NDArray[np.float32], down: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Standing edges near the picture's top and bottom that are no line: letters and logos."""
+    joined = cv2.morphologyEx(still.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 7), np.uint8))
+    count, labels, stats, centers = cv2.connectedComponentsWithStats(joined, connectivity=8)
+    mask = np.zeros(still.shape, np.bool_)
+    for number in range(1, count):
+        _, _, across, tall, area = stats[number]
+        inside = _ENDS < centers[number][1] / len(still) < 1 - _ENDS
+        if inside or area < max(6, _FILLED * across * tall) or across * tall > _SPOT * still.size:
+            continue
+        of = labels == number
+        xx, yy, xy = float((right[of] ** 2).sum()), float((down[of] ** 2).sum()), float((right[of] * down[of]).sum())
+        if np.hypot(xx - yy, 2 * xy) < _STRAIGHT * (xx + yy):
+            mask |= of
+    return mask if mask.mean() <= _SPOTS else np.zeros_like(mask)
