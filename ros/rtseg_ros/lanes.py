@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
-from nav_msgs.msg import Path
+from nav_msgs.msg import OccupancyGrid, Path
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
@@ -21,6 +21,7 @@ from rtseg.messages import (
     ego_numbers,
     ego_path,
     ground_lines,
+    lane_grid,
     lane_labels,
     lane_markers,
     lane_mask,
@@ -63,6 +64,7 @@ class LaneOutputs:
         self._markers = self._node.endpoints.publisher(MarkerArray, f"{self._prefix}lanes")
         self._points = self._node.endpoints.publisher(PointCloud2, f"{self._prefix}lane_points")
         self._pixels = self._node.endpoints.publisher(PointCloud2, f"{self._prefix}lane_pixels")
+        self._grid = self._node.endpoints.publisher(OccupancyGrid, f"{self._prefix}lane_grid")
         self._path = self._node.endpoints.publisher(Path, f"{self._prefix}ego_path")
         self._ego = self._node.endpoints.publisher(PointCloud2, f"{self._prefix}ego_lane")
         self._overlay = OverlayOutput(self._node, self._prefix)
@@ -102,9 +104,9 @@ class LaneOutputs:
         return ego_lane(lanes, plane).describe() if plane is not None else ""
 
     def _publish_ground(self, header: Header, frame: Frame, lanes: Lanes) -> None:
-        outputs = (self._markers, self._points, self._path, self._ego)
-        drawn, points, path, numbers = (output.get_subscription_count() for output in outputs)
-        wanted = drawn or points or path or numbers
+        outputs = (self._markers, self._points, self._grid, self._path, self._ego)
+        drawn, points, grid, path, numbers = (output.get_subscription_count() for output in outputs)
+        wanted = drawn or points or grid or path or numbers
         if not wanted and not self._camera.is_known(frame):
             self._camera.forget_hints()
             return
@@ -115,11 +117,13 @@ class LaneOutputs:
             self._path.publish(messages.to_path(ego_path(ego), vehicle))
         if numbers:
             self._ego.publish(messages.to_points(ego_numbers(ego, lanes), vehicle))
-        if plane is None or not (drawn or points):
+        if plane is None or not (drawn or points or grid):
             return
         ground = ground_lines(lanes, plane)
         if drawn:
             self._markers.publish(messages.to_markers(lane_markers(lanes, ground, ego), vehicle))
+        if grid:
+            self._grid.publish(messages.to_grid(lane_grid(ground), vehicle))
         if points:
             self._points.publish(messages.to_points(lane_points(lanes, ground), vehicle))
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion
-from nav_msgs.msg import Path
+from nav_msgs.msg import MapMetaData, OccupancyGrid, Path
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import ColorRGBA, Header, String
@@ -18,7 +18,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from rtseg.frame import Frame, RawImage, check_image
 from rtseg.media.compressed import decode_compressed
 from rtseg.media.encodings import MAX_MESSAGE_PIXELS, raw_image
-from rtseg.messages import JPEG_FORMAT, Detection, LaneMarker, Mask, jpeg_bytes, label_text, point_fields
+from rtseg.messages import JPEG_FORMAT, Detection, Grid, LaneMarker, Mask, jpeg_bytes, label_text, point_fields
 
 try:
     from vision_msgs.msg import (
@@ -130,6 +130,14 @@ def to_path(path: NDArray[np.float64], header: Header) -> Path:
     turned = zip(path[:, :2].tolist(), np.sin(half).tolist(), np.cos(half).tolist(), strict=True)
     poses = [Pose(position=Point(x=x, y=y), orientation=Quaternion(z=z, w=w)) for (x, y), z, w in turned]
     return Path(header=header, poses=[PoseStamped(header=header, pose=pose) for pose in poses])
+
+
+def to_grid(grid: Grid, header: Header) -> OccupancyGrid:
+    """A grid on the ground."""
+    height, width = grid.cells.shape
+    info = MapMetaData(map_load_time=header.stamp, resolution=grid.resolution, width=width, height=height)
+    info.origin.position.x, info.origin.position.y = grid.origin
+    return OccupancyGrid(header=header, info=info, data=array.array("b", grid.cells.tobytes()))
 
 
 def to_detections(detections: Sequence[Detection], header: Header) -> Any:

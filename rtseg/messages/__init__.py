@@ -5,6 +5,7 @@ from __future__ import annotations
 from rtseg.messages.clouds import PIXEL_TYPE, lane_pixels, point_fields
 from rtseg.messages.detections import DETECTIONS, Detection, detections
 from rtseg.messages.ego import EGO_TYPE, PATH_LENGTH, ego_numbers, ego_path
+from rtseg.messages.grid import Grid, lane_grid
 from rtseg.messages.ground import (
     MAX_DISTANCE,
     POINT_TYPE,
@@ -27,6 +28,7 @@ __all__ = [
     "POINT_TYPE",
     "VEHICLE_FRAME",
     "Detection",
+    "Grid",
     "LaneMarker",
     "Mask",
     "class_labels",
@@ -38,6 +40,7 @@ __all__ = [
     "instance_mask",
     "jpeg_bytes",
     "label_text",
+    "lane_grid",
     "lane_labels",
     "lane_markers",
     "lane_mask",

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import rtseg_ros.instances
 import rtseg_ros.lanes
+from nav_msgs.msg import OccupancyGrid
 from nav_msgs.msg import Path as PathMessage
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -92,6 +93,7 @@ def instance_bench(dds: dict[str, str], tmp_path: Path) -> Iterator[Bench]:
         ("lanes", MarkerArray, "to_markers"),
         ("lane_points", PointCloud2, "to_points"),
         ("lane_pixels", PointCloud2, "to_points"),
+        ("lane_grid", OccupancyGrid, "to_grid"),
         ("ego_path", PathMessage, "to_path"),
         ("ego_lane", PointCloud2, "to_points"),
         ("overlay", Image, "draw_lanes"),
@@ -108,6 +110,7 @@ def test_work_begins_with_the_first_subscriber(
         (messages, "to_markers"),
         (messages, "to_points"),
         (messages, "to_path"),
+        (messages, "to_grid"),
         (messages, "to_jpeg"),
         (rtseg_ros.lanes, "draw_lanes"),
         (GroundPlane, "project"),
@@ -136,7 +139,7 @@ def test_work_begins_with_the_first_subscriber(
     expected = {"to_image", work}
     if topic.startswith("overlay"):
         expected |= {"draw_lanes", "project"}  # the legend tells the own lane
-    if topic in ("lanes", "lane_points", "ego_path", "ego_lane"):
+    if topic in ("lanes", "lane_points", "lane_grid", "ego_path", "ego_lane"):
         expected |= {"project"}
     assert set(done) == expected
 

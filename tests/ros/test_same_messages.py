@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from nav_msgs.msg import OccupancyGrid
 from nav_msgs.msg import Path as PathMessage
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
@@ -38,6 +39,7 @@ TOPICS: dict[str, dict[str, type]] = {
         "lanes": MarkerArray,
         "lane_points": PointCloud2,
         "lane_pixels": PointCloud2,
+        "lane_grid": OccupancyGrid,
         "ego_path": PathMessage,
         "ego_lane": PointCloud2,
     },

@@ -11,7 +11,7 @@ from rosbags.interfaces import Nodetype
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from rtseg.camera import Camera
-from rtseg.messages import DETECTIONS, JPEG_FORMAT, Detection, LaneMarker, Mask, point_fields
+from rtseg.messages import DETECTIONS, JPEG_FORMAT, Detection, Grid, LaneMarker, Mask, point_fields
 
 _LINE_STRIP, _DELETE_ALL = 4, 3
 # As rclpy makes them; rosbags knows no defaults of its own.
@@ -139,6 +139,20 @@ class BagMessages:
             )
             poses.append(self._make("geometry_msgs/msg/PoseStamped", header=header, pose=pose))
         return self._make("nav_msgs/msg/Path", header=header, poses=poses)
+
+    def grid(self, header: Any, grid: Grid) -> Any:
+        """A grid on the ground."""
+        height, width = grid.cells.shape
+        x, y = grid.origin
+        info = self._make(
+            "nav_msgs/msg/MapMetaData",
+            map_load_time=header.stamp,
+            resolution=grid.resolution,
+            width=width,
+            height=height,
+            origin=self._make("geometry_msgs/msg/Pose", position=self._make("geometry_msgs/msg/Point", x=x, y=y)),
+        )
+        return self._make("nav_msgs/msg/OccupancyGrid", header=header, info=info, data=grid.cells.reshape(-1))
 
     def detections(self, header: Any, detections: Sequence[Detection]) -> Any:
         """Objects as boxes."""

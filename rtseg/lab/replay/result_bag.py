@@ -28,6 +28,7 @@ from rtseg.messages import (
     instance_mask,
     jpeg_bytes,
     label_text,
+    lane_grid,
     lane_labels,
     lane_markers,
     lane_mask,
@@ -51,7 +52,7 @@ class ResultBag:
     Topics and messages are those of the nodes `lanes`, `instances` and `perception`, field by field, since both are
     made by :mod:`rtseg.messages`: ``/camera/image/compressed``, ``/camera/camera_info``; ``/lanes/lane_mask``,
     ``/lanes/lane_pixels``, ``/lanes/label_info``, ``/lanes/overlay/compressed``, and where a calibrated camera is known
-    ``/lanes/lanes``, ``/lanes/lane_points``, ``/lanes/ego_path`` and ``/lanes/ego_lane``;
+    ``/lanes/lanes``, ``/lanes/lane_points``, ``/lanes/lane_grid``, ``/lanes/ego_path`` and ``/lanes/ego_lane``;
     ``/instances/instance_mask``, ``/instances/class_mask``, ``/instances/detections``, ``/instances/label_info``,
     ``/instances/overlay/compressed``; the overlay of both together is ``/perception/overlay/compressed``.
     Every header carries the frame's stamp, which is also the message's time in the file; stills, which have none,
@@ -130,6 +131,7 @@ class ResultBag:
             self._add("/lanes/lanes", stamp, self._messages.markers(vehicle, lane_markers(lanes, ground, ego)))
             self._add("/lanes/lane_points", stamp, self._messages.points(vehicle, lane_points(lanes, ground)))
             self._add("/lanes/ego_path", stamp, self._messages.path(vehicle, ego_path(ego)))
+            self._add("/lanes/lane_grid", stamp, self._messages.grid(vehicle, lane_grid(ground)))
             self._add("/lanes/ego_lane", stamp, self._messages.points(vehicle, ego_numbers(ego, lanes)))
 
     def _write_instances(self, stamp: int, header: Any, instances: Instances) -> None:
