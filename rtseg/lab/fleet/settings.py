@@ -17,7 +17,8 @@ from rtseg.lab.fleet.stores import reaching
 from rtseg.runtime.card import ModelCard
 from rtseg.settings import Settings, first_fault
 
-JOB_FILE = "job.json"
+JOB_FILE = "job.yaml"
+"""JSON, which YAML is too: files called ``*.json`` are labels in the training folder that a job of labels makes."""
 
 Job = TypeVar("Job", bound="JobSettings")
 

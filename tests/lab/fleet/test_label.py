@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from rtseg.cli import app
 from rtseg.errors import ConfigError, MediaError
 from rtseg.lab.data.instance_folders import read_instances
-from rtseg.lab.data.tusimple import read_labels
+from rtseg.lab.data.lane_labels import read_lane_labels
+from rtseg.lab.data.tusimple import LabelledImage, read_labels
 from rtseg.lab.fleet.label import label_fleet
 from rtseg.lab.fleet.label_worker import LabelSettings
 from rtseg.lab.fleet.settings import model_hash
@@ -33,7 +34,7 @@ def settings(model: str, **fields: object) -> LabelSettings:
 def test_a_teacher_gives_what_it_gives_for_each_recording_alone(tmp_path: Path) -> None:
     sources, model = write_fleet(tmp_path, 2, frames=60)
     made = label_fleet(sources, tmp_path / "out", settings(model), workers=0, progress=False)
-    labels = read_labels(tmp_path / "out/labels.json")
+    labels = read_lane_labels(tmp_path / "out")  # as training reads it: the whole folder
     alone = []
     for number, source in enumerate(sources):
         with open_frames(source) as frames:
@@ -43,9 +44,10 @@ def test_a_teacher_gives_what_it_gives_for_each_recording_alone(tmp_path: Path) 
     assert (made.recordings, made.faults) == (2, ())
     for one, other in zip(labels, alone, strict=True):
         assert one.image.name.endswith(other.image.name)
+        assert isinstance(one, LabelledImage)
         np.testing.assert_array_equal(one.lanes, other.lanes)
         np.testing.assert_array_equal(read_image(one.image), read_image(other.image))
-    assert made.labels == sum(len(one.lanes) for one in labels)
+    assert made.labels == sum(len(one.polylines()) for one in labels)
 
 
 def test_labels_are_made_once_and_go_with_their_recordings(tmp_path: Path) -> None:
