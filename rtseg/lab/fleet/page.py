@@ -14,7 +14,7 @@ from rich.table import Table
 
 from rtseg.errors import RtsegError
 from rtseg.lab.fleet.histogram import ERROR
-from rtseg.lab.fleet.rows import SCHEMA_VERSION, ShardName, read_rows, write_whole
+from rtseg.lab.fleet.rows import SCHEMA_VERSION, ShardName, read_shard, shards_in, write_whole
 from rtseg.lab.fleet.settings import JobSettings
 from rtseg.lab.fleet.sources import SourceFault
 from rtseg.lab.fleet.summary import FleetTotals, Totals, add_up
@@ -90,8 +90,9 @@ def write_pages(
     faults: Sequence[tuple[str, str]] = (),
     duplicates: Sequence[SourceFault] = (),
     named: Collection[str] | None = None,
+    totals: FleetTotals | None = None,
 ) -> FleetReport:
-    """Add up a job's rows; write ``summary.json``, ``tracks.parquet`` and ``report.html``.
+    """Add up a job's rows, where that is not done yet; write ``summary.json``, ``tracks.parquet`` and ``report.html``.
 
     Args:
         out: folder of the job.
@@ -99,11 +100,12 @@ def write_pages(
         faults: recordings that were given up and sources that are none, (address, reason).
         duplicates: sources that were left out.
         named: recordings that were among the sources; None for all that have results.
+        totals: of the rows, if they are known already.
 
     Raises:
         MediaError: rows cannot be read, or files not be written.
     """
-    totals = add_up(f"{out}/rows")
+    totals = totals or add_up(f"{out}/rows")
     others = frozenset(totals.recordings.keys() - (totals.recordings.keys() if named is None else set(named)))
     told = {uri for uri, _ in faults} | others
     void = [
@@ -297,10 +299,12 @@ def _write_tracks(out: str) -> None:
                     rows["track"].append(track)
         group.clear()
 
-    for name, table in read_rows(f"{out}/rows", ("recording", "found", "lanes", "objects")):
+    cut = [name for name in shards_in(f"{out}/rows") if name.count > 1]
+    for name in sorted(cut, key=lambda name: (name.key, name.index)):
         if group and group[0][0].key != name.key:
             flush()
-        if name.count > 1 and len(table):
+        table = read_shard(f"{out}/rows", name, ("recording", "found", "lanes", "objects"))
+        if len(table):
             group.append((name, table))
     flush()
     types = [("recording", pa.string()), ("shard", pa.int32()), ("id", pa.int32()), ("track", pa.int64())]

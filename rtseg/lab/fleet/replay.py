@@ -86,7 +86,8 @@ def replay_fleet(
             if queue:
                 pool = open_workers(settings, out, address, workers, threads, gpus, timeout)
                 run_job(queue, pool, progress)
-            wanted = _bags_to_write(found.recordings, out, add_up(f"{out}/rows"), bags)
+            totals = add_up(f"{out}/rows")
+            wanted = _bags_to_write(found.recordings, out, totals, bags)
             if wanted and pool is None:
                 pool = open_workers(settings, out, address, workers, threads, gpus, timeout)
             for recording, part, path in wanted:
@@ -101,7 +102,8 @@ def replay_fleet(
         faults = [(fault.uri, fault.reason) for fault in found.faults if fault.kind != "duplicate"]
         faults += [(uri, state.fault) for uri, state in queue.progress.states.items() if state.fault]
         duplicates = [fault for fault in found.faults if fault.kind == "duplicate"]
-        return write_pages(out, settings, faults, duplicates, {recording.uri for recording in found.recordings})
+        named = {recording.uri for recording in found.recordings}
+        return write_pages(out, settings, faults, duplicates, named, totals)
 
 
 def _bags_to_write(
