@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.compiled import compiled
+from rtseg.compiled import compiled, compiled_in_place
 from rtseg.errors import ArgumentError, GroupingError
 
 
@@ -109,7 +109,7 @@ def pa_gaec(
     return _pa_gaec(a, b, float(threshold), float(beta))  # type: ignore[no-any-return]
 
 
-@compiled
+@compiled_in_place
 def _nearness(boxes, u, v, beta):  # type: ignore[no-untyped-def]
     factor = 1.0
     for axis in range(2):

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.compiled import compiled
+from rtseg.compiled import compiled, compiled_in_place
 from rtseg.errors import ArgumentError, GroupingError
 from rtseg.ops.threads import run_strips, strip_bounds
 
@@ -186,7 +186,7 @@ def grid_edges(
     return merged, np.array(kinds, dtype=np.int64), numbers
 
 
-@compiled
+@compiled_in_place
 def _find_key(table, keys, key):  # type: ignore[no-untyped-def]
     last = table.size - 1
     at = ((key * np.int64(-7046029254386353131)) >> 20) & last
