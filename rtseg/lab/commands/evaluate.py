@@ -132,7 +132,14 @@ def evaluate(
 
 
 def _command() -> str:
-    return " ".join(["rtseg", *(shlex.quote(argument) for argument in sys.argv[1:] if argument != "--write-card")])
+    """What was said, without where it was written to: that changes no score, and is a folder of one machine."""
+    said, left = [], iter(sys.argv[1:])
+    for argument in left:
+        if argument in ("--out", "-o"):
+            next(left, None)
+        elif argument not in ("--write-card", "--json") and not argument.startswith("--out="):
+            said.append(argument)
+    return shlex.join(["rtseg", *said])
 
 
 def _evaluate_sets(

@@ -63,7 +63,9 @@ def test_command_enters_lane_scores(model, tmp_path, monkeypatch, capfd):
         main()
     assert not end.value.code
     assert "card.yaml" in capfd.readouterr().out.replace("\n", "")
-    assert {s.dataset for s in ModelCard.load(model / "card.yaml").scores} == {"rendered, 2 frames"}
+    scores = ModelCard.load(model / "card.yaml").scores
+    assert {score.dataset for score in scores} == {"rendered, 2 frames"}
+    assert {score.command for score in scores} == {f"rtseg evaluate --model {model} --dataset rendered --frames 2"}
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Reliability of the confidence" in page
     assert "Best frames" in page
