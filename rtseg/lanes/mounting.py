@@ -28,6 +28,7 @@ UNKNOWN, RIGHT, WRONG = "unknown", "right", "wrong"
 _LOOK = 0.24  # seconds between frames that are looked at; nearer ones tell the same
 _STRETCH = 6  # looks that make one stretch of road
 _FEWEST, _MOST = 14, 200  # stretches: about 20 s of straight road with both lines, and five minutes
+_FEWEST_LANES = 120  # stretches, three minutes, before a height is called wrong: one lane may be narrow for a while
 _ALIKE = 4  # stretches on end that see the same hill, or the same swerve
 _BEND = 2.5e-3  # 1 / m; where a road bends more, its lines do not show where it goes
 _SURE = 0.5  # confidence of both lines
@@ -209,6 +210,8 @@ class MountingWatch:
             true = settings.lane_width / heights
             share = math.hypot(settings.lane_width_spread / settings.lane_width, spread[2] / heights)
             height = _watched(mount.height, true, true * share, mount.height * settings.height)
+            if height.verdict == WRONG and count < _FEWEST_LANES:
+                height = replace(height, verdict=UNKNOWN)
         return Mounting(mount, pitch, yaw, height, count)
 
 

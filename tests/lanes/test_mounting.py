@@ -113,3 +113,15 @@ def test_another_camera_starts_anew() -> None:
     told = watch.mounting
     assert told is not None
     assert (told.stretches, told.configured.pitch) == (1, 0.1)
+
+
+def test_one_narrow_lane_is_no_wrong_height() -> None:
+    """Of a height that is off, or a lane that is narrow for a minute, nothing is said before three have gone by."""
+    configured = replace(TRUE, height=1.6 * TRUE.height)
+    watch = MountingWatch()
+    drive(watch, configured, 60.0)
+    assert watch.mounting is not None
+    assert (watch.mounting.height.verdict, watch.mounting.verdict) == (UNKNOWN, UNKNOWN)
+    drive(watch, configured, 130.0)
+    assert watch.mounting.height.verdict == WRONG
+    assert watch.mounting.correction.height == pytest.approx(TRUE.height, rel=0.05)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from rich.table import Table
 
-from rtseg.camera import Camera, Mount
+from rtseg.camera import Camera
 from rtseg.frame import Frame
 from rtseg.lab.render import Drive, sample_style
 from rtseg.lab.scores.lanes.evaluate import LanePipeline
@@ -19,15 +19,8 @@ from rtseg.lanes.mounting import WRONG
 from rtseg.results import Lanes
 
 FPS = 4.0  # a watch looks at no more
-ERRORS: dict[str, tuple[float, float, float]] = {
-    "pitch +2": (2.0, 0.0, 1.0),
-    "pitch -2": (-2.0, 0.0, 1.0),
-    "yaw +3": (0.0, 3.0, 1.0),
-    "yaw -3": (0.0, -3.0, 1.0),
-    "height x 1.6": (0.0, 0.0, 1.6),
-    "height x 0.6": (0.0, 0.0, 0.6),
-}
-"""Calibrations that are off: degrees of pitch and yaw, and what the height is multiplied with."""
+ERRORS = {"pitch +2": (2.0, 0.0), "pitch -2": (-2.0, 0.0), "yaw +3": (0.0, 3.0), "yaw -3": (0.0, -3.0)}
+"""Calibrations that are off, by degrees of pitch and yaw."""
 
 
 @dataclass
@@ -115,14 +108,9 @@ def score_mounting(
         yield score
 
 
-def _off(camera: Camera, pitch: float, yaw: float, height: float) -> Camera:
-    mount: Mount = camera.mount
-    wrong = replace(
-        mount,
-        pitch=mount.pitch + math.radians(pitch),
-        yaw=mount.yaw + math.radians(yaw),
-        height=mount.height * height,
-    )
+def _off(camera: Camera, pitch: float, yaw: float) -> Camera:
+    mount = camera.mount
+    wrong = replace(mount, pitch=mount.pitch + math.radians(pitch), yaw=mount.yaw + math.radians(yaw))
     return replace(camera, mount=wrong)
 
 
