@@ -17,9 +17,11 @@ _LIBRARIES = (
 
 
 def machine_facts() -> list[tuple[str, str]]:
-    """Processor, cores, system and Python as (name, value)."""
+    """Processor, cores, caches of a core, system and Python as (name, value); no caches where the system hides them."""
+    caches = _caches(Path("/sys/devices/system/cpu/cpu0/cache"))
     return [
         ("processor", f"{_processor()}, {os.cpu_count()} cores"),
+        *([("caches", caches)] if caches else []),
         ("system", f"{platform.system()} {platform.release()}, Python {platform.python_version()}"),
     ]
 
@@ -35,6 +37,19 @@ def _processor() -> str:
             if line.startswith(mark) and line.strip():
                 return line.partition(":")[2].strip() if mark else line.strip()
     return platform.machine()
+
+
+def _caches(folder: Path) -> str:
+    """The caches that a core sees, such as ``L1 48K, L2 2048K, L3 307200K``, of Linux's folder of them."""
+    found = []
+    for cache in sorted(folder.glob("index*")):
+        try:
+            level, kind, size = ((cache / name).read_text().strip() for name in ("level", "type", "size"))
+        except OSError:
+            continue
+        if kind != "Instruction":
+            found.append(f"L{level} {size}")
+    return ", ".join(found)
 
 
 def hardware_name(device: str | None = None) -> str:

@@ -14,7 +14,7 @@ import pytest
 
 from rtseg.errors import MediaError
 from rtseg.lab.report.gallery import Gallery
-from rtseg.lab.report.machine import machine_facts
+from rtseg.lab.report.machine import _caches, machine_facts
 from rtseg.lab.report.plots import Series, plot_bars, plot_curves, plot_latency, plot_series
 from rtseg.lab.report.report import Picture, ReportData, render_report, write_report
 from rtseg.runtime.latency import LatencyLog
@@ -125,6 +125,17 @@ def test_gallery_keeps_the_worst_of_different_moments() -> None:
     for i, bad in enumerate(badness):
         gallery.add(i, str(i), np.zeros((4, 4, 3), np.uint8), float(bad))
     assert [int(p.caption) for p in gallery.worst] == [21, 150, 100]
+
+
+def test_caches_of_a_core_are_named(tmp_path: Path) -> None:
+    assert _caches(tmp_path / "none") == ""
+    caches = [("1", "Data", "48K"), ("1", "Instruction", "32K"), ("2", "Unified", "2M")]
+    for i, (level, kind, size) in enumerate(caches):
+        (tmp_path / f"index{i}").mkdir()
+        for name, value in (("level", level), ("type", kind), ("size", size)):
+            (tmp_path / f"index{i}" / name).write_text(value + "\n")
+    (tmp_path / "index3").mkdir()
+    assert _caches(tmp_path) == "L1 48K, L2 2M"
 
 
 def test_machine_facts_are_words() -> None:
