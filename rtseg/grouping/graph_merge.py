@@ -12,7 +12,7 @@ from rtseg.compiled import compiled
 from rtseg.errors import ArgumentError, GroupingError
 from rtseg.grouping.chains import contract_graph
 from rtseg.grouping.grouped import GroupedInstances, renumber
-from rtseg.ops.adjacency import FIXED_POINT_ONE, quantize_threshold, sum_by_key
+from rtseg.ops.adjacency import FIXED_POINT_ONE, LARGEST, quantize_threshold, sum_by_key
 from rtseg.ops.components import label_components
 from rtseg.ops.threads import run_strips, thread_count
 from rtseg.ops.union_find import find_root
@@ -188,7 +188,7 @@ def _check(
         raise ArgumentError(f"expected semantics with channels up to {most}, got {len(classes)} channels")
     for name, values in (("affinities", maps), ("semantics", classes)):
         low, high = float(values.min()), float(values.max())
-        if not (low >= 0.0 and high <= 1.0 + 1e-6):
+        if not (low >= 0.0 and high <= LARGEST):
             raise GroupingError(f"expected {name} in [0, 1], got {low}..{high}: apply the sigmoid or softmax first")
     return np.ascontiguousarray(maps, dtype=np.float32), np.ascontiguousarray(classes, dtype=np.float32)
 

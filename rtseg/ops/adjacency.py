@@ -4,8 +4,9 @@ Everything that merges by mean affinity in rtseg, on any number of tiles and thr
 because it follows one contract:
 
 * **Weights.** An affinity is taken as float32 and becomes ``w = rint(a * 2**24)``, an int32 in ``0..2**24`` (ties to
-  even). float32 values of 0.5 and above are multiples of 2**-24, so nothing of them is lost; below, the error is at
-  most 2**-25. A threshold is quantized the same way, and an edge passes when ``w >= threshold``.
+  even). Up to `LARGEST` it counts as 1: a sigmoid in float32 may be rounded to a little more. float32 values of 0.5 and
+  above are multiples of 2**-24, so nothing of them is lost; below, the error is at most 2**-25. A threshold is
+  quantized the same way, and an edge passes when ``w >= threshold``.
 * **Edges.** An edge between two regions keeps the *sum* of its pixel edges' weights (int64, or float64 holding the same
   integer) and their *count*. Both are exact while a graph has fewer than 2**29 pixel edges (2**24 * 2**29 = 2**53), so
   sums do not depend on the order they are taken in. Larger inputs are refused.
@@ -32,6 +33,8 @@ from rtseg.errors import ArgumentError, GroupingError
 from rtseg.ops.threads import run_strips, strip_bounds
 
 FIXED_POINT_ONE = 1 << 24
+LARGEST = np.float32(1.000001)
+"""The largest affinity that is taken, as 1."""
 MAX_PIXEL_EDGES = 1 << 29
 MAX_PIXELS = 1 << 30
 _BLOCK = 16  # pixels compared at once while labels agree; the compiler makes vector compares of it
@@ -74,9 +77,10 @@ def _quantize(values, out):  # type: ignore[no-untyped-def]
     bad = 0
     for i in range(values.size):
         value = values[i]
-        inside = (value >= np.float32(0.0)) & (value <= np.float32(1.0))
+        inside = (value >= np.float32(0.0)) & (value <= LARGEST)
         bad += not inside
-        out[i] = np.int32(np.rint((value if inside else np.float32(0.0)) * np.float32(FIXED_POINT_ONE)))
+        share = min(value, np.float32(1.0)) if inside else np.float32(0.0)
+        out[i] = np.int32(np.rint(share * np.float32(FIXED_POINT_ONE)))
     return bad
 
 
@@ -125,7 +129,7 @@ def quantize_affinity(affinity: NDArray[np.floating], offsets: Offsets) -> tuple
         (K, H, W) int32 weights in 0..2**24, and the offsets as (K, 2) int64.
 
     Raises:
-        GroupingError: on NaN or values outside [0, 1].
+        GroupingError: on NaN or values outside 0..`LARGEST`.
         ArgumentError: on shapes that do not fit.
     """
     maps = np.asarray(affinity)

@@ -7,9 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtseg.errors import ArgumentError
+from rtseg.errors import ArgumentError, GroupingError
 from rtseg.ops import region_adjacency
-from rtseg.ops.adjacency import collect_edges, grid_edges, quantize_affinity, quantize_threshold
+from rtseg.ops.adjacency import (
+    FIXED_POINT_ONE,
+    LARGEST,
+    collect_edges,
+    grid_edges,
+    quantize_affinity,
+    quantize_threshold,
+)
 
 OFFSETS = ((0, 1), (1, 0), (1, -2), (-1, 0))
 
@@ -57,6 +64,14 @@ def test_both_directions_are_added_at_the_earlier_pixel():
     assert steps.tolist() == [[0, 1]]
     assert numbers.tolist() == [2]
     np.testing.assert_array_equal(merged[0, :, :2], weights[0, :, :2] + weights[1, :, 1:])
+
+
+def test_a_sigmoid_that_is_rounded_over_one_is_one():
+    over = np.float32([[[1.0, 1.0000001, LARGEST]]])
+    assert quantize_affinity(over, [(0, 1)])[0].tolist() == [[[FIXED_POINT_ONE] * 3]]
+    for wrong in (np.nextafter(LARGEST, np.float32(2)), np.float32(-1e-9), np.float32("nan")):
+        with pytest.raises(GroupingError, match="got 1 values that are NaN or outside"):
+            quantize_affinity(np.float32([[[wrong, 1.0]]]), [(0, 1)])
 
 
 @given(st.floats(0, 1, width=32))

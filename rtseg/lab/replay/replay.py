@@ -288,7 +288,8 @@ def _shown(run: Run, progress: bool) -> Iterator[tuple[Frame, Lanes | Instances]
         task = bar.add_task(name, total=run.source.count)
 
         def compiling(count: int, kernel: str) -> None:
-            bar.update(task, description=f"{name}: compiling kernel {count + 1}, {described(kernel)}; once a machine")
+            told = f"{name}: compiling kernel {count + 1}, {described(kernel)}; once a machine"
+            bar.update(task, description=told, refresh=True)
 
         with compilation_told(compiling):
             for item in run:

@@ -22,7 +22,7 @@ extern "C" __global__ void __launch_bounds__(TILE_WIDTH * TILE_HEIGHT)
         bool good = true;
         for (int k = 0; k < channels; ++k) {
             const float value = affinity[k * ((i64)height * width) + pixel];
-            good = good && value >= 0.0f && value <= 1.0f;
+            good = good && is_affinity(value);
             const int other_row = row + offsets[2 * k], other_column = column + offsets[2 * k + 1];
             if (other_row < 0 || other_row >= TILE_HEIGHT || other_column < 0 || other_column >= TILE_WIDTH) continue;
             const int other = other_row * TILE_WIDTH + other_column;
@@ -66,7 +66,7 @@ extern "C" __global__ void affinity_single(const float* affinity, int channels, 
     bool good = true;
     for (int k = 0; k < channels; ++k) {
         const float value = affinity[k * (i64)pixels + i];
-        good = good && value >= 0.0f && value <= 1.0f;
+        good = good && is_affinity(value);
     }
     if (!good) atomicOr(status, BAD_AFFINITY);
 }

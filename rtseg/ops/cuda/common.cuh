@@ -66,9 +66,12 @@ __device__ __forceinline__ u64 mix_bits(u64 x) {  // the finaliser of MurmurHash
     return x ^ x >> 33;
 }
 
-// An affinity in [0, 1] as the fixed-point weight of rtseg/ops/adjacency.py, 0 for what is no affinity.
+// Whether a value is an affinity: in [0, 1], or a little over 1, to which a sigmoid in float32 may be rounded.
+__device__ __forceinline__ bool is_affinity(float value) { return value >= 0.0f && value <= 1.000001f; }
+
+// An affinity as the fixed-point weight of rtseg/ops/adjacency.py, 0 for what is none.
 __device__ __forceinline__ int fixed_point(float affinity) {
-    return affinity >= 0.0f && affinity <= 1.0f ? (int)rintf(affinity * 16777216.0f) : 0;
+    return is_affinity(affinity) ? (int)rintf((affinity < 1.0f ? affinity : 1.0f) * 16777216.0f) : 0;
 }
 
 // Exclusive prefix sum over the threads of a block of any multiple of 32 threads; `total` gets the sum.

@@ -44,7 +44,7 @@ extern "C" __global__ void __launch_bounds__(256)
     }
     for (int k = 0; k < CHANNELS; ++k) {
         const float value = affinity[(i64)k * pixels + i];
-        good = good && value >= 0.0f && value <= 1.0f;
+        good = good && is_affinity(value);
     }
     groups[i] = (u8)group;
     votes[i] = (u8)(vote < 0 ? 0 : vote);
