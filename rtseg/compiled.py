@@ -19,6 +19,7 @@ from typing import Any
 import numba
 from numba.core.caching import FunctionCache
 from numba.core.dispatcher import Dispatcher
+from numba.core.types import unliteral
 
 
 def compiled(function: Callable[..., Any] | None = None, **options: Any) -> Any:
@@ -31,6 +32,8 @@ def compiled(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     if function is None:
         return lambda function: compiled(function, **options)
     dispatcher = numba.njit(nogil=True, **options)(function)
+    resolve = dispatcher.get_call_template
+    dispatcher.get_call_template = lambda types, named: resolve(*_for_any_value(types, named))
     with suppress(RuntimeError):  # nowhere to keep it: neither beside the library nor in a user's cache
         dispatcher._cache = _Cache(function)  # noqa: SLF001 - what its enable_caching() does, with a cache of ours
     return dispatcher
@@ -42,6 +45,15 @@ def compiled_in_place(function: Callable[..., Any]) -> Any:
     References to arrays are not counted in it, which in a kernel of a few steps takes longer than the steps.
     """
     return compiled(function, _nrt=False)
+
+
+def _for_any_value(types: Any, named: Any) -> Any:
+    """Leave values out of the types that another kernel calls with, as Numba does of callers in Python.
+
+    Else a kernel is compiled once more for every constant it is called with, and for every ``n = 0`` that is counted up
+    before it is handed over: for as long as Numba has not seen the counting, the type of n is the number 0.
+    """
+    return [unliteral(one) for one in types], {name: unliteral(one) for name, one in named.items()}
 
 
 class _Cache(FunctionCache):  # type: ignore[misc]

@@ -90,3 +90,19 @@ def test_processes_that_compile_at_once_for_several_types_leave_the_right_code_f
     assert [process.wait(120) for process in processes] == [0, 0]
     assert [module.calling(value) for value in (3, 3.0, 3 + 0j)] == [8, 8, 8]
     assert not module.calling.stats.cache_misses
+
+
+def test_a_kernel_is_compiled_once_for_counts_and_constants() -> None:
+    @compiled.compiled
+    def called(number):
+        return number + 1
+
+    @compiled.compiled
+    def counting(times):
+        count = 0
+        for _ in range(times):
+            count += 1
+        return called(count) + called(0) + called(-1)
+
+    assert counting(3) == 5
+    assert [str(one) for one, *_ in called.signatures] == ["int64"]

@@ -94,14 +94,14 @@ def contract_tiles(weights, numbers, steps, mask, block, tile, threshold, root):
             if used + kept > room:
                 room = 2 * (used + kept)
                 more_names = np.empty((room, 2), dtype=np.int32)
-                more_names[:used] = names[:used]
-                names = more_names
+                more_names = np.empty((room, 2), dtype=np.int32)
                 more_sums = np.empty(room, dtype=np.float64)
-                more_sums[:used] = sums[:used]
-                sums = more_sums
                 more_counts = np.empty(room, dtype=np.int32)
-                more_counts[:used] = counts[:used]
-                counts = more_counts
+                for i in range(used):  # assigning slices takes seconds to compile
+                    more_names[i, 0], more_names[i, 1] = names[i, 0], names[i, 1]
+                    more_sums[i] = sums[i]
+                    more_counts[i] = counts[i]
+                names, sums, counts = more_names, more_sums, more_counts
             for e in range(edges):
                 if is_open(edge, node, e):
                     for end in range(2):

@@ -205,9 +205,10 @@ def _grow(table, keys, sums, counts, used):  # type: ignore[no-untyped-def]
     more_keys = np.empty(room, dtype=np.int64)
     more_sums = np.empty(room, dtype=np.int64)
     more_counts = np.empty(room, dtype=np.int64)
-    more_keys[:used] = keys[:used]
-    more_sums[:used] = sums[:used]
-    more_counts[:used] = counts[:used]
+    for i in range(used):  # assigning slices takes longer to compile
+        more_keys[i] = keys[i]
+        more_sums[i] = sums[i]
+        more_counts[i] = counts[i]
     table = np.full(2 * room, -1, dtype=np.int32)
     for i in range(used):
         table[_find_key(table, more_keys, more_keys[i])] = i
