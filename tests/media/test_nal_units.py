@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -39,6 +40,8 @@ def decoded(named: str, sent: list[tuple[int, bytes]]) -> tuple[dict[int, np.nda
 @settings(max_examples=8, deadline=None)
 @given(lost=st.sets(st.integers(0, 39), max_size=3), start=st.integers(0, 12))
 def test_every_picture_given_is_the_one_that_was_sent(named: str, lost: set[int], start: int) -> None:
+    if named == "hevc" and int(av.__version__.split(".")[0]) < 18:
+        pytest.skip(f"the FFmpeg of PyAV {av.__version__} may call spoilt pictures of H.265 sound (docs/ros.md)")
     sent = [each for i, each in enumerate(STREAMS[named]) if i >= start and i not in lost]
     found, refused = decoded(named, sent)
     for number, image in found.items():
