@@ -9,9 +9,7 @@ node and opens the network, as this node does at the least. Processor time says 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -29,6 +27,7 @@ from rtseg_ros.messages import stamp_of, to_image
 from rtseg_ros.transport import private_environment
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
+from told import machine, processor_seconds, tell
 
 from rtseg.lab.render import render_road
 from rtseg.runtime.models import find_model
@@ -54,11 +53,6 @@ def floor(models: list[Path], environment: dict[str, str]) -> tuple[float, float
     return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def _processor_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def first_mask(task: str, environment: dict[str, str], folder: Path) -> tuple[float, float]:
     """Seconds from the start of the node's process to its first mask, and how much a processor worked for it."""
     chosen = TASKS[task]
@@ -80,7 +74,7 @@ def first_mask(task: str, environment: dict[str, str], folder: Path) -> tuple[fl
             header = Header(stamp=stamp_of(time.time_ns()), frame_id="camera")
             camera.publish(to_image(picture, "bgr8", header))
             executor.spin_once(timeout_sec=1 / 30)
-        taken = time.monotonic() - start, _processor_seconds(process.pid)
+        taken = time.monotonic() - start, processor_seconds(process.pid)
         process.stop()
     finally:
         process.end()
@@ -118,15 +112,9 @@ def main() -> None:
             for state, times in taken.items()
         },
         "runs": arguments.runs,
-        "cores": len(os.sched_getaffinity(0)),
-        "machine": platform.machine(),
-        "load_average": os.getloadavg()[0],
+        **machine(),
     }
-    text = json.dumps(result, indent=2)
-    print(text)
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(text + "\n")
+    tell(result, arguments.out)
 
 
 if __name__ == "__main__":

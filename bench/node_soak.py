@@ -10,9 +10,7 @@ slope of a line through the resident memory after the first third.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import tempfile
 import time
 from collections import Counter
@@ -32,6 +30,7 @@ from rtseg_ros.messages import nanoseconds, stamp_of, to_image, to_jpeg
 from rtseg_ros.transport import private_environment
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
+from told import machine, tell
 
 SHARE = 0.05
 TURN = 60.0
@@ -224,12 +223,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         result = soak(arguments, Path(folder))
     settings = {name: value for name, value in vars(arguments).items() if name != "out"}
-    machine = {"cores": len(os.sched_getaffinity(0)), "machine": platform.machine(), "load_average": os.getloadavg()[0]}
-    text = json.dumps({**settings, **machine, **result}, indent=2)
-    print(text)
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(text + "\n")
+    tell({**settings, **machine(), **result}, arguments.out)
 
 
 if __name__ == "__main__":

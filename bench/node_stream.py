@@ -25,15 +25,13 @@ from rtseg_ros.demo.live import REMAPPINGS, Process
 from rtseg_ros.demo.tasks import TASKS
 from rtseg_ros.recorder import Recording
 from rtseg_ros.transport import private_environment
-
-CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+from told import machine, processor_seconds, tell
 
 
 def _usage(pid: int) -> tuple[float, float]:
     """Resident megabytes and processor seconds of a process."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20, (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20, processor_seconds(pid)
 
 
 def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
@@ -142,18 +140,12 @@ def main() -> None:
         "rate_hz": arguments.rate,
         "seconds": arguments.seconds,
         "profile": not arguments.no_profile,
-        "cores": len(os.sched_getaffinity(0)),
-        "load_average": os.getloadavg()[0],
-        "machine": platform.machine(),
+        **machine(),
         "python": platform.python_version(),
         "commit": commit.stdout.strip(),
         **result,
     }
-    text = json.dumps(result, indent=2)
-    print(text)
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(text + "\n")
+    tell(result, arguments.out)
 
 
 if __name__ == "__main__":
