@@ -14,7 +14,7 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from rtseg.frame import Frame
-from rtseg.lanes import EgoLane, MountingWatch, ego_lane
+from rtseg.lanes import EgoLane, GroundPlane, MountingWatch, ego_lane
 from rtseg.lanes.mounting import WRONG
 from rtseg.media.overlay import draw_lanes
 from rtseg.messages import (
@@ -82,13 +82,12 @@ class LaneOutputs:
         self._mask.publish(message.header, lambda: lane_mask(lanes))
         if self._pixels.get_subscription_count():
             self._pixels.publish(messages.to_points(lane_pixels(lanes), message.header))
-        self._publish_ground(message.header, frame, lanes)
-        self._overlay.publish(message.header, lambda: draw_lanes(frame.image, lanes, note=self._told(frame, lanes)))
-        self._watch_mounting(frame, result)
+        plane = self._publish_ground(message.header, frame, lanes)
+        self._overlay.publish(message.header, lambda: draw_lanes(frame.image, lanes, note=_own_lane(lanes, plane)))
+        self._watch_mounting(plane, result)
 
-    def _watch_mounting(self, frame: Frame, lanes: Lanes) -> None:
+    def _watch_mounting(self, plane: GroundPlane | None, lanes: Lanes) -> None:
         """See whether the camera is mounted as configured, where that is known; the diagnostics tell it."""
-        plane = self._camera.plane(frame) if self._camera.is_known(frame) else None
         if plane is None:
             self._node.mounting = None
             return
@@ -98,18 +97,14 @@ class LaneOutputs:
         if now is not None and now.verdict == WRONG and (before is None or before.verdict != WRONG):
             self._node.get_logger().warning(now.describe())
 
-    def _told(self, frame: Frame, lanes: Lanes) -> str:
-        """What the picture's legend says of the own lane, where the camera is known."""
-        plane = self._camera.plane(frame) if self._camera.is_known(frame) else None
-        return ego_lane(lanes, plane).describe() if plane is not None else ""
-
-    def _publish_ground(self, header: Header, frame: Frame, lanes: Lanes) -> None:
+    def _publish_ground(self, header: Header, frame: Frame, lanes: Lanes) -> GroundPlane | None:
+        """Publish what is in metres, to who listens; gives the road in the frame, None while the camera is unknown."""
         outputs = (self._markers, self._points, self._grid, self._path, self._ego)
         drawn, points, grid, path, numbers = (output.get_subscription_count() for output in outputs)
         wanted = drawn or points or grid or path or numbers
         if not wanted and not self._camera.is_known(frame):
             self._camera.forget_hints()
-            return
+            return None
         plane = self._camera.plane(frame)  # and a calibration that does not fit is told in any case
         vehicle = messages.with_frame(header, self._node.parameters.vehicle_frame)
         ego = ego_lane(lanes, plane) if plane is not None and (drawn or path or numbers) else EgoLane()
@@ -118,7 +113,7 @@ class LaneOutputs:
         if numbers:
             self._ego.publish(messages.to_points(ego_numbers(ego, lanes), vehicle))
         if plane is None or not (drawn or points or grid):
-            return
+            return plane
         ground = ground_lines(lanes, plane)
         if drawn:
             self._markers.publish(messages.to_markers(lane_markers(lanes, ground, ego), vehicle))
@@ -126,6 +121,12 @@ class LaneOutputs:
             self._grid.publish(messages.to_grid(lane_grid(ground), vehicle))
         if points:
             self._points.publish(messages.to_points(lane_points(lanes, ground), vehicle))
+        return plane
+
+
+def _own_lane(lanes: Lanes, plane: GroundPlane | None) -> str:
+    """What the picture's legend says of the own lane, where the camera is known."""
+    return ego_lane(lanes, plane).describe() if plane is not None else ""
 
 
 def confident_lanes(lanes: Lanes, min_confidence: float) -> Lanes:

@@ -256,9 +256,7 @@ class FrameNode(LifecycleNode):
         received_at = self.statistics.receive()
         frame = None
         try:
-            if isinstance(
-                message, Image
-            ):  # which costs nothing to look at; and the stamp of a broken one tells nothing
+            if isinstance(message, Image):  # costs nothing to look at; and the stamp of a broken one tells nothing
                 frame = to_frame(message)
             elif not isinstance(message, CompressedImage):
                 for sent, picture in self._packets.frames(message, self.parameters.max_pixels):

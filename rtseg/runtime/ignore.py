@@ -118,6 +118,7 @@ class LearnedMask(IgnoreMask):
     def __init__(self) -> None:
         super().__init__(_NOTHING)
         self._parts = StillParts()
+        self._cut = lru_cache(maxsize=4)(super().below)
 
     @property
     def found(self) -> bool:
@@ -131,10 +132,15 @@ class LearnedMask(IgnoreMask):
         before = self._mask
         self._mask = _NOTHING if self._parts.mask is None else self._parts.mask
         self._resized.cache_clear()
+        self._cut.cache_clear()
         return not np.array_equal(before, self._mask)
 
     def below(self, top: float) -> IgnoreMask:
         return _Below(self, top) if top else self
+
+    def lower(self, top: float) -> IgnoreMask:
+        """What it is now below a share of the height, where :meth:`below` goes on with what is learned later."""
+        return self._cut(top)
 
 
 class _Below(IgnoreMask):
@@ -145,7 +151,7 @@ class _Below(IgnoreMask):
         self._whole, self._top = whole, top
 
     def at(self, size: tuple[int, int]) -> NDArray[np.bool_]:
-        return IgnoreMask.below(self._whole, self._top).at(size)
+        return self._whole.lower(self._top).at(size)
 
 
 def ignore_mask(given: str | Path | IgnoreMask | None) -> IgnoreMask | None:
