@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -147,9 +146,8 @@ def describe(node: str, health: NodeHealth, statistics: Snapshot, limits: Limits
 def describe_mounting(node: str, mounting: Mounting) -> DiagnosticStatus:
     """Write the status of how the camera is mounted: OK only if the road says so, STALE until it has said enough."""
     level = {RIGHT: DiagnosticStatus.OK, WRONG: DiagnosticStatus.WARN}.get(mounting.verdict, DiagnosticStatus.STALE)
-    figures = {"pitch_deg": (mounting.pitch, 180 / math.pi), "yaw_deg": (mounting.yaw, 180 / math.pi)}
     values = {"verdict": mounting.verdict, "stretches": str(mounting.stretches)}
-    for name, (figure, scale) in {**figures, "height_m": (mounting.height, 1.0)}.items():
+    for name, (figure, scale, _) in mounting.figures.items():
         values[name] = f"{scale * figure.configured:.2f}"
         values[f"{name}_seen"] = f"{scale * figure.seen:.2f}"
         values[f"{name}_spread"] = f"{scale * figure.spread:.2f}"

@@ -96,9 +96,19 @@ class Mounting:
     stretches: int
 
     @property
+    def figures(self) -> dict[str, tuple[Watched, float, int]]:
+        """By the field of a calibration file: the figure, the factor to the field's unit, and digits worth telling."""
+        degree = math.degrees(1)
+        return {
+            "pitch_deg": (self.pitch, degree, 1),
+            "yaw_deg": (self.yaw, degree, 1),
+            "height_m": (self.height, 1.0, 2),
+        }
+
+    @property
     def verdict(self) -> str:
         """:data:`WRONG` if a figure is, :data:`RIGHT` if all are, else :data:`UNKNOWN`."""
-        verdicts = {self.pitch.verdict, self.yaw.verdict, self.height.verdict}
+        verdicts = {figure.verdict for figure, _, _ in self.figures.values()}
         return WRONG if WRONG in verdicts else RIGHT if verdicts == {RIGHT} else UNKNOWN
 
     @property
@@ -112,19 +122,14 @@ class Mounting:
         """A sentence for people; of a wrong mounting also what to do, with the fields of the calibration file."""
         if self.stretches < _FEWEST:
             return f"not enough road seen yet: {self.stretches} of {_FEWEST} straight stretches with both lines"
-        figures = {
-            "pitch_deg": (self.pitch, math.degrees(1), 1),
-            "yaw_deg": (self.yaw, math.degrees(1), 1),
-            "height_m": (self.height, 1.0, 2),
-        }
         told = "; ".join(
             f"{name} {scale * figure.seen:.{digits}f} +- {scale * figure.spread:.{digits}f}, configured "
             f"{scale * figure.configured:.{digits}f}"
-            for name, (figure, scale, digits) in figures.items()
+            for name, (figure, scale, digits) in self.figures.items()
         )
         cures = [
             f"{name}: {scale * figure.seen:.{digits}f}"
-            for name, (figure, scale, digits) in figures.items()
+            for name, (figure, scale, digits) in self.figures.items()
             if figure.verdict == WRONG
         ]
         if cures:

@@ -144,7 +144,7 @@ def replay(
             run.gallery.add(run.processed - 1, run.caption(result), picture, 1.0 - certainty(result))
         if video is None:
             raise _nothing(run)
-        report = write_report(out / "report.html", _report(run, camera, preview.finish()))
+        report = write_report(out / "report.html", _report(run, preview.finish()))
     return ReplayResult(
         name=source.name,
         frames=run.processed,
@@ -315,7 +315,7 @@ def _nothing(run: Run) -> MediaError:
     return MediaError(f"expected frames in {run.source.name}, got none that could be processed ({reasons}); check it")
 
 
-def _report(run: Run, camera: Camera | None, video: bytes) -> ReportData:
+def _report(run: Run, video: bytes) -> ReportData:
     lost = sum(run.skipped.values())
     end_to_end = run.latency.values(STAMP_TO_RESULT if run.realtime else "total")
     p50, p99 = np.percentile(end_to_end, [50, 99])
@@ -345,7 +345,7 @@ def _report(run: Run, camera: Camera | None, video: bytes) -> ReportData:
         subtitle=f"{run.seconds:.1f} s of recording, {run.read} frames read"
         + (", at the recorded rate" if run.realtime else ", every frame"),
         figures=figures,
-        facts=run.facts(camera),
+        facts=run.facts(),
         latency=run.latency,
         series=run.series(),
         tables=tables,

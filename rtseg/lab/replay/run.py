@@ -71,7 +71,7 @@ class Run:
         realtime: drop stale and old frames as the node does, on a clock simulated from stamps and processing times.
         clock: seconds, for the processing times.
         max_age: with `realtime`, seconds after which a frame is too old, as in the node; 0 for no limit.
-        camera: whose mounting is watched, where it is known.
+        camera: calibration, where it is known; its mounting is watched.
 
     Attributes:
         read, processed: frames.
@@ -169,7 +169,7 @@ class Run:
         degraded = "".join(f", {fault}" for fault in result.degraded)
         return f"{self._rows[-1][0]:.2f} s: {found}, confidence {certainty(result):.2f}{degraded}"
 
-    def facts(self, camera: Camera | None) -> list[tuple[str, str]]:
+    def facts(self) -> list[tuple[str, str]]:
         """What ran on what, for a report."""
         facts = [("recording", self.source.name)]
         if self.source.topic:
@@ -180,7 +180,7 @@ class Run:
         facts += [(name, str(value)) for name, value in self.pipeline.backend.items()]
         facts += [("fell back", reason) for reason in self.pipeline.fallbacks]
         calibrated = "none: no points on the ground"
-        if camera:
+        if camera := self._camera:
             recorded = ", as recorded, mount assumed" if camera is self.source.camera else ""
             mount = f"{camera.mount.height:.2f} m high, {np.degrees(camera.mount.pitch):.1f} degrees down"
             calibrated = f"{camera.width}x{camera.height}{recorded}: {mount}"

@@ -61,16 +61,13 @@ def train_stages(
             there; they are looked for before the first is trained.
         DatasetError, ModelError, TrainingError: as of `train`.
     """
-    stages = load_stages(config)
-    if quick and stages[-1].stage:
-        alone = stages[-1].model_copy(update={"stage": "", "after": "", "blend": 1.0})
-        _check_sets([alone], data)
-        ready, folders = _taught(alone, data, out, teach)
-        return train(ready, folders, out, resume, validation, cache, start, images, quick)
+    stages = loaded = load_stages(config)
+    if quick and loaded[-1].stage:
+        stages = (loaded[-1].model_copy(update={"stage": "", "after": "", "blend": 1.0}),)
     _check_sets(stages, data)
     if not stages[0].stage:
         ready, folders = _taught(stages[0], data, out, teach)
-        named = config if ready is stages[0] else ready
+        named = config if ready is loaded[0] else ready
         return train(named, folders, out, resume, validation, cache, start, images, quick)
     cache = cache or out / _RENDERED
     for number, stage in enumerate(stages):
