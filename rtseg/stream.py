@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -26,6 +26,9 @@ AHEAD_SECONDS = 2.0
 
 APART_SECONDS = 60.0
 """Stamps that lie further from the clock are of another clock."""
+
+MAX_IN_ORDER = 60
+"""Items that build on each other and wait to be worked on, two seconds of a video, before all are given up."""
 
 _FEW_STEPS = 8
 _TOGETHER = 60.0  # seconds: stamps further apart do not fit each other
@@ -188,6 +191,7 @@ class FrameLoop(Generic[Item]):
     def __init__(self, max_age: float = 0.0) -> None:
         self._condition = threading.Condition()
         self._item: Item | None = None
+        self._in_order: deque[Item] = deque()
         self._closed = False
         self._stamps = StampCheck()
         self._limit = AgeLimit(max_age)
@@ -272,14 +276,28 @@ class FrameLoop(Generic[Item]):
             self._item = item
             self._condition.notify()
 
+    def put_in_order(self, item: Item) -> int:
+        """Leave what others build on (a packet of a video), so that none may be left out: it is taken before frames.
+
+        Returns:
+            How many were given up, since more than :data:`MAX_IN_ORDER` would have to wait: all that did, and this one.
+        """
+        with self._condition:
+            if len(self._in_order) == MAX_IN_ORDER:
+                self._in_order.clear()
+                return MAX_IN_ORDER + 1
+            self._in_order.append(item)
+            self._condition.notify()
+        return 0
+
     # Who works.
 
     def get(self) -> Item | None:
-        """Wait for an item and take it; None once the loop is closed."""
+        """Wait for an item and take it, those left in order first; None once the loop is closed."""
         with self._condition:
-            while self._item is None and not self._closed:
+            while self._item is None and not self._in_order and not self._closed:
                 self._condition.wait()
-            return self._take()
+            return self._in_order.popleft() if self._in_order else self._take()
 
     def take(self) -> Item | None:
         """Take the item that waits; None where there is none."""
@@ -322,6 +340,7 @@ class FrameLoop(Generic[Item]):
         """Wake who waits for the last time; what is left is dropped."""
         with self._condition:
             self._closed = True
+            self._in_order.clear()
             if self._item is not None:
                 self._item = None
                 self._drop(INACTIVE)

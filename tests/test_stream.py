@@ -10,7 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtseg.stream import AGREEING, FAILED, INACTIVE, OLD, REASONS, STALE, STAMP, AgeLimit, FrameLoop, StampCheck
+from rtseg.stream import (
+    AGREEING,
+    FAILED,
+    INACTIVE,
+    MAX_IN_ORDER,
+    OLD,
+    REASONS,
+    STALE,
+    STAMP,
+    AgeLimit,
+    FrameLoop,
+    StampCheck,
+)
 
 SECOND = 1_000_000_000
 
@@ -174,6 +186,22 @@ def test_a_late_frame_does_not_take_the_place_of_a_newer_one() -> None:
     counts = loop.counts()
     assert (counts.dropped[STALE], counts.dropped[STAMP]) == (1, 1)
     assert "before the last one" in counts.last_fault
+
+
+def test_what_builds_on_what_was_before_is_taken_in_order_and_before_frames_or_given_up_as_a_whole() -> None:
+    loop: FrameLoop[int] = FrameLoop()
+    loop.admit(0)
+    loop.put(-1)
+    assert not any(loop.put_in_order(number) for number in range(MAX_IN_ORDER))
+    assert [loop.get() for _ in range(3)] == [0, 1, 2]
+    assert not any(loop.put_in_order(number) for number in range(3))
+    assert loop.put_in_order(4) == MAX_IN_ORDER + 1
+    assert not loop.put_in_order(5)
+    assert (loop.get(), loop.get()) == (5, -1)
+    loop.put_in_order(6)
+    loop.close()
+    assert loop.get() is None
+    assert not any(loop.counts().dropped.values())
 
 
 def test_who_waits_is_woken_by_a_frame_and_by_the_end() -> None:

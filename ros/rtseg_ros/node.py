@@ -22,7 +22,7 @@ from rtseg.errors import ImageError, RtsegError
 from rtseg.frame import Frame
 from rtseg.lanes import Mounting
 from rtseg.runtime import Pipeline
-from rtseg.stream import FAILED, INVALID, OLD, STAMP, FrameLoop
+from rtseg.stream import FAILED, INVALID, OLD, STALE, STAMP, FrameLoop
 from rtseg_ros import lifecycle, parameters
 from rtseg_ros.camera_input import CameraInput, CameraMessage
 from rtseg_ros.diagnostics import (
@@ -57,6 +57,15 @@ class _Received:
     at: float
 
 
+@dataclass(frozen=True)
+class _Packet:
+    """A message with a piece of a video, when it came, and whether any before it were lost on their way."""
+
+    message: Any
+    at: float
+    after_loss: bool
+
+
 class Task(Protocol):
     """What is found in a frame, and how it is published.
 
@@ -84,7 +93,7 @@ class Task(Protocol):
 class FrameNode(LifecycleNode):
     """A lifecycle node that runs pipelines on the newest frame of a camera topic.
 
-    The executor's thread receives messages and answers services; a worker thread makes frames of them, runs the
+    The executor's thread receives messages and answers services; a worker thread decodes them, runs the
     pipelines one after the other and publishes what each found as soon as it is there.
 
     Args:
@@ -106,11 +115,12 @@ class FrameNode(LifecycleNode):
         self.loading = Loading(self.get_logger(), self._report)
         self._state = "unconfigured"
         self._error = ""
-        self._loop: FrameLoop[_Received] = FrameLoop()
+        self._loop: FrameLoop[_Received | _Packet] = FrameLoop()
         self._worker: threading.Thread | None = None
         self.endpoints = Endpoints(self)
         self._camera = CameraInput(self, self.endpoints, self._receive, self._lose)
         self._packets = Packets()
+        self._packet_lost = False
         self._inputs: list[Subscription] = []
         self._unread: set[str] = set()
         self._labels = LabelInfos(self, self.endpoints)
@@ -187,6 +197,7 @@ class FrameNode(LifecycleNode):
             self.statistics = StreamStatistics(self._loop)
             self._was_silent = False
             self._packets.reset()
+            self._packet_lost = False
             self._worker = threading.Thread(
                 target=self._work, args=(self._loop, self.statistics), name=THREAD_NAME, daemon=True
             )
@@ -259,14 +270,18 @@ class FrameNode(LifecycleNode):
             if isinstance(message, Image):  # costs nothing to look at; and the stamp of a broken one tells nothing
                 frame = to_frame(message)
             elif not isinstance(message, CompressedImage):
-                for sent, picture in self._packets.frames(message, self.parameters.max_pixels):
-                    self._admit(_Received(sent, picture, received_at))
-                return
+                return self._receive_packet(_Packet(message, received_at, self._packet_lost))
         except ImageError as error:
             self._loop.admit(None)
-            self._drop(INVALID, _sentence(error))
-            return
-        self._admit(_Received(message, frame, received_at))
+            return self._drop(INVALID, _sentence(error))
+        return self._admit(_Received(message, frame, received_at))
+
+    def _receive_packet(self, packet: _Packet) -> None:
+        given_up = self._loop.put_in_order(packet)
+        self._packet_lost = given_up > 0
+        for _ in range(given_up):
+            self._loop.admit(None)
+            self._drop(STALE, "the video's packets come faster than they are decoded; it goes on at the next key frame")
 
     def _admit(self, received: _Received) -> None:
         fault = self._loop.admit(nanoseconds(received.message.header.stamp), self._age(received.message))
@@ -275,11 +290,14 @@ class FrameNode(LifecycleNode):
         else:
             self._loop.put(received)
 
-    def _work(self, loop: FrameLoop[_Received], statistics: StreamStatistics) -> None:
+    def _work(self, loop: FrameLoop[_Received | _Packet], statistics: StreamStatistics) -> None:
         while (received := loop.get()) is not None:
             statistics.begin()
             try:
-                self._process(received, loop)
+                if isinstance(received, _Packet):
+                    self._decode(received, loop)
+                else:
+                    self._process(received, loop)
             except Exception as error:
                 if loop.closed or not rclpy.ok():  # left alone long ago; what it worked with is gone
                     return
@@ -291,7 +309,19 @@ class FrameNode(LifecycleNode):
                 statistics.end()
             del received
 
-    def _process(self, received: _Received, loop: FrameLoop[_Received]) -> None:
+    def _decode(self, packet: _Packet, loop: FrameLoop[_Received | _Packet]) -> None:
+        """Decode a packet, also where nobody will see its picture: of those that wait the newest is then worked on."""
+        if packet.after_loss:
+            self._packets.lose()
+        try:
+            for sent, picture in self._packets.frames(packet.message, self.parameters.max_pixels):
+                if not loop.closed:
+                    self._admit(_Received(sent, picture, packet.at))
+        except Exception:
+            loop.admit(None)
+            raise
+
+    def _process(self, received: _Received, loop: FrameLoop[_Received | _Packet]) -> None:
         message, received_at = received.message, received.at
         if self._is_old(message, received_at):
             return self._drop(OLD)
@@ -321,7 +351,7 @@ class FrameNode(LifecycleNode):
         self.statistics.publish(received_at, self._age(message), times)
 
     def _lose(self, count: int) -> None:
-        self._packets.lose()
+        self._packet_lost = True
         self.statistics.lose(count)
 
     def _age(self, message: CameraMessage) -> float:

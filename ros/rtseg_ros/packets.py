@@ -25,7 +25,7 @@ class Packets:
         self._decoder = None
 
     def lose(self) -> None:
-        """Say that a packet was lost in transport."""
+        """Say that a packet was lost on its way here."""
         if self._decoder is not None:
             self._decoder.lose()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -21,6 +22,7 @@ from sensor_msgs.msg import Image
 
 import rtseg
 from rtseg.frame import Frame
+from rtseg.stream import MAX_IN_ORDER
 from tests.ros.harness import PATIENCE, Peer, header, mask_of, qos
 from tests.threshold_network import two_lane_road
 
@@ -94,6 +96,49 @@ def test_only_whole_pictures_get_a_mask(node: LanesNode, monkeypatch: pytest.Mon
         number = round(((frame.stamp or 0) - START) / STEP)
         assert np.abs(frame.image.astype(int) - road(number)).mean() < 4
     assert node.statistics.snapshot().counts.dropped["invalid"] == 4
+
+
+def test_packets_that_wait_for_the_worker_are_decoded_in_order_and_given_up_only_with_a_word(
+    node: LanesNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that is busy: three packets wait, of which the newest picture counts; then more than may wait."""
+    assert lifecycle.start(node)
+    shown: list[Frame] = []
+    free = threading.Semaphore(0)
+
+    def publish(message: Any, frame: Frame, result: Any) -> None:
+        shown.append(frame)
+        assert free.acquire(timeout=PATIENCE)
+
+    def wait_for(number: int) -> None:
+        end = time.monotonic() + PATIENCE
+        while not shown or shown[-1].stamp != START + number * STEP:
+            assert time.monotonic() < end
+            time.sleep(0.002)
+
+    monkeypatch.setattr(node.tasks[0], "publish", publish)
+    sent = [SimpleNamespace(**packet) for packet in packets(MAX_IN_ORDER + 8)]
+    node._receive(sent[0])
+    wait_for(0)
+    for packet in sent[1:4]:
+        node._receive(packet)
+    free.release()
+    wait_for(3)
+    for packet in sent[4 : MAX_IN_ORDER + 6]:  # one that is too many, and one behind it
+        node._receive(packet)
+    free.release(4)
+    for packet in sent[MAX_IN_ORDER + 6 :]:
+        node._receive(packet)
+    wait_for(MAX_IN_ORDER + 7)
+    numbers = [round(((frame.stamp or 0) - START) / STEP) for frame in shown]
+    assert numbers[:2] == [0, 3]
+    assert not set(range(4, MAX_IN_ORDER + 5)) & set(numbers)
+    for frame, number in zip(shown, numbers, strict=True):
+        assert np.abs(frame.image.astype(int) - road(number)).mean() < 4
+    node._stop()
+    counts = node.statistics.snapshot().counts
+    assert counts.received == MAX_IN_ORDER + 8 == counts.processed + sum(counts.dropped.values())
+    assert counts.dropped["stale"] >= 2 + MAX_IN_ORDER + 1
 
 
 @pytest.mark.skipif(FFMPEGPacket is not None, reason="ffmpeg_image_transport_msgs is installed")
