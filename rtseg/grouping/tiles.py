@@ -94,7 +94,6 @@ def contract_tiles(weights, numbers, steps, mask, block, tile, threshold, root):
             if used + kept > room:
                 room = 2 * (used + kept)
                 more_names = np.empty((room, 2), dtype=np.int32)
-                more_names = np.empty((room, 2), dtype=np.int32)
                 more_sums = np.empty(room, dtype=np.float64)
                 more_counts = np.empty(room, dtype=np.int32)
                 for i in range(used):  # assigning slices takes seconds to compile

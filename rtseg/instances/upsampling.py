@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.compiled import compiled
-from rtseg.errors import ArgumentError
-from rtseg.ops import RegionStatistics, region_statistics, upsample_argmax
-from rtseg.ops.coloring import bilinear_taps
+from rtseg.compiled import compiled, compiled_in_place
+from rtseg.errors import ArgumentError, GroupingError
+from rtseg.ops import RegionStatistics, region_statistics
+from rtseg.ops.coloring import argmax_channels, bilinear_taps, check_maps, find_contenders, leader_at, lean
+
+_FAR = np.iinfo(np.int32).max
 
 
 def upsample_labels(labels: NDArray[np.int32], guide: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.int32]:
@@ -45,48 +47,38 @@ def upsample_and_measure(
         GroupingError: if the maps are not finite.
         ArgumentError: if they do not fit each other.
     """
-    if labels.shape != guide.shape[1:]:
-        raise ArgumentError(f"expected a guide of the labels' size {labels.shape}, got {guide.shape[1:]}")
-    kinds = upsample_argmax(guide, labels.shape)
+    maps = check_maps(guide)
+    if labels.shape != maps.shape[1:]:
+        raise ArgumentError(f"expected a guide of the labels' size {labels.shape}, got {maps.shape[1:]}")
+    kinds = np.empty(labels.shape, np.uint8)
+    if not argmax_channels(maps, kinds):
+        raise GroupingError("expected finite maps, got NaN or infinite values; check the network's input and weights")
     if labels.shape == tuple(size):
         same = np.array(labels, dtype=np.int32)
         return same, region_statistics(same, count)
-    winners = upsample_argmax(guide, size)
     out = np.empty(size, dtype=np.int32)
-    y_low, y_weight = bilinear_taps(labels.shape[0], size[0])
-    x_low, x_weight = bilinear_taps(labels.shape[1], size[1])
-    areas, sums = np.zeros(count, np.int64), np.zeros((count, 2), np.int64)
-    boxes = np.zeros((count, 4), np.int32)
-    boxes[:, :2] = np.iinfo(np.int32).max
-    maps = np.ascontiguousarray(labels, dtype=np.int32), kinds, winners
-    _paint(*maps, y_low, y_weight, x_low, x_weight, out, areas, boxes, sums)
-    boxes[areas == 0] = 0
+    areas, boxes, sums = np.zeros(count, np.int64), np.empty((count, 4), np.int32), np.zeros((count, 2), np.int64)
+    _enlarge(np.ascontiguousarray(labels, dtype=np.int32), kinds, maps, out, areas, boxes, sums)
     with np.errstate(invalid="ignore"):
         return out, RegionStatistics(areas, boxes, sums / areas[:, None])
 
 
 @compiled
-def _measure(label, begin, end, y, y_end, areas, boxes, sums):  # type: ignore[no-untyped-def]
-    """Add the columns begin..end of the rows y..y_end to a label."""
-    box = boxes[label - 1]
-    width, height = end - begin, y_end - y
-    areas[label - 1] += width * height
-    sums[label - 1, 0] += (begin + end - 1) * width // 2 * height
-    sums[label - 1, 1] += (y + y_end - 1) * height // 2 * width
-    box[0], box[1] = min(box[0], begin), min(box[1], y)
-    box[2], box[3] = max(box[2], end), max(box[3], y_end)
-
-
-@compiled
-def _paint(labels, kinds, winners, y_low, y_weight, x_low, x_weight, out, areas, boxes, sums):  # type: ignore[no-untyped-def]  # noqa: C901
+def _enlarge(labels, kinds, guide, out, areas, boxes, sums):  # type: ignore[no-untyped-def]  # noqa: C901
     """Row of cells by row of cells: stretches of one label are filled, cells of several looked at pixel by pixel."""
-    height, width = labels.shape
+    channels, height, width = guide.shape
     rows, columns = out.shape
-    begins, ends = np.empty(columns + 1, np.int64), np.empty(columns + 1, np.int64)
-    owners = np.empty(columns + 1, np.int32)  # the label of a stretch, -1 where there are several
-    names = np.empty(4, np.int32)
-    weights = np.empty(4, np.float32)
-    corner_kinds = np.empty(4, np.uint8)
+    y_low, y_weight = bilinear_taps(height, rows)
+    x_low, x_weight = bilinear_taps(width, columns)
+    cells = np.empty(columns + 1, np.int32)
+    count = _cells(x_low, cells)
+    stretches = np.empty((count, 3), np.int32)  # begin, end, label (-1: several)
+    peaks, starts = np.empty(channels, np.float32), np.empty(channels, np.float32)
+    slopes = np.empty(channels, np.float32)
+    contenders, owners = np.empty(channels, np.uint8), np.empty(channels, np.int32)
+    for i in range(areas.size):
+        boxes[i, 0] = boxes[i, 1] = _FAR
+        boxes[i, 2] = boxes[i, 3] = 0
     y = 0
     while y < rows:
         top = y_low[y]
@@ -94,58 +86,120 @@ def _paint(labels, kinds, winners, y_low, y_weight, x_low, x_weight, out, areas,
         y_end = y + 1
         while y_end < rows and y_low[y_end] == top:
             y_end += 1
-        used = 0
-        x = 0
-        while x < columns:
-            left = x_low[x]
-            right = min(left + 1, width - 1)
-            x_end = x + 1
-            while x_end < columns and x_low[x_end] == left:
-                x_end += 1
-            label = labels[top, left]
-            if label != labels[top, right] or label != labels[below, left] or label != labels[below, right]:
-                label = np.int32(-1)
-            if used > 0 and label >= 0 and owners[used - 1] == label:
-                ends[used - 1] = x_end
-            else:
-                begins[used], ends[used], owners[used] = x, x_end, label
-                used += 1
-            x = x_end
-        for k in range(used):
-            if owners[k] > 0:
-                _measure(owners[k], begins[k], ends[k], y, y_end, areas, boxes, sums)
-        for row in range(y, y_end):
-            v = y_weight[row]
-            line = out[row]
-            for k in range(used):
-                if owners[k] >= 0:
-                    line[begins[k] : ends[k]] = owners[k]
-                    continue
-                left = x_low[begins[k]]
-                right = min(left + 1, width - 1)
-                names[0], names[1] = labels[top, left], labels[top, right]
-                names[2], names[3] = labels[below, left], labels[below, right]
-                corner_kinds[0], corner_kinds[1] = kinds[top, left], kinds[top, right]
-                corner_kinds[2], corner_kinds[3] = kinds[below, left], kinds[below, right]
-                for column in range(begins[k], ends[k]):
-                    u = x_weight[column]
-                    weights[0], weights[1] = (1 - v) * (1 - u), (1 - v) * u
-                    weights[2], weights[3] = v * (1 - u), v * u
-                    kind = winners[row, column]
-                    best = np.float32(-1)
-                    label = np.int32(0)
-                    if kind > 0:
-                        for i in range(4):
-                            if names[i] == 0 or corner_kinds[i] != kind:
-                                continue
-                            total = np.float32(0)
-                            for j in range(4):
-                                if names[j] == names[i] and corner_kinds[j] == kind:
-                                    total += weights[j]
-                            if total > best or (total == best and names[i] < label):
-                                best = total
-                                label = names[i]
-                    line[column] = label
-                    if label > 0:
-                        _measure(label, column, column + 1, row, row + 1, areas, boxes, sums)
+        for k in range(_stretches(labels, top, below, x_low, cells, count, stretches)):
+            begin, end, label = stretches[k, 0], stretches[k, 1], stretches[k, 2]
+            if label >= 0:
+                _fill(out, y, y_end, begin, end, label)
+                _measure(label, begin, end, y, y_end, areas, boxes, sums)
+                continue
+            corners = top, below, x_low[begin], min(x_low[begin] + 1, width - 1)
+            rivals = find_contenders(guide, *corners, peaks, contenders)
+            for i in range(rivals):
+                owners[i] = _only_label(labels, kinds, contenders[i], *corners)
+            for row in range(y, y_end):
+                v = y_weight[row]
+                lean(guide, contenders, rivals, *corners, v, starts, slopes)
+                run, owner = begin, np.int32(0)
+                for x in range(begin, end):
+                    leader = leader_at(rivals, starts, slopes, x_weight[x])
+                    label = owners[leader]
+                    if label < 0:
+                        label = _weightiest(labels, kinds, contenders[leader], *corners, v, x_weight[x])
+                    out[row, x] = label
+                    if label != owner:
+                        _measure(owner, run, x, row, row + 1, areas, boxes, sums)
+                        run, owner = x, label
+                _measure(owner, run, end, row, row + 1, areas, boxes, sums)
         y = y_end
+    for i in range(areas.size):
+        if areas[i] == 0:
+            boxes[i, 0] = boxes[i, 1] = 0
+
+
+@compiled_in_place
+def _fill(out, y, y_end, begin, end, label):  # type: ignore[no-untyped-def]
+    first, length = np.uint64(begin), np.uint64(end - begin)  # unsigned indices need no check for negative ones
+    for row in range(y, y_end):
+        for x in range(length):
+            out[row, first + x] = label
+
+
+@compiled_in_place
+def _only_label(labels, kinds, kind, top, below, left, right):  # type: ignore[no-untyped-def]
+    """Give the label on map pixels of a kind, of four; 0: there is none, -1: there are several."""
+    only = np.int32(0)
+    if kind == 0:
+        return only
+    for i in range(4):
+        y, x = below if i & 2 else top, right if i & 1 else left
+        label = labels[y, x]
+        if label > 0 and kinds[y, x] == kind and label != only:
+            if only != 0:
+                return np.int32(-1)
+            only = label
+    return only
+
+
+@compiled_in_place
+def _cells(low, begins):  # type: ignore[no-untyped-def]
+    """List where targets between the same two map pixels begin, and at last where all end; count them."""
+    count = 0
+    for i in range(low.size):
+        if i == 0 or low[i] != low[i - 1]:
+            begins[count] = i
+            count += 1
+    begins[count] = low.size
+    return count
+
+
+@compiled_in_place
+def _stretches(labels, top, below, x_low, cells, count, stretches):  # type: ignore[no-untyped-def]
+    """Part a row of cells into stretches of one label and single cells of several, and count them."""
+    last = labels.shape[1] - 1
+    used = 0
+    for cell in range(count):
+        left = x_low[cells[cell]]
+        right = min(left + 1, last)
+        label = labels[top, left]
+        if label != labels[top, right] or label != labels[below, left] or label != labels[below, right]:
+            label = np.int32(-1)
+        if used == 0 or label < 0 or stretches[used - 1, 2] != label:
+            stretches[used, 0], stretches[used, 2] = cells[cell], label
+            used += 1
+        stretches[used - 1, 1] = cells[cell + 1]
+    return used
+
+
+@compiled_in_place
+def _weightiest(labels, kinds, kind, top, below, left, right, v, u):  # type: ignore[no-untyped-def]
+    """Give the label that weighs most at (v, u) between four map pixels, of those that are of a kind; 0: none is."""
+    names = labels[top, left], labels[top, right], labels[below, left], labels[below, right]
+    same = kinds[top, left], kinds[top, right], kinds[below, left], kinds[below, right]
+    weights = np.float32((1 - v) * (1 - u)), np.float32((1 - v) * u), np.float32(v * (1 - u)), v * u
+    best = np.float32(-1)
+    label = np.int32(0)
+    for i in range(4):
+        if names[i] == 0 or same[i] != kind:
+            continue
+        total = np.float32(0)
+        for j in range(4):
+            if names[j] == names[i] and same[j] == kind:
+                total += weights[j]
+        if total > best or (total == best and names[i] < label):
+            best = total
+            label = names[i]
+    return label
+
+
+@compiled_in_place
+def _measure(label, begin, end, y, y_end, areas, boxes, sums):  # type: ignore[no-untyped-def]
+    """Add the columns begin..end of the rows y..y_end to a label, if it is one."""
+    if label == 0:
+        return
+    i = label - 1
+    width, height = np.int64(end - begin), np.int64(y_end - y)
+    areas[i] += width * height
+    sums[i, 0] += (begin + end - 1) * width // 2 * height
+    sums[i, 1] += (y + y_end - 1) * height // 2 * width
+    boxes[i, 0], boxes[i, 1] = min(boxes[i, 0], begin), min(boxes[i, 1], y)
+    boxes[i, 2], boxes[i, 3] = max(boxes[i, 2], end), max(boxes[i, 3], y_end)

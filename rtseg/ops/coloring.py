@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.compiled import compiled
+from rtseg.compiled import compiled, compiled_in_place
 from rtseg.errors import ArgumentError, GroupingError
 
 
 @compiled
-def _argmax(maps, winners):  # type: ignore[no-untyped-def]
+def argmax_channels(maps, winners):  # type: ignore[no-untyped-def]
     """Write the winning channel of every source pixel, ties to the lower; say whether all values are finite."""
     channels, height, width = maps.shape
     finite = True
@@ -46,13 +46,55 @@ def bilinear_taps(source, target):  # type: ignore[no-untyped-def]
     return low, weight
 
 
+@compiled_in_place
+def find_contenders(maps, top, below, left, right, peaks, contenders):  # type: ignore[no-untyped-def]
+    """List the channels that may win somewhere between four source pixels, and count them.
+
+    A channel that nowhere among them reaches what another never falls below cannot.
+    """
+    floor = np.float32(-np.inf)
+    for c in range(maps.shape[0]):
+        a, b, d, e = maps[c, top, left], maps[c, top, right], maps[c, below, left], maps[c, below, right]
+        peaks[c] = max(max(a, b), max(d, e))
+        floor = max(floor, min(min(a, b), min(d, e)))
+    count = 0
+    for c in range(maps.shape[0]):
+        if peaks[c] >= floor:
+            contenders[count] = c
+            count += 1
+    return count
+
+
+@compiled_in_place
+def lean(maps, contenders, count, top, below, left, right, v, starts, slopes):  # type: ignore[no-untyped-def]
+    """Interpolate the contenders down to `v` between the rows: at the left column, and what they gain to the right."""
+    for k in range(count):
+        c = contenders[k]
+        a = maps[c, top, left] + (maps[c, below, left] - maps[c, top, left]) * v
+        b = maps[c, top, right] + (maps[c, below, right] - maps[c, top, right]) * v
+        starts[k] = a
+        slopes[k] = b - a
+
+
+@compiled_in_place
+def leader_at(count, starts, slopes, u):  # type: ignore[no-untyped-def]
+    """Give the contender with the greatest value at `u` between the columns."""
+    best = starts[0] + slopes[0] * u
+    leader = 0
+    for k in range(1, count):
+        value = starts[k] + slopes[k] * u
+        leader = k if value > best else leader
+        best = max(value, best)
+    return leader
+
+
 @compiled
-def _color(maps, winners, y_low, y_weight, x_low, x_weight, out):  # type: ignore[no-untyped-def]  # noqa: C901
+def _color(maps, winners, y_low, y_weight, x_low, x_weight, out):  # type: ignore[no-untyped-def]
     channels, height, width = maps.shape
     rows, columns = out.shape
-    left = np.empty(channels, np.float32)
-    slope = np.empty(channels, np.float32)
-    top = np.empty(channels, np.float32)
+    starts = np.empty(channels, np.float32)
+    slopes = np.empty(channels, np.float32)
+    peaks = np.empty(channels, np.float32)
     contenders = np.empty(channels, np.uint8)
     # Mixed cells of the current row of cells, as spans of target columns.
     begins = np.empty(width, np.int64)
@@ -90,34 +132,11 @@ def _color(maps, winners, y_low, y_weight, x_low, x_weight, out):  # type: ignor
         for span in range(mixed):
             at = x_low[begins[span]]
             right = min(at + 1, width - 1)
-            # A channel that nowhere in the cell reaches what another never falls below cannot win in it.
-            floor = np.float32(-np.inf)
-            for c in range(channels):
-                a, b, d, e = maps[c, cell, at], maps[c, cell, right], maps[c, below, at], maps[c, below, right]
-                top[c] = max(max(a, b), max(d, e))
-                floor = max(floor, min(min(a, b), min(d, e)))
-            count = 0
-            for c in range(channels):
-                if top[c] >= floor:
-                    contenders[count] = c
-                    count += 1
+            count = find_contenders(maps, cell, below, at, right, peaks, contenders)
             for row in range(y, y_end):
-                v = y_weight[row]
-                for k in range(count):
-                    c = contenders[k]
-                    a = maps[c, cell, at] + (maps[c, below, at] - maps[c, cell, at]) * v
-                    b = maps[c, cell, right] + (maps[c, below, right] - maps[c, cell, right]) * v
-                    left[k] = a
-                    slope[k] = b - a
+                lean(maps, contenders, count, cell, below, at, right, y_weight[row], starts, slopes)
                 for i in range(begins[span], ends[span]):
-                    u = x_weight[i]
-                    best = left[0] + slope[0] * u
-                    leader = 0
-                    for k in range(1, count):
-                        value = left[k] + slope[k] * u
-                        leader = k if value > best else leader
-                        best = max(value, best)
-                    out[row, i] = contenders[leader]
+                    out[row, i] = contenders[leader_at(count, starts, slopes, x_weight[i])]
         y = y_end
 
 
@@ -172,7 +191,7 @@ def upsample_argmax(maps: NDArray[np.float32], size: tuple[int, int]) -> NDArray
     rows, columns = check_size(size)
     _, height, width = source.shape
     winners = np.empty((height, width), np.uint8)
-    if not _argmax(source, winners):
+    if not argmax_channels(source, winners):
         raise GroupingError("expected finite maps, got NaN or infinite values; check the network's input and weights")
     y_low, y_weight = bilinear_taps(height, rows)
     x_low, x_weight = bilinear_taps(width, columns)

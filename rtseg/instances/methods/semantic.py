@@ -15,7 +15,7 @@ from rtseg.instances.methods.method import GroupingParameters, MapInstances, Met
 from rtseg.instances.methods.outputs import listed_outputs
 from rtseg.instances.methods.warm_up import warm_up_maps
 from rtseg.ops import label_components
-from rtseg.ops.coloring import _argmax
+from rtseg.ops.coloring import argmax_channels
 from rtseg.runtime.card import ModelCard
 from rtseg.runtime.fitting import window_of
 from rtseg.runtime.interpreter import HeadMaps
@@ -95,7 +95,7 @@ class Semantic:
     def _strongest(self, values: NDArray[np.float32]) -> NDArray[np.uint8]:
         """1 + the strongest class at each pixel; 0 where the only one is not there."""
         kinds = np.empty(values.shape[1:], np.uint8)
-        if not _argmax(np.ascontiguousarray(values), kinds):
+        if not argmax_channels(np.ascontiguousarray(values), kinds):
             raise GroupingError("expected finite class scores, got NaN or infinite values; check the network's weights")
         if len(values) == 1:
             return (values[0] > self._rest).astype(np.uint8)
