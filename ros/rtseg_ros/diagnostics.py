@@ -16,10 +16,6 @@ from rtseg.stream import OLD, STALE
 from rtseg_ros.statistics import Snapshot, Window
 from rtseg_ros.transport import PROFILE_NAME, PROFILE_VARIABLES
 
-REPORT_SECONDS = 1.0
-"""Between reports, as is usual for /diagnostics."""
-LOOK_SECONDS = 0.25
-"""Between looks at what there is to report; another level is told at once."""
 _CAMERA_CURES = {
     FROZEN: "the same picture comes again and again; restart the camera or its driver",
     DARK: "nothing can be seen; look for a lens cap, and at exposure and gain",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from functools import cached_property
 
 import cv2
 import numpy as np
 from nav_msgs.msg import OccupancyGrid, Path
+from numpy.typing import NDArray
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
@@ -82,9 +84,9 @@ class LaneOutputs:
         self._mask.publish(message.header, lambda: lane_mask(lanes))
         if self._pixels.get_subscription_count():
             self._pixels.publish(messages.to_points(lane_pixels(lanes), message.header))
-        plane = self._publish_ground(message.header, frame, lanes)
-        self._overlay.publish(message.header, lambda: draw_lanes(frame.image, lanes, note=_own_lane(lanes, plane)))
-        self._watch_mounting(plane, result)
+        road = self._publish_ground(message.header, frame, lanes)
+        self._overlay.publish(message.header, lambda: draw_lanes(frame.image, lanes, note=road.own_lane.describe()))
+        self._watch_mounting(road.plane, result)
 
     def _watch_mounting(self, plane: GroundPlane | None, lanes: Lanes) -> None:
         """See whether the camera is mounted as configured, where that is known; the diagnostics tell it."""
@@ -97,36 +99,51 @@ class LaneOutputs:
         if now is not None and now.verdict == WRONG and (before is None or before.verdict != WRONG):
             self._node.get_logger().warning(now.describe())
 
-    def _publish_ground(self, header: Header, frame: Frame, lanes: Lanes) -> GroundPlane | None:
-        """Publish what is in metres, to who listens; gives the road in the frame, None while the camera is unknown."""
+    def _publish_ground(self, header: Header, frame: Frame, lanes: Lanes) -> _Road:
+        """Publish what is in metres, to who listens; gives the road in the frame."""
         outputs = (self._markers, self._points, self._grid, self._path, self._ego)
         drawn, points, grid, path, numbers = (output.get_subscription_count() for output in outputs)
-        wanted = drawn or points or grid or path or numbers
-        if not wanted and not self._camera.is_known(frame):
+        if not (drawn or points or grid or path or numbers) and not self._camera.is_known(frame):
             self._camera.forget_hints()
-            return None
-        plane = self._camera.plane(frame)  # and a calibration that does not fit is told in any case
+            return _Road(lanes, None)
+        road = _Road(lanes, self._camera.plane(frame))  # and a calibration that does not fit is told in any case
         vehicle = messages.with_frame(header, self._node.parameters.vehicle_frame)
-        ego = ego_lane(lanes, plane) if plane is not None and (drawn or path or numbers) else EgoLane()
         if path:  # also where nothing is known, so that nobody goes on along an old one
-            self._path.publish(messages.to_path(ego_path(ego), vehicle))
+            self._path.publish(messages.to_path(ego_path(road.own_lane), vehicle))
         if numbers:
-            self._ego.publish(messages.to_points(ego_numbers(ego, lanes), vehicle))
-        if plane is None or not (drawn or points or grid):
-            return plane
-        ground = ground_lines(lanes, plane)
+            self._ego.publish(messages.to_points(ego_numbers(road.own_lane, lanes), vehicle))
+        if road.plane is None:
+            return road
         if drawn:
-            self._markers.publish(messages.to_markers(lane_markers(lanes, ground, ego), vehicle))
+            self._markers.publish(messages.to_markers(lane_markers(lanes, road.lines, road.own_lane), vehicle))
         if grid:
-            self._grid.publish(messages.to_grid(lane_grid(ground), vehicle))
+            self._grid.publish(messages.to_grid(lane_grid(road.lines), vehicle))
         if points:
-            self._points.publish(messages.to_points(lane_points(lanes, ground), vehicle))
-        return plane
+            self._points.publish(messages.to_points(lane_points(lanes, road.lines), vehicle))
+        return road
 
 
-def _own_lane(lanes: Lanes, plane: GroundPlane | None) -> str:
-    """What the picture's legend says of the own lane, where the camera is known."""
-    return ego_lane(lanes, plane).describe() if plane is not None else ""
+class _Road:
+    """A frame's lanes in metres, of which each part is computed once, for the first who asks.
+
+    Args:
+        lanes: of the frame.
+        plane: the road in it, None while the camera is unknown.
+    """
+
+    def __init__(self, lanes: Lanes, plane: GroundPlane | None) -> None:
+        self.plane = plane
+        self._lanes = lanes
+
+    @cached_property
+    def own_lane(self) -> EgoLane:
+        """Nothing is known of it while the camera is unknown."""
+        return ego_lane(self._lanes, self.plane) if self.plane is not None else EgoLane()
+
+    @cached_property
+    def lines(self) -> list[NDArray[np.float64]]:
+        """Each lane as points; none while the camera is unknown."""
+        return ground_lines(self._lanes, self.plane) if self.plane is not None else []
 
 
 def confident_lanes(lanes: Lanes, min_confidence: float) -> Lanes:

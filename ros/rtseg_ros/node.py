@@ -9,7 +9,6 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -25,21 +24,14 @@ from rtseg.runtime import Pipeline
 from rtseg.stream import FAILED, INVALID, OLD, STALE, STAMP, FrameLoop
 from rtseg_ros import lifecycle, parameters
 from rtseg_ros.camera_input import CameraInput, CameraMessage
-from rtseg_ros.diagnostics import (
-    LOOK_SECONDS,
-    REPORT_SECONDS,
-    Limits,
-    NodeHealth,
-    describe,
-    describe_mounting,
-    explain_silence,
-)
+from rtseg_ros.diagnostics import Limits, NodeHealth
 from rtseg_ros.endpoints import Endpoints
 from rtseg_ros.label_infos import LabelInfos
 from rtseg_ros.loading import THREAD_NAME, Loading
 from rtseg_ros.messages import nanoseconds, to_frame
 from rtseg_ros.packets import Packets
 from rtseg_ros.parameters import NodeParameters
+from rtseg_ros.reports import Condition, Reports
 from rtseg_ros.statistics import StreamStatistics
 from rtseg_ros.transport import profile_is_set
 
@@ -112,7 +104,6 @@ class FrameNode(LifecycleNode):
         self.statistics = StreamStatistics()
         self.hints: dict[str, str] = {}
         self.mounting: Mounting | None = None
-        self.loading = Loading(self.get_logger(), self._report)
         self._state = "unconfigured"
         self._error = ""
         self._loop: FrameLoop[_Received | _Packet] = FrameLoop()
@@ -124,17 +115,11 @@ class FrameNode(LifecycleNode):
         self._inputs: list[Subscription] = []
         self._unread: set[str] = set()
         self._labels = LabelInfos(self, self.endpoints)
-        self._was_silent = False
-        self._reported_at = 0.0
-        self._reported_level = b""
-        self._fallbacks_told: dict[str, int] = {}
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Steady timers: with use_sim_time and a stopped bag the node's own clock stands still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._timers_kept = [
-            self.create_timer(LOOK_SECONDS, self._look, clock=steady),
-            self.create_timer(0.2, self._camera.follow, clock=steady),
-        ]
+        self._following = self.create_timer(0.2, self._camera.follow, clock=steady)
+        self._reports = Reports(self, steady, self._condition)
+        self.loading = Loading(self.get_logger(), self._reports.publish)
         self.add_on_set_parameters_callback(self._judge_change)
 
     # What subclasses give.
@@ -195,7 +180,7 @@ class FrameNode(LifecycleNode):
                 pipeline.reset()
             self._loop = FrameLoop(self.parameters.max_age)
             self.statistics = StreamStatistics(self._loop)
-            self._was_silent = False
+            self._reports.reset()
             self._packets.reset()
             self._packet_lost = False
             self._worker = threading.Thread(
@@ -384,12 +369,16 @@ class FrameNode(LifecycleNode):
         self.endpoints.close()
         self._labels.close()
         self.hints.clear()
-        self._fallbacks_told.clear()
         for pipeline in self.pipelines:
             pipeline.close()
         self.pipelines.clear()
 
-    # Diagnostics.
+    # What the diagnostics are written from.
+
+    def _condition(self) -> Condition:
+        limits = Limits(**{field.name: getattr(self.parameters, field.name) for field in fields(Limits)})
+        mounting = self.mounting if self._state == "active" else None
+        return Condition(self._health(), self.statistics.snapshot(), limits, mounting, self.pipelines)
 
     def _health(self) -> NodeHealth:
         publishers, foreign = self._camera.publishers()
@@ -419,36 +408,6 @@ class FrameNode(LifecycleNode):
             facts[task.model_parameter] = pipeline.card.name
             facts.update(pipeline.backend)
         return facts
-
-    def _look(self) -> None:
-        """Report when it is time, or at once where the level has changed."""
-        status = self._status()
-        if status.level != self._reported_level or time.monotonic() - self._reported_at >= REPORT_SECONDS:
-            self._report(status)
-
-    def _report(self, status: DiagnosticStatus | None = None) -> None:
-        report = DiagnosticArray()
-        report.header.stamp = self.get_clock().now().to_msg()  # what is told is no older than this
-        report.status = [status or self._status()]
-        if self._state == "active" and self.mounting is not None:
-            report.status.append(describe_mounting(self.get_fully_qualified_name(), self.mounting))
-        self._reported_at, self._reported_level = time.monotonic(), report.status[0].level
-        self._diagnostics.publish(report)
-
-    def _status(self) -> DiagnosticStatus:
-        health, figures = self._health(), self.statistics.snapshot()
-        silent = self._state == "active" and figures.silent_for > self.parameters.silence_warning
-        if silent and not self._was_silent:
-            self.get_logger().warning(explain_silence(health, figures))
-        elif self._was_silent and not silent and self._state == "active":
-            self.get_logger().info("frames come again")
-        self._was_silent = silent
-        for pipeline in self.pipelines:
-            for reason in pipeline.fallbacks[self._fallbacks_told.get(pipeline.card.name, 0) :]:
-                self.get_logger().warning(f"fell back to {pipeline.backend['backend']}: {reason}")
-            self._fallbacks_told[pipeline.card.name] = len(pipeline.fallbacks)
-        limits = Limits(**{field.name: getattr(self.parameters, field.name) for field in fields(Limits)})
-        return describe(self.get_fully_qualified_name(), health, figures, limits)
 
 
 def _sentence(error: Exception) -> str:

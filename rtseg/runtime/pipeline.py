@@ -211,7 +211,7 @@ class Pipeline:
         if started.restart:
             self._interpreter.reset()
             self._untold = started.restart
-        result = _degraded(self._result(started), started.camera)
+        result = _with_camera(self._result(started), started.camera)
         if result.stamp is None or not self._untold:
             return result
         restart, self._untold = self._untold, ""
@@ -276,8 +276,8 @@ class Pipeline:
         logger.warning("falling back to %s: %s", self._candidates[0], reason)
 
 
-def _degraded(result: Lanes | Instances, camera: CameraState) -> Lanes | Instances:
-    """The result of a camera that does not show what is there: it says so, and is less sure."""
+def _with_camera(result: Lanes | Instances, camera: CameraState) -> Lanes | Instances:
+    """The result with how its camera does: whether it moves, what is wrong with it, and so how sure the result is."""
     if isinstance(result, Lanes) and camera.moving is not None:
         result = replace(result, moving=camera.moving)
     if not camera.faults:

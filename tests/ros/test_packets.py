@@ -180,6 +180,6 @@ def test_a_topic_that_cannot_be_taken_is_told(node: LanesNode, monkeypatch: pyte
     while not node._camera.fault:
         assert time.monotonic() < end
         executor.spin_once(timeout_sec=0.05)
-    assert MISSING in node._status().message
+    assert MISSING in node._reports.statuses()[0].message
     node.destroy_publisher(publisher)
     executor.shutdown()
