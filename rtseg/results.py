@@ -27,7 +27,7 @@ class Lanes:
         restart: why ids start anew with this frame of a stream, of :mod:`rtseg.runtime.scenes`; empty where they go on.
         solid: (n,) float32, how probable it is that a line is solid and not dashed, from the picture along it; NaN
             where that cannot be told. None where the picture was on a GPU alone.
-        degraded: what is wrong with the camera's pictures, of :data:`rtseg.camera.health.FAULTS`; the confidence is the
+        degraded: what is wrong with the camera's pictures, of :data:`rtseg.camera.state.FAULTS`; the confidence is the
             lower for it. Empty where nothing is, and for stills.
         moving: whether the picture changes as it does while one drives; None where that cannot be told, as of a still.
     """

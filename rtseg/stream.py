@@ -48,7 +48,7 @@ class FrameCounts:
         dropped: frames by reason, all of :data:`REASONS`; ``received`` = ``processed`` + the sum of these + what is
             under way.
         restarts: times ids started anew, by the reasons of :mod:`rtseg.runtime.scenes`.
-        degraded: what is wrong with the camera's pictures, of :data:`rtseg.camera.health.FAULTS`, by the latest result.
+        degraded: what is wrong with the camera's pictures, of :data:`rtseg.camera.state.FAULTS`, by the latest result.
         degraded_frames: frames that gave a result in spite of it, by what was wrong.
         last_fault: what was wrong with the latest frame that was at fault, in a sentence.
         clocks_apart: seconds by which the clock is ahead of the stamps, where that is too much for an age; else 0.

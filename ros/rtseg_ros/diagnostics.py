@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
-from rtseg.camera.health import BLOWN_OUT, COVERED, DARK, DEFOCUSED, FILLED, FROZEN
+from rtseg.camera.state import BLOWN_OUT, COVERED, DARK, DEFOCUSED, FILLED, FROZEN
 from rtseg.lanes import Mounting
 from rtseg.lanes.mounting import RIGHT, WRONG
 from rtseg.runtime.scenes import REWIND

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rclpy.publisher import Publisher
@@ -13,13 +14,15 @@ from rtseg.frame import Frame
 from rtseg.media.overlay import draw_instances
 from rtseg.messages import class_labels, class_mask, detections, instance_mask, look_up
 from rtseg.results import Instances
-from rtseg.runtime import Pipeline
 from rtseg_ros import lifecycle, messages
 from rtseg_ros.camera_input import CameraMessage
 from rtseg_ros.mask_output import MaskOutput
 from rtseg_ros.node import FrameNode, Task
 from rtseg_ros.overlays import OverlayOutput
 from rtseg_ros.parameters import InstanceParameters
+
+if TYPE_CHECKING:
+    from rtseg.runtime import Pipeline
 
 _PER_INSTANCE = ("ids", "class_ids", "scores", "boxes", "areas", "centers")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -31,7 +32,6 @@ from rtseg.messages import (
     lane_points,
 )
 from rtseg.results import Lanes, lanes_at
-from rtseg.runtime import Pipeline
 from rtseg_ros import lifecycle, messages
 from rtseg_ros.camera_input import CameraMessage
 from rtseg_ros.mask_output import MaskOutput
@@ -39,6 +39,9 @@ from rtseg_ros.node import FrameNode, Task
 from rtseg_ros.overlays import OverlayOutput
 from rtseg_ros.parameters import LaneParameters
 from rtseg_ros.road_camera import RoadCamera
+
+if TYPE_CHECKING:
+    from rtseg.runtime import Pipeline
 
 
 class LaneOutputs:

@@ -6,13 +6,14 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rtseg
 from rtseg.errors import ModelError
-from rtseg.runtime import Pipeline
-from rtseg.runtime.compilation import compilation_told
 from rtseg_ros.parameters import NodeParameters
+
+if TYPE_CHECKING:
+    from rtseg.runtime import Pipeline
 
 STEP_SECONDS = 0.1
 TELLING_SECONDS = 1.0
@@ -77,6 +78,8 @@ class Loading:
         return pipelines
 
     def _load(self, task: str, parameter: str, parameters: NodeParameters, pipelines: list[Pipeline]) -> None:
+        from rtseg.runtime.compilation import compilation_told  # Numba, with the model and not with the node
+
         model = getattr(parameters, parameter)
         self.progress = f"loading {model}"
         self._logger.info(self.progress)

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import rclpy
 from rcl_interfaces.msg import SetParametersResult
@@ -20,7 +20,6 @@ from sensor_msgs.msg import CompressedImage, Image
 from rtseg.errors import ImageError, RtsegError
 from rtseg.frame import Frame
 from rtseg.lanes import Mounting
-from rtseg.runtime import Pipeline
 from rtseg.stream import FAILED, INVALID, OLD, STALE, STAMP, FrameLoop
 from rtseg_ros import lifecycle, parameters
 from rtseg_ros.camera_input import CameraInput, CameraMessage
@@ -34,6 +33,9 @@ from rtseg_ros.parameters import NodeParameters
 from rtseg_ros.reports import Condition, Reports
 from rtseg_ros.statistics import StreamStatistics
 from rtseg_ros.transport import profile_is_set
+
+if TYPE_CHECKING:
+    from rtseg.runtime import Pipeline
 
 ENDING_SECONDS = 5.0
 CLOSING_SECONDS = 1.0

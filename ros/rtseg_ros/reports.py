@@ -6,15 +6,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import Clock
 from rclpy.lifecycle import LifecycleNode
 
 from rtseg.lanes import Mounting
-from rtseg.runtime import Pipeline
 from rtseg_ros.diagnostics import Limits, NodeHealth, describe, describe_mounting, explain_silence
 from rtseg_ros.statistics import Snapshot
+
+if TYPE_CHECKING:
+    from rtseg.runtime import Pipeline
 
 REPORT_SECONDS = 1.0
 """Between reports, as is usual for /diagnostics."""

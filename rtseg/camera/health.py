@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.camera.blocks import GRID, Blocks, measure
 from rtseg.camera.luma import sparse_luma
+from rtseg.camera.state import BLOWN_OUT, COVERED, DARK, DEFOCUSED, FAULTS, FILLED, FROZEN, CameraState
 from rtseg.frame import Frame
-
-FROZEN, DARK, BLOWN_OUT, DEFOCUSED, COVERED, FILLED = (
-    "frozen",
-    "dark",
-    "blown out",
-    "defocused",
-    "covered",
-    "filled",
-)
-FAULTS = (FROZEN, DARK, BLOWN_OUT, DEFOCUSED, COVERED, FILLED)
-"""What may be wrong with a camera's pictures.
-
-frozen: one picture comes again and again. dark: nothing can be seen, as through a lens cap; a night is not dark.
-blown out: most of it, or of its lower half, is saturated. defocused: hardly an edge is sharp. covered: a part of what
-was sharp, or moved with the road, is so no longer: dirt, water, a sticker. filled: a decoder painted gray what it did
-not get.
-"""
 
 _LOOK = 0.075  # seconds between looks: a faster camera's frames are not all looked at
 _UNSTAMPED = 1 / 30  # seconds that pass between frames whose stamps do not say
@@ -56,21 +38,6 @@ _MANY = 24  # blocks
 _LOST_SECONDS, _LOST_LOOKS = 0.7, 4  # for which a block has to be lost
 _STEADY = 0.25  # seconds between looks; of slower cameras no part is told
 _LEARNED = 5.0  # seconds after which it is known
-
-
-@dataclass(frozen=True)
-class CameraState:
-    """How a camera does.
-
-    Attributes:
-        faults: those of :data:`FAULTS` that last, in their order.
-        trust: in [0, 1], what confidence in anything found is to be multiplied with; 1 without faults.
-        moving: whether the picture changes as it does while one drives; None where that cannot be told, as of a still.
-    """
-
-    faults: tuple[str, ...] = ()
-    trust: float = 1.0
-    moving: bool | None = None
 
 
 class _Spells:

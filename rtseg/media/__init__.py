@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from rtseg.lazy import lazily
 
 if TYPE_CHECKING:
     from rtseg.media.compressed import decode_compressed
@@ -22,19 +23,14 @@ __all__ = [
     "raw_image",
 ]
 
-_PLACES = {
-    "FrameSource": "frame_source",
-    "decode_compressed": "compressed",
-    "decode_image": "encodings",
-    "draw_instances": "overlay",
-    "draw_lanes": "overlay",
-    "open_frames": "sources",
-    "raw_image": "encodings",
-}
-
-
-def __getattr__(name: str) -> Any:
-    # A node that decodes messages and draws needs none of the readers of bags and videos, which take long to import.
-    if name in _PLACES:
-        return getattr(import_module(f"rtseg.media.{_PLACES[name]}"), name)
-    raise AttributeError(f"module 'rtseg.media' has no attribute {name!r}")
+# A node that decodes messages and draws needs none of the readers of bags and videos, which take long to import.
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "compressed": ("decode_compressed",),
+        "encodings": ("decode_image", "raw_image"),
+        "frame_source": ("FrameSource",),
+        "overlay": ("draw_instances", "draw_lanes"),
+        "sources": ("open_frames",),
+    },
+)

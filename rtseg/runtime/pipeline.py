@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.camera.health import CameraHealth, CameraState
+from rtseg.camera.health import CameraHealth
+from rtseg.camera.state import CameraState
 from rtseg.errors import BackendError, HeadMapsError, ImageError, ModelError
 from rtseg.frame import Frame
 from rtseg.results import Instances, Lanes

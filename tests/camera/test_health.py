@@ -15,8 +15,9 @@ from hypothesis.extra.numpy import arrays
 
 import rtseg
 from rtseg.camera.blocks import BRIGHT, DARK, GRID, measure
-from rtseg.camera.health import COVERED, FAULTS, FROZEN, CameraHealth
+from rtseg.camera.health import CameraHealth
 from rtseg.camera.luma import sparse_luma
+from rtseg.camera.state import COVERED, FAULTS, FROZEN
 from rtseg.frame import Frame
 from rtseg.lab.render import Drive
 from rtseg.lab.studies.camera_health import DAMAGES, score_frames

@@ -10,7 +10,7 @@ from rtseg_ros.diagnostics import Limits, NodeHealth, describe, describe_mountin
 from rtseg_ros.statistics import Snapshot, StreamStatistics, Window
 
 from rtseg.camera import Mount
-from rtseg.camera.health import FAULTS
+from rtseg.camera.state import FAULTS
 from rtseg.lanes import Mounting
 from rtseg.lanes.mounting import RIGHT, WRONG, Watched
 from rtseg.runtime.scenes import CUT, PAUSE, REWIND

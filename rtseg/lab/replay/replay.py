@@ -56,7 +56,7 @@ class ReplayResult:
             was waiting or they were too old.
         skipped: that could not be decoded or processed, by reason.
         restarts: times ids started anew, by the reasons of :mod:`rtseg.runtime.scenes`.
-        degraded: frames by what was wrong with the camera's pictures, of :data:`rtseg.camera.health.FAULTS`.
+        degraded: frames by what was wrong with the camera's pictures, of :data:`rtseg.camera.state.FAULTS`.
         fps: frames a second that the pipeline alone would sustain, one after the other.
         latency: percentiles by stage, milliseconds; with ``realtime``, ``stamp to result`` includes the wait.
         temporal: steadiness of the lanes, None for instances and stills.
@@ -172,7 +172,7 @@ class Overlays:
         frames: how many were drawn.
         skipped: how many were left out, by reason.
         left_out: (name, reason) of those that are files of their own.
-        degraded: frames by what was wrong with the camera's pictures, of :data:`rtseg.camera.health.FAULTS`.
+        degraded: frames by what was wrong with the camera's pictures, of :data:`rtseg.camera.state.FAULTS`.
     """
 
     path: Path

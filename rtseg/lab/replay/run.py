@@ -78,7 +78,7 @@ class Run:
         failed: frames that the pipeline refused, by reason.
         refused: (name, reason) of those among them that are files of their own.
         restarts: times ids started anew, by the reasons of :mod:`rtseg.runtime.scenes`; `seconds` leaves pauses out.
-        degraded: frames by what was wrong with the camera's pictures, of :data:`rtseg.camera.health.FAULTS`.
+        degraded: frames by what was wrong with the camera's pictures, of :data:`rtseg.camera.state.FAULTS`.
         latency: stage times; with `realtime` also from a frame's arrival to its result.
         temporal: steadiness of lanes, None once instances or stills came.
         gallery: pictures of the report, for the caller to fill.

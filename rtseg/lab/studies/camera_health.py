@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from rtseg.camera.health import BLOWN_OUT, COVERED, DARK, DEFOCUSED, FILLED, FROZEN, CameraHealth
+from rtseg.camera.health import CameraHealth
+from rtseg.camera.state import BLOWN_OUT, COVERED, DARK, DEFOCUSED, FILLED, FROZEN
 from rtseg.frame import Frame
 from rtseg.lab.studies.lane_drives import FIRST_SEED, rendered_drives
 from rtseg.media import open_frames
