@@ -279,6 +279,9 @@ class FrameLoop(Generic[Item]):
     def put_in_order(self, item: Item) -> int:
         """Leave what others build on (a packet of a video), so that none may be left out: it is taken before frames.
 
+        Args:
+            item: of a kind that :meth:`get` gives.
+
         Returns:
             How many were given up, since more than :data:`MAX_IN_ORDER` would have to wait: all that did, and this one.
         """

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from rtseg.camera.model import Mount
 from rtseg.errors import CalibrationError
 
+VEHICLE_FRAME = "base_link"
+"""Name of the vehicle frame (x forward, y left, z up) unless another is set."""
+
 _STEEPEST = math.radians(85)
 _OPTICAL = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])  # optical axes in those of a body that looks forward
 

@@ -6,6 +6,7 @@ import logging
 import struct
 import sys
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from functools import cache
 from itertools import islice, pairwise
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from rtseg.errors import CalibrationError, ImageError, MediaError, RtsegError
 from rtseg.frame import Frame, RawImage
@@ -25,11 +26,19 @@ from rtseg.media.frame_source import FrameSource
 from rtseg.media.storage import Channel, StoredMessage, is_bag, open_recording
 from rtseg.media.storage.base import MAX_MESSAGE
 from rtseg.media.storage.byte_sources import ZSTD_MAGIC, inflate_message
-from rtseg.media.topics import CAMERA_INFO, IMAGE, camera_name, choose_topic, holds_pictures, holds_video
+from rtseg.media.topics import (
+    CAMERA_INFO,
+    IMAGE,
+    STATIC_TRANSFORMS,
+    camera_name,
+    choose_topic,
+    holds_pictures,
+    holds_video,
+)
 from rtseg.printing import visible
 
 if TYPE_CHECKING:
-    from rtseg.camera import Camera
+    from rtseg.camera import Camera, Mount
 
 logger = logging.getLogger("rtseg")
 
@@ -67,8 +76,12 @@ class BagSource(FrameSource):
             self.topic = choose_topic(path, counts, topic)
             self._coded = any(channel.topic == self.topic and holds_video(channel) for channel in counts)
             count = sum(n for channel, n in counts.items() if channel.topic == self.topic)
-            fps, size = self._look_ahead()
-            super().__init__(path.resolve().name, count, fps, self._read_camera(counts, size), self.topic)
+            fps, size, frame_id = self._look_ahead()
+            mount, camera = self._read_mount(counts, frame_id), self._read_camera(counts, size)
+            if camera is not None and mount is not None:
+                camera = replace(camera, mount=mount)
+            super().__init__(path.resolve().name, count, fps, camera, self.topic)
+            self.mount = mount
             self.files = (path, *(part.path for part in self._parts))
         except BaseException:
             self.close()
@@ -165,20 +178,41 @@ class BagSource(FrameSource):
         stamp = fields.header.stamp.sec * 10**9 + fields.header.stamp.nanosec
         return Frame(image, stamp or message.stamp, fields.header.frame_id)
 
-    def _look_ahead(self) -> tuple[float | None, tuple[int, int] | None]:
-        """The rate, and the (width, height) of the first picture; None for what cannot be told."""
+    def _look_ahead(self) -> tuple[float | None, tuple[int, int] | None, str]:
+        """The rate, the (width, height) of the first picture and its frame_id; None or empty for what is unknown."""
         stamps: list[int] = []
         size: tuple[int, int] | None = None
+        frame_id = ""
         for message in islice(self._messages(self.topic), LOOKED_AT + 1):
             stamps.append(_header_stamp(message) or message.stamp)
-            if size is None and len(stamps) <= 3 and not self._coded:
+            if not frame_id and len(stamps) <= 3:
                 try:
-                    height, width = self._decode(message).size
-                    size = (width, height)
+                    if self._coded:
+                        frame_id = _packet(message)[3]
+                        continue
+                    first = self._decode(message)
+                    size, frame_id = first.size[::-1], first.frame_id
                 except RtsegError:
                     continue
         spacings = [b - a for a, b in pairwise(stamps) if b > a]
-        return (round(1e9 / median(spacings), 3) or None if spacings else None), size
+        return (round(1e9 / median(spacings), 3) or None if spacings else None), size, frame_id
+
+    def _read_mount(self, counts: dict[Channel, int], frame_id: str) -> Mount | None:
+        """Where the camera of these pictures sits, as the node would learn it from the same transforms."""
+        from rtseg.camera.transforms import VEHICLE_FRAME, StaticTransforms
+
+        count = sum(n for channel, n in counts.items() if (channel.topic, channel.msgtype) == STATIC_TRANSFORMS)
+        transforms = StaticTransforms()
+        for message in islice(self._messages(STATIC_TRANSFORMS[0]), count):
+            try:
+                transforms = transforms.with_added(_deserialize(message).transforms)
+            except (ImageError, AttributeError) as error:
+                logger.warning("a message on %s is left out: %s", STATIC_TRANSFORMS[0], error)
+        try:
+            return transforms.mount(VEHICLE_FRAME, frame_id)
+        except CalibrationError as error:
+            logger.warning("the camera's mounting is not taken from %s: %s", STATIC_TRANSFORMS[0], error)
+            return None
 
     def _read_camera(self, counts: dict[Channel, int], size: tuple[int, int] | None) -> Camera | None:
         from rtseg.camera import camera_info_topic, camera_of, check_aspect, is_rectified
@@ -216,7 +250,9 @@ class BagSource(FrameSource):
 @cache
 def _store(encoding: str) -> Any:
     if encoding == "ros1":
-        return get_typestore(Stores.ROS1_NOETIC)
+        store = get_typestore(Stores.ROS1_NOETIC)
+        store.register(get_types_from_msg("geometry_msgs/TransformStamped[] transforms", STATIC_TRANSFORMS[1]))
+        return store
     store = get_typestore(Stores.ROS2_HUMBLE)
     store.register(definitions())
     return store

@@ -15,7 +15,7 @@ from rtseg.frame import Frame
 from rtseg.printing import visible
 
 if TYPE_CHECKING:
-    from rtseg.camera import Camera
+    from rtseg.camera import Camera, Mount
 
 logger = logging.getLogger("rtseg")
 
@@ -37,7 +37,8 @@ class FrameSource(ABC):
         topic: of a bag, the camera's whose frames are given; empty for other sources.
         count: frames it holds, None where that is not known.
         fps: nominal frames a second, None where that is not known.
-        camera: calibration that was recorded with it, None without.
+        camera: calibration that was recorded with it, with `mount` where that is known, None without.
+        mount: of the camera in ``base_link``, by static transforms that were recorded with it, None without.
         skipped: how many frames were left out, by reason, in the latest iteration.
         left_out: (name, reason) of those among them that are files of their own, at most `MOST_NAMED`.
         files: what is read, where that is files; nothing may be written in their place.
@@ -59,6 +60,7 @@ class FrameSource(ABC):
         self.count = count
         self.fps = fps
         self.camera = camera
+        self.mount: Mount | None = None
         self.skipped: Counter[str] = Counter()
         self.left_out: list[tuple[str, str]] = []
         self.files: tuple[Path, ...] = ()

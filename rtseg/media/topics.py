@@ -14,6 +14,7 @@ from rtseg.printing import visible
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+STATIC_TRANSFORMS = ("/tf_static", "tf2_msgs/msg/TFMessage")
 VIDEO = TYPES
 ENCODINGS = ("cdr", "ros1")
 MAX_LISTED = 20

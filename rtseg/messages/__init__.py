@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rtseg.camera.transforms import VEHICLE_FRAME
 from rtseg.messages.clouds import PIXEL_TYPE, lane_pixels, point_fields
 from rtseg.messages.detections import DETECTIONS, Detection, detections
 from rtseg.messages.ego import EGO_TYPE, PATH_LENGTH, ego_numbers, ego_path
@@ -9,7 +10,6 @@ from rtseg.messages.grid import Grid, lane_grid
 from rtseg.messages.ground import (
     MAX_DISTANCE,
     POINT_TYPE,
-    VEHICLE_FRAME,
     LaneMarker,
     ground_lines,
     lane_markers,

@@ -14,9 +14,6 @@ from rtseg.media.overlay import color_of
 from rtseg.messages.ego import ego_path
 from rtseg.results import Lanes
 
-VEHICLE_FRAME = "base_link"
-"""Name of the vehicle frame (x forward, y left, z up) unless another is set."""
-
 MAX_DISTANCE = 80.0
 """Metres ahead up to which lanes are drawn on the ground: farther off, one pixel is several metres."""
 

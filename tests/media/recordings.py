@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin
 from rosbags.rosbag2 import Writer as Ros2Writer
-from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 RAW = "/camera/front/image_raw"
 COMPRESSED = "/camera/front/image_raw/compressed"
@@ -31,6 +32,10 @@ class Messages:
 
     def __init__(self, ros1: bool) -> None:
         self.store = get_typestore(Stores.ROS1_NOETIC if ros1 else Stores.ROS2_HUMBLE)
+        if ros1:
+            self.store.register(
+                get_types_from_msg("geometry_msgs/TransformStamped[] transforms", "tf2_msgs/msg/TFMessage")
+            )
         self.ros1 = ros1
 
     def header(self, stamp: int):
@@ -73,6 +78,23 @@ class Messages:
             roi=roi,
             **values,
         )
+
+    def transforms(self, stamp: int, of: list[Any]):
+        """A message on /tf_static of what looks like TransformStamped messages."""
+        types = self.store.types
+        made = []
+        for each in of:
+            header = replace(self.header(stamp), frame_id=each.header.frame_id)
+            transform = types["geometry_msgs/msg/Transform"](
+                translation=types["geometry_msgs/msg/Vector3"](**vars(each.transform.translation)),
+                rotation=types["geometry_msgs/msg/Quaternion"](**vars(each.transform.rotation)),
+            )
+            made.append(
+                types["geometry_msgs/msg/TransformStamped"](
+                    header=header, child_frame_id=each.child_frame_id, transform=transform
+                )
+            )
+        return types["tf2_msgs/msg/TFMessage"](transforms=made)
 
     def text(self, content: str):
         return self.store.types["std_msgs/msg/String"](data=content)

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from rtseg.camera import Mount
+from rtseg.camera.transforms import differ
 from rtseg.errors import MediaError
 from rtseg.media import open_frames
 from rtseg.media.bags import BagSource
+from tests.camera.test_transforms import robot
 from tests.media.recordings import COMPRESSED, INFO, PERIOD, RAW, START, K, Messages, drive, picture, write_bag
 
+MOUNT = Mount(1.4, 0.06, 0.02, -0.1, (1.2, 0.1))
 KINDS = ["bag", "mcap", "mcap-zstd", "mcap-messages", "db3"]
 
 
@@ -82,6 +88,41 @@ def test_recorded_calibration(tmp_path: Path, kind: str, messages: Messages) -> 
         assert (source.camera.width, source.camera.height) == (64, 48)
         assert np.array_equal(np.ravel(source.camera.K), K)
         assert np.array_equal(source.camera.distortion, [0.1, 0.2, 0, 0, 0.3])
+
+
+def test_recorded_mounting(tmp_path: Path, kind: str, messages: Messages) -> None:
+    """Told by two broadcasters, one of them after the first pictures."""
+    told = robot(MOUNT, axle=0.0)
+    told[0].child_frame_id = "camera_front"
+    entries = [
+        ("/tf_static", START, messages.transforms(START, told[:1])),
+        *drive(messages),
+        ("/tf_static", START + PERIOD, messages.transforms(START + PERIOD, told[1:])),
+    ]
+    with open_frames(write_bag(tmp_path, kind, sorted(entries, key=itemgetter(1)), messages)) as source:
+        assert source.camera is not None
+        assert source.mount is not None
+        assert source.camera.mount is source.mount
+        assert not differ(source.mount, MOUNT)
+        assert len(list(source)) == source.count
+
+
+@pytest.mark.parametrize(("axle", "told"), [(2.0, "above base_link"), (None, "left out")])
+def test_a_recorded_mounting_that_cannot_be_is_told(
+    tmp_path: Path, axle: float | None, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    messages = Messages(ros1=False)
+    transforms = robot(MOUNT, axle or 0.0)
+    transforms[0].child_frame_id = "camera_front"
+    message: Any = messages.transforms(START, transforms)
+    if axle is None:
+        message = (message.__msgtype__, messages.serialize(message)[:50])
+    entries = [("/tf_static", START, message), *drive(messages)]
+    with open_frames(write_bag(tmp_path, "mcap", entries, messages)) as source:
+        assert source.mount is None
+        assert source.camera is not None
+        assert source.camera.mount == Mount()
+    assert told in caplog.text
 
 
 @pytest.mark.parametrize(

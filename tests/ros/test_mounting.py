@@ -18,7 +18,9 @@ from sensor_msgs.msg import CameraInfo, PointCloud2
 
 from rtseg.camera import Mount
 from rtseg.frame import Frame
+from rtseg.media import open_frames
 from tests.camera.test_transforms import robot
+from tests.media.recordings import INFO, RAW, START, Messages, write_bag
 from tests.ros.harness import LOST, Peer, qos
 from tests.threshold_network import two_lane_road
 
@@ -83,6 +85,32 @@ def test_it_is_taken_where_none_is_configured_and_told_where_it_differs(
     assert camera.plane(frame) is not plane, "another mounting"
     assert "mounting" not in node.hints
     assert camera.plane(Frame(two_lane_road(), SECOND, "nowhere")) is None or height
+
+
+def test_a_recording_of_it_gives_the_same_road_to_the_node_and_to_a_replay(node: LanesNode, tmp_path: Path) -> None:
+    messages = Messages(ros1=False)
+    told = stamped(MOUNT)
+    told[0].child_frame_id = "camera_front"
+    recorded = messages.transforms(START, robot(MOUNT))
+    recorded.transforms[0].child_frame_id = "camera_front"
+    info, picture = messages.camera_info(START), messages.image(0, START)
+    entries = [("/tf_static", START, recorded), (INFO, START, info), (RAW, START, picture)]
+    node.set_parameters([Parameter("vehicle_frame", value="base_link")])
+    assert lifecycle.start(node)
+    task = node.tasks[0]
+    assert isinstance(task, LaneOutputs)
+    task._camera._take_transforms(SimpleNamespace(transforms=told))
+    live = CameraInfo(width=info.width, height=info.height, distortion_model="plumb_bob", d=list(info.d))
+    live.k = list(info.k)
+    task._camera._take_info(live)
+    with open_frames(write_bag(tmp_path, "mcap", entries, messages)) as source:
+        (frame,) = source
+        plane = task._camera.plane(frame)
+        assert plane is not None
+        assert source.camera is not None
+        assert vars(source.camera.mount) == vars(plane.camera.mount)
+        np.testing.assert_array_equal(source.camera.K, plane.camera.K)
+        np.testing.assert_array_equal(source.camera.distortion, plane.camera.distortion)
 
 
 @pytest.mark.skipif(TFMessage is None, reason="tf2_msgs is not installed, which has no wheel")

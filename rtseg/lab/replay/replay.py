@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from rtseg.camera import Mount
 from rtseg.errors import MediaError
 from rtseg.files import held, refuse_inputs
 from rtseg.frame import Frame
@@ -108,7 +109,8 @@ def replay(
             that arrive waits, and stale ones are dropped. The clock is simulated from stamps and measured processing
             times, so that the replay itself need not wait.
         progress: show a bar.
-        camera: calibration for ground points; the recording's own by default.
+        camera: calibration for ground points; the recording's own by default. Where it tells no mounting, that of the
+            recording's static transforms counts.
         labels: also write what was found as labels of this kind, see :mod:`rtseg.lab.replay.labels_out`.
         view: also for the Rerun viewer, see :class:`rtseg.lab.replay.rerun_view.RerunView`.
 
@@ -118,7 +120,10 @@ def replay(
         BackendError: every backend failed.
     """
     out = Path(out)
-    camera = camera or source.camera
+    if camera is None:
+        camera = source.camera
+    elif camera.mount == Mount() and source.mount is not None:  # a file that tells none, as in the node
+        camera = replace(camera, mount=source.mount)
     run = Run(source, pipeline, realtime, camera=camera)
     refuse_inputs([out / name for name in ("result.mcap", "overlay.mp4", "report.html", RRD)], source.files)
     with ExitStack() as stack:

@@ -181,7 +181,11 @@ class Run:
         facts += [("fell back", reason) for reason in self.pipeline.fallbacks]
         calibrated = "none: no points on the ground"
         if camera := self._camera:
-            recorded = ", as recorded, mount assumed" if camera is self.source.camera else ""
+            recorded = ", as recorded" if camera is self.source.camera else ""
+            if camera.mount == self.source.mount:
+                recorded += ", mount by /tf_static"
+            elif camera is self.source.camera:
+                recorded += ", mount assumed"
             mount = f"{camera.mount.height:.2f} m high, {np.degrees(camera.mount.pitch):.1f} degrees down"
             calibrated = f"{camera.width}x{camera.height}{recorded}: {mount}"
         return [*facts, ("camera calibration", calibrated), *machine_facts()]
