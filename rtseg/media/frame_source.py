@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rtseg.frame import Frame
+from rtseg.media import damage
 from rtseg.printing import visible
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class FrameSource(ABC):
         skipped: how many frames were left out, by reason, in the latest iteration.
         left_out: (name, reason) of those among them that are files of their own, at most `MOST_NAMED`.
         files: what is read, where that is files; nothing may be written in their place.
+        damage: what is wrong with the files as such, a sentence each: what opening them and reading videos showed.
         live: whether it goes on until it is stopped.
         extent: positions of the first frame and past the last one, for :meth:`between`; None where that is not known.
         per_second: positions of a second of recording, None where that is not known.
@@ -64,6 +66,7 @@ class FrameSource(ABC):
         self.skipped: Counter[str] = Counter()
         self.left_out: list[tuple[str, str]] = []
         self.files: tuple[Path, ...] = ()
+        self.damage: list[str] = []
         self.live = False
         self.extent: tuple[int, int] | None = (0, count) if count and fps else None
         self.per_second: float | None = fps
@@ -111,6 +114,13 @@ class FrameSource(ABC):
         if reason not in self.skipped:
             logger.warning("%s: left out a frame: %s", visible(self.name), error)
         self.skipped[reason] += frames
+
+    def tell(self, path: Path, fault: str) -> None:
+        """Warn, once, of damage to the file at `path` that costs some of the recording; `fault` says what is wrong."""
+        said = f"{visible(path)} {fault}"
+        if said not in self.damage:
+            self.damage.append(said)
+            damage.logger.warning("%s", said)
 
     def close(self) -> None:
         """Give back files and devices."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from rtseg.errors import MediaError
 from rtseg.media.bags import BagSource, is_bag
 from rtseg.media.cameras import CameraSource
+from rtseg.media.damage import damage_noted
 from rtseg.media.frame_source import FrameSource
 from rtseg.media.images import IMAGE_SUFFIXES, UNREAD_SUFFIXES, ImageSource, is_picture
 from rtseg.media.storage.kinds import refuse_pointer, suffix_of
@@ -42,7 +43,9 @@ def open_frames(path: str | Path | int, topic: str | None = None, fps: float | N
     """
     if fps is not None and not 0 < fps < 1e6:
         raise MediaError(f"expected a rate above 0 frames a second, got {fps}; leave it out for stills")
-    source = _open(str(path), topic, fps)
+    with damage_noted() as said:
+        source = _open(str(path), topic, fps)
+    source.damage += [sentence for sentence in said if sentence not in source.damage]
     if fps is not None and not isinstance(source, ImageSource):
         source.close()
         raise MediaError(f"expected pictures to give a rate of {fps:g} to, got {path}, which has its own; leave it out")

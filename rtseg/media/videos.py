@@ -13,10 +13,16 @@ from rtseg.errors import MediaError
 from rtseg.files import is_there
 from rtseg.frame import Frame
 from rtseg.media.containers import open_file, pictures_of, upright_picture
+from rtseg.media.damage import missing_bytes
 from rtseg.media.frame_source import FrameSource
+
+_DAMAGED = "is damaged; what does not decode of it is left out"
 
 _TIMED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts")
 """Containers that store when each frame is shown, so that it has the same stamp wherever decoding begins."""
+
+_EARLY = Fraction(1, 2)
+"""Seconds that pictures may end before the time that the container states: sound, or a last one shown for longer."""
 
 _TICK = 10**9 // av.time_base  # nanoseconds of FFmpeg's own unit of time
 
@@ -26,9 +32,10 @@ class VideoSource(FrameSource):
 
     Frames come as a player shows them: turned as the file says, with square pixels.
 
+    What does not decode is skipped and counted, and so are pictures that are made of it, up to the next key frame.
+
     Raises:
-        MediaError: the file is no video, or its codec is not to be had. What does not decode later on is skipped and
-            counted.
+        MediaError: the file is no video, or its codec is not to be had.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -40,12 +47,15 @@ class VideoSource(FrameSource):
             if not count and rate and container.duration:
                 count = round(container.duration / av.time_base * rate)
             super().__init__(self._path.name, count, float(rate) if rate else None)
+            self._stated = _stated_end(container) if container.format.name in _TIMED else None
             self._timed = container.format.name in _TIMED and stream.start_time is not None and container.duration
             if self._timed:
                 begin = _nanoseconds(stream.start_time * stream.time_base)
                 self.extent = (begin, begin + container.duration * _TICK)
                 self.per_second = 1e9
         self.files = (self._path,)
+        if missing := missing_bytes(self._path):
+            self.tell(self._path, f"is cut off: {missing} bytes of its end are missing; copy it again")
 
     def _open(self) -> av.container.InputContainer:
         if is_there(self._path) and not self._path.stat().st_size:
@@ -100,6 +110,9 @@ class VideoSource(FrameSource):
 
     def _decode(self, container: av.container.InputContainer) -> Iterator[Frame]:
         decoded = 0
+        spoilt = False  # since a damaged picture, to which the next ones refer
+        last: Fraction | None = None
+        gaps = _Gaps()
         stream = pictures_of(container)
         stream.thread_type = "AUTO"
         period = 1 / Fraction(stream.average_rate or 30)
@@ -107,18 +120,32 @@ class VideoSource(FrameSource):
         while True:
             try:
                 packet = next(packets)
+                if packet.is_corrupt:
+                    self.tell(self._path, _DAMAGED)
+                gaps.take(packet)
+                if packet.pts is not None and packet.time_base is not None:
+                    end = (packet.pts + (packet.duration or 0)) * packet.time_base
+                    last = end if last is None else max(last, end)
                 frames = packet.decode()
             except (StopIteration, av.EOFError):
                 break
             except av.FFmpegError as error:
                 # A broken packet; when the container itself is broken, asking again raises the same for ever.
                 self.skip(f"a part of the video does not decode: {error.strerror}")
+                self.tell(self._path, _DAMAGED)
+                spoilt = True
                 if self.skipped.total() > 1000:
                     break
                 continue
             for frame in frames:
                 if frame.is_corrupt:
                     self.skip("a frame of the video is damaged")
+                    self.tell(self._path, _DAMAGED)
+                    spoilt = True
+                    continue
+                spoilt = spoilt and not frame.key_frame
+                if gaps.spoil(frame) or spoilt:
+                    self.skip("a frame of the video is made of a damaged one")
                     continue
                 at = (
                     decoded * period
@@ -127,6 +154,43 @@ class VideoSource(FrameSource):
                 )
                 decoded += 1
                 yield Frame(upright_picture(frame, stream.sample_aspect_ratio), _nanoseconds(at))
+        if self._stated and (last or 0) + _EARLY + 2 * period < self._stated:
+            self.tell(self._path, f"states pictures up to {float(self._stated):.1f} s, of which the last are missing")
+
+
+class _Gaps:
+    """Which pictures refer to what a container knows to be lost: decoders show something in its place."""
+
+    def __init__(self) -> None:
+        self._open = False  # since a damaged packet, until a key frame
+        self._clean: int | None = None  # time of that key frame; what is shown before it may refer to both sides
+        self._spoilt: set[int] = set()
+
+    def take(self, packet: av.Packet) -> None:
+        """Look at the next packet, in the order of decoding."""
+        if packet.is_corrupt:
+            self._open = True
+        elif self._open and packet.is_keyframe:
+            self._open, self._clean = False, packet.pts
+        if packet.pts is not None and (self._open or (self._clean is not None and packet.pts < self._clean)):
+            self._spoilt.add(packet.pts)
+
+    def spoil(self, frame: av.VideoFrame) -> bool:
+        """Whether this picture is one of those."""
+        if frame.pts not in self._spoilt:
+            return False
+        self._spoilt.discard(frame.pts)
+        return True
+
+
+def _stated_end(container: av.container.InputContainer) -> Fraction | None:
+    """Seconds at which the pictures end, as the container says; None where it does not, or may mean another stream."""
+    stream = container.streams.video[0]
+    if stream.duration and stream.time_base:
+        return ((stream.start_time or 0) + stream.duration) * stream.time_base
+    if container.duration and len(container.streams) == 1:
+        return Fraction(container.duration, av.time_base)
+    return None
 
 
 def _nanoseconds(seconds: Fraction) -> int:

@@ -152,8 +152,14 @@ def drive(
     return entries
 
 
-def write_video(path: Path, frames: int = 12, fps: int = 25, size: tuple[int, int] = (48, 64)) -> Path:
-    with av.open(str(path), "w") as container:
+def write_video(
+    path: Path,
+    frames: int = 12,
+    fps: int = 25,
+    size: tuple[int, int] = (48, 64),
+    options: dict[str, str] | None = None,
+) -> Path:
+    with av.open(str(path), "w", options=options or {}) as container:
         stream = container.add_stream("libx264", rate=fps, options={"g": "4", "crf": "10"})
         stream.width, stream.height, stream.pix_fmt = size[1], size[0], "yuv420p"
         for i in range(frames):

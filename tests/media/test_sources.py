@@ -56,12 +56,33 @@ def test_truncated_mp4_has_no_index(tmp_path: Path, part: float) -> None:
         list(open_frames(path))
 
 
-def test_truncated_mkv_gives_its_first_frames(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "a.mkv", frames=40)
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2])
-    frames = list(open_frames(path))
-    assert 10 <= len(frames) <= 30
+@pytest.mark.parametrize("kept", [1.0, 0.99, 0.5])
+@pytest.mark.parametrize("suffix", [".mkv", ".ts", ".avi", ".flv", ".mp4"])
+def test_a_video_that_is_cut_off_gives_its_first_frames_and_says_so(tmp_path: Path, suffix: str, kept: float) -> None:
+    options = {"movflags": "faststart"} if suffix == ".mp4" else None
+    content = write_video(tmp_path / f"whole{suffix}", frames=40, options=options).read_bytes()
+    (tmp_path / f"a{suffix}").write_bytes(content[: int(len(content) * kept) - (kept < 1)])
+    with open_frames(tmp_path / f"a{suffix}") as source:
+        count = len(list(source))
+        assert (count == 40 and not source.damage) if kept == 1 else source.damage
+        assert 40 * kept - 10 <= count <= 40 * kept + 5
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".ts", ".mp4"])
+def test_a_hole_in_a_video_is_told_and_nothing_is_made_up_to_fill_it(tmp_path: Path, suffix: str) -> None:
+    path = write_video(tmp_path / f"a{suffix}", frames=60)
+    whole = {frame.stamp: frame.image for frame in open_frames(path)}
+    content = bytearray(path.read_bytes())
+    hole = slice(len(content) * 4 // 10, len(content) * 5 // 10)
+    content[hole] = bytes(hole.stop - hole.start)
+    path.write_bytes(content)
+    with open_frames(path) as source:
+        left = list(source)
+    assert source.damage
+    assert 30 <= len(left) < 60
+    for frame in left:
+        difference = np.abs(frame.image.astype(int) - whole[frame.stamp])
+        assert difference.max() <= 2, "it is the picture that was there"
 
 
 def test_damaged_video_ends_without_a_traceback(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from pydantic import Field
 
 from rtseg.errors import ModelError
 from rtseg.lab.data.tusimple import LABELS
-from rtseg.lab.fleet.damage import damage_noted
 from rtseg.lab.fleet.local_copy import LocalCopy
 from rtseg.lab.fleet.rows import SCHEMA_VERSION, commit
 from rtseg.lab.fleet.settings import JobSettings, model_hash
@@ -23,6 +22,7 @@ from rtseg.lab.fleet.worker import Outcome, bound_threads, memory_mib
 from rtseg.lab.weak.proposals import FrameFile, collect_proposals, open_proposals
 from rtseg.lab.weak.teacher import NothingTrustedError, TeacherSettings, label_lanes
 from rtseg.loading import load
+from rtseg.media.damage import damage_noted
 from rtseg.media.frame_source import FrameSource
 from rtseg.media.images import write_image
 

@@ -15,7 +15,6 @@ import fsspec
 
 from rtseg.errors import DatasetError, ImageError, MediaError, ModelError
 from rtseg.frame import Frame
-from rtseg.lab.fleet.damage import damage_noted
 from rtseg.lab.fleet.features import describer
 from rtseg.lab.fleet.local_copy import LocalCopy
 from rtseg.lab.fleet.rows import commit
@@ -26,6 +25,7 @@ from rtseg.lab.fleet.sources import Recording
 from rtseg.lab.fleet.stores import reaching
 from rtseg.lab.fleet.truth import Truth
 from rtseg.loading import load
+from rtseg.media.damage import damage_noted
 from rtseg.runtime import find_model
 from rtseg.stream import FrameLoop
 

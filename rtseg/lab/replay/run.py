@@ -17,6 +17,7 @@ from rtseg.lab.report.machine import machine_facts
 from rtseg.lab.report.plots import Series
 from rtseg.lab.scores.lanes.temporal import TemporalLog
 from rtseg.lanes import Mounting, MountingWatch
+from rtseg.media.damage import damage_noted
 from rtseg.media.frame_source import MOST_NAMED, FrameSource
 from rtseg.results import Instances, Lanes
 from rtseg.runtime.latency import LatencyLog
@@ -107,6 +108,7 @@ class Run:
         self.temporal: TemporalLog | None = TemporalLog()
         self.gallery = Gallery()
         self.seconds = 0.0  # of the recording, gone by
+        self._said: dict[str, None] = {}
         self._loop: FrameLoop[tuple[Frame, float]] = FrameLoop(max_age)
         self._camera = camera
         self._watch = MountingWatch()
@@ -114,6 +116,10 @@ class Run:
         self._rows: list[tuple[float, float, int, float]] = []  # seconds, ms, found, certainty
 
     def __iter__(self) -> Iterator[tuple[Frame, Lanes | Instances]]:
+        with damage_noted() as self._said:
+            yield from self._results()
+
+    def _results(self) -> Iterator[tuple[Frame, Lanes | Instances]]:
         self.pipeline.reset()
         arrivals = self._arrivals()
         first = next(arrivals, None)
@@ -139,6 +145,11 @@ class Run:
     def skipped(self) -> dict[str, int]:
         """Frames that could not be decoded or processed, by reason."""
         return dict(self.source.skipped + self.failed)
+
+    @property
+    def damage(self) -> list[str]:
+        """What is wrong with the recording's files, a sentence each; it is read as far as it goes."""
+        return list(dict.fromkeys((*self.source.damage, *self._said)))
 
     @property
     def dropped_by(self) -> dict[str, int]:
@@ -207,7 +218,7 @@ class Run:
 
     def notes(self) -> list[str]:
         """Drops and other things to know, for a report."""
-        notes = []
+        notes = [f"{sentence}." for sentence in self.damage]
         for reason, count in self.dropped_by.items():
             share = 100 * count / max(1, self.read)
             notes.append(f"{count} of {self.read} frames ({share:.1f} %) were dropped because {_DROPPED[reason]}.")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from rtseg.media.damage import logger
 from rtseg.printing import visible
-
-logger = logging.getLogger("rtseg.storage")
 
 MAX_MESSAGE = 1 << 28
 """Bytes of the largest message that is read; a record that claims more is damaged, or hostile."""

@@ -9,8 +9,9 @@ import yaml
 
 from rtseg.errors import MediaError
 from rtseg.files import is_there
+from rtseg.media.damage import logger
 from rtseg.media.natural_order import natural_key
-from rtseg.media.storage.base import Storage, logger
+from rtseg.media.storage.base import Storage
 from rtseg.media.storage.kinds import is_recording, open_storage, suffix_of
 from rtseg.printing import visible
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from rtseg.errors import MediaError
-from rtseg.media.storage.base import logger
+from rtseg.media.damage import logger
 from rtseg.media.storage.byte_sources import DECOMPRESSION_ERRORS, PIECE, zstd
 from rtseg.printing import visible
 

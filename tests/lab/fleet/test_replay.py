@@ -142,6 +142,18 @@ def test_damaged_recordings_are_read_as_far_as_they_go_and_told(tmp_path: Path) 
     assert "has no usable index" in Page(tmp_path / "out/report.html").text
 
 
+def test_a_video_that_is_cut_off_is_told_once_however_many_shards_it_has(tmp_path: Path) -> None:
+    model = write_fleet(tmp_path, 0)[1]
+    video = write_drive(tmp_path / "drive.mkv", 120)
+    video.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
+    report = replay([str(video)], tmp_path / "out", model, shard_seconds=3)
+    assert 40 < report.all.processed < 80
+    assert report.bad == 1
+    reasons = [reason for _, reason in report.damaged]
+    assert len(reasons) == len(set(reasons))
+    assert any("is cut off" in reason for reason in reasons)
+
+
 def test_a_recording_without_a_frame_is_told(tmp_path: Path) -> None:
     model = write_fleet(tmp_path, 0)[1]
     write_image(tmp_path / "stills/1.png", road(3)[:1, :1])
