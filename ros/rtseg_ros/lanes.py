@@ -18,7 +18,7 @@ from visualization_msgs.msg import MarkerArray
 
 from rtseg.frame import Frame
 from rtseg.lanes import EgoLane, GroundPlane, MountingWatch, ego_lane
-from rtseg.lanes.mounting import WRONG
+from rtseg.lanes.mounting import WRONG, MountingSettings
 from rtseg.media.overlay import draw_lanes
 from rtseg.messages import (
     ego_numbers,
@@ -60,7 +60,7 @@ class LaneOutputs:
         self._node = node
         self._prefix = prefix
         self._camera = RoadCamera(node)
-        self._watch = MountingWatch()
+        self._watch = MountingWatch()  # of the roads that are told when it opens
 
     def open(self, pipeline: Pipeline) -> None:
         """Create the lane topics, read the camera's calibration and tell what the mask's values mean."""
@@ -77,7 +77,7 @@ class LaneOutputs:
 
     def open_inputs(self) -> list[Subscription]:
         """Listen to what tells of the camera."""
-        self._watch = MountingWatch()
+        self._watch = MountingWatch(MountingSettings(lane_width=self._node.parameters.lane_width))
         self._node.mounting = None
         return self._camera.open_inputs()
 

@@ -182,6 +182,9 @@ class LaneOutputParameters(NodeParameters):
         0.0, "metres of the camera above the road, for use with camera_info; 0: unknown, or by /tf_static", 0.0, 100.0
     )
     mount_pitch: float = _setting(0.0, "degrees by which the camera looks down, for use with camera_info", -90.0, 90.0)
+    lane_width: float = _setting(
+        3.5, "metres that lanes are wide on these roads, by which the camera's height is watched", 1.5, 7.0
+    )
     vehicle_frame: str = _setting(
         "base_link",
         "coordinate frame of what is told in metres (x forward, y left, z up, its origin on the ground)",

@@ -47,14 +47,14 @@ class MountingSettings(Settings):
 
     Attributes:
         lane_width: metres that a lane is wide on the roads that are driven.
-        lane_width_spread: standard deviation in metres by which roads differ in that.
+        lane_width_spread: standard deviation by which roads differ in that, as a share of it.
         pitch: degrees of error that are borne; hills and load make half of one.
         yaw: degrees of error that are borne.
         height: share of the height that is borne, beside what lane widths leave open.
     """
 
     lane_width: Positive = 3.5
-    lane_width_spread: Positive = 0.3
+    lane_width_spread: Positive = 0.3 / 3.5
     pitch: Positive = 1.0
     yaw: Positive = 1.5
     height: Positive = 0.18
@@ -213,7 +213,7 @@ class MountingWatch:
             pitch = _watched(mount.pitch, down, spread[0], math.radians(settings.pitch))
             yaw = _watched(mount.yaw, left, spread[1], math.radians(settings.yaw))
             true = settings.lane_width / heights
-            share = math.hypot(settings.lane_width_spread / settings.lane_width, spread[2] / heights)
+            share = math.hypot(settings.lane_width_spread, spread[2] / heights)
             height = _watched(mount.height, true, true * share, mount.height * settings.height)
             if height.verdict == WRONG and count < _FEWEST_LANES:
                 height = replace(height, verdict=UNKNOWN)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rtseg.camera import Camera, Mount
 from rtseg.lanes import GroundPlane, MountingWatch
-from rtseg.lanes.mounting import RIGHT, UNKNOWN, WRONG
+from rtseg.lanes.mounting import RIGHT, UNKNOWN, WRONG, MountingSettings
 from rtseg.results import Lanes
 
 SIZE = (360, 640)
@@ -125,3 +125,13 @@ def test_one_narrow_lane_is_no_wrong_height() -> None:
     drive(watch, configured, 130.0)
     assert watch.mounting.height.verdict == WRONG
     assert watch.mounting.correction.height == pytest.approx(TRUE.height, rel=0.05)
+
+
+def test_where_lanes_are_narrow_the_height_is_right_once_that_is_said() -> None:
+    # What a camera sees of lanes 3.5 m wide from 1.45 m is what it sees of those 2.6 m wide from 1.08 m.
+    configured = replace(TRUE, height=2.6 / 3.5 * TRUE.height)
+    usual, told = MountingWatch(), MountingWatch(MountingSettings(lane_width=2.6))
+    for watch, verdict in ((usual, UNKNOWN), (told, RIGHT)):
+        drive(watch, configured, 190.0)
+        assert watch.mounting is not None
+        assert watch.mounting.height.verdict == verdict

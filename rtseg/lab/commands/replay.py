@@ -103,6 +103,9 @@ def replay(
         bool, typer.Option(help="Keep the recorded rate and drop stale frames as the node does.")
     ] = False,
     camera: Annotated[Path | None, typer.Option(help="Camera YAML, where the bag has no camera_info.")] = None,
+    lane_width: Annotated[
+        float, typer.Option(min=1.5, max=7.0, help="Metres that lanes are wide there, to judge the camera's height by.")
+    ] = 3.5,
     device: DeviceOption = "auto",
     backend: BackendOption = "auto",
     threads: ThreadsOption = None,
@@ -112,13 +115,23 @@ def replay(
     """Run a recorded bag through the pipeline; writes a result bag, an overlay video and a report."""
     from rtseg.camera import Camera
     from rtseg.lab.replay.replay import replay as replay_source
+    from rtseg.lanes.mounting import MountingSettings
     from rtseg.loading import load
     from rtseg.media import open_frames
 
     pipeline = load(model, device=device, backend=backend, threads=threads, ignore=ignore)
     with open_frames(bag, topic, fps) as frames:
         calibration = Camera.load(camera) if camera else None
-        result = replay_source(frames, pipeline, out, realtime=realtime, camera=calibration, labels=labels, view=view)
+        result = replay_source(
+            frames,
+            pipeline,
+            out,
+            realtime=realtime,
+            camera=calibration,
+            labels=labels,
+            view=view,
+            roads=MountingSettings(lane_width=lane_width),
+        )
     _keep_mask(pipeline, out)
     if as_json:
         print_json(result)

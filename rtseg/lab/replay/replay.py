@@ -31,6 +31,7 @@ from rtseg.lab.replay.window import QUIT, Shows
 from rtseg.lab.report.report import ReportData, write_report
 from rtseg.lab.scores.lanes.temporal import TemporalScore
 from rtseg.lanes import Mounting
+from rtseg.lanes.mounting import MountingSettings
 from rtseg.media.frame_source import FrameSource
 from rtseg.media.images import ImageSource
 from rtseg.media.overlay import draw_instances, draw_lanes
@@ -98,6 +99,7 @@ def replay(
     camera: Camera | None = None,
     labels: LabelKind | None = None,
     view: str | None = None,
+    roads: MountingSettings | None = None,
 ) -> ReplayResult:
     """Run every frame of `source` through `pipeline`; write ``result.mcap``, ``overlay.mp4`` and ``report.html``.
 
@@ -113,6 +115,7 @@ def replay(
             recording's static transforms counts.
         labels: also write what was found as labels of this kind, see :mod:`rtseg.lab.replay.labels_out`.
         view: also for the Rerun viewer, see :class:`rtseg.lab.replay.rerun_view.RerunView`.
+        roads: how wide lanes are where it was driven, and what is borne, for the watch over the mounting.
 
     Raises:
         ConfigError: labels of that kind cannot hold what the model finds, or rerun-sdk is not installed.
@@ -124,7 +127,7 @@ def replay(
         camera = source.camera
     elif camera.mount == Mount() and source.mount is not None:  # a file that tells none, as in the node
         camera = replace(camera, mount=source.mount)
-    run = Run(source, pipeline, realtime, camera=camera)
+    run = Run(source, pipeline, realtime, camera=camera, roads=roads)
     refuse_inputs([out / name for name in ("result.mcap", "overlay.mp4", "report.html", RRD)], source.files)
     with ExitStack() as stack:
         stack.enter_context(held(out))

@@ -17,6 +17,7 @@ from rtseg.lab.report.machine import machine_facts
 from rtseg.lab.report.plots import Series
 from rtseg.lab.scores.lanes.temporal import TemporalLog
 from rtseg.lanes import Mounting, MountingWatch
+from rtseg.lanes.mounting import MountingSettings
 from rtseg.media.damage import damage_noted
 from rtseg.media.frame_source import MOST_NAMED, FrameSource
 from rtseg.results import Instances, Lanes
@@ -93,6 +94,7 @@ class Run:
         clock: Callable[[], float] = time.perf_counter,
         max_age: float = MAX_AGE,
         camera: Camera | None = None,
+        roads: MountingSettings | None = None,
     ) -> None:
         self.source = source
         self.pipeline = pipeline
@@ -111,7 +113,7 @@ class Run:
         self._said: dict[str, None] = {}
         self._loop: FrameLoop[tuple[Frame, float]] = FrameLoop(max_age)
         self._camera = camera
-        self._watch = MountingWatch()
+        self._watch = MountingWatch(roads)
         self._free = 0.0  # simulated time at which the pipeline is done with what it has
         self._rows: list[tuple[float, float, int, float]] = []  # seconds, ms, found, certainty
 
