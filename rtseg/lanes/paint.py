@@ -27,6 +27,7 @@ _PAINT, _SIDE, _APART = 3, 4, 5  # columns of the paint, of each side, and from 
 _SHIFTS = slice(7, 16)  # columns at which paint may start: within two widths of the line
 _AROUND = 13  # rows among which paint is compared with the strongest
 _PAINTED = 0.4  # of the strongest contrast around: surely paint
+_SURELY = 3.0  # times what texture differs by: paint, and no stain
 _OTHER, _TEXTURE = 0.3, 10.0  # of the road's level, and gray levels, by which a vehicle differs from it
 _STEEP, _EVEN = 15.0, 0.22  # of the logistic curve; fitted by `rtseg lab lane-markings`
 _SECONDS = 1.0  # over which a line is remembered: a dash and its gap pass at 12 m/s
@@ -48,17 +49,11 @@ def paint_of(
         (m,) float32 in [0, 1]: in three quarters of the rows in which a line is not hidden its contrast against its
         sides is more than this share of the strongest around; NaN for lines too short, too far or too hidden to tell.
     """
-    lines = [polylines[i] for i in (range(len(polylines)) if chosen is None else chosen)]
-    told = np.full(len(lines), np.nan, np.float32)
-    tops = [line[0, 1] for line in polylines if len(line)]
-    if not tops:
-        return told
-    height = len(image)
-    horizon = float(min(tops)) - _HORIZON * height
-    long = [i for i, line in enumerate(lines) if len(line) > 1 and line[-1, 1] >= horizon + _LEAST * height]
+    chosen = range(len(polylines)) if chosen is None else chosen
+    told = np.full(len(chosen), np.nan, np.float32)
+    long, strips = _read(image, polylines, chosen)
     if not long:
         return told
-    strips = _strips(image, [lines[i] for i in long], horizon)
     contrast, noise = _contrast(strips)
     nearby = np.ones((1, _AROUND), np.uint8)
     strongest = cv2.blur(cv2.dilate(contrast, nearby), (_AROUND, 1), borderType=cv2.BORDER_REPLICATE)
@@ -67,6 +62,42 @@ def paint_of(
         if 2 * seen.sum() >= _ROWS:
             told[i] = np.sort(shares[seen])[seen.sum() // 4]
     return told
+
+
+def painted_share(image: NDArray[np.uint8], polylines: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """(n,) float32 share of each line's rows, where it is not hidden, that surely show paint, all at the same place.
+
+    It tells a painted line, a dashed one too, from one that is none: of the road between lines hardly a row does. NaN
+    for lines too short, too far or too hidden to tell.
+
+    Args:
+        image: as of :func:`paint_of`.
+        polylines: likewise.
+    """
+    told = np.full(len(polylines), np.nan, np.float32)
+    long, strips = _read(image, polylines, range(len(polylines)))
+    if not long:
+        return told
+    contrast, noise = _contrasts(strips)
+    surely = contrast > _SURELY * noise[:, None, None]
+    surely = surely[..., :-2] | surely[..., 1:-1] | surely[..., 2:]  # a line is known to a third of its width or so
+    for i, seen, rows in zip(long, _road(strips) | surely.any(axis=2), surely, strict=True):
+        if 2 * seen.sum() >= _ROWS:
+            told[i] = rows[seen].mean(axis=0).max()
+    return told
+
+
+def _read(
+    image: NDArray[np.uint8], polylines: Sequence[NDArray[np.float32]], chosen: Sequence[int]
+) -> tuple[list[int], NDArray[np.float32]]:
+    """Those of the chosen lines that are long enough to be read, numbered as chosen, and the picture across them."""
+    lines = [polylines[i] for i in chosen]
+    tops = [line[0, 1] for line in polylines if len(line)]
+    height = len(image)
+    horizon = float(min(tops, default=0.0)) - _HORIZON * height
+    long = [i for i, line in enumerate(lines) if len(line) > 1 and line[-1, 1] >= horizon + _LEAST * height]
+    nothing = np.empty((0, _ROWS, _COLUMNS), np.float32)
+    return long, _strips(image, [lines[i] for i in long], horizon) if long else nothing
 
 
 def _road(strips: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -93,15 +124,20 @@ def _strips(image: NDArray[np.uint8], lines: list[NDArray[np.float32]], horizon:
 
 def _contrast(strips: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """(n, rows) how much brighter than both sides the best place for paint is, and (n,) what texture differs by."""
+    contrast, noise = _contrasts(strips)
+    return np.maximum(contrast.max(axis=2), 0).astype(np.float32), noise
+
+
+def _contrasts(strips: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(n, rows, places) how much brighter than both sides each place is, and (n,) what texture differs by."""
     sums = np.cumsum(np.pad(strips, ((0, 0), (0, 0), (1, 0))), axis=2)
     paint = (sums[..., _PAINT:] - sums[..., :-_PAINT]) / _PAINT
     side = (sums[..., _SIDE:] - sums[..., :-_SIDE]) / _SIDE
     left, right = (
         side[..., _SHIFTS.start + shift : _SHIFTS.stop + shift] for shift in (-_APART, _APART - (_SIDE - _PAINT))
     )
-    best = (paint[..., _SHIFTS] - np.maximum(left, right)).max(axis=2)
     noise = np.median(np.abs(np.diff(strips, axis=2)), axis=(1, 2)) + 1
-    return np.maximum(best, 0).astype(np.float32), noise.astype(np.float32)
+    return (paint[..., _SHIFTS] - np.maximum(left, right)).astype(np.float32), noise.astype(np.float32)
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from rtseg.lab.commands import evaluate, foreign, replay, train, verify
+from rtseg.lab.commands import adapt, evaluate, foreign, replay, train, verify
 from rtseg.lab.commands.bench import bench_app
 from rtseg.lab.commands.calibrate import calibrate_app
 from rtseg.lab.commands.data import data_app
@@ -16,7 +16,7 @@ from rtseg.lab.weak.commands import weak_app
 
 def register(app: typer.Typer) -> None:
     """Add the desk's commands to `app`."""
-    for commands in (replay.app, evaluate.app, train.app, foreign.app, verify.app):
+    for commands in (replay.app, evaluate.app, train.app, adapt.app, foreign.app, verify.app):
         app.add_typer(commands)
     app.add_typer(bench_app, name="bench")
     app.add_typer(calibrate_app, name="calibrate")

@@ -6,10 +6,12 @@ import copy
 import json
 import logging
 import os
+import signal
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -142,8 +144,22 @@ def train(
         ],
     )
     warnings.filterwarnings("ignore", module=r"lightning\.")  # what it thinks of these settings is not the user's
-    trainer.fit(module, loader, held_out, ckpt_path=checkpoint if resume else None, weights_only=True)
+    with _interruptible():
+        trainer.fit(module, loader, held_out, ckpt_path=checkpoint if resume else None, weights_only=True)
     return out / "model.safetensors"
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C be one: Lightning ends the process with 1, which means something else, and deafens it to the next."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
 
 
 def _spread(config: Config) -> tuple[Config, int]:

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from rtseg.lab.training.configurations import load_config
 from rtseg.lab.training.families import lane_shape
 from rtseg.lab.training.lanes.datasets import LaneDataset, load_real
 from rtseg.lab.training.lanes.distillation import LaneTeacher, distillation_loss
-from rtseg.lab.training.lanes.module import build_network
+from rtseg.lab.training.lanes.module import LaneModule, build_network
 from rtseg.lab.training.quick import shortened
 from rtseg.lab.training.train import load_network, read_weights, train
 from rtseg.runtime.models import bundled_models_folder
@@ -129,6 +130,21 @@ def test_bad_configurations_are_named(tmp_path: Path, text: str, message: str) -
 def test_unknown_configurations_are_answered_with_the_known() -> None:
     with pytest.raises(ConfigError, match=r"lanes-lite, .*lanes-r18"):
         load_config("lanes-huge")
+
+
+def test_ctrl_c_is_an_interrupt_and_not_an_answer(tmp_path: Path, road: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(LaneModule, "on_train_batch_end", stop)
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(TrainingConfig.model_validate(SMALL), [road], tmp_path / "run")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_run_leaves_weights_that_load_and_an_interrupted_one_ends_the_same(tmp_path: Path, road: Path) -> None:

@@ -1,0 +1,81 @@
+"""`rtseg adapt` as a user runs it: stopped, gone on with, refused; and what is kept when it is better."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from rtseg.errors import ConfigError, ModelError
+from rtseg.lab.adapt import run
+from rtseg.lab.adapt.judgment import Verdict
+from rtseg.lab.adapt.run import Settings, adapt
+from rtseg.lab.deploy import package
+from rtseg.lab.render import Drive
+from rtseg.lab.replay.video_writer import VideoWriter
+from rtseg.loading import load
+from rtseg.runtime import find_model
+
+SIZE = (180, 320)
+
+
+def quiet(*_: object) -> None: ...
+
+
+@pytest.mark.slow
+def test_stopped_gone_on_with_refused_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_num_threads(1)
+    monkeypatch.setattr(package, "RENDERED_FRAMES", 4)
+    monkeypatch.setattr(run, "ROADS", 16)
+    video = tmp_path / "drive.mp4"
+    drive = Drive(4, seconds=42.0, fps=4, size=SIZE)
+    with VideoWriter(video, 4.0, SIZE) as writer:
+        for road in drive:
+            writer.write(road.image)
+    settings, out = Settings((video,), minutes=0.5), tmp_path / "my-camera"
+
+    def stop(step: str) -> None:
+        if step.startswith("making"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        adapt(settings, out, stop, quiet)
+    weights = out / "adapt" / "training" / "model.safetensors"
+    trained = weights.read_bytes()
+    with pytest.raises(ConfigError, match=r"that .*my-camera was begun with"):
+        adapt(Settings((video,), minutes=1.0), out, quiet, quiet)
+
+    # Four steps of training make nothing better, and chance is not taken for a gain.
+    verdict = adapt(settings, out, quiet, quiet)
+    assert weights.read_bytes() == trained
+    assert not verdict.better
+    assert not (out / "card.yaml").exists()
+    result = json.loads((out / "adapt" / "result.json").read_text())
+    assert [one["on"] for one in result["compared"]] == ["frames kept back", "rendered roads"]
+    assert result["compared"][0]["lines"] >= 4
+    assert verdict.reason in (out / "adapt" / "report.html").read_text()
+    assert adapt(settings, out, quiet, quiet) == verdict
+
+    (out / "adapt" / "result.json").unlink()
+    monkeypatch.setattr(run, "conclude", lambda *_: Verdict(True, "as if"))
+    assert adapt(settings, out, quiet, quiet).better
+    card, start = find_model(out).card, find_model("lanes-lite").card
+    assert card.name == "my-camera"
+    assert [file.precision for file in card.files] == ["int8", "fp32", "int8"]
+    assert card.grouping.parameters["decoder"].keys() == start.grouping.parameters["decoder"].keys()
+    assert "drive.mp4, labelled by lanes-lite" in card.training.data[-1]
+    assert "frames kept back" in card.scores[0].dataset
+    pipeline = load(str(out), threads=1)
+    assert len(pipeline(next(iter(drive)).image)) >= 2
+    pipeline.close()
+
+
+def test_what_cannot_be_adapted_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="whose name can be a model's"):
+        adapt(Settings((tmp_path / "drive.mp4",)), tmp_path / "My Camera", quiet, quiet)
+    from rtseg.lab.adapt.schedule import recipe_for
+
+    with pytest.raises(ModelError, match="expected a lane network that is trained here"):
+        recipe_for("instances-lite")
