@@ -35,7 +35,9 @@ def reaching(address: str) -> Iterator[None]:
         raise
     except Exception as error:
         said = str(error) or type(error).__name__
-        raise MediaError(f"expected to reach {address}, got {said}; check the address and who may use it") from error
+        raise MediaError(
+            f"expected to reach {address}, got {said}; check the address, who may use it, and the connection"
+        ) from error
 
 
 def is_local(fs: Any) -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import fsspec
 import pyarrow as pa
@@ -20,6 +22,7 @@ from rtseg.lab.fleet.tracks import stitch
 from rtseg.media.images import write_image
 from tests.instance_networks import write_instance_model
 from tests.lab.fleet.drives import road, street, write_drive, write_drive_bag, write_fleet
+from tests.lab.fleet.failing_store import failing_store
 from tests.lab.replay.test_replay import Page
 
 
@@ -240,3 +243,28 @@ def test_remote_recordings_and_remote_results(tmp_path: Path, bucket: str) -> No
     before = fs.ls(f"{path}/out/rows", detail=True, refresh=True)
     replay([f"{bucket}/fleet"], f"{bucket}/out", model, shard_seconds=3, bags=1)
     assert fs.ls(f"{path}/out/rows", detail=True, refresh=True) == before
+
+
+def test_what_a_store_refuses_or_breaks_off_is_told_and_the_others_go_on(
+    tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = write_fleet(tmp_path, 0)[1]
+    fs, path = fsspec.core.url_to_fs(bucket)
+    for seed, name in enumerate(("sound", "denied", "torn", "flaky")):
+        fs.put_file(str(write_drive(tmp_path / f"{name}.mp4", 20 + seed, seed)), f"{path}/{name}.mp4")
+    store = urlsplit(os.environ["AWS_ENDPOINT_URL"])
+    with failing_store(str(store.hostname), int(store.port or 0)) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        fsspec.filesystem("s3").clear_instance_cache()
+        named = [f"{bucket}/{name}.mp4" for name in ("sound", "denied", "torn", "flaky")]
+        report = replay([*named, "s3://nosuch/a.mp4", f"{bucket}/gone.mp4"], tmp_path / "out", model)
+    assert {uri.rpartition("/")[2]: one.processed for uri, one in report.recordings.items()} == {
+        "sound.mp4": 20,
+        "flaky.mp4": 23,
+    }
+    told = dict(report.faults)
+    assert sorted(told) == sorted([named[1], named[2], "s3://nosuch/a.mp4", f"{bucket}/gone.mp4"])
+    assert "who may use it" in told[named[1]]
+    assert "expected to reach" in told[named[2]]
+    assert "does not exist" in told["s3://nosuch/a.mp4"]
+    assert report.damaged == ()
