@@ -14,7 +14,7 @@ from rtseg.errors import ArgumentError, GroupingError
 from rtseg.grouping.affinity_union import merge_regions
 from rtseg.grouping.association import follow_strongest
 from rtseg.grouping.grouped import GroupedInstances, channel_means, renumber
-from rtseg.grouping.position_aware import pa_gaec, segment_affinity
+from rtseg.grouping.position_aware import join_segments
 from rtseg.ops.adjacency import collect_edges, grid_edges, quantize_affinity, quantize_threshold
 
 FOUR_NEIGHBORS = ((0, 1), (1, 0), (0, -1), (-1, 0))
@@ -164,13 +164,22 @@ def _check_level(level: CascadeLevel, classes: int) -> None:
                 f"expected {name} maps as floats (C, {size[0]}, {size[1]}) like the affinities, "
                 f"got {np.asarray(maps).dtype} {np.shape(maps)}"
             )
-        # one pass: a sum is finite only if all values are (or absurdly large)
-        if not np.isfinite(np.sum(maps)) or (name == "semantic" and np.min(maps) < 0):
+        values = np.ascontiguousarray(maps, dtype=np.float32).reshape(-1)
+        if not _in_range(values, np.float32(0 if name == "semantic" else -np.inf)):
             raise GroupingError(f"expected finite {name} maps, semantics of 0 or more: apply the softmax first")
     if np.shape(level.semantic)[0] != classes:
         raise ArgumentError(f"expected {classes} classes at every level, got {np.shape(level.semantic)[0]}")
     if level.stride < 1:
         raise ArgumentError(f"expected a stride of 1 or more, got {level.stride}")
+
+
+@compiled
+def _in_range(values, least):  # type: ignore[no-untyped-def]
+    """Say whether all values are finite, and at least so much."""
+    good = True
+    for i in range(values.size):
+        good &= (values[i] - values[i] == 0) & (values[i] >= least)
+    return good
 
 
 @compiled
@@ -283,12 +292,11 @@ def join_apart(
     embedding = np.ascontiguousarray(embedding, dtype=np.float32)
     x, sizes = channel_means(flat, count, embedding.reshape(len(embedding), -1))
     p, _ = channel_means(flat, count, semantic.reshape(len(semantic), -1))
-    chosen = np.sort(np.argsort(-sizes, kind="stable")[:most])
-    groups = pa_gaec(segment_affinity(x[chosen], p[chosen]), _boxes(labels, count)[chosen], threshold, beta)
+    chosen = np.arange(count) if count <= most else np.sort(np.argsort(-sizes, kind="stable")[:most])
+    groups = join_segments(x[chosen], p[chosen], _boxes(labels, count)[chosen], threshold, beta)
     mapping = np.arange(count + 1, dtype=np.int32)
     first = np.zeros(groups.max(initial=0) + 1, dtype=np.int32)
-    for i in range(len(chosen) - 1, -1, -1):
-        first[groups[i]] = chosen[i] + 1
+    first[groups[::-1]] = chosen[::-1] + 1
     mapping[chosen + 1] = first[groups]
     return labels, len(renumber(flat, mapping))
 

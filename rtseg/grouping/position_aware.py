@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from rtseg.compiled import compiled, compiled_in_place
 from rtseg.errors import ArgumentError, GroupingError
 
+_ALPHA = math.log(2.0)  # makes a squared distance of 1 an affinity of one half
+
 
 def segment_affinity(
-    embeddings: NDArray[np.floating], semantics: NDArray[np.floating], alpha: float = math.log(2.0)
+    embeddings: NDArray[np.floating], semantics: NDArray[np.floating], alpha: float = _ALPHA
 ) -> NDArray[np.float64]:
     """Give the affinity of every pair of segments: Phi of equation 2 times semantic similarity.
 
@@ -107,6 +109,20 @@ def pa_gaec(
     if not 0.0 <= threshold <= 1.0 or not beta >= 0.0:
         raise ArgumentError(f"expected a threshold in [0, 1] and beta of 0 or more, got {threshold} and {beta}")
     return _pa_gaec(a, b, float(threshold), float(beta))  # type: ignore[no-any-return]
+
+
+@compiled
+def join_segments(embeddings, semantics, boxes, threshold, beta):  # type: ignore[no-untyped-def]
+    """Give the groups that :func:`pa_gaec` makes of the segments' :func:`segment_affinity`, unchecked.
+
+    Args:
+        embeddings: (n, k) float64, finite.
+        semantics: (n, C) float64, finite and not negative.
+        boxes: (n, 4) float64; changed in place.
+        threshold: as there.
+        beta: as there.
+    """
+    return _pa_gaec(_segment_affinity(embeddings, semantics, _ALPHA), boxes, threshold, beta)
 
 
 @compiled_in_place

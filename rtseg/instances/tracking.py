@@ -145,7 +145,9 @@ class InstanceTracker:
         ids, classes = np.zeros(count, np.int32), np.zeros(count, np.int32)
         ids[instances] = self._ids[tracks]
         classes[instances] = self._votes[tracks].argmax(axis=1)
-        fresh = np.setdiff1d(np.arange(count), instances)
+        unpaired = np.ones(count, np.bool_)
+        unpaired[instances] = False
+        fresh = np.flatnonzero(unpaired)
         self._masks = self._masks.choose(found, np.concatenate([source, fresh]))
         self._add(seen[fresh], class_ids[fresh], scores[fresh])
         ids[fresh] = self._ids[len(self._ids) - len(fresh) :]

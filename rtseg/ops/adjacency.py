@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -171,23 +172,40 @@ def grid_edges(
         (J, H, W) int32 weights, (J, 2) int64 offsets by increasing dy * W + dx, (J,) int64 how many weights were added.
     """
     _, height, width = weights.shape
-    forward = [(int(dy), int(dx)) if (dy, dx) > (0, 0) else (-int(dy), -int(dx)) for dy, dx in steps]
-    kinds = sorted(set(forward), key=lambda step: (step[0] * width + step[1], step))
-    order = [forward.index(kind) for kind in kinds]
-    numbers = np.array([forward.count(kind) for kind in kinds], dtype=np.int64)
-    if len(kinds) == len(steps) and all(tuple(steps[k]) == kind for k, kind in zip(order, kinds, strict=True)):
-        merged = weights if order == list(range(len(order))) else weights[order]
-        return merged, np.array(kinds, dtype=np.int64), numbers
+    kinds, numbers, targets = _forward(tuple(map(tuple, steps.tolist())), width)
+    if len(kinds) == len(steps) and (kinds[targets] == steps).all():
+        merged = weights if (targets[1:] > targets[:-1]).all() else weights[np.argsort(targets)]
+        return merged, kinds, numbers
     merged = np.zeros((len(kinds), height, width), dtype=np.int32)
-    for k, step in enumerate(forward):
-        dy, dx = step
-        target = merged[kinds.index(step)]
-        if tuple(steps[k]) == step:
-            target += weights[k]
-        elif dy < height and abs(dx) < width:  # the value lies at the later pixel: bring it to the earlier one
-            left, right = max(0, -dx), width - max(0, dx)
-            target[: height - dy, left:right] += weights[k, dy:, left + dx : right + dx]
-    return merged, np.array(kinds, dtype=np.int64), numbers
+    _add_forward(weights, steps, kinds, targets, merged)
+    return merged, kinds, numbers
+
+
+@lru_cache(maxsize=64)
+def _forward(
+    steps: tuple[tuple[int, int], ...], width: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Offsets to later pixels, how many of `steps` are each or its opposite, and which of them each step is."""
+    forward = [step if step > (0, 0) else (-step[0], -step[1]) for step in steps]
+    kinds = sorted(set(forward), key=lambda step: (step[0] * width + step[1], step))
+    numbers, targets = [forward.count(kind) for kind in kinds], [kinds.index(step) for step in forward]
+    return np.array(kinds, dtype=np.int64), np.array(numbers, dtype=np.int64), np.array(targets, dtype=np.int64)
+
+
+@compiled
+def _add_forward(weights, steps, kinds, targets, merged):  # type: ignore[no-untyped-def]
+    channels, height, width = weights.shape
+    for k in range(channels):
+        j = targets[k]
+        dy, dx = kinds[j, 0], kinds[j, 1]
+        if steps[k, 0] == dy and steps[k, 1] == dx:
+            for y in range(height):
+                for x in range(width):
+                    merged[j, y, x] += weights[k, y, x]
+        else:  # the value lies at the later pixel: bring it to the earlier one
+            for y in range(height - dy):
+                for x in range(max(0, -dx), min(width, width - dx)):
+                    merged[j, y, x] += weights[k, y + dy, x + dx]
 
 
 @compiled_in_place

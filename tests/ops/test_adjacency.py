@@ -58,12 +58,32 @@ def test_table_grows_past_its_first_room():
     assert (graph.means == 0.25).all()
 
 
-def test_both_directions_are_added_at_the_earlier_pixel():
-    weights = np.arange(18, dtype=np.int32).reshape(2, 3, 3)
-    merged, steps, numbers = grid_edges(weights, np.array([(0, 1), (0, -1)]))
-    assert steps.tolist() == [[0, 1]]
-    assert numbers.tolist() == [2]
-    np.testing.assert_array_equal(merged[0, :, :2], weights[0, :, :2] + weights[1, :, 1:])
+@given(st.integers(0, 10**6))
+def test_both_directions_are_added_at_the_earlier_pixel(seed):
+    rng = np.random.default_rng(seed)
+    height, width = (int(side) for side in rng.integers(1, 8, 2))
+    offsets = [(dy, dx) for dy in range(-2, 3) for dx in range(-2, 3) if dy or dx]
+    chosen = rng.permutation(len(offsets))[: rng.integers(1, 7)]
+    steps = np.array([offsets[i] for i in chosen], np.int64)
+    weights = rng.integers(1, 100, (len(steps), height, width)).astype(np.int32)
+    expected = {}
+    for (k, y, x), weight in np.ndenumerate(weights):
+        pair = sorted([(y, x), (y + int(steps[k][0]), x + int(steps[k][1]))])
+        if all(0 <= y < height and 0 <= x < width for y, x in pair):
+            expected[tuple(pair)] = expected.get(tuple(pair), 0) + weight
+    merged, kinds, numbers = grid_edges(weights, steps)
+    distances = [int(dy) * width + int(dx) for dy, dx in kinds]
+    assert distances == sorted(distances)
+    assert all((dy, dx) > (0, 0) for dy, dx in kinds.tolist())
+    assert numbers.tolist() == [
+        sum(step in ([dy, dx], [-dy, -dx]) for step in steps.tolist()) for dy, dx in kinds.tolist()
+    ]
+    found = {}
+    for (j, y, x), weight in np.ndenumerate(merged):
+        after = (y + int(kinds[j][0]), x + int(kinds[j][1]))
+        if 0 <= after[0] < height and 0 <= after[1] < width:
+            found[(y, x), after] = weight
+    assert found == expected
 
 
 def test_a_sigmoid_that_is_rounded_over_one_is_one():
