@@ -29,7 +29,7 @@ from rtseg.ops.cuda.status import BAD_AFFINITY, EDGE_OVERFLOW
 from rtseg.results import Lanes
 from rtseg.runtime.backends import create_backend
 from rtseg.runtime.card import ModelCard
-from rtseg.runtime.ignore import IgnoreMask
+from rtseg.runtime.ignore import IgnoreMask, LearnedMask
 from rtseg.runtime.interpreter import interpret
 from rtseg.runtime.latency import StageClock
 from rtseg.runtime.models import Model, find_model
@@ -556,4 +556,29 @@ def test_what_is_ignored_is_ignored_over_the_device(model_folder, shim_library, 
         expected = _lanes(host(frame))
         assert len(expected) == 1
         _assert_same(device(frame), expected)
+    assert device.fallbacks == []
+
+
+@pytest.mark.slow
+def test_what_is_learned_to_stand_still_is_ignored_over_the_device(model_folder, shim_library, monkeypatch):
+    bench = Bench(find_model(model_folder()), shim_library)
+    learned = LearnedMask()
+    bench.interpreter = interpreter_for(bench.model.card, learned)
+    monkeypatch.setattr(selection, "create_device_backend", bench.create)
+    host = load(bench.model.path.parent, device="cpu", backend="onnxruntime", ignore="auto")
+    device = bench.pipeline()
+    device.learned = learned
+    rng, whole, lowest = np.random.default_rng(3), two_lane_road(60, 104), []
+    for k in range(44):
+        road = rng.integers(0, 60, whole.shape, np.uint8) + whole // 2 + whole // 4
+        road[-12:][whole[-12:].max(axis=2) < 128] = 90  # a bonnet, over which the lines go on until it is known
+        frame = Frame(road, k * 250_000_000)
+        known = learned.found
+        expected, found = _lanes(host(frame)), device(frame)
+        if known == learned.found:  # the frame that teaches the last of it is on its way over the device by then
+            _assert_same(found, expected)
+        lowest.append(max((float(line[-1, 1]) for line in expected.polylines), default=0.0))
+    assert learned.found
+    assert max(lowest[:20]) > 50
+    assert max(lowest[-2:]) < 49
     assert device.fallbacks == []
