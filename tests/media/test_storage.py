@@ -10,12 +10,13 @@ import json
 import logging
 import lzma
 import os
-import resource
+import re
 import shutil
 import sqlite3
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,9 @@ def test_a_sector_that_the_disk_refuses_costs_what_lies_in_it(tmp_path: Path, mo
 # Bombs.
 
 
+GIGABYTES = 5 << 28  # more than a chunk may unpack to
+
+
 def zeros(size: int, kind: str) -> bytes:
     """So many zeros, packed."""
     if kind == "lz4":
@@ -134,32 +138,41 @@ def zeros(size: int, kind: str) -> bytes:
     return b"".join([*parts, compressor.flush()])
 
 
+@contextmanager
+def holding_less_than(mib: int) -> Iterator[None]:
+    """Check how much more memory this process holds, at the most, than before."""
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before = peak_mib()
+    yield
+    assert peak_mib() - before < mib
+
+
 def peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert peak
+    return int(peak[1]) / 1024
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lz4", "zstd"])
 def test_a_chunk_that_unpacks_to_gigabytes_is_left_out(tmp_path: Path, kind: str, told: Callable[[], str]) -> None:
     content = chunked(kind)
-    bomb = zeros(3 << 30, kind)
-    head = struct.pack("<QQQI", START, START, 3 << 30, 0) + struct.pack("<I", len(kind)) + kind.encode()
+    bomb = zeros(GIGABYTES, kind)
+    head = struct.pack("<QQQI", START, START, GIGABYTES, 0) + struct.pack("<I", len(kind)) + kind.encode()
     body = head + struct.pack("<Q", len(bomb)) + bomb
     start = chunk_starts(content)[1]
     path = save(tmp_path / "a.mcap", content[:start] + struct.pack("<BQ", 6, len(body)) + body + content[start:-300])
-    before = peak_mib()
-    assert numbers(path) == list(range(12))
-    assert peak_mib() - before < 500
+    with holding_less_than(500):
+        assert numbers(path) == list(range(12))
     assert "damaged" in told()
 
 
 def test_a_message_that_unpacks_to_gigabytes_is_left_out(tmp_path: Path) -> None:
     messages = [(stamp, zstd.compress(data)) for stamp, data in stored(4)]
-    messages.insert(2, (START + 1, zeros(3 << 30, "zstd")))
-    before = peak_mib()
-    with BagSource(save(tmp_path / "a.mcap", mcap([messages], ""))) as source:
+    messages.insert(2, (START + 1, zeros(GIGABYTES, "zstd")))
+    with holding_less_than(900), BagSource(save(tmp_path / "a.mcap", mcap([messages], ""))) as source:
         assert len(list(source)) == 4
     assert sum(source.skipped.values()) == 1
-    assert peak_mib() - before < 900
 
 
 # What the messages are.
@@ -337,7 +350,7 @@ def test_tables_that_are_none_are_refused(tmp_path: Path, messages: str) -> None
         open_frames(tmp_path / "a.db3")
 
 
-@pytest.mark.parametrize("value", [7, 7.5, None, "text", "zeroblob(400000000)"])
+@pytest.mark.parametrize("value", [7, 7.5, None, "text", "zeroblob(300000000)"])
 @pytest.mark.parametrize("column", ["topic_id", "timestamp", "data"])
 def test_rows_that_are_no_messages_are_passed_over(tmp_path: Path, column: str, value: Any) -> None:
     connection = sqlite3.connect(tmp_path / "a.db3")
@@ -345,7 +358,7 @@ def test_rows_that_are_no_messages_are_passed_over(tmp_path: Path, column: str, 
     connection.execute("CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id, timestamp, data)")
     connection.execute("INSERT INTO topics VALUES (1, ?, 'sensor_msgs/msg/Image', 'cdr')", (RAW,))
     add(connection, 0, 4)
-    if value == "zeroblob(400000000)":
+    if value == "zeroblob(300000000)":
         connection.execute(f"UPDATE messages SET {column}={value} WHERE id=2")
     else:
         connection.execute(f"UPDATE messages SET {column}=? WHERE id=2", (value,))

@@ -133,6 +133,7 @@ def test_a_picture_without_lines_has_background_loss_alone() -> None:
     assert float(losses["loss"].detach()) == pytest.approx(float(losses["background"]))
 
 
+@pytest.mark.slow
 def test_gradient_descent_separates_lines() -> None:
     torch.manual_seed(0)
     ids = torch.zeros(1, 8, 12, dtype=torch.long)
