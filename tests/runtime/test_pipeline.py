@@ -67,6 +67,32 @@ def test_a_stream_gives_what_single_calls_give(model_folder, road):
     assert list(pipeline.stream([])) == []
 
 
+def test_two_cameras_in_one_process_do_not_touch_each_other(model_folder, road):
+    """A pipeline each, frames in turn: ids, scenes and the camera's health are those that each camera has alone."""
+    moving = [Frame(np.roll(road, 4 * i, axis=1), stamp=i * 100_000_000, frame_id="front") for i in range(12)]
+    frozen = [Frame(road[:, ::-1].copy(), stamp=7 + i * 900_000_000, frame_id="rear") for i in range(12)]
+
+    def seen(lanes):
+        return (
+            lanes.frame_id,
+            lanes.ids.tolist(),
+            lanes.confidence.tolist(),
+            lanes.degraded,
+            lanes.moving,
+            lanes.restart,
+        )
+
+    alone = []
+    for frames in (moving, frozen):
+        pipeline = load(model_folder())
+        alone.append([seen(pipeline(frame)) for frame in frames])
+    front, rear = load(model_folder()), load(model_folder())
+    together = [(seen(front(a)), seen(rear(b))) for a, b in zip(moving, frozen, strict=True)]
+    assert [list(each) for each in zip(*together, strict=True)] == alone
+    assert alone[1][-1][3] == ("frozen",)
+    assert alone[0][-1][3] == ()
+
+
 def test_a_bad_frame_in_a_stream_is_a_typed_error_and_the_pipeline_goes_on(model_folder, road):
     pipeline = load(model_folder())
     with pytest.raises(ImageError):
