@@ -72,6 +72,7 @@ def compile_engine(
         bool, typer.Option(help="For the deep learning accelerator of a Jetson; --device dla loads it.")
     ] = False,
     workspace: Annotated[int | None, typer.Option(min=1, help="Most scratch memory of a layer, MiB.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Compile a TensorRT engine into the cache, so that the first start of the node does not have to."""
     from rich.progress import Progress
@@ -89,6 +90,10 @@ def compile_engine(
             dla=dla,
             progress=lambda fraction: progress.update(task, completed=fraction),
         )
+    if as_json:
+        facts = {"built": record.built, "bytes": record.engine_bytes, "seconds": record.build_seconds}
+        print_json({"engine": engine, **facts})
+        return
     console.print(engine)
     console.print(f"{record.engine_bytes / 1e6:.1f} MB, built {record.built} in {record.build_seconds:.1f} s")
 
@@ -98,6 +103,7 @@ def prepare(
     models: Annotated[list[str] | None, typer.Argument(help="lanes-lite and instances-lite by default.")] = None,
     device: DeviceOption = "auto",
     backend: BackendOption = "auto",
+    as_json: JsonOption = False,
 ) -> None:
     """Compile the kernels that models need, once, so that the first start of the node does not have to.
 
@@ -109,9 +115,10 @@ def prepare(
     from rtseg.loading import load
     from rtseg.runtime.compilation import compilation_told
 
+    prepared = []
     for name in models or ["lanes-lite", "instances-lite"]:
         compiled, start = 0, time.monotonic()
-        with console.status(f"preparing {described(name)}") as status:
+        with progress_console.status(f"preparing {described(name)}") as status:
 
             def tell(count: int, kernel: str, name: str = name, status: Status = status) -> None:
                 nonlocal compiled
@@ -122,7 +129,12 @@ def prepare(
                 pipeline = load(name, device=device, backend=backend)
                 pipeline.warm_up()
             pipeline.close()
-        console.print(f"{name}: {compiled} kernels compiled in {time.monotonic() - start:.0f} s")
+        seconds = time.monotonic() - start
+        prepared.append({"model": name, "kernels": compiled, "seconds": seconds})
+        if not as_json:
+            console.print(f"{name}: {compiled} kernels compiled in {seconds:.0f} s")
+    if as_json:
+        print_json(prepared)
 
 
 @engines_app.command("list")
@@ -155,14 +167,18 @@ def engines_verify(as_json: JsonOption = False) -> None:
 
 
 @engines_app.command("prune")
-def engines_prune() -> None:
+def engines_prune(as_json: JsonOption = False) -> None:
     """Delete engines that are broken or belong to no bundled model as it is now."""
     from rtseg.runtime import bundled_models, find_model
     from rtseg.runtime.tensorrt import prune_engines
 
     cards = [find_model(name).card for name in bundled_models()]
     wanted = {file.sha256 for card in cards for file in card.files}
-    for path in prune_engines(wanted):
+    deleted = prune_engines(wanted)
+    if as_json:
+        print_json({"deleted": deleted})
+        return
+    for path in deleted:
         console.print(f"deleted {path.name}")
 
 

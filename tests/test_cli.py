@@ -8,16 +8,18 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
+from typer.main import get_command
 
 from rtseg import cli
-from rtseg.cli import main
+from rtseg.cli import app, main
 from tests.media.recordings import START, Messages, write_bag
 from tests.threshold_network import two_lane_road, write_threshold_model
 
@@ -179,6 +181,8 @@ def reporting(model: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.M
         "fleet": ["fleet", "replay", recording, "--model", model, "--out", tmp_path / "f", "--workers", 0, "--json"],
         "engines list": ["engines", "list", "--json"],
         "engines verify": ["engines", "verify", "--json"],
+        "engines prune": ["engines", "prune", "--json"],
+        "prepare": ["prepare", model, "--json"],
         "models list": ["models", "list", "--json"],
         "models get": ["models", "get", "thresholds", "--from", model, "--json"],
     }
@@ -190,16 +194,37 @@ def _entries() -> list[tuple[str, int, bytes]]:
     return [("/image", stamp, messages.image(i, stamp)) for i, stamp in enumerate(stamps)]
 
 
-REPORTING = ("run", "replay", "evaluate", "bench", "doctor", "fleet", "engines list", "engines verify")
+REPORTING = (
+    *("run", "replay", "evaluate", "bench", "doctor", "fleet", "engines list", "engines verify", "engines prune"),
+    *("models list", "models get", "prepare"),
+)
 
 
-@pytest.mark.parametrize("command", [*REPORTING, "models list", "models get"])
+@pytest.mark.parametrize("command", REPORTING)
 def test_json_is_all_that_goes_to_standard_output(
     rtseg: Rtseg, reporting: dict[str, list[object]], command: str
 ) -> None:
     answer = rtseg(*reporting[command])
     assert answer.code == 0, answer.err
     json.loads(answer.out, parse_constant=_refuse)
+
+
+SILENT = ("bench compare", "demo", "inspect affinity")
+"""Commands, beside the studies of ``rtseg lab``, that report nothing but the files they write."""
+
+
+def _commands(group: Any, *names: str) -> Iterator[tuple[str, Any]]:
+    for name, command in getattr(group, "commands", {}).items():
+        yield from _commands(command, *names, name)
+    if not hasattr(group, "commands"):
+        yield " ".join(names), group
+
+
+def test_every_command_that_reports_can_do_so_in_json() -> None:
+    commands = {name: command for name, command in _commands(get_command(app)) if not name.startswith("lab ")}
+    without = {name for name, command in commands.items() if not any("--json" in p.opts for p in command.params)}
+    assert len(commands) > 25
+    assert without == set(SILENT)
 
 
 def _refuse(constant: str) -> None:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from rtseg.options import ModelOption, TopicOption, console, progress_console
+from rtseg.options import JsonOption, ModelOption, TopicOption, console, progress_console
+from rtseg.printing import print_json
 
 app = typer.Typer()
 
@@ -22,6 +23,7 @@ def adapt(
         Path | None, typer.Option(help="Labelled frames of the camera to judge by as well; they are not learned from.")
     ] = None,
     topic: TopicOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Adapt a lane model to your camera without labels; it is kept only if it is better (needs the train extra).
 
@@ -47,9 +49,13 @@ def adapt(
         try:
             verdict = run(settings, out, progress_console.print, advance)
         except KeyboardInterrupt:
-            console.print("stopped; the same command goes on from here")
+            progress_console.print("stopped; the same command goes on from here")
             raise typer.Exit(130) from None
     report = out / WORK / REPORT
+    if as_json:
+        made = out if verdict.better else out / WORK / out.name
+        print_json({"better": verdict.better, "reason": verdict.reason, "model": made, "report": report})
+        raise typer.Exit(0 if verdict.better else 1)
     if not verdict.better:
         console.print(f"not kept: {verdict.reason}")
         console.print(f"the refused model: {out / WORK / out.name}; report: {report}")

@@ -180,6 +180,7 @@ def fleet_label(
     ] = "free",
     min_area: Annotated[int, typer.Option(min=1, help="Pixels below which an object is left out.")] = 64,
     small: Annotated[bool, typer.Option(help="Small inputs and a fixed backbone: minutes on a few cores.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Make labels for training without a person; needs the extras train and weak for keywords."""
     from rtseg.lab.fleet.label import label_fleet, label_settings, name_objects
@@ -195,6 +196,13 @@ def fleet_label(
     used = job.settings("address", "workers", "threads", "gpus", "tries", "timeout", "resume")
     made = label_fleet(sources, out, settings, **used)
     what = "lines" if by == "teacher" else "proposals"
+    ended = job.ended(len({uri for uri, _ in made.faults}), made.recordings)
+    if as_json:
+        labels = name_objects(made, keywords, small) if keywords is not None else None
+        faults = [{"recording": uri, "reason": reason} for uri, reason in made.faults]
+        facts = {"recordings": made.recordings, "pictures": made.pictures, what: made.labels, "faults": faults}
+        print_json({**facts, "labels": labels or out, "report": out / "report.html"})
+        raise ended
     console.print(f"{made.pictures} pictures of {made.recordings} recordings with {made.labels} {what}: {out}")
     for uri, reason in made.faults[:20]:
         console.print(f"{uri}: {reason}")
@@ -206,4 +214,4 @@ def fleet_label(
     else:
         labels = name_objects(made, keywords, small)
         console.print(f"labels: {labels} (rtseg train CONFIG --data {labels})")
-    raise job.ended(len({uri for uri, _ in made.faults}), made.recordings)
+    raise ended

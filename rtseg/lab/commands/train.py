@@ -11,7 +11,8 @@ import typer
 
 from rtseg.errors import ConfigError
 from rtseg.files import held
-from rtseg.options import console
+from rtseg.options import JsonOption, console
+from rtseg.printing import print_json
 
 app = typer.Typer()
 _OF_A_RUN = ("model.safetensors", "last.ckpt")
@@ -47,6 +48,7 @@ def train(
         bool, typer.Option("--quick", help="Minutes instead of an hour: few samples an epoch, few rendered frames.")
     ] = False,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in --out.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Train a network of lanes or instances (needs the train extra)."""
     from rtseg.lab.training.stages import train_stages
@@ -70,6 +72,9 @@ def train(
             quick=quick,
             teach=label_recordings,
         )
+    if as_json:
+        print_json({"weights": weights})
+        return
     console.print(f"weights: {weights}")
     console.print(f"next: rtseg export {out} --out my-model, then rtseg run VIDEO --model my-model")
 
@@ -82,6 +87,7 @@ def export(
         list[Path] | None, typer.Option(help="Real frames to calibrate int8 with, beside rendered.")
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Also in place of a model of another run.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Export a trained network to ONNX, quantize it, and write its card (needs the train extra)."""
     from rtseg.lab.deploy.package import package_model, refuse_another
@@ -89,4 +95,7 @@ def export(
     if not replace:
         refuse_another(run_folder, out)
     card = package_model(run_folder, out, calibration=data or [])
+    if as_json:
+        print_json({"model": out, "card": card})
+        return
     console.print(f"card: {card}")

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from rtseg.lab.weak.exemplar.commands import add_to
+from rtseg.options import JsonOption
+from rtseg.printing import print_json
 
 if TYPE_CHECKING:
     from rtseg.lab.weak.keywords.label import LabelSettings
@@ -44,6 +46,7 @@ def label(
     beta: BetaOption = 30.0,
     retention: RetentionOption = 0.95,
     small: SmallOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Make labels for training from recorded frames and their keywords (needs the extras train and weak)."""
     from rtseg.lab.weak.keywords.keywords import read_keywords
@@ -61,11 +64,17 @@ def label(
             said = read_keywords(keywords)  # before anything that takes long
             run = make_labels(source, said, out, open_proposals(proposals), settings, topic, progress)
     if keywords is None:
+        if as_json:
+            print_json({"keywords": template})
+            return
         console.print(f"fill in {template} and give it back as --keywords")
+        return
+    report = write_label_report(run, source.name)
+    if as_json:
+        print_json({"labels": run.labels, "report": report, "notes": list(left_out(run))})
         return
     for note in left_out(run):
         console.print(note)
-    report = write_label_report(run, source.name)
     console.print(f"labels: {run.labels} (rtseg train CONFIG --data {run.labels})")
     console.print(f"report: {report}")
 
@@ -82,6 +91,7 @@ def ablate(
     beta: BetaOption = 30.0,
     retention: RetentionOption = 0.95,
     small: SmallOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Compare tags with the truth: random, attention, graph partition without and with filtering (table 1a)."""
     from rtseg.lab.weak.compare.ablation import ablation_table
@@ -92,8 +102,12 @@ def ablate(
     settings = _settings(small, beta, retention)
     with _progress() as progress:
         run, rows = run_ablation(data, out, proposals, TrialSettings(frames=frames, crop=crop), settings, progress)
+    report = write_label_report(run, f"Ablation on {data.name}", rows)
+    if as_json:
+        print_json({"rows": rows, "report": report})
+        return
     console.print(ablation_table(rows))
-    console.print(f"report: {write_label_report(run, f'Ablation on {data.name}', rows)}")
+    console.print(f"report: {report}")
 
 
 @weak_app.command()
@@ -102,11 +116,15 @@ def train(
     out: Annotated[Path, typer.Option("--out", "-o", help="Model folder to write: card.yaml and the networks.")],
     config: Annotated[str, typer.Option(help="Training configuration of an instance network.")] = "instances-lite",
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the configuration's.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Train an instance network on labels made of keywords, and make an engine of it (needs the train extra)."""
     from rtseg.lab.weak.keywords.train import train_from_labels
 
     card = train_from_labels(run, out, config, epochs)
+    if as_json:
+        print_json({"model": out, "card": card})
+        return
     console.print(f"card: {card} (rtseg run VIDEO --model {out})")
 
 
@@ -121,6 +139,7 @@ def compare(
     beta: BetaOption = 30.0,
     retention: RetentionOption = 0.95,
     small: SmallOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Train a network on keywords and on full labels of the same frames, and score both in other cities (table 4)."""
     from rtseg.lab.weak.compare.report import REPORT, comparison_table, write_comparison
@@ -129,8 +148,12 @@ def compare(
     settings = _settings(small, beta, retention)
     with _progress() as progress:
         scores = run_comparison(data, out, config, epochs, settings, progress)
+    report = write_comparison(scores, out / REPORT)
+    if as_json:
+        print_json({"scores": scores, "report": report})
+        return
     console.print(comparison_table(scores))
-    console.print(f"report: {write_comparison(scores, out / REPORT)}")
+    console.print(f"report: {report}")
 
 
 @weak_app.command()
@@ -142,6 +165,7 @@ def lanes(
     fps: Annotated[float, typer.Option(help="Rate at which the pictures of a folder were taken.")] = 20.0,
     every: Annotated[int, typer.Option(min=1, help="Label at most each n-th frame.")] = 10,
     confidence: Annotated[float, typer.Option(min=0.0, max=1.0, help="Lines less sure are ignored.")] = 0.6,
+    as_json: JsonOption = False,
 ) -> None:
     """Label lanes with a trained model where it agrees with itself, for self-training."""
     from rtseg.lab.data.tusimple import LABELS
@@ -154,6 +178,11 @@ def lanes(
     rate = fps if source.is_dir() and not is_bag(source) else None
     with _progress() as progress, open_frames(source, topic, rate) as frames:
         summary = label_lanes(frames, load(model), out, settings, lambda done, of: progress("frames", done, of))
+    if as_json:
+        facts = {"frames": summary.frames, "labelled": summary.labelled, "lines": summary.lines}
+        reasons = {"left_out": summary.left_out, "ignored": summary.ignored}
+        print_json({**facts, **reasons, "labels": out / LABELS, "sheet": out / SHEET})
+        return
     for reason, number in (summary.left_out + summary.ignored).most_common():
         console.print(f"{number} {reason}")
     console.print(f"{summary.labelled} frames of {summary.frames} with {summary.lines} lines: {out / LABELS}")

@@ -12,6 +12,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from rtseg.options import JsonOption
+from rtseg.printing import print_json
+
 exemplar_app = typer.Typer(help="Instance masks from no labels at all (Exemplar-FreeSOLO).", no_args_is_help=True)
 console = Console()
 
@@ -39,6 +42,7 @@ def add_to(weak_app: typer.Typer, progress: Callable[[], AbstractContextManager[
         data: Annotated[
             list[str] | None, typer.Option(help="What was recorded, and its licence, for the card.")
         ] = None,
+        as_json: JsonOption = False,
     ) -> None:
         """Train an instance model on a recording without labels (needs the extra train)."""
         from rtseg.lab.weak.exemplar.run import ExemplarSettings, train_without_labels
@@ -47,6 +51,10 @@ def add_to(weak_app: typer.Typer, progress: Callable[[], AbstractContextManager[
         settings = replace(settings, pool=settings.pool.model_copy(update={"count": exemplars}))
         with progress() as advance:
             run = train_without_labels(source, out, settings, topic, advance)
+        if as_json:
+            stages = {stage.folder.name: dict(stage.summary) for stage in run.stages.values()}
+            print_json({"model": run.model, "stages": stages})
+            return
         for stage in run.stages.values():
             kept = "from before" if stage.reused else f"{stage.seconds:.0f} s"
             console.print(f"{stage.folder.name}: {dict(stage.summary)} ({kept})")
@@ -58,6 +66,7 @@ def add_to(weak_app: typer.Typer, progress: Callable[[], AbstractContextManager[
         data: Annotated[Path, typer.Option(help="Labelled frames of the same names: cityscapes640, Cityscapes, COCO.")],
         holdout: Annotated[bool, typer.Option(help="Score held-out cities only.")] = False,
         results: Annotated[Path | None, typer.Option(help="Also write the masks in COCO's results format.")] = None,
+        as_json: JsonOption = False,
     ) -> None:
         """Score masks without classes against labels: AP and AR as in the paper's tables."""
         from rtseg.lab.data.instance_folders import instance_frames
@@ -66,6 +75,9 @@ def add_to(weak_app: typer.Typer, progress: Callable[[], AbstractContextManager[
 
         frames = instance_frames([data], "holdout" if holdout else "all")
         score, count = score_masks(stage_masks(masks), frames, results)
+        if as_json:
+            print_json({"frames": count, "scores": score})
+            return
         table = Table(title=f"class-agnostic, {count} frames, %")
         values = vars(score)
         for key in values:
