@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rtseg.lab.fleet.local_cluster import LocalCluster
-from tests.lab.fleet.drives import write_fleet
+from tests.lab.fleet.drives import write_drive, write_fleet
 from tests.lab.fleet.test_replay import replay, result_table
 
 pytestmark = pytest.mark.slow
@@ -40,7 +40,9 @@ def wait_for_rows(out: Path, count: int, job: subprocess.Popen[bytes]) -> None:
         time.sleep(0.05)
 
 
-def test_a_killed_worker_a_killed_driver_and_ctrl_c_cost_no_row(tmp_path: Path, cluster: LocalCluster) -> None:
+def test_a_killed_worker_a_killed_driver_ctrl_c_and_a_poison_recording_cost_no_other_row(
+    tmp_path: Path, cluster: LocalCluster
+) -> None:
     sources, model = write_fleet(tmp_path, 4, frames=300)
     replay(sources, tmp_path / "alone", model, shard_seconds=3)
     out = tmp_path / "out"
@@ -48,6 +50,7 @@ def test_a_killed_worker_a_killed_driver_and_ctrl_c_cost_no_row(tmp_path: Path, 
     wait_for_rows(out, 2, job)
     while len(cluster.workers()) < 2:
         assert job.poll() is None, "there is room for a worker on each node"
+        time.sleep(0.05)
     cluster.kill(cluster.workers()[0])
     wait_for_rows(out, 8, job)
     job.kill()
@@ -59,7 +62,14 @@ def test_a_killed_worker_a_killed_driver_and_ctrl_c_cost_no_row(tmp_path: Path, 
     assert not cluster.workers()
     done = {path.name: path.stat().st_mtime_ns for path in out.glob("rows/[!.]*")}
     assert 14 <= len(done) < 40
-    assert start_job(cluster, sources, model, out).wait(300) == 0
+    poison = write_drive(tmp_path / "poison.mp4", 60, seed=9)
+    job = start_job(cluster, [str(poison), *sources], model, out, "--tries", "2")
+    kill_whoever_opens(poison, cluster, job)
+    assert job.returncode == 1
+    page = (out / "report.html").read_text()
+    for told in ("the worker died in it", "tried 2 times", "4 of 5"):
+        assert told in page
+    assert len(list(out.glob("faults/poison-mp4.*.json"))) == 1
     after = {path.name: path.stat().st_mtime_ns for path in out.glob("rows/[!.]*")}
     assert {name: after[name] for name in done} == done, "what was done is not done again"
     assert len(after) == 40
@@ -67,23 +77,13 @@ def test_a_killed_worker_a_killed_driver_and_ctrl_c_cost_no_row(tmp_path: Path, 
     assert not list(out.rglob(".*")), "nothing unfinished is left"
 
 
-def test_a_poison_recording_is_given_up_and_takes_nothing_along(tmp_path: Path, cluster: LocalCluster) -> None:
-    sources, model = write_fleet(tmp_path, 3, frames=60)
-    poison = str(Path(sources[1]).rename(tmp_path / "poison.mp4"))
-    sources[1] = poison
-    job = start_job(cluster, sources, model, tmp_path / "out", "--tries", "2")
-    # What native code does to its process, whenever a worker opens this recording.
+def kill_whoever_opens(recording: Path, cluster: LocalCluster, job: subprocess.Popen[bytes]) -> None:
+    """What native code does to its process, whenever a worker opens this recording."""
     while job.poll() is None:
         for pid in cluster.workers():
-            if any(str(path).endswith("poison.mp4") for path in _open_files(pid)):
+            if recording in _open_files(pid):
                 cluster.kill(pid)
         time.sleep(0.005)
-    assert job.returncode == 1
-    page = (tmp_path / "out/report.html").read_text()
-    assert "the worker died in it" in page
-    assert "tried 2 times" in page
-    assert "2 of 3" in page
-    assert len(list(tmp_path.glob("out/faults/poison-mp4.*.json"))) == 1
 
 
 def _open_files(pid: int) -> list[Path]:
