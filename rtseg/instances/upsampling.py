@@ -8,7 +8,17 @@ from numpy.typing import NDArray
 from rtseg.compiled import compiled, compiled_in_place
 from rtseg.errors import ArgumentError, GroupingError
 from rtseg.ops import RegionStatistics, region_statistics
-from rtseg.ops.coloring import argmax_channels, bilinear_taps, check_maps, find_contenders, leader_at, lean
+from rtseg.ops.coloring import (
+    argmax_channels,
+    bilinear_taps,
+    check_maps,
+    fill,
+    find_contenders,
+    leader_at,
+    lean,
+    list_cells,
+    part_row,
+)
 
 _FAR = np.iinfo(np.int32).max
 
@@ -71,7 +81,7 @@ def _enlarge(labels, kinds, guide, out, areas, boxes, sums):  # type: ignore[no-
     y_low, y_weight = bilinear_taps(height, rows)
     x_low, x_weight = bilinear_taps(width, columns)
     cells = np.empty(columns + 1, np.int32)
-    count = _cells(x_low, cells)
+    count = list_cells(x_low, cells)
     stretches = np.empty((count, 3), np.int32)  # begin, end, label (-1: several)
     peaks, starts = np.empty(channels, np.float32), np.empty(channels, np.float32)
     slopes = np.empty(channels, np.float32)
@@ -86,10 +96,10 @@ def _enlarge(labels, kinds, guide, out, areas, boxes, sums):  # type: ignore[no-
         y_end = y + 1
         while y_end < rows and y_low[y_end] == top:
             y_end += 1
-        for k in range(_stretches(labels, top, below, x_low, cells, count, stretches)):
+        for k in range(part_row(labels, top, below, x_low, cells, count, stretches)):
             begin, end, label = stretches[k, 0], stretches[k, 1], stretches[k, 2]
             if label >= 0:
-                _fill(out, y, y_end, begin, end, label)
+                fill(out, y, y_end, begin, end, label)
                 _measure(label, begin, end, y, y_end, areas, boxes, sums)
                 continue
             corners = top, below, x_low[begin], min(x_low[begin] + 1, width - 1)
@@ -117,14 +127,6 @@ def _enlarge(labels, kinds, guide, out, areas, boxes, sums):  # type: ignore[no-
 
 
 @compiled_in_place
-def _fill(out, y, y_end, begin, end, label):  # type: ignore[no-untyped-def]
-    first, length = np.uint64(begin), np.uint64(end - begin)  # unsigned indices need no check for negative ones
-    for row in range(y, y_end):
-        for x in range(length):
-            out[row, first + x] = label
-
-
-@compiled_in_place
 def _only_label(labels, kinds, kind, top, below, left, right):  # type: ignore[no-untyped-def]
     """Give the label on map pixels of a kind, of four; 0: there is none, -1: there are several."""
     only = np.int32(0)
@@ -138,36 +140,6 @@ def _only_label(labels, kinds, kind, top, below, left, right):  # type: ignore[n
                 return np.int32(-1)
             only = label
     return only
-
-
-@compiled_in_place
-def _cells(low, begins):  # type: ignore[no-untyped-def]
-    """List where targets between the same two map pixels begin, and at last where all end; count them."""
-    count = 0
-    for i in range(low.size):
-        if i == 0 or low[i] != low[i - 1]:
-            begins[count] = i
-            count += 1
-    begins[count] = low.size
-    return count
-
-
-@compiled_in_place
-def _stretches(labels, top, below, x_low, cells, count, stretches):  # type: ignore[no-untyped-def]
-    """Part a row of cells into stretches of one label and single cells of several, and count them."""
-    last = labels.shape[1] - 1
-    used = 0
-    for cell in range(count):
-        left = x_low[cells[cell]]
-        right = min(left + 1, last)
-        label = labels[top, left]
-        if label != labels[top, right] or label != labels[below, left] or label != labels[below, right]:
-            label = np.int32(-1)
-        if used == 0 or label < 0 or stretches[used - 1, 2] != label:
-            stretches[used, 0], stretches[used, 2] = cells[cell], label
-            used += 1
-        stretches[used - 1, 1] = cells[cell + 1]
-    return used
 
 
 @compiled_in_place

@@ -88,6 +88,55 @@ def leader_at(count, starts, slopes, u):  # type: ignore[no-untyped-def]
     return leader
 
 
+@compiled_in_place
+def list_cells(low, begins):  # type: ignore[no-untyped-def]
+    """List where targets between the same two source pixels begin, and at last where all end; count these cells."""
+    count = 0
+    for i in range(low.size):
+        if i == 0 or low[i] != low[i - 1]:
+            begins[count] = i
+            count += 1
+    begins[count] = low.size
+    return count
+
+
+@compiled_in_place
+def part_row(values, top, below, x_low, cells, count, stretches):  # type: ignore[no-untyped-def]
+    """Part a row of cells into stretches of one value and single cells of several, and count them.
+
+    Args:
+        values: (h, w) integers, not negative.
+        top: the source row above.
+        below: the source row below.
+        x_low: (W,) source column left of each target.
+        cells: from `list_cells` of those.
+        count: how many.
+        stretches: (count, 3) int32, written: begin and end of target columns, and the value, -1 for several.
+    """
+    last = values.shape[1] - 1
+    used = 0
+    for cell in range(count):
+        left = x_low[cells[cell]]
+        right = min(left + 1, last)
+        value = np.int32(values[top, left])
+        if value != values[top, right] or value != values[below, left] or value != values[below, right]:
+            value = np.int32(-1)
+        if used == 0 or value < 0 or stretches[used - 1, 2] != value:
+            stretches[used, 0], stretches[used, 2] = cells[cell], value
+            used += 1
+        stretches[used - 1, 1] = cells[cell + 1]
+    return used
+
+
+@compiled_in_place
+def fill(out, y, y_end, begin, end, value):  # type: ignore[no-untyped-def]
+    """Write a value to the columns begin..end of the rows y..y_end."""
+    first, length = np.uint64(begin), np.uint64(end - begin)  # unsigned indices need no check for negative ones
+    for row in range(y, y_end):
+        for x in range(length):
+            out[row, first + x] = value
+
+
 @compiled
 def _color(maps, winners, y_low, y_weight, x_low, x_weight, out):  # type: ignore[no-untyped-def]
     channels, height, width = maps.shape
@@ -96,47 +145,29 @@ def _color(maps, winners, y_low, y_weight, x_low, x_weight, out):  # type: ignor
     slopes = np.empty(channels, np.float32)
     peaks = np.empty(channels, np.float32)
     contenders = np.empty(channels, np.uint8)
-    # Mixed cells of the current row of cells, as spans of target columns.
-    begins = np.empty(width, np.int64)
-    ends = np.empty(width, np.int64)
+    cells = np.empty(columns + 1, np.int32)
+    count = list_cells(x_low, cells)
+    stretches = np.empty((count, 3), np.int32)
     y = 0
     while y < rows:
-        cell = y_low[y]
-        below = min(cell + 1, height - 1)
+        top = y_low[y]
+        below = min(top + 1, height - 1)
         y_end = y + 1
-        while y_end < rows and y_low[y_end] == cell:
+        while y_end < rows and y_low[y_end] == top:
             y_end += 1
-        # Where the four corners agree the interpolated winner is theirs, for the interpolated value of a channel is a
-        # convex combination of its corners; such cells are painted once and copied to the other rows of the cell.
-        mixed = 0
-        first = out[y]
-        x = 0
-        while x < columns:
-            at = x_low[x]
-            right = min(at + 1, width - 1)
-            x_end = x + 1
-            while x_end < columns and x_low[x_end] == at:
-                x_end += 1
-            winner = winners[cell, at]
-            if winner == winners[cell, right] and winner == winners[below, at] and winner == winners[below, right]:
-                for i in range(x, x_end):
-                    first[i] = winner
-            else:
-                begins[mixed] = x
-                ends[mixed] = x_end
-                mixed += 1
-            x = x_end
-        for row in range(y + 1, y_end):
-            for i in range(columns):  # assigning the row would compile a message for shapes that differ, for seconds
-                out[row, i] = first[i]
-        for span in range(mixed):
-            at = x_low[begins[span]]
-            right = min(at + 1, width - 1)
-            count = find_contenders(maps, cell, below, at, right, peaks, contenders)
+        for k in range(part_row(winners, top, below, x_low, cells, count, stretches)):
+            begin, end, winner = stretches[k, 0], stretches[k, 1], stretches[k, 2]
+            if winner >= 0:
+                # Where the four corners agree the interpolated winner is theirs, for the interpolated value of a
+                # channel is a convex combination of its corners.
+                fill(out, y, y_end, begin, end, np.uint8(winner))
+                continue
+            corners = top, below, x_low[begin], min(x_low[begin] + 1, width - 1)
+            rivals = find_contenders(maps, *corners, peaks, contenders)
             for row in range(y, y_end):
-                lean(maps, contenders, count, cell, below, at, right, y_weight[row], starts, slopes)
-                for i in range(begins[span], ends[span]):
-                    out[row, i] = contenders[leader_at(count, starts, slopes, x_weight[i])]
+                lean(maps, contenders, rivals, *corners, y_weight[row], starts, slopes)
+                for i in range(begin, end):
+                    out[row, i] = contenders[leader_at(rivals, starts, slopes, x_weight[i])]
         y = y_end
 
 
