@@ -12,6 +12,7 @@ from rtseg.lab.render.road import GroundMaps
 from rtseg.lab.render.style import RoadStyle
 
 CURVE, CURVE_TOP = 1024, 3.0  # samples of the sensor curve and the brightest value it tells apart
+METERED, BRIGHTEST = 75, 0.6  # by night this percentile of the picture's lower half is kept from being brighter
 
 
 def headlights(maps: GroundMaps, style: RoadStyle, rng: np.random.Generator, traveled: float) -> NDArray[np.float32]:
@@ -94,6 +95,9 @@ def expose(
         image = _drops(np.asarray(image, np.float32), per_frame, per_drive)
     gain = float(np.exp(per_drive.normal(0.05, 0.2 * stray)))
     gain *= float(per_drive.uniform(1.0, 1.9)) if style.lighting == "night" else 1.15
+    if style.lighting == "night":  # a camera meters what its headlights show: the road is not blown out
+        lit = np.percentile(image[height // 2 :, :, 1], METERED)
+        gain = min(gain, BRIGHTEST / max(float(lit), 1e-3))
     balance = np.exp(per_drive.normal(0, 0.04 * stray, 3)).astype(np.float32)
     gamma = float(np.clip(per_drive.normal(1.0, 0.18 * stray), 0.6, 1.6))
     contrast, lift = (
