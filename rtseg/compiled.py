@@ -32,7 +32,8 @@ def compiled(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     if function is None:
         return lambda function: compiled(function, **options)
     # The wrapper left out is for callers in C, of whom there are none: a twentieth of the time to compile.
-    dispatcher = numba.njit(nogil=True, no_cfunc_wrapper=True, **options)(function)
+    options = {"nogil": True, "no_cfunc_wrapper": True, **options}
+    dispatcher = numba.njit(**options)(function)
     resolve = dispatcher.get_call_template
     dispatcher.get_call_template = lambda types, named: resolve(*_for_any_value(types, named))
     with suppress(RuntimeError):  # nowhere to keep it: neither beside the library nor in a user's cache
