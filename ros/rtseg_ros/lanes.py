@@ -34,6 +34,7 @@ from rtseg.messages import (
 from rtseg.results import Lanes, lanes_at
 from rtseg_ros import lifecycle, messages
 from rtseg_ros.camera_input import CameraMessage
+from rtseg_ros.layer_output import LayerOutput
 from rtseg_ros.mask_output import MaskOutput
 from rtseg_ros.node import FrameNode, Task
 from rtseg_ros.overlays import OverlayOutput
@@ -72,6 +73,7 @@ class LaneOutputs:
         self._grid = self._node.endpoints.publisher(OccupancyGrid, f"{self._prefix}lane_grid")
         self._path = self._node.endpoints.publisher(Path, f"{self._prefix}ego_path")
         self._ego = self._node.endpoints.publisher(PointCloud2, f"{self._prefix}ego_lane")
+        self._layer = LayerOutput(self._node, f"{self._prefix}ground")
         self._overlay = OverlayOutput(self._node, self._prefix)
         self._node.publish_label_info(f"{self._prefix}label_info", lane_labels(), "min_confidence")
 
@@ -104,9 +106,9 @@ class LaneOutputs:
 
     def _publish_ground(self, header: Header, frame: Frame, lanes: Lanes) -> _Road:
         """Publish what is in metres, to who listens; gives the road in the frame."""
-        outputs = (self._markers, self._points, self._grid, self._path, self._ego)
-        drawn, points, grid, path, numbers = (output.get_subscription_count() for output in outputs)
-        if not (drawn or points or grid or path or numbers) and not self._camera.is_known(frame):
+        outputs = (self._markers, self._points, self._grid, self._path, self._ego, self._layer)
+        drawn, points, grid, path, numbers, layer = (output.get_subscription_count() for output in outputs)
+        if not (drawn or points or grid or path or numbers or layer) and not self._camera.is_known(frame):
             self._camera.forget_hints()
             return _Road(lanes, None)
         road = _Road(lanes, self._camera.plane(frame))  # and a calibration that does not fit is told in any case
@@ -123,6 +125,8 @@ class LaneOutputs:
             self._grid.publish(messages.to_grid(lane_grid(road.lines), vehicle))
         if points:
             self._points.publish(messages.to_points(lane_points(lanes, road.lines), vehicle))
+        if layer:
+            self._layer.publish(header, vehicle, lanes, road.own_lane, road.plane)
         return road
 
 

@@ -108,19 +108,20 @@ def to_markers(markers: Sequence[LaneMarker], header: Header) -> MarkerArray:
 
 
 def to_points(cloud: NDArray[np.void], header: Header) -> PointCloud2:
-    """A cloud of a type of :mod:`rtseg.messages`."""
+    """A cloud of a type of :mod:`rtseg.messages`; of rows and columns an organized one, NaN where it has no point."""
+    height, width = cloud.shape if cloud.ndim == 2 else (1, len(cloud))
     return PointCloud2(
         header=header,
-        height=1,
-        width=len(cloud),
+        height=height,
+        width=width,
         fields=[
             PointField(name=name, offset=at, datatype=kind, count=1) for name, at, kind in point_fields(cloud.dtype)
         ],
         is_bigendian=False,
         point_step=cloud.dtype.itemsize,
-        row_step=cloud.nbytes,
+        row_step=width * cloud.dtype.itemsize,
         data=_bytes_of(cloud.view(np.uint8)),
-        is_dense=True,
+        is_dense=cloud.ndim == 1,
     )
 
 

@@ -16,11 +16,13 @@ from rtseg.messages.ground import (
     lane_points,
 )
 from rtseg.messages.labels import class_labels, label_text, lane_labels
+from rtseg.messages.layer import GROUND_TYPE, ground_points, line_confidence, line_labels, line_mask
 from rtseg.messages.masks import JPEG_FORMAT, Mask, class_mask, instance_mask, jpeg_bytes, lane_mask, look_up
 
 __all__ = [
     "DETECTIONS",
     "EGO_TYPE",
+    "GROUND_TYPE",
     "JPEG_FORMAT",
     "MAX_DISTANCE",
     "PATH_LENGTH",
@@ -37,6 +39,7 @@ __all__ = [
     "ego_numbers",
     "ego_path",
     "ground_lines",
+    "ground_points",
     "instance_mask",
     "jpeg_bytes",
     "label_text",
@@ -46,6 +49,9 @@ __all__ = [
     "lane_mask",
     "lane_pixels",
     "lane_points",
+    "line_confidence",
+    "line_labels",
+    "line_mask",
     "look_up",
     "point_fields",
 ]

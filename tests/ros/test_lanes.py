@@ -20,7 +20,7 @@ from rtseg.camera import Camera, Mount
 from rtseg.frame import Frame
 from rtseg.lanes import GroundPlane, ego_lane
 from rtseg.media.overlay import draw_lanes
-from rtseg.messages import POINT_TYPE
+from rtseg.messages import GROUND_TYPE, POINT_TYPE, ground_points, line_confidence, line_labels, line_mask
 from tests.ros.harness import LOST, Peer, header, mask_of, qos
 from tests.threshold_network import two_lane_road
 
@@ -128,6 +128,38 @@ def test_lines_and_points_on_the_ground(start_node: StartNode, model: Path, tmp_
     # The left line lies to the left (y > 0) and ahead.
     assert cloud["y"][cloud["id"] == lanes.ids[0]].min() > 0 > cloud["y"][cloud["id"] == lanes.ids[1]].max()
     assert cloud["x"].min() > 0
+
+
+def test_what_the_semantic_segmentation_layer_reads(start_node: StartNode, model: Path, tmp_path: Path) -> None:
+    k = np.array([[200.0, 0, 128], [0, 200, 30], [0, 0, 1]])
+    camera = Camera(width=256, height=144, K=k, distortion=np.zeros(5), mount=Mount(height=1.4, pitch=0.02))
+    camera.save(tmp_path / "camera.yaml")
+    peer = start_node(camera=str(tmp_path / "camera.yaml"), vehicle_frame="car")
+    sensor = qos(50, reliable=False)  # as the layer subscribes
+    clouds = peer.listen(PointCloud2, "ground/points", sensor)
+    masks, sure = (peer.listen(Image, f"ground/{topic}", sensor) for topic in ("mask", "confidence"))
+    told = peer.listen(messages.LABEL_INFO_TYPE, "ground/label_info", qos(5, latched=True))
+    peer.wait_until_listening()
+    image = two_lane_road()
+    peer.insist(lambda: peer.publish(image, SECOND), lambda: clouds and masks and sure and told, LOST, "no ground")
+
+    lanes, plane = rtseg.load(model)(Frame(image, SECOND)), GroundPlane(camera)
+    cloud = clouds[0]
+    assert cloud.header == header(SECOND, "car")
+    assert masks[0].header == sure[0].header == header(SECOND)
+    assert (cloud.height, cloud.width) == (masks[0].height, masks[0].width) == (sure[0].height, sure[0].width)
+    assert (cloud.point_step, cloud.row_step, cloud.is_dense) == (12, 12 * cloud.width, False)
+    assert len(cloud.data) == cloud.row_step * cloud.height
+    points = np.frombuffer(cloud.data, dtype=GROUND_TYPE).reshape(cloud.height, cloud.width)
+    assert points.tobytes() == ground_points(plane).tobytes()
+    np.testing.assert_array_equal(mask_of(masks[0]), line_mask(lanes, ego_lane(lanes, plane)).pixels)
+    np.testing.assert_array_equal(mask_of(sure[0]), line_confidence(lanes).pixels)
+    assert set(np.unique(mask_of(masks[0]))) == {0, 2}
+    if messages.LABEL_INFO_TYPE is String:
+        classes = {each["class_id"]: each["class_name"] for each in json.loads(told[0].data)["class_map"]}
+    else:
+        classes = {each.class_id: each.class_name for each in told[0].class_map}
+    assert classes == line_labels()
 
 
 def test_camera_info_serves_where_no_calibration_file_is_given(start_node: StartNode) -> None:

@@ -94,6 +94,8 @@ def instance_bench(dds: dict[str, str], tmp_path: Path) -> Iterator[Bench]:
         ("lane_points", PointCloud2, "to_points"),
         ("lane_pixels", PointCloud2, "to_points"),
         ("lane_grid", OccupancyGrid, "to_grid"),
+        ("ground/points", PointCloud2, "to_points"),
+        ("ground/mask", Image, "to_image"),
         ("ego_path", PathMessage, "to_path"),
         ("ego_lane", PointCloud2, "to_points"),
         ("overlay", Image, "draw_lanes"),
@@ -139,7 +141,7 @@ def test_work_begins_with_the_first_subscriber(
     expected = {"to_image", work}
     if topic.startswith("overlay"):
         expected |= {"draw_lanes", "project"}  # the legend tells the own lane
-    if topic in ("lanes", "lane_points", "lane_grid", "ego_path", "ego_lane"):
+    if topic in ("lanes", "lane_points", "lane_grid", "ego_path", "ego_lane", "ground/points", "ground/mask"):
         expected |= {"project"}
     assert set(done) == expected
 

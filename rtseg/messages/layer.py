@@ -1,0 +1,78 @@
+"""Lane lines as the semantic segmentation layer of Nav2 reads them: an organized cloud, classes and confidences.
+
+The layer takes these from a depth camera; here the ground, taken to be flat, is where each pixel lies. All three are of
+one size: every n-th pixel of the frame's, so that they are at most :data:`MAX_WIDTH` wide.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtseg.lanes.ego import EgoLane
+from rtseg.lanes.ground import GroundPlane
+from rtseg.messages.grid import AHEAD
+from rtseg.messages.masks import Mask
+from rtseg.results import Lanes
+
+MAX_WIDTH = 640
+"""Pixels."""
+
+GROUND_TYPE = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4")])
+"""A point of ``ground/points``: metres in the vehicle frame."""
+
+_LINE, _OWN_LINE = 1, 2
+
+
+def line_labels() -> dict[int, str]:
+    """Of ``ground/mask``, by value."""
+    return {0: "background", _LINE: "lane line", _OWN_LINE: "own lane line"}
+
+
+def ground_points(plane: GroundPlane) -> NDArray[np.void]:
+    """``ground/points``: where each pixel of ``ground/mask`` lies on the ground; the same for all frames of a camera.
+
+    Args:
+        plane: of a camera of the frame's size.
+
+    Returns:
+        (h, w) of :data:`GROUND_TYPE`, as large as the mask; NaN for pixels at or above the horizon, behind the
+        vehicle's origin, or over 30 m from it.
+    """
+    rows, columns = (
+        _sampled(np.arange(size), plane.camera.width) for size in (plane.camera.height, plane.camera.width)
+    )
+    pixels = np.stack(np.meshgrid(columns, rows), axis=-1)
+    ground = plane.project(pixels.reshape(-1, 2).astype(np.float64))
+    near = (ground[:, 0] > 0) & (np.hypot(ground[:, 0], ground[:, 1]) < AHEAD)  # NaN compares false
+    ground[~near] = np.nan
+    return ground.astype("<f4").view(GROUND_TYPE).reshape(pixels.shape[:2])
+
+
+def line_mask(lanes: Lanes, ego: EgoLane) -> Mask:
+    """``ground/mask``: mono8, the class of each pixel, which :func:`line_labels` names."""
+    table = np.zeros(256, np.uint8)
+    table[lanes.ids] = _LINE
+    table[[identity for identity in (ego.left, ego.right) if identity]] = _OWN_LINE
+    return _looked_up(table, lanes)
+
+
+def line_confidence(lanes: Lanes) -> Mask:
+    """``ground/confidence``: mono8, of the lane line at each pixel, 1..255.
+
+    0 where there is none: a cell of the costmap takes the surest of its pixels, and a line is thinner than a cell.
+    """
+    table = np.zeros(256, np.uint8)
+    table[lanes.ids] = np.rint(1 + 254 * lanes.confidence)
+    return _looked_up(table, lanes)
+
+
+def _looked_up(table: NDArray[np.uint8], lanes: Lanes) -> Mask:
+    width = lanes.mask.shape[1]
+    return Mask(table[_sampled(_sampled(lanes.mask, width).T, width).T], "mono8")
+
+
+def _sampled(rows: NDArray[np.generic], width: int) -> NDArray[np.generic]:
+    """Every n-th row, of a picture that is `width` wide."""
+    step = -(-width // MAX_WIDTH)
+    return rows[step // 2 :: step]
