@@ -29,7 +29,7 @@ def image(model: Model) -> np.ndarray:
 
 
 def file_for_tensorrt(model: Model, precision: str) -> ModelFile:
-    return next(file for file in model.card.files if file.precision == precision and "tensorrt" in file.backends)
+    return next(file for file in model.card.files if file.precision == precision and file.is_for("tensorrt"))
 
 
 def logits(network: bytes, image: np.ndarray) -> np.ndarray:
