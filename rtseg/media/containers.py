@@ -31,7 +31,8 @@ def file_name(path: str | Path) -> str:
 def open_file(path: str | Path) -> av.container.InputContainer:
     """Open a media file to read from that file alone, whatever its name."""
     options = {"protocol_whitelist": "file", "format_whitelist": ",".join(FILE_FORMATS)}
-    return av.open(file_name(path), options=options)
+    # Of the container alone: PyAV 12 gives `options` to streams too, which in FLV are not there yet, and crashes.
+    return av.open(file_name(path), container_options=options)
 
 
 def open_stream(url: str, timeout: float) -> av.container.InputContainer:
@@ -42,7 +43,7 @@ def open_stream(url: str, timeout: float) -> av.container.InputContainer:
     }
     if url.startswith("rtsp"):
         options["rtsp_transport"] = "tcp"  # UDP loses parts of frames wherever a network is not idle
-    return av.open(url, options=options, timeout=timeout)
+    return av.open(url, container_options=options, timeout=timeout)
 
 
 def pictures_of(container: av.container.InputContainer) -> av.VideoStream:
