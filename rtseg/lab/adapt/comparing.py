@@ -45,9 +45,8 @@ def compare_clips(before: LanePipeline, after: LanePipeline, clips: Iterable[Cli
     log = _Log()
     for clip in clips:
         log.add(clip, *(_alone(model, clip) for model in (before, after)))
-    shown = sorted(log.shown, key=lambda entry: -entry[0])[:_SHOWN]
     scores = Comparison(name, tuple(log.counts[0]), tuple(log.counts[1]))
-    return ClipComparison(scores, log.by_paint, log.placed, tuple(picture for _, picture in shown))
+    return ClipComparison(scores, log.by_paint, log.placed, tuple(picture for _, picture in log.shown))
 
 
 def compare_samples(before: LanePipeline, after: LanePipeline, samples: Iterable[LaneSample], name: str) -> Comparison:
@@ -65,7 +64,7 @@ class _Log:
     counts: tuple[list[CulaneScore], list[CulaneScore]] = field(default_factory=lambda: ([], []))
     placed: tuple[list[float], list[float]] = field(default_factory=lambda: ([], []))
     by_paint: int = 0
-    shown: list[tuple[int, Picture]] = field(default_factory=list)
+    shown: list[tuple[int, Picture]] = field(default_factory=list)  # those that differ most, in that order
 
     def add(self, clip: Clip, before: list[Lanes], after: list[Lanes]) -> None:
         image = clip.middle.image

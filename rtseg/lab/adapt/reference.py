@@ -109,9 +109,9 @@ def reference(images: Sequence[NDArray[np.uint8]], before: Sequence[Line], after
     both: list[Line] = []
     alone = list(after)
     for line in before:
-        same = [i for i, other in enumerate(alone) if apart(line, other) <= _SAME * width]
-        if same:
-            both.append(_mean(line, alone.pop(min(same, key=lambda i: apart(line, alone[i])))))
+        distances = [apart(line, other) for other in alone]
+        if min(distances, default=np.inf) <= _SAME * width:
+            both.append(_mean(line, alone.pop(int(np.argmin(distances)))))
         else:
             alone.append(line)
     shares = [np.nan_to_num(painted_share(image, [*alone, *both])[: len(alone)]) for image in images]

@@ -94,10 +94,11 @@ def expose(
     if rain:
         image = _drops(np.asarray(image, np.float32), per_frame, per_drive)
     gain = float(np.exp(per_drive.normal(0.05, 0.2 * stray)))
-    gain *= float(per_drive.uniform(1.0, 1.9)) if style.lighting == "night" else 1.15
     if style.lighting == "night":  # a camera meters what its headlights show: the road is not blown out
-        lit = np.percentile(image[height // 2 :, :, 1], METERED)
-        gain = min(gain, BRIGHTEST / max(float(lit), 1e-3))
+        lit = float(np.percentile(image[height // 2 :, :, 1], METERED))
+        gain = min(gain * float(per_drive.uniform(1.0, 1.9)), BRIGHTEST / max(lit, 1e-3))
+    else:
+        gain *= 1.15
     balance = np.exp(per_drive.normal(0, 0.04 * stray, 3)).astype(np.float32)
     gamma = float(np.clip(per_drive.normal(1.0, 0.18 * stray), 0.6, 1.6))
     contrast, lift = (
