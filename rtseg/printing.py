@@ -72,8 +72,13 @@ def print_json(content: object) -> None:
         content: numbers, texts, paths, and sequences, mappings, dataclasses or pydantic models of these. What is not
             finite is null.
     """
-    sys.stdout.write(json.dumps(_plain(content), indent=1) + "\n")
+    sys.stdout.write(json_text(content))
     sys.stdout.flush()
+
+
+def json_text(content: object) -> str:
+    """A JSON document of what :func:`print_json` takes, for whoever reads it with whatever: without NaN or infinity."""
+    return json.dumps(_plain(content), indent=1, allow_nan=False) + "\n"
 
 
 def _plain(value: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -22,11 +21,11 @@ from rtseg.lab.fleet.agreement import disagreement
 from rtseg.lab.fleet.frames import FrameAddress, draw_row, frames_at, part_of
 from rtseg.lab.fleet.rows import ShardName, read_shard, shards_in, write_whole
 from rtseg.lab.fleet.settings import JobSettings, read_settings
-from rtseg.lab.fleet.stores import absolute
+from rtseg.lab.fleet.stores import absolute, common_folder
 from rtseg.lab.fleet.truth import BETTER as BETTER_SCORES
 from rtseg.lab.report.machine import machine_facts
 from rtseg.lab.report.report import Picture, ReportData, render_report
-from rtseg.printing import visible
+from rtseg.printing import json_text, visible
 from rtseg.settings import Settings
 
 BETTER = {
@@ -128,7 +127,7 @@ class Comparison:
         if self.verdicts and self.missing:
             table.add_row("gate: frames that B lacks", "", "[red]failed[/red]", str(self.missing), "0")
         for uri, reason in self.faults:
-            table.add_row(visible(uri.rpartition("/")[2]), "", "", visible(reason), "")
+            table.add_row(visible(uri), "", "", visible(reason), "")
         return table
 
 
@@ -320,6 +319,10 @@ def _write(out: str, settings: tuple[JobSettings, JobSettings], result: Comparis
         notes.append("B passes no gate while it lacks frames that A has.")
     if result.recordings < 2:
         notes.append("Of fewer than two recordings nothing can be said about how sure the differences are.")
+    wanted = list(far)
+    shown = _side_by_side(wanted, settings[0].topic)
+    if len(shown) < len(wanted):
+        notes.append(f"{len(wanted) - len(shown)} frames are not shown: their recordings cannot be read any longer.")
     page = ReportData(
         title="Fleet comparison",
         subtitle=", ".join(models),
@@ -337,7 +340,7 @@ def _write(out: str, settings: tuple[JobSettings, JobSettings], result: Comparis
             ),
             *([("Gate", ("metric", "margin", "at worst", "verdict"), verdicts)] if verdicts else []),
         ],
-        worst=_side_by_side(list(far), settings[0].topic),
+        worst=shown,
         worst_title="Where they disagree most: A left, B right",
         facts=machine_facts(),
         notes=notes,
@@ -345,16 +348,7 @@ def _write(out: str, settings: tuple[JobSettings, JobSettings], result: Comparis
     write_whole(out, "report.html", render_report(page).encode())
     facts = asdict(result) | {"passed": result.passed}
     facts["verdicts"] = [{"rule": v.rule.model_dump(), "worst": v.worst, "passed": v.passed} for v in result.verdicts]
-    write_whole(out, "comparison.json", json.dumps(_finite(facts), indent=1).encode() + b"\n")
-
-
-def _finite(value: Any) -> Any:
-    """The same without infinities, which JSON has none of."""
-    if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+    write_whole(out, "comparison.json", json_text(facts).encode())
 
 
 def _side_by_side(pairs: Sequence[tuple[float, dict[str, Any], dict[str, Any]]], topic: str | None) -> list[Picture]:
@@ -362,10 +356,11 @@ def _side_by_side(pairs: Sequence[tuple[float, dict[str, Any], dict[str, Any]]],
         FrameAddress(ours["recording"], ours["part"], ours["stamp"], ours["name"]): (share, ours, theirs)
         for share, ours, theirs in pairs
     }
+    folder = common_folder(address.recording for address in rows)
     shown: list[tuple[float, Picture]] = []
     for address, frame in frames_at(rows, topic):
         share, ours, theirs = rows[address]
         halves = [draw_row(frame.image, row, side) for row, side in ((ours, "A"), (theirs, "B"))]
-        caption = f"{address.recording.rpartition('/')[2]}: {100 * share:.0f} % differ"
+        caption = f"{address.recording.removeprefix(folder)}: {100 * share:.0f} % differ"
         shown.append((share, Picture.of(caption, np.concatenate(halves, axis=1))))
     return [picture for _, picture in sorted(shown, key=lambda entry: -entry[0])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,11 +13,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from rtseg.errors import MediaError
 from rtseg.frame import Frame
 from rtseg.lab.fleet.local_copy import LocalCopy
 from rtseg.lab.fleet.shards import Part, PartSource
 from rtseg.media.overlay import draw_instances, draw_lanes
 from rtseg.results import Instances, Lanes
+
+logger = logging.getLogger("rtseg")
 
 
 @dataclass(frozen=True)
@@ -42,14 +46,11 @@ def part_of(table: pa.Table) -> Part:
 
 
 def frames_at(addresses: Iterable[FrameAddress], topic: str | None = None) -> Iterator[tuple[FrameAddress, Frame]]:
-    """Read frames, shard by shard; those that are not there any longer are left out.
+    """Read frames, shard by shard; those that are not there any longer are left out, of lost recordings with a warning.
 
     Args:
         addresses: in any order.
         topic: image topic of bags.
-
-    Raises:
-        MediaError: a recording cannot be read.
     """
     wanted: dict[str, dict[Part, set[FrameAddress]]] = defaultdict(lambda: defaultdict(set))
     for address in addresses:
@@ -57,16 +58,19 @@ def frames_at(addresses: Iterable[FrameAddress], topic: str | None = None) -> It
     local = LocalCopy()
     try:
         for uri, parts in wanted.items():
-            with local.open(uri, topic) as source:
-                for part, left in parts.items():
-                    alone = Part(part.index, part.count, part.start, part.start, part.stop)
-                    for frame in PartSource(source, alone):
-                        address = FrameAddress(uri, part, frame.stamp, frame.name or None)
-                        if address in left:
-                            left.remove(address)
-                            yield address, frame
-                        if not left:
-                            break
+            try:
+                with local.open(uri, topic) as source:
+                    for part, left in parts.items():
+                        alone = Part(part.index, part.count, part.start, part.start, part.stop)
+                        for frame in PartSource(source, alone):
+                            address = FrameAddress(uri, part, frame.stamp, frame.name or None)
+                            if address in left:
+                                left.remove(address)
+                                yield address, frame
+                            if not left:
+                                break
+            except MediaError as error:  # moved or deleted since its rows were made
+                logger.warning("no pictures of %s: %s", uri, error)
     finally:
         local.clear()
 

@@ -10,9 +10,11 @@ from rich.live import Live
 from rich.table import Table
 
 from rtseg.lab.fleet.queue import Progress, TaskQueue, Workers
+from rtseg.lab.fleet.stores import common_folder
 from rtseg.printing import visible
 
 _SHOWN = 8  # recordings in the progress table
+_REDRAWN, _LOGGED = 0.5, 30.0  # seconds between two looks at the progress, on a terminal and in a log
 
 
 def run_job(queue: TaskQueue, workers: Workers, progress: bool = True) -> Progress:
@@ -26,8 +28,10 @@ def run_job(queue: TaskQueue, workers: Workers, progress: bool = True) -> Progre
     """
     under_way: dict[str, int] = {}
     console = Console(stderr=True)
+    folder = common_folder(queue.progress.states)
+    pause = _REDRAWN if console.is_terminal else _LOGGED
     with Live(console=console, refresh_per_second=2, transient=True, auto_refresh=False) as live:
-        shown = 0.0
+        shown = 0.0 if console.is_terminal else time.monotonic()
         while queue or under_way:
             while queue and workers.free > 0:
                 tasks = queue.take(workers.count)
@@ -40,24 +44,33 @@ def run_job(queue: TaskQueue, workers: Workers, progress: bool = True) -> Progre
                 if not under_way[uri]:
                     del under_way[uri]
                 queue.record(done)
-            if progress and time.monotonic() - shown > 0.5:
+            if progress and time.monotonic() - shown > pause:
                 shown = time.monotonic()
-                live.update(progress_table(queue.progress, under_way), refresh=True)
+                if console.is_terminal:
+                    live.update(progress_table(queue.progress, under_way, folder), refresh=True)
+                else:
+                    console.print(progress_line(queue.progress), soft_wrap=True)
     return queue.progress
 
 
-def progress_table(progress: Progress, under_way: Iterable[str]) -> Table:
-    """How far the job is, and each recording that is under way."""
+def progress_line(progress: Progress) -> str:
+    """How far the job is."""
     spent = max(1e-6, time.monotonic() - progress.began)
     finished, total = progress.finished, len(progress.states)
     shards = sum(state.done for state in progress.states.values()) - progress.resumed
     left = sum(max(1, state.shards) - state.done for state in progress.states.values() if not state.finished)
     eta = f", about {_clock(spent * left / shards)} to go" if shards > 0 else ""
-    title = f"{finished} of {total} recordings, {progress.frames / spent:.0f} frames a second{eta}"
-    table = Table("recording", "shards", "frames a second", "to go", title=title)
+    faults = sum(bool(state.fault) for state in progress.states.values())
+    given_up = f", {faults} of them given up" if faults else ""
+    return f"{finished} of {total} recordings{given_up}, {progress.frames / spent:.0f} frames a second{eta}"
+
+
+def progress_table(progress: Progress, under_way: Iterable[str], folder: str = "") -> Table:
+    """How far the job is, and each recording that is under way, without the folder that all lie in."""
+    table = Table("recording", "shards", "frames a second", "to go", title=progress_line(progress))
     for uri in list(under_way)[:_SHOWN]:
         state = progress.states[uri]
-        row = [visible(uri.rpartition("/")[2]), f"{state.done} of {state.shards or '?'}"]
+        row = [visible(uri.removeprefix(folder)), f"{state.done} of {state.shards or '?'}"]
         if state.frames and state.done < state.shards:
             taken = max(1e-6, time.monotonic() - state.began)
             done = max(1, state.done - state.resumed)

@@ -23,7 +23,7 @@ from rtseg.lab.fleet.rows import read_shard, shards_in
 from rtseg.lab.fleet.settings import claim_folder, model_hash
 from rtseg.lab.fleet.sources import find_recordings
 from rtseg.lab.fleet.start import held_folder, open_workers
-from rtseg.lab.fleet.stores import known_model, local_folder
+from rtseg.lab.fleet.stores import common_folder, known_model, local_folder
 from rtseg.lab.report.machine import machine_facts
 from rtseg.lab.report.report import Picture, ReportData, write_report
 from rtseg.lab.weak.proposals import FREE, open_proposals
@@ -246,7 +246,8 @@ class _Export:
 
     def _report(self, made: FleetLabels, recordings: dict[str, int]) -> None:
         what = "lines" if self._by == "teacher" else "proposals"
-        rows = [(os.path.basename(uri), str(count)) for uri, count in recordings.items()]
+        folder = common_folder(recordings)
+        rows = [(uri.removeprefix(folder), str(count)) for uri, count in recordings.items()]
         page = ReportData(
             title="Labels of a fleet",
             subtitle="green: labels; red: lines that are left out of the loss" if self._by == "teacher" else "",

@@ -21,7 +21,7 @@ from rtseg.lab.fleet.agreement import disagreement
 from rtseg.lab.fleet.frames import FrameAddress, draw_row, frames_at, lanes_of, part_of
 from rtseg.lab.fleet.rows import ShardName, read_rows, read_shard, shards_in
 from rtseg.lab.fleet.settings import JobSettings, read_settings
-from rtseg.lab.fleet.stores import local_folder
+from rtseg.lab.fleet.stores import common_folder, local_folder
 from rtseg.lab.replay.labels_out import FOLDER, LabelKind, LabelWriter
 from rtseg.lab.report.machine import machine_facts
 from rtseg.lab.report.report import Picture, ReportData, write_report
@@ -90,7 +90,7 @@ def mine_frames(
         The frames chosen, in the order of choice.
 
     Raises:
-        MediaError: there is no frame to choose, a recording cannot be read, or `out` holds labels already.
+        MediaError: there is no frame to choose, none of the recordings can be read, or `out` holds labels already.
         ConfigError: one of the folders is none of a fleet job, or labels of that kind cannot hold what was found.
     """
     settings, out = read_settings(job), local_folder(out)
@@ -205,6 +205,7 @@ def _follows(row: dict[str, Any], before: dict[str, Any]) -> bool:
 
 def _export(out: Path, chosen: Sequence[Candidate], settings: JobSettings, labels: LabelKind | None) -> None:
     order = {candidate.address: number for number, candidate in enumerate(chosen)}
+    folder = common_folder(address.recording for address in order)
     lanes = chosen[0].row["lanes"] is not None
     card = find_model(settings.model).card
     # Rows have boxes only; masks are found anew, in the picture by itself.
@@ -220,9 +221,11 @@ def _export(out: Path, chosen: Sequence[Candidate], settings: JobSettings, label
             writer.write(still, lanes_of(candidate.row) if pipeline is None else pipeline(still))
             taken.append(number)
             if number < _SHOWN:
-                caption = f"{number}. {address.recording.rpartition('/')[2]}: doubt {candidate.doubt:.2f}, "
+                caption = f"{number}. {address.recording.removeprefix(folder)}: doubt {candidate.doubt:.2f}, "
                 caption += f"unsteady {candidate.unsteady:.2f}, disputed {candidate.disputed:.2f}"
                 shown[number] = Picture.of(caption, draw_row(frame.image, candidate.row, ""))
+        if not taken:
+            raise MediaError("expected the recordings of the frames, got none that can be read; put them back")
         _write_list(out, [(number, chosen[number]) for number in sorted(taken)])
         page = ReportData(
             title="Frames to label",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,12 +16,13 @@ from rtseg.lab.fleet.histogram import ERROR
 from rtseg.lab.fleet.rows import SCHEMA_VERSION, ShardName, read_shard, shards_in, write_whole
 from rtseg.lab.fleet.settings import JobSettings
 from rtseg.lab.fleet.sources import SourceFault
+from rtseg.lab.fleet.stores import common_folder
 from rtseg.lab.fleet.summary import FleetTotals, Totals, add_up
 from rtseg.lab.fleet.tracks import stitch
 from rtseg.lab.fleet.truth import pooled_scores
 from rtseg.lab.report.machine import machine_facts
 from rtseg.lab.report.report import Picture, ReportData, render_report
-from rtseg.printing import visible
+from rtseg.printing import json_text, visible
 
 _NOTED = 20  # faults that are told at the head of the page; tables have all
 WORST = 9  # recordings whose pictures are shown
@@ -64,8 +64,14 @@ class FleetReport:
         """How many recordings gave results."""
         return sum(one.processed > 0 for one in self.recordings.values())
 
+    @property
+    def folder(self) -> str:
+        """That all recordings with results lie in, and without which they are named; empty where there is none."""
+        return common_folder(self.recordings)
+
     def table(self) -> Table:
         """The figures for the terminal."""
+        folder = self.folder
         figures = self.all.figures()
         title = f"{self.good} recordings, {self.all.processed} frames"
         table = Table("", "", title=title, show_header=False)
@@ -80,7 +86,7 @@ class FleetReport:
             for name, value in self.all.mean_scores().items():
                 table.add_row(name, f"{value:.4f}")
         for uri, reason in (*self.faults, *self.damaged)[:_NOTED]:
-            table.add_row(visible(uri.rpartition("/")[2]), visible(reason))
+            table.add_row(visible(uri.removeprefix(folder)), visible(reason))
         return table
 
 
@@ -127,7 +133,7 @@ def write_pages(
         "duplicates": [{"recording": fault.uri, "reason": fault.reason} for fault in duplicates],
         "percentile error": ERROR,
     }
-    write_whole(out, "summary.json", json.dumps(summary, indent=1).encode() + b"\n")
+    write_whole(out, "summary.json", json_text(summary).encode())
     _write_tracks(out)
     write_whole(out, "report.html", render_report(_page(out, settings, report, totals, pooled, notes)).encode())
     return report
@@ -168,7 +174,7 @@ def _page(
     pooled: dict[str, float],
     notes: Sequence[str],
 ) -> ReportData:
-    everything, figures = report.all, report.all.figures()
+    everything, figures, folder = report.all, report.all.figures(), report.folder
     every = report.recordings.keys() | {uri for uri, _ in report.faults}
     tiles = [
         ("recordings with results", f"{report.good} of {len(every)}"),
@@ -195,17 +201,18 @@ def _page(
             ("stage", "frames", "p50", "p90", "p99", "max"),
             latency,
         ),
-        ("Recordings, worst first", _HEADER, [_row(uri, report.recordings[uri]) for uri in order]),
+        ("Recordings, worst first", _HEADER, [_row(uri.removeprefix(folder), report.recordings[uri]) for uri in order]),
         ("Sources with faults", ("source", "reason"), list(report.faults)),
         ("Damaged recordings, read as far as they go", ("recording", "what is wrong"), list(report.damaged)),
         ("Duplicates, left out", ("source", "reason"), [(d.uri, d.reason) for d in report.duplicates]),
         ("Frames without a result", ("reason", "frames"), _counted(everything.faults)),
         ("Ids started anew", ("reason", "times"), _counted(everything.restarts)),
+        ("What was wrong with the cameras' pictures", ("what", "frames"), _counted(everything.degraded)),
     ]
     if everything.labelled:
         scores = [(name, f"{value:.4f}") for name, value in {**figures["scores"], **pooled}.items()]
         tables.insert(1, (f"Scores on {everything.labelled} labelled frames", ("metric", "value"), scores))
-        tables.insert(2, ("Scores by recording", *_by_recording(report.recordings)))
+        tables.insert(2, ("Scores by recording", *_by_recording(report.recordings, folder)))
     told = (*report.faults, *report.damaged)[:_NOTED]
     notes = [*(f"{uri}: {reason}" for uri, reason in told), *notes[:_NOTED]]
     if report.others:
@@ -217,22 +224,30 @@ def _page(
         subtitle=f"{settings.model} ({settings.model_hash}), shards of {settings.shard_seconds:g} s",
         figures=tiles,
         tables=[table for table in tables if table[2]],
-        worst=_pictures(out, totals, worst_recordings(report.recordings, WORST)),
+        worst=_pictures(out, totals, worst_recordings(report.recordings, WORST), folder),
         worst_title="Worst recordings: doubt, flicker and switches a frame",
-        facts=[("model", f"{settings.model}, {settings.model_hash}"), *machine_facts()],
+        facts=[
+            ("model", f"{settings.model}, {settings.model_hash}"),
+            *([("recordings in", folder)] if folder else []),
+            *machine_facts(),
+        ],
         notes=notes,
     )
 
 
-_HEADER = ("recording", "frames", "without", "found", "confidence", "flicker %", "switches", "stale", "p99 ms")
+_HEADER = (
+    *("recording", "frames", "without", "degraded", "found", "confidence"),
+    *("flicker %", "switches", "stale", "p99 ms"),
+)
 
 
-def _row(uri: str, one: Totals) -> tuple[str, ...]:
+def _row(name: str, one: Totals) -> tuple[str, ...]:
     figures = one.figures()
     return (
-        uri.rpartition("/")[2],
+        name,
         str(one.frames),
         str(one.faults.total()),
+        str(one.degraded_frames),
         f"{figures['found per frame']:.2f}",
         f"{figures['certainty']:.3f}",
         f"{100 * figures['flicker']:.2f}",
@@ -242,12 +257,12 @@ def _row(uri: str, one: Totals) -> tuple[str, ...]:
     )
 
 
-def _by_recording(recordings: dict[str, Totals]) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+def _by_recording(recordings: dict[str, Totals], folder: str) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
     scores = {uri: one.mean_scores() for uri, one in recordings.items() if one.labelled}
     metrics = list(dict.fromkeys(name for one in scores.values() for name in one))
     rows = [
         (
-            uri.rpartition("/")[2],
+            uri.removeprefix(folder),
             str(recordings[uri].labelled),
             *(f"{one[name]:.4f}" if name in one else "" for name in metrics),
         )
@@ -260,7 +275,7 @@ def _counted(counts: Any) -> list[tuple[str, str]]:
     return [(reason, str(count)) for reason, count in counts.most_common()]
 
 
-def _pictures(out: str, totals: FleetTotals, worst: Sequence[str]) -> list[Picture]:
+def _pictures(out: str, totals: FleetTotals, worst: Sequence[str], folder: str) -> list[Picture]:
     """The least certain frame of each of the worst recordings, with a link to its result bag where there is one."""
     fs, path = fsspec.core.url_to_fs(out)
     pictures = []
@@ -273,7 +288,7 @@ def _pictures(out: str, totals: FleetTotals, worst: Sequence[str]) -> list[Pictu
         bag = bag_of(totals.shards[uri][0])
         if best is not None:
             link = bag if fs.exists(f"{path}/{bag}") else ""
-            caption = f"{uri.rpartition('/')[2]}: confidence {best[0]:.2f}"
+            caption = f"{uri.removeprefix(folder)}: confidence {best[0]:.2f}"
             pictures.append(Picture(caption, best[1], link))
     return pictures
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,20 @@ def absolute(address: str) -> str:
     with reaching(address):
         fs, path = fsspec.core.url_to_fs(address)
     return os.path.abspath(path) if is_local(fs) else address.rstrip("/")
+
+
+def common_folder(addresses: Iterable[str]) -> str:
+    """The folder that all of these lie in, with the slash at its end; empty where that is none but the root.
+
+    Without it recordings have names that people read, and that differ however vehicles name their files.
+    """
+    folders = [address.split("/")[:-1] for address in addresses]
+    if not folders:
+        return ""
+    # What the first and the last by name have in common all between them have.
+    pairs = zip(min(folders), max(folders), strict=False)
+    common = [name for name, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]
+    return "/".join((*common, "")) if common and common[-1] else ""
 
 
 def local_folder(address: str | Path) -> Path:

@@ -19,8 +19,8 @@ from rtseg.lab.fleet.truth import COUNTS
 from rtseg.lab.scores.lanes.culane import CulaneScore
 
 COLUMNS = (
-    *("recording", "stamp", "fault", "restart", "found", "certainty", "switches", "flickers", "residuals"),
-    *("scores", "overlaps", "ms", "stages", "stale"),
+    *("recording", "stamp", "fault", "restart", "degraded", "found", "certainty", "switches", "flickers"),
+    *("residuals", "scores", "overlaps", "ms", "stages", "stale"),
 )
 
 
@@ -38,6 +38,8 @@ class Totals:
         stale: frames that a node would have dropped at the recorded rate, on the machine that did them.
         faults: frames without a result, by reason.
         restarts: times ids started anew, by reason.
+        degraded: frames whose pictures something was wrong with, by what it was; some have several.
+        degraded_frames: their number.
         residuals: pixels that lanes lie off the middle of their places before and after.
         stages: milliseconds by stage, ``total`` among them.
         scores: sum of the scores of labelled frames and number of those that have it, by metric.
@@ -55,6 +57,8 @@ class Totals:
     stale: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     restarts: Counter[str] = field(default_factory=Counter)
+    degraded: Counter[str] = field(default_factory=Counter)
+    degraded_frames: int = 0
     residuals: Histogram = field(default_factory=Histogram)
     stages: dict[str, Histogram] = field(default_factory=dict)
     scores: dict[str, tuple[float, int]] = field(default_factory=dict)
@@ -73,6 +77,9 @@ class Totals:
         self.stale += _sum(done["stale"].cast(pa.int32()))
         self.faults.update(reason for reason in table["fault"].to_pylist() if reason)
         self.restarts.update(reason for reason in done["restart"].to_pylist() if reason)
+        wrong = [told for told in done["degraded"].to_pylist() if told]
+        self.degraded.update(each for told in wrong for each in told.split(", "))
+        self.degraded_frames += len(wrong)
         self.residuals.add(_flat(done["residuals"]))
         stamps = done["stamp"].drop_null().to_numpy()
         steps = np.diff(stamps) / 1e9
@@ -121,6 +128,7 @@ class Totals:
             "fps": 1e3 * self.processed / self.milliseconds if self.milliseconds else None,
             "faults": dict(self.faults),
             "restarts": dict(self.restarts),
+            "degraded": dict(self.degraded),
             "latency": {
                 stage: {f"p{share}": histogram.percentile(share) for share in (50, 90, 99)} | {"max": histogram.largest}
                 for stage, histogram in self.stages.items()

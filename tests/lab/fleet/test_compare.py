@@ -98,6 +98,17 @@ def test_models_are_replayed_over_the_recordings_and_compared(jobs: Path, tmp_pa
     ).passed, "what B was not tried on may be worse"
 
 
+def test_recordings_that_are_gone_cost_pictures_and_no_verdict(jobs: Path, tmp_path: Path) -> None:
+    sources, model = write_fleet(tmp_path, 2, frames=30)
+    replay(sources, tmp_path / "a", model)
+    replay(sources, tmp_path / "b", str(jobs / "strict"))
+    for source in sources:
+        Path(source).unlink()
+    gate = [GateRule(metric="found", margin=3)]
+    assert compare_jobs(str(tmp_path / "a"), str(tmp_path / "b"), tmp_path / "out", gate).passed
+    assert "cannot be read any longer" in Page(tmp_path / "out/report.html").text
+
+
 @pytest.mark.parametrize("rules", ["", "[]", "metric: found", "- {metric: found, margin: -1}", "- {margin: 1}", "- ["])
 def test_gates_that_do_not_parse(tmp_path: Path, rules: str) -> None:
     (tmp_path / "gate.yaml").write_text(rules)

@@ -45,6 +45,18 @@ def test_progress_has_rates_and_what_is_to_go() -> None:
     assert "0 of ?" in next(line for line in text.splitlines() if "new.mp4" in line)
 
 
+def test_where_nobody_watches_progress_is_a_line_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("rtseg.lab.fleet.job._LOGGED", 0.0)
+    sources, model = write_fleet(tmp_path, 2, frames=3)
+    settings = JobSettings(model=model, model_hash=model_hash(find_model(model).card))
+    run_job(TaskQueue(find_recordings(sources).recordings, settings, str(tmp_path / "out"), tries=1), Flaky(99))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(" recordings")[0] for line in lines] == ["1 of 2", "2 of 2"]
+    assert "2 of them given up" in lines[1]
+
+
 class Flaky:
     """Workers of which every call fails until it was made so many times."""
 

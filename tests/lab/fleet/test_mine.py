@@ -55,6 +55,22 @@ def test_another_model_draws_frames_on_which_it_disagrees(tmp_path: Path) -> Non
     assert mine_frames(str(tmp_path / "job"), 3, tmp_path / "again", str(tmp_path / "job"))[0].disputed == 0
 
 
+def test_frames_of_recordings_that_are_gone_are_left_out(tmp_path: Path) -> None:
+    sources, model = write_fleet(tmp_path, 2, frames=40)
+    replay(sources, tmp_path / "job", model)
+    Path(sources[0]).unlink()
+    mine_frames(str(tmp_path / "job"), 6, tmp_path / "out")
+    with (tmp_path / "out/frames.csv").open() as file:
+        listed = [entry["recording"] for entry in csv.DictReader(file)]
+    assert set(listed) == {sources[1]}
+    assert len(read_labels(tmp_path / "out/labels/labels.json")) == len(listed) < 6
+    assert "frames were not found again" in (tmp_path / "out/report.html").read_text()
+    Path(sources[1]).unlink()
+    with pytest.raises(MediaError, match="put them back"):
+        mine_frames(str(tmp_path / "job"), 6, tmp_path / "none")
+    assert not list(tmp_path.glob("none/*"))
+
+
 def test_a_job_without_frames(tmp_path: Path) -> None:
     replay([str(tmp_path / "gone.mp4")], tmp_path / "job", write_fleet(tmp_path, 0)[1])
     with pytest.raises(MediaError, match="replay recordings into it"):

@@ -11,13 +11,16 @@ from urllib.parse import urlsplit
 import fsspec
 import pyarrow as pa
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from rtseg.cli import app
 from rtseg.errors import ConfigError, MediaError
+from rtseg.lab.fleet.page import FleetReport
 from rtseg.lab.fleet.replay import replay_fleet
 from rtseg.lab.fleet.rows import MEASURED, SCHEMA, SCHEMA_VERSION, read_rows
 from rtseg.lab.fleet.settings import read_settings
+from rtseg.lab.fleet.stores import common_folder
 from rtseg.lab.fleet.tracks import stitch
 from rtseg.media.images import write_image
 from tests.instance_networks import write_instance_model
@@ -164,6 +167,42 @@ def test_a_recording_without_a_frame_is_told(tmp_path: Path) -> None:
     assert report.faults == ((str(tmp_path / "stills"), "no frame of 1 gave a result"),)
     assert report.good == 0
 
+    def refuse(text: str) -> None:
+        raise AssertionError(text)
+
+    summary = json.loads((tmp_path / "out/summary.json").read_text(), parse_constant=refuse)
+    assert summary["all"]["latency"]["total"]["p99"] is None
+
+
+def test_recordings_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    model = write_fleet(tmp_path, 0)[1]
+    named = [write_drive(tmp_path / f"fleet/car{car}/{day}/drive.mp4", 3, car) for car in (1, 2) for day in "ab"]
+    report = replay([str(tmp_path / "fleet")], tmp_path / "out", model)
+    assert report.folder == f"{tmp_path}/fleet/"
+    cells = Page(tmp_path / "out/report.html").text
+    for path in named:
+        assert str(path.relative_to(tmp_path / "fleet")) in cells
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(FleetReport({"s3://b/x.mp4": report.all}, report.all, (("s3://b/y", "y is torn"),), ()).table())
+    assert " y " in capture.get()
+
+
+@pytest.mark.parametrize(
+    ("addresses", "folder"),
+    [
+        ([], ""),
+        (["/a/b/c.mp4"], "/a/b/"),
+        (["/a/b/c.mp4", "/a/bc/d.mp4", "/a/e"], "/a/"),
+        (["/a/b.mp4", "/c/d.mp4"], ""),
+        (["s3://a/b.mp4", "s3://c/d.mp4"], ""),
+        (["s3://a/b/c.mp4", "s3://a/d.mp4"], "s3://a/"),
+        (["/a/b.mp4", "s3://a/b.mp4"], ""),
+    ],
+)
+def test_the_folder_that_all_lie_in(addresses: list[str], folder: str) -> None:
+    assert common_folder(addresses) == folder
+
 
 def test_results_that_cannot_be_written_end_the_job_and_blame_no_recording(tmp_path: Path) -> None:
     sources, model = write_fleet(tmp_path, 2, frames=5)
@@ -225,6 +264,16 @@ def test_the_page_adds_up_what_the_rows_say(tmp_path: Path) -> None:
     for _, table in read_rows(str(tmp_path / "out/rows")):
         assert table.schema.equals(SCHEMA)
         assert table.schema.metadata[b"rtseg.schema"] == str(SCHEMA_VERSION).encode()
+
+
+def test_what_is_wrong_with_a_cameras_pictures_is_counted(tmp_path: Path) -> None:
+    sources, model = write_fleet(tmp_path, 1, frames=20)
+    dark = write_drive(tmp_path / "dark.mp4", 20, draw=lambda index, seed: road(index, seed) // 40)
+    report = replay([*sources, str(dark)], tmp_path / "out", model)
+    told = [row["degraded"] for row in rows_of(tmp_path / "out") if row["degraded"]]
+    assert report.all.degraded_frames == report.recordings[str(dark)].degraded_frames == len(told) > 0
+    assert report.all.degraded["dark"] == sum("dark" in each for each in told) > 0
+    assert "What was wrong with the cameras' pictures" in Page(tmp_path / "out/report.html").text
 
 
 def test_remote_recordings_and_remote_results(tmp_path: Path, bucket: str) -> None:
