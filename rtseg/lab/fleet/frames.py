@@ -17,6 +17,7 @@ from rtseg.errors import MediaError
 from rtseg.frame import Frame
 from rtseg.lab.fleet.local_copy import LocalCopy
 from rtseg.lab.fleet.shards import Part, PartSource
+from rtseg.lab.fleet.stores import printable
 from rtseg.media.overlay import draw_instances, draw_lanes
 from rtseg.results import Instances, Lanes
 
@@ -63,7 +64,7 @@ def frames_at(addresses: Iterable[FrameAddress], topic: str | None = None) -> It
                     for part, left in parts.items():
                         alone = Part(part.index, part.count, part.start, part.start, part.stop)
                         for frame in PartSource(source, alone):
-                            address = FrameAddress(uri, part, frame.stamp, frame.name or None)
+                            address = FrameAddress(uri, part, frame.stamp, printable(frame.name) or None)
                             if address in left:
                                 left.remove(address)
                                 yield address, frame

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rtseg.lab.fleet.queue import Done, Task, do_tasks, done_of
+from rtseg.lab.fleet.queue import Done, Task, do_tasks
 from rtseg.lab.fleet.settings import JobSettings
 from rtseg.lab.fleet.shards import Part
 from rtseg.lab.fleet.sources import Recording
@@ -38,7 +38,7 @@ class InProcess:
     def wait(self) -> list[Done]:
         """Do the next of those that were taken."""
         tasks = [self._tasks.pop(0)]
-        return done_of(tasks, do_tasks(self._worker, tasks))
+        return do_tasks(self._worker, tasks)
 
     def write_bag(self, recording: Recording, part: Part, path: str) -> None:
         """Run a shard once more, into a result bag."""

@@ -109,7 +109,7 @@ def label_fleet(
 
     Raises:
         ConfigError: `out` holds the results of other settings.
-        MediaError: a manifest cannot be read, results not be written, or no frame could be labelled.
+        MediaError: results cannot be written, or no frame could be labelled.
         BackendError: no worker could be started.
     """
     out = Path(os.path.abspath(local_folder(out)))

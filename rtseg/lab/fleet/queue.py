@@ -12,11 +12,12 @@ from typing import Any, Protocol
 
 import fsspec
 
-from rtseg.errors import RtsegError
+from rtseg.errors import BackendError, HeadMapsError, RtsegError
 from rtseg.lab.fleet.rows import ResultsError, ShardName, names_in, rows_of, shards_in, write_whole
 from rtseg.lab.fleet.settings import JobSettings
 from rtseg.lab.fleet.shards import Part
 from rtseg.lab.fleet.sources import Recording
+from rtseg.lab.fleet.stores import UnreachableError
 from rtseg.lab.fleet.worker import Outcome
 
 _TOGETHER = 2.0  # seconds of short recordings that a worker is given at once
@@ -55,34 +56,25 @@ class Done:
     took: float = 0.0
 
 
-Report = tuple[Outcome | None, str, float]
-"""What a worker says of a task: its outcome, or None and the reason why its recording gives none; seconds it took."""
-
-
-def do_tasks(worker: Any, tasks: Sequence[Task]) -> list[Report]:
+def do_tasks(worker: Any, tasks: Sequence[Task]) -> list[Done]:
     """Let a worker do tasks one after the other; a recording that cannot be read takes none of the others along.
+
+    What a store or a backend refuses may go well another time, or elsewhere.
 
     Raises:
         ResultsError: rows cannot be written.
     """
-    reports: list[Report] = []
+    done: list[Done] = []
     for task in tasks:
         begin = time.monotonic()
         try:
-            reports.append((worker.run(task.recording, task.part), "", time.monotonic() - begin))
+            done.append(Done(task, worker.run(task.recording, task.part), took=time.monotonic() - begin))
         except ResultsError:
             raise
         except RtsegError as error:
-            reports.append((None, str(error), time.monotonic() - begin))
-    return reports
-
-
-def done_of(tasks: Sequence[Task], reports: Sequence[Report]) -> list[Done]:
-    """What became of tasks of which a worker reports."""
-    return [
-        Done(task, outcome, reason, final=outcome is None, took=took)
-        for task, (outcome, reason, took) in zip(tasks, reports, strict=True)
-    ]
+            passing = isinstance(error, (UnreachableError, BackendError)) and not isinstance(error, HeadMapsError)
+            done.append(Done(task, None, str(error), final=not passing, took=time.monotonic() - begin))
+    return done
 
 
 class Workers(Protocol):

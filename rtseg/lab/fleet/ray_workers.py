@@ -16,7 +16,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
 
 from rtseg.errors import BackendError, MediaError
-from rtseg.lab.fleet.queue import Done, Report, Task, do_tasks, done_of
+from rtseg.lab.fleet.queue import Done, Task, do_tasks
 from rtseg.lab.fleet.rows import ResultsError
 from rtseg.lab.fleet.settings import JobSettings
 from rtseg.lab.fleet.shards import Part
@@ -40,7 +40,7 @@ class WorkerProcess:
     def __init__(self, kind: type[Any], *arguments: Any) -> None:
         self._worker = kind(*arguments)
 
-    def run(self, tasks: Sequence[Task]) -> list[Report]:
+    def run(self, tasks: Sequence[Task]) -> list[Done]:
         return do_tasks(self._worker, tasks)
 
     def write_bag(self, recording: Recording, part: Part, path: str) -> None:
@@ -173,7 +173,7 @@ class RayWorkers:
     def _finish(self, call: Any) -> list[Done]:
         slot = self._calls.pop(call)
         try:
-            done = done_of(slot.tasks, ray.get(call))
+            done: list[Done] = ray.get(call)
         except RayTaskError as error:
             cause = error.cause if isinstance(error.cause, Exception) else error
             if isinstance(cause, ResultsError):
@@ -186,7 +186,9 @@ class RayWorkers:
         self._failed_starts = 0
         memory = max((one.outcome.memory for one in done if one.outcome is not None), default=0)
         slot.tasks, slot.held = (), slot.held or memory
-        if slot.held and memory > slot.held + LEAKED:
+        if any(one.outcome is None and not one.final for one in done):
+            self._replace(slot)  # its device may be lost to this process
+        elif slot.held and memory > slot.held + LEAKED:
             logger.warning("a worker grew from %d to %d MiB; a fresh one takes its place", slot.held, memory)
             self._replace(slot)
         return done

@@ -63,7 +63,7 @@ def replay_fleet(
 
     Raises:
         ConfigError: `out` holds the results of other settings.
-        MediaError: a manifest cannot be read, or results not be written.
+        MediaError: results cannot be written.
         ModelError: the model is not to be had.
         BackendError: no worker could be started.
     """

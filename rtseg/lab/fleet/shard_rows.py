@@ -20,6 +20,7 @@ from rtseg.lab.fleet.rate import stale_at_rate
 from rtseg.lab.fleet.rows import result_fields, table_of
 from rtseg.lab.fleet.shards import Part
 from rtseg.lab.fleet.sources import Recording
+from rtseg.lab.fleet.stores import printable
 from rtseg.lab.fleet.truth import Truth
 from rtseg.lab.report.report import Picture
 from rtseg.lab.scores.lanes.temporal import TemporalLog
@@ -146,7 +147,7 @@ class ShardRows:
         }
         if frame is not None:
             height, width = frame.size
-            row |= {"stamp": frame.stamp, "name": frame.name or None, "width": width, "height": height}
+            row |= {"stamp": frame.stamp, "name": printable(frame.name) or None, "width": width, "height": height}
         return row
 
     def _keep_picture(self, frame: Frame, result: Lanes | Instances, fields: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from rtseg.errors import MediaError
 from rtseg.lab.fleet.label_folders import LabelFinder, holds_labels
 from rtseg.lab.fleet.local_copy import METADATA
 from rtseg.lab.fleet.manifests import MANIFEST_SUFFIXES, is_manifest, is_pattern, read_manifest
-from rtseg.lab.fleet.stores import files_below, is_local, reaching
+from rtseg.lab.fleet.stores import files_below, is_local, printable, reaching
 from rtseg.media.images import IMAGE_SUFFIXES
 from rtseg.media.natural_order import natural_key
 
@@ -92,8 +92,7 @@ def find_recordings(sources: Sequence[str]) -> Sources:
     Labels of ``drive.mp4`` or of the bag ``drive`` are what the folder ``drive.labels`` beside it holds; those of a
     folder of pictures lie in it, or in the folder around it.
 
-    Raises:
-        MediaError: a manifest cannot be read.
+    Sources that give nothing, manifests that cannot be read among them, are told and end nothing.
     """
     recordings: dict[str, Recording] = {}
     faults: list[SourceFault] = []
@@ -109,12 +108,15 @@ def find_recordings(sources: Sequence[str]) -> Sources:
             faults.append(SourceFault(source, "missing" if missing else "unreachable", reason))
             continue
         faults += [
-            SourceFault(folder, "unreachable", f"{folder} cannot be looked into: {why}") for folder, why in closed
+            SourceFault(folder, "unreachable", f"{folder} cannot be looked into: {why}")
+            for folder, why in ((printable(folder), why) for folder, why in closed)
         ]
         if not found and not closed:
             faults.append(SourceFault(source, "empty", f"expected recordings, got none in {source}"))
         for recording, parts in found:
-            if recording.uri in recordings:
+            if (shown := printable(recording.uri)) != recording.uri:
+                faults.append(_unnameable(shown))
+            elif recording.uri in recordings:
                 reason = f"{recording.uri} is named more than once"
                 faults.append(SourceFault(recording.uri, "duplicate", reason))
             elif not recording.size:
@@ -132,15 +134,18 @@ def find_recordings(sources: Sequence[str]) -> Sources:
 def _unrolled(sources: Iterable[str], faults: list[SourceFault]) -> Iterator[str]:
     """The sources, with those that manifests name in their place."""
     for source in sources:
+        if (shown := printable(source)) != source:
+            faults.append(_unnameable(shown))
+            continue
         try:
-            manifest = is_manifest(source)
+            if not is_manifest(source):
+                yield source
+                continue
+            names = read_manifest(source)
         except MediaError as error:
-            faults.append(SourceFault(source, "unreachable", str(error)))
+            kind = "missing" if isinstance(error.__cause__, FileNotFoundError) else "unreachable"
+            faults.append(SourceFault(source, kind, str(error)))
             continue
-        if not manifest:
-            yield source
-            continue
-        names = read_manifest(source)
         if not names:
             faults.append(SourceFault(source, "empty", f"expected recordings, got a manifest {source} that names none"))
         for name in names:
@@ -149,6 +154,11 @@ def _unrolled(sources: Iterable[str], faults: list[SourceFault]) -> Iterator[str
                 faults.append(SourceFault(name, "unreachable", reason))
             else:
                 yield name
+
+
+def _unnameable(shown: str) -> SourceFault:
+    """Rows, pages and JSON are UTF-8; so have to be the names in them."""
+    return SourceFault(shown, "unreachable", f"expected a name in UTF-8, got {shown}; rename it")
 
 
 def _expand(
@@ -219,7 +229,7 @@ def _recording(
     digest = hashlib.blake2b(digest_size=16)
     for name, info in [*sorted(infos.items()), *sorted(labelled.items())]:
         tag = next((info[k] for k in ("ETag", "etag", "md5Hash", "mtime", "LastModified", "created") if k in info), "")
-        digest.update(f"{name[len(path) :]}\0{info['size']}\0{tag}\0".encode())
+        digest.update(f"{printable(name[len(path) :])}\0{info['size']}\0{tag}\0".encode())
     size = sum(int(info["size"] or 0) for info in infos.values())
     uri, labels = (name if is_local(fs) or not name else fs.unstrip_protocol(name) for name in (path, labels))
     return Recording(uri, digest.hexdigest(), size, labels), sorted(infos)

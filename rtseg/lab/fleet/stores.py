@@ -23,12 +23,17 @@ Infos = dict[str, dict[str, Any]]
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/")  # a path object has made one slash of two
 
 
+class UnreachableError(MediaError):
+    """A place that cannot be reached now, and may be later: a store that is busy, a connection that broke off."""
+
+
 @contextmanager
 def reaching(address: str) -> Iterator[None]:
     """Tell whatever goes wrong with a local or remote place as one kind of error; each store has kinds of its own.
 
     Raises:
-        MediaError: it cannot be reached, read or written.
+        MediaError: it is not there, or is closed to this user.
+        UnreachableError: it cannot be reached, read or written.
     """
     try:
         yield
@@ -36,7 +41,8 @@ def reaching(address: str) -> Iterator[None]:
         raise
     except Exception as error:
         said = str(error) or type(error).__name__
-        raise MediaError(
+        lasting = isinstance(error, (FileNotFoundError, PermissionError, ImportError))
+        raise (MediaError if lasting else UnreachableError)(
             f"expected to reach {address}, got {said}; check the address, who may use it, and the connection"
         ) from error
 
@@ -55,6 +61,11 @@ def absolute(address: str) -> str:
     with reaching(address):
         fs, path = fsspec.core.url_to_fs(address)
     return os.path.abspath(path) if is_local(fs) else address.rstrip("/")
+
+
+def printable(name: str) -> str:
+    """A file's name as text that can be written anywhere: bytes of it that are no UTF-8 as escapes."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def common_folder(addresses: Iterable[str]) -> str:

@@ -6,17 +6,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
+from rtseg.errors import BackendError
 from rtseg.lab.fleet.in_process import InProcess
 from rtseg.lab.fleet.job import progress_table, run_job
 from rtseg.lab.fleet.queue import Done, Progress, RecordingState, Task, TaskQueue
 from rtseg.lab.fleet.settings import JobSettings, model_hash
 from rtseg.lab.fleet.shards import Part
-from rtseg.lab.fleet.sources import find_recordings
-from rtseg.lab.fleet.worker import Outcome
+from rtseg.lab.fleet.sources import Recording, find_recordings
+from rtseg.lab.fleet.worker import Outcome, Worker
 from rtseg.runtime import find_model
 from tests.lab.fleet.drives import write_fleet
 from tests.lab.fleet.test_replay import rows_of
@@ -96,6 +98,34 @@ def test_a_shard_is_tried_a_few_times(tmp_path: Path, failures: int, fault: str)
     assert state.finished
     assert len(workers.calls) == (3 if fault else 3 * (failures + 1))
     assert len(list(tmp_path.glob("out/faults/*.json"))) == bool(fault)
+
+
+class Unlucky(Worker):
+    """A worker whose backend fails on each recording a few times."""
+
+    failures = 0
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.tried: list[str] = []
+
+    def run(self, recording: Recording, part: Part | None = None) -> Outcome:
+        self.tried.append(recording.uri)
+        if self.tried.count(recording.uri) <= self.failures:
+            raise BackendError("expected results, got none: the device is lost")
+        return super().run(recording, part)
+
+
+@pytest.mark.parametrize("failures", [2, 3])
+def test_what_a_device_fails_in_is_no_fault_of_the_recording_at_once(tmp_path: Path, failures: int) -> None:
+    sources, model = write_fleet(tmp_path, 2, frames=3)
+    settings = JobSettings(model=model, model_hash=model_hash(find_model(model).card))
+    workers = InProcess(settings, str(tmp_path / "out"), kind=type("", (Unlucky,), {"failures": failures}))
+    queue = TaskQueue(find_recordings(sources).recordings, settings, str(tmp_path / "out"), tries=3)
+    states = run_job(queue, workers, progress=False).states
+    workers.close()
+    reasons = {state.fault for state in states.values()}
+    assert reasons == {"" if failures < 3 else "expected results, got none: the device is lost (tried 3 times)"}
 
 
 class Brittle(InProcess):

@@ -315,5 +315,6 @@ def test_what_a_store_refuses_or_breaks_off_is_told_and_the_others_go_on(
     assert sorted(told) == sorted([named[1], named[2], "s3://nosuch/a.mp4", f"{bucket}/gone.mp4"])
     assert "who may use it" in told[named[1]]
     assert "expected to reach" in told[named[2]]
+    assert told[named[2]].endswith("(tried 3 times)")
     assert "does not exist" in told["s3://nosuch/a.mp4"]
     assert report.damaged == ()

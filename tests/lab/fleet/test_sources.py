@@ -10,7 +10,6 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from rtseg.errors import MediaError
 from rtseg.lab.fleet.sources import Recording, find_recordings
 
 
@@ -100,6 +99,9 @@ def test_what_a_manifest_names(tmp_path: Path, name: str, content: str, found: l
 @pytest.mark.parametrize(
     ("name", "content", "wanted"),
     [
+        ("gone.txt", None, "gone.txt that cannot be read"),
+        ("torn.parquet", b"PAR1 torn", "torn.parquet that cannot be read"),
+        ("binary.csv", b"\xff\xfe\x00\x80", "binary.csv that cannot be read"),
         ("a.csv", "vehicle,uri\n7,drive.mp4\n", "a column recording, got vehicle, uri"),
         ("a.csv", "recording;vehicle\ndrive.mp4;7\n", "got recording;vehicle"),
         ("a.parquet", {"file": ["drive.mp4"]}, "a column recording, got file"),
@@ -107,16 +109,32 @@ def test_what_a_manifest_names(tmp_path: Path, name: str, content: str, found: l
         ("a.parquet", {"recording": [b"drive.mp4"]}, "names in its column"),
     ],
 )
-def test_manifests_without_names(
-    tmp_path: Path, name: str, content: str | dict[str, list[object]], wanted: str
+def test_manifests_that_cannot_be_read_are_told_and_the_other_sources_go_on(
+    tmp_path: Path, name: str, content: bytes | str | dict[str, list[object]] | None, wanted: str
 ) -> None:
     path = tmp_path / name
-    if isinstance(content, str):
-        path.write_text(content)
-    else:
+    if isinstance(content, dict):
         pyarrow.parquet.write_table(pyarrow.table(content), path)
-    with pytest.raises(MediaError, match=wanted):
-        find_recordings([str(path)])
+    elif content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    tree(tmp_path, **{"a.mp4": "one"})
+    found = find_recordings([str(path), str(tmp_path / "a.mp4")])
+    assert names(found.recordings, str(tmp_path)) == ["a.mp4"]
+    (fault,) = found.faults
+    assert (fault.uri, fault.kind) == (str(path), "unreachable" if content else "missing")
+    assert wanted in fault.reason
+
+
+def test_names_that_are_no_text_cost_only_what_has_them(tmp_path: Path) -> None:
+    tree(
+        tmp_path,
+        **{"a.mp4": "one", "b\udcff.mp4": "another", "c\udcff/d.mp4": "a third", "e/\udcff.jpg": "", "e/2.jpg": "2"},
+    )
+    found = find_recordings([str(tmp_path), str(tmp_path / "gone\udcff.mp4")])
+    assert names(found.recordings, str(tmp_path)) == ["a.mp4", "e"]
+    told = {fault.uri.removeprefix(f"{tmp_path}/") for fault in found.faults}
+    assert told == {"b\\udcff.mp4", "c\\udcff/d.mp4", "gone\\udcff.mp4"}
+    assert all("rename it" in fault.reason for fault in found.faults)
 
 
 def test_links_are_followed_once_and_those_to_nothing_are_told(tmp_path: Path) -> None:
@@ -178,10 +196,3 @@ def test_a_recording_that_changes_has_another_version(tmp_path: Path) -> None:
     assert version() == before
     os.utime(path, (1, 1))
     assert version() != before
-
-
-@pytest.mark.parametrize("name", ["gone.txt", "torn.parquet", "binary.csv"])
-def test_a_manifest_that_cannot_be_read_is_an_error(tmp_path: Path, name: str) -> None:
-    tree(tmp_path, **{"torn.parquet": b"PAR1 torn", "binary.csv": b"\xff\xfe\x00\x80"})
-    with pytest.raises(MediaError, match=name):
-        find_recordings([str(tmp_path / name)])
