@@ -16,6 +16,7 @@ SHARE = Path(get_package_share_directory("rtseg"))
 
 ARGUMENTS = {
     "model": ("", "Bundled model, or a folder with card.yaml and the network; empty: as in params_file."),
+    "camera": ("", "Calibration file with intrinsics and mounting; empty: as in params_file."),
 }
 
 

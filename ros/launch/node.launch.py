@@ -45,7 +45,7 @@ ARGUMENTS = {
 }
 PARAMETERS = {
     "lanes": ("model", "camera"),
-    "instances": ("model",),
+    "instances": ("model", "camera"),
     "perception": ("lanes_model", "instances_model", "camera"),
 }
 TRUTH = {**dict.fromkeys(("true", "1", "yes", "on"), True), **dict.fromkeys(("false", "0", "no", "off"), False)}

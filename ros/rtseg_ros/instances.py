@@ -7,19 +7,35 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from nav_msgs.msg import OccupancyGrid
 from rclpy.publisher import Publisher
-from rclpy.subscription import Subscription
+from std_msgs.msg import Header
 
 from rtseg.frame import Frame
+from rtseg.lanes import GroundPlane
 from rtseg.media.overlay import draw_instances
-from rtseg.messages import class_labels, class_mask, detections, instance_mask, look_up
+from rtseg.messages import (
+    Grid,
+    Ground,
+    class_labels,
+    class_mask,
+    detections,
+    instance_mask,
+    look_up,
+    surface_confidence,
+    surface_kinds,
+    surface_mask,
+    surfaces_of,
+)
 from rtseg.results import Instances
 from rtseg_ros import lifecycle, messages
 from rtseg_ros.camera_input import CameraMessage
+from rtseg_ros.layer_output import LayerOutput
 from rtseg_ros.mask_output import MaskOutput
-from rtseg_ros.node import FrameNode, Task
+from rtseg_ros.node import FrameNode
 from rtseg_ros.overlays import OverlayOutput
 from rtseg_ros.parameters import InstanceParameters
+from rtseg_ros.task import Task
 
 if TYPE_CHECKING:
     from rtseg.runtime import Pipeline
@@ -33,7 +49,8 @@ class InstanceOutputs:
     ``instance_mask`` (16UC1) holds at each pixel the id of the object there, which stays with it from frame to frame
     (1..65535, 0 for none; ids begin again after 65535 and are never given to two objects at once), ``class_mask``
     (mono8) 1 + the index of its class, which ``label_info`` names. ``detections`` has the same values beside boxes and
-    scores, where vision_msgs is installed.
+    scores, where vision_msgs is installed. Where the camera's place is known, ``free_space`` and ``ground/`` say where
+    on the road all of it is.
 
     Args:
         node: to publish with; its parameters are :class:`rtseg_ros.parameters.InstanceOutputParameters`.
@@ -49,6 +66,7 @@ class InstanceOutputs:
         self._prefix = prefix
         self._classes: tuple[str, ...] = ()
         self._detections: Publisher | None = None
+        self._ground_of: GroundPlane | None = None
 
     def open(self, pipeline: Pipeline) -> None:
         """Create the instance topics and tell what the values of the class mask mean."""
@@ -66,10 +84,21 @@ class InstanceOutputs:
         self._overlay = OverlayOutput(self._node, self._prefix)
         labels = class_labels(self._classes)
         self._node.publish_label_info(f"{self._prefix}label_info", labels, "min_score")
+        self._surfaces = surfaces_of(pipeline.card)
+        self._free = self._node.endpoints.publisher(OccupancyGrid, f"{self._prefix}free_space")
+        self._layer = LayerOutput(self._node, f"{self._prefix}ground", labels, "min_score")
 
-    def open_inputs(self) -> list[Subscription]:
-        """None besides the camera's."""
-        return []
+    def begin(self) -> None:
+        """Nothing is kept of the stream before."""
+
+    def wants_ground(self) -> bool:
+        """Whether anything in metres is listened to."""
+        return any(output.get_subscription_count() for output in (self._free, self._layer))
+
+    @property
+    def knows_free_space(self) -> bool:
+        """Whether the model has classes that may be driven on."""
+        return len(self._surfaces.drivable) > 0
 
     def publish(self, message: CameraMessage, frame: Frame, result: Instances) -> None:
         """Publish the masks first, then what is drawn from them."""
@@ -78,7 +107,37 @@ class InstanceOutputs:
         self._class_mask.publish(message.header, lambda: class_mask(instances))
         if self._detections is not None and self._detections.get_subscription_count():
             self._detections.publish(messages.to_detections(detections(instances), message.header))
+        self._publish_ground(message.header, instances)
         self._overlay.publish(message.header, lambda: draw_instances(frame.image, instances, self._classes))
+
+    def free_space(self, instances: Instances) -> Grid | None:
+        """``free_space`` of one frame; None while the camera is unknown."""
+        ground = self._ground()
+        return None if ground is None else ground.free_space(surface_kinds(instances, self._surfaces))
+
+    def _publish_ground(self, header: Header, instances: Instances) -> None:
+        """Publish what is in metres, to who listens."""
+        if not self.wants_ground() or (ground := self._ground()) is None:
+            return
+        vehicle = messages.with_frame(header, self._node.parameters.vehicle_frame)
+        kinds = surface_kinds(instances, self._surfaces)
+        if self._free.get_subscription_count():
+            self._free.publish(messages.to_grid(ground.free_space(kinds), vehicle))
+        self._layer.publish(
+            header,
+            vehicle,
+            lambda: surface_mask(instances),
+            lambda: surface_confidence(instances),
+            lambda: ground.seen(kinds),
+        )
+
+    def _ground(self) -> Ground | None:
+        plane = self._node.plane
+        if plane is None:
+            return None
+        if plane is not self._ground_of:  # it changes with the camera alone
+            self._ground_there, self._ground_of = Ground(plane), plane
+        return self._ground_there
 
 
 class InstancesNode(FrameNode):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -11,7 +12,6 @@ import cv2
 import numpy as np
 from nav_msgs.msg import OccupancyGrid, Path
 from numpy.typing import NDArray
-from rclpy.subscription import Subscription
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
@@ -21,25 +21,30 @@ from rtseg.lanes import EgoLane, GroundPlane, MountingWatch, ego_lane
 from rtseg.lanes.mounting import WRONG, MountingSettings
 from rtseg.media.overlay import draw_lanes
 from rtseg.messages import (
+    Grid,
     ego_numbers,
     ego_path,
     ground_lines,
+    ground_points,
     lane_grid,
     lane_labels,
     lane_markers,
     lane_mask,
     lane_pixels,
     lane_points,
+    line_confidence,
+    line_labels,
+    line_mask,
 )
 from rtseg.results import Lanes, lanes_at
 from rtseg_ros import lifecycle, messages
 from rtseg_ros.camera_input import CameraMessage
 from rtseg_ros.layer_output import LayerOutput
 from rtseg_ros.mask_output import MaskOutput
-from rtseg_ros.node import FrameNode, Task
+from rtseg_ros.node import FrameNode
 from rtseg_ros.overlays import OverlayOutput
 from rtseg_ros.parameters import LaneParameters
-from rtseg_ros.road_camera import RoadCamera
+from rtseg_ros.task import Task
 
 if TYPE_CHECKING:
     from rtseg.runtime import Pipeline
@@ -52,6 +57,9 @@ class LaneOutputs:
         node: to publish with; its parameters are :class:`rtseg_ros.parameters.LaneOutputParameters`.
         model_parameter: which of them names the model.
         prefix: of the topics.
+
+    Attributes:
+        grid_apart: whether ``lane_grid`` is left to :meth:`publish_grid`, for whoever knows what is free.
     """
 
     name = "lanes"
@@ -60,12 +68,12 @@ class LaneOutputs:
         self.model_parameter = model_parameter
         self._node = node
         self._prefix = prefix
-        self._camera = RoadCamera(node)
+        self.grid_apart = False
+        self._cloud_of: GroundPlane | None = None
         self._watch = MountingWatch()  # of the roads that are told when it opens
 
     def open(self, pipeline: Pipeline) -> None:
-        """Create the lane topics, read the camera's calibration and tell what the mask's values mean."""
-        self._camera.open()
+        """Create the lane topics and tell what the mask's values mean."""
         self._mask = MaskOutput(self._node, f"{self._prefix}lane_mask")
         self._markers = self._node.endpoints.publisher(MarkerArray, f"{self._prefix}lanes")
         self._points = self._node.endpoints.publisher(PointCloud2, f"{self._prefix}lane_points")
@@ -73,15 +81,19 @@ class LaneOutputs:
         self._grid = self._node.endpoints.publisher(OccupancyGrid, f"{self._prefix}lane_grid")
         self._path = self._node.endpoints.publisher(Path, f"{self._prefix}ego_path")
         self._ego = self._node.endpoints.publisher(PointCloud2, f"{self._prefix}ego_lane")
-        self._layer = LayerOutput(self._node, f"{self._prefix}ground")
+        self._layer = LayerOutput(self._node, f"{self._prefix}ground", line_labels(), "min_confidence")
         self._overlay = OverlayOutput(self._node, self._prefix)
         self._node.publish_label_info(f"{self._prefix}label_info", lane_labels(), "min_confidence")
 
-    def open_inputs(self) -> list[Subscription]:
-        """Listen to what tells of the camera."""
+    def begin(self) -> None:
+        """Watch the mounting anew."""
         self._watch = MountingWatch(MountingSettings(lane_width=self._node.parameters.lane_width))
         self._node.mounting = None
-        return self._camera.open_inputs()
+
+    def wants_ground(self) -> bool:
+        """Whether anything in metres is listened to."""
+        outputs = (self._markers, self._points, self._grid, self._path, self._ego, self._layer)
+        return any(output.get_subscription_count() for output in outputs)
 
     def publish(self, message: CameraMessage, frame: Frame, result: Lanes) -> None:
         """Publish the mask first, then what is drawn or computed from it."""
@@ -89,7 +101,7 @@ class LaneOutputs:
         self._mask.publish(message.header, lambda: lane_mask(lanes))
         if self._pixels.get_subscription_count():
             self._pixels.publish(messages.to_points(lane_pixels(lanes), message.header))
-        road = self._publish_ground(message.header, frame, lanes)
+        road = self._publish_ground(message.header, lanes)
         self._overlay.publish(message.header, lambda: draw_lanes(frame.image, lanes, note=road.own_lane.describe()))
         self._watch_mounting(road.plane, result)
 
@@ -104,30 +116,49 @@ class LaneOutputs:
         if now is not None and now.verdict == WRONG and (before is None or before.verdict != WRONG):
             self._node.get_logger().warning(now.describe())
 
-    def _publish_ground(self, header: Header, frame: Frame, lanes: Lanes) -> _Road:
+    def _publish_ground(self, header: Header, lanes: Lanes) -> _Road:
         """Publish what is in metres, to who listens; gives the road in the frame."""
-        outputs = (self._markers, self._points, self._grid, self._path, self._ego, self._layer)
-        drawn, points, grid, path, numbers, layer = (output.get_subscription_count() for output in outputs)
-        if not (drawn or points or grid or path or numbers or layer) and not self._camera.is_known(frame):
-            self._camera.forget_hints()
-            return _Road(lanes, None)
-        road = _Road(lanes, self._camera.plane(frame))  # and a calibration that does not fit is told in any case
+        road = _Road(lanes, self._node.plane)
         vehicle = messages.with_frame(header, self._node.parameters.vehicle_frame)
-        if path:  # also where nothing is known, so that nobody goes on along an old one
+        if self._path.get_subscription_count():  # also of nothing, so that nobody goes on along an old one
             self._path.publish(messages.to_path(ego_path(road.own_lane), vehicle))
-        if numbers:
+        if self._ego.get_subscription_count():
             self._ego.publish(messages.to_points(ego_numbers(road.own_lane, lanes), vehicle))
-        if road.plane is None:
+        plane = road.plane
+        if plane is None:
             return road
-        if drawn:
+        if self._markers.get_subscription_count():
             self._markers.publish(messages.to_markers(lane_markers(lanes, road.lines, road.own_lane), vehicle))
-        if grid:
+        if self._grid.get_subscription_count() and not self.grid_apart:
             self._grid.publish(messages.to_grid(lane_grid(road.lines), vehicle))
-        if points:
+        if self._points.get_subscription_count():
             self._points.publish(messages.to_points(lane_points(lanes, road.lines), vehicle))
-        if layer:
-            self._layer.publish(header, vehicle, lanes, road.own_lane, road.plane)
+        self._layer.publish(
+            header,
+            vehicle,
+            lambda: line_mask(lanes, road.own_lane),
+            lambda: line_confidence(lanes),
+            lambda: self._cloud_on(plane),
+        )
         return road
+
+    def publish_grid(self, header: Header, lanes: Lanes, free: Callable[[], Grid | None]) -> None:
+        """Publish ``lane_grid`` of lanes over what is free, if somebody listens to it.
+
+        Args:
+            header: of the camera's picture.
+            lanes: of the frame, as confident as they have to be.
+            free: gives the free space of the same frame.
+        """
+        plane = self._node.plane
+        if plane is not None and self._grid.get_subscription_count():
+            vehicle = messages.with_frame(header, self._node.parameters.vehicle_frame)
+            self._grid.publish(messages.to_grid(lane_grid(ground_lines(lanes, plane), free()), vehicle))
+
+    def _cloud_on(self, plane: GroundPlane) -> NDArray[np.void]:
+        if plane is not self._cloud_of:  # it changes with the camera alone
+            self._cloud, self._cloud_of = ground_points(plane), plane
+        return self._cloud
 
 
 class _Road:

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import rclpy
 from rcl_interfaces.msg import SetParametersResult
@@ -19,7 +19,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from rtseg.errors import ImageError, RtsegError
 from rtseg.frame import Frame
-from rtseg.lanes import Mounting
+from rtseg.lanes import GroundPlane, Mounting
 from rtseg.stream import FAILED, INVALID, OLD, STALE, STAMP, FrameLoop
 from rtseg_ros import lifecycle, parameters
 from rtseg_ros.camera_input import CameraInput, CameraMessage
@@ -31,7 +31,9 @@ from rtseg_ros.messages import nanoseconds, to_frame
 from rtseg_ros.packets import Packets
 from rtseg_ros.parameters import NodeParameters
 from rtseg_ros.reports import Condition, Reports
+from rtseg_ros.road_camera import RoadCamera
 from rtseg_ros.statistics import StreamStatistics
+from rtseg_ros.task import Task
 from rtseg_ros.transport import profile_is_set
 
 if TYPE_CHECKING:
@@ -60,30 +62,6 @@ class _Packet:
     after_loss: bool
 
 
-class Task(Protocol):
-    """What is found in a frame, and how it is published.
-
-    Attributes:
-        name: of the task, as on models' cards.
-        model_parameter: which of the node's parameters names the model.
-    """
-
-    name: str
-    model_parameter: str
-
-    def open(self, pipeline: Pipeline) -> None:
-        """Create the publishers with the node's `endpoints`; called when the node is configured."""
-        ...
-
-    def open_inputs(self) -> list[Subscription]:
-        """Create further subscriptions; called when the node is activated."""
-        ...
-
-    def publish(self, message: CameraMessage, frame: Frame, result: Any) -> None:
-        """Publish one frame's result, computing nothing for a topic without subscribers."""
-        ...
-
-
 class FrameNode(LifecycleNode):
     """A lifecycle node that runs pipelines on the newest frame of a camera topic.
 
@@ -93,6 +71,9 @@ class FrameNode(LifecycleNode):
     Args:
         name: of the node.
         kind: its parameters.
+
+    Attributes:
+        plane: the road in the frame that is worked on; None while its camera is unknown.
     """
 
     def __init__(self, name: str, kind: type[NodeParameters]) -> None:
@@ -106,12 +87,14 @@ class FrameNode(LifecycleNode):
         self.statistics = StreamStatistics()
         self.hints: dict[str, str] = {}
         self.mounting: Mounting | None = None
+        self.plane: GroundPlane | None = None
         self._state = "unconfigured"
         self._error = ""
         self._loop: FrameLoop[_Received | _Packet] = FrameLoop()
         self._worker: threading.Thread | None = None
         self.endpoints = Endpoints(self)
         self._camera = CameraInput(self, self.endpoints, self._receive, self._lose)
+        self._road = RoadCamera(self, self.endpoints, self.hints, lambda: self.parameters)
         self._packets = Packets()
         self._packet_lost = False
         self._inputs: list[Subscription] = []
@@ -159,6 +142,7 @@ class FrameNode(LifecycleNode):
         try:
             self.parameters = parameters.read(self, self._kind)
             self._unread.clear()
+            self._road.open()
             models = [(task.name, task.model_parameter) for task in self.tasks]
             self.pipelines = self.loading.load(models, self.parameters)
             for task, pipeline in zip(self.tasks, self.pipelines, strict=True):
@@ -189,7 +173,9 @@ class FrameNode(LifecycleNode):
                 target=self._work, args=(self._loop, self.statistics), name=THREAD_NAME, daemon=True
             )
             self._worker.start()
-            self._inputs = [subscription for task in self.tasks for subscription in task.open_inputs()]
+            for task in self.tasks:
+                task.begin()
+            self._inputs = self._road.open_inputs()
             self._camera.open(self.parameters.transport)
         except Exception as error:
             self._error = f"cannot be activated: {_sentence(error)}"
@@ -313,6 +299,7 @@ class FrameNode(LifecycleNode):
         if self._is_old(message, received_at):
             return self._drop(OLD)
         frame = received.frame or to_frame(message, self.parameters.max_pixels)
+        self.plane = self._road.plane(frame, any(task.wants_ground() for task in self.tasks))
         results: list[Any] = []
         times: dict[str, float] = {}
         fault: Exception | None = None

@@ -107,6 +107,19 @@ class NodeParameters:
         "raw (topic image), compressed (image/compressed), ffmpeg (image/ffmpeg), or auto: the first that is published",
         check=_check_transport,
     )
+    camera: str = _setting(
+        "", "camera YAML with intrinsics and mounting; empty: intrinsics from camera_info", check=_check_camera
+    )
+    mount_height: float = _setting(
+        0.0, "metres of the camera above the road, for use with camera_info; 0: unknown, or by /tf_static", 0.0, 100.0
+    )
+    mount_pitch: float = _setting(0.0, "degrees by which the camera looks down, for use with camera_info", -90.0, 90.0)
+    vehicle_frame: str = _setting(
+        "base_link",
+        "coordinate frame of what is told in metres (x forward, y left, z up, its origin on the ground)",
+        live=True,
+        check=_check_frame,
+    )
     max_pixels: int = _setting(
         20_000_000,
         "compressed pictures that announce more are dropped as invalid before they are decoded",
@@ -175,21 +188,8 @@ class NodeParameters:
 class LaneOutputParameters(NodeParameters):
     """What publishing lanes takes besides."""
 
-    camera: str = _setting(
-        "", "camera YAML with intrinsics and mounting; empty: intrinsics from camera_info", check=_check_camera
-    )
-    mount_height: float = _setting(
-        0.0, "metres of the camera above the road, for use with camera_info; 0: unknown, or by /tf_static", 0.0, 100.0
-    )
-    mount_pitch: float = _setting(0.0, "degrees by which the camera looks down, for use with camera_info", -90.0, 90.0)
     lane_width: float = _setting(
         3.5, "metres that lanes are wide on these roads, by which the camera's height is watched", 1.5, 7.0
-    )
-    vehicle_frame: str = _setting(
-        "base_link",
-        "coordinate frame of what is told in metres (x forward, y left, z up, its origin on the ground)",
-        live=True,
-        check=_check_frame,
     )
     min_confidence: float = _setting(
         0.0, "lanes under this confidence are left out of every topic", 0.0, 1.0, live=True

@@ -15,15 +15,17 @@ from rtseg_ros import lifecycle
 from rtseg_ros.camera_input import CameraMessage
 from rtseg_ros.instances import InstanceOutputs, confident_instances
 from rtseg_ros.lanes import LaneOutputs, confident_lanes
-from rtseg_ros.node import FrameNode, Task
+from rtseg_ros.node import FrameNode
 from rtseg_ros.overlays import OverlayOutput
 from rtseg_ros.parameters import PerceptionParameters
+from rtseg_ros.task import Task
 
 
 class PerceptionNode(FrameNode):
     """Publishes what the nodes `lanes` and `instances` would, under the same names, and one overlay of both.
 
-    Lanes come first and are published before the instances of the frame are looked for.
+    Lanes come first and are published before the instances of the frame are looked for; but ``lanes/lane_grid`` after
+    them, over what is free, where the model of the instances knows drivable surfaces.
     """
 
     def __init__(self) -> None:
@@ -31,19 +33,24 @@ class PerceptionNode(FrameNode):
 
     def open_tasks(self) -> list[Task]:
         """Lanes, then instances."""
-        return [LaneOutputs(self, "lanes_model", "lanes/"), InstanceOutputs(self, "instances_model", "instances/")]
+        self._lanes = LaneOutputs(self, "lanes_model", "lanes/")
+        self._objects = InstanceOutputs(self, "instances_model", "instances/")
+        return [self._lanes, self._objects]
 
     def open_outputs(self) -> None:
         """The overlay of both."""
         self._both = OverlayOutput(self, "~/")
+        self._lanes.grid_apart = self._objects.knows_free_space
 
     def publish_all(self, message: CameraMessage, frame: Frame, results: list[Any]) -> None:
-        """Draw lanes over instances."""
-        self._both.publish(message.header, lambda: self._draw(frame, *results))
+        """Draw lanes over instances, and over what is free."""
+        lanes = confident_lanes(results[0], self.parameters.min_confidence)
+        instances = confident_instances(results[1], self.parameters.min_score)
+        if self._lanes.grid_apart:
+            self._lanes.publish_grid(message.header, lanes, lambda: self._objects.free_space(instances))
+        self._both.publish(message.header, lambda: self._draw(frame, lanes, instances))
 
     def _draw(self, frame: Frame, lanes: Lanes, instances: Instances) -> NDArray[np.uint8]:
-        lanes = confident_lanes(lanes, self.parameters.min_confidence)
-        instances = confident_instances(instances, self.parameters.min_score)
         spent = sum(lanes.times.values()) + sum(instances.times.values())
         caption = f"{spent:.1f} ms   {len(lanes)} lanes   {len(instances)} objects"
         classes = self.pipelines[1].card.classes

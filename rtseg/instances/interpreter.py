@@ -48,6 +48,7 @@ class InstanceInterpreter:
         same = other is card
         self._device_grouping = self._grouping if same else self._device_method.grouping(other, chosen)
         self._drivable = class_numbers(card, "drivable", parameters.drivable)
+        class_numbers(card, "ground", parameters.ground)  # read by who tells where they lie
         self.mirror: Mirror | None = mirrored_channels(card) if parameters.flip else None
         settings = parameters.tracker
         self._tracker = InstanceTracker(len(card.classes), settings) if parameters.track else None

@@ -6,6 +6,7 @@ from rtseg.camera.transforms import VEHICLE_FRAME
 from rtseg.messages.clouds import PIXEL_TYPE, lane_pixels, point_fields
 from rtseg.messages.detections import DETECTIONS, Detection, detections
 from rtseg.messages.ego import EGO_TYPE, PATH_LENGTH, ego_numbers, ego_path
+from rtseg.messages.free_space import Ground, Surfaces, surface_kinds, surfaces_of
 from rtseg.messages.grid import Grid, lane_grid
 from rtseg.messages.ground import (
     MAX_DISTANCE,
@@ -16,7 +17,15 @@ from rtseg.messages.ground import (
     lane_points,
 )
 from rtseg.messages.labels import class_labels, label_text, lane_labels
-from rtseg.messages.layer import GROUND_TYPE, ground_points, line_confidence, line_labels, line_mask
+from rtseg.messages.layer import (
+    GROUND_TYPE,
+    ground_points,
+    line_confidence,
+    line_labels,
+    line_mask,
+    surface_confidence,
+    surface_mask,
+)
 from rtseg.messages.masks import JPEG_FORMAT, Mask, class_mask, instance_mask, jpeg_bytes, lane_mask, look_up
 
 __all__ = [
@@ -31,8 +40,10 @@ __all__ = [
     "VEHICLE_FRAME",
     "Detection",
     "Grid",
+    "Ground",
     "LaneMarker",
     "Mask",
+    "Surfaces",
     "class_labels",
     "class_mask",
     "detections",
@@ -54,4 +65,8 @@ __all__ = [
     "line_mask",
     "look_up",
     "point_fields",
+    "surface_confidence",
+    "surface_kinds",
+    "surface_mask",
+    "surfaces_of",
 ]

@@ -1,4 +1,4 @@
-"""Lane lines as an occupancy grid, seen from above on a flat ground."""
+"""Lane lines as an occupancy grid, alone or over free space, seen from above on a flat ground."""
 
 from __future__ import annotations
 
@@ -32,18 +32,25 @@ class Grid:
     resolution: float
 
 
-def lane_grid(ground: Sequence[NDArray[np.float64]]) -> Grid:
-    """``lane_grid``: :data:`OCCUPIED` where a lane line runs, else :data:`UNKNOWN`.
+def empty_cells() -> NDArray[np.int8]:
+    """Cells of a grid of which nothing is known."""
+    return np.full((round(2 * ASIDE / CELL), round(AHEAD / CELL)), UNKNOWN, dtype=np.int8)
 
-    Nothing is told to be free: who knows lines does not know what lies between them.
+
+def lane_grid(ground: Sequence[NDArray[np.float64]], free: Grid | None = None) -> Grid:
+    """``lane_grid``: :data:`OCCUPIED` where a lane line runs, else as `free` says.
+
+    Without it nothing is told to be free: who knows lines does not know what lies between them.
 
     Args:
         ground: of each lane (k, 3) metres in the vehicle frame, of :func:`rtseg.messages.ground_lines`.
+        free: what a model of surfaces says of the same frame, of :meth:`rtseg.messages.Ground.free_space`.
     """
-    drawn = np.zeros((round(2 * ASIDE / CELL), round(AHEAD / CELL)), dtype=np.uint8)
+    cells_before = empty_cells() if free is None else free.cells
+    drawn = np.zeros(cells_before.shape, dtype=np.uint8)
     for points in ground:
         # OpenCV's pixels have their centers at whole numbers.
         cells = (points[:, :2] + (0.0, ASIDE)) / CELL - 0.5
         fixed = np.rint(cells * (1 << _FINE)).astype(np.int32)
         cv2.polylines(drawn, [fixed.reshape(-1, 1, 2)], False, 1, shift=_FINE)
-    return Grid(np.where(drawn, OCCUPIED, UNKNOWN).astype(np.int8), (0.0, -ASIDE), CELL)
+    return Grid(np.where(drawn, np.int8(OCCUPIED), cells_before), (0.0, -ASIDE), CELL)

@@ -1,4 +1,4 @@
-"""Lane lines as the semantic segmentation layer of Nav2 reads them: an organized cloud, classes and confidences.
+"""What the semantic segmentation layer of Nav2 reads, of lanes and of objects: organized cloud, classes, confidences.
 
 The layer takes these from a depth camera; here the ground, taken to be flat, is where each pixel lies. All three are of
 one size: every n-th pixel of the frame's, so that they are at most :data:`MAX_WIDTH` wide.
@@ -6,14 +6,19 @@ one size: every n-th pixel of the frame's, so that they are at most :data:`MAX_W
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
+from rtseg.camera import Camera
 from rtseg.lanes.ego import EgoLane
 from rtseg.lanes.ground import GroundPlane
 from rtseg.messages.grid import AHEAD
-from rtseg.messages.masks import Mask
-from rtseg.results import Lanes
+from rtseg.messages.masks import Mask, look_up
+from rtseg.results import Instances, Lanes
+
+Kind = TypeVar("Kind", bound=np.generic)
 
 MAX_WIDTH = 640
 """Pixels."""
@@ -39,10 +44,7 @@ def ground_points(plane: GroundPlane) -> NDArray[np.void]:
         (h, w) of :data:`GROUND_TYPE`, as large as the mask; NaN for pixels at or above the horizon, behind the
         vehicle's origin, or over 30 m from it.
     """
-    rows, columns = (
-        _sampled(np.arange(size), plane.camera.width) for size in (plane.camera.height, plane.camera.width)
-    )
-    pixels = np.stack(np.meshgrid(columns, rows), axis=-1)
+    pixels = np.stack(np.meshgrid(sampled_columns(plane.camera), sampled_rows(plane.camera)), axis=-1)
     ground = plane.project(pixels.reshape(-1, 2).astype(np.float64))
     near = (ground[:, 0] > 0) & (np.hypot(ground[:, 0], ground[:, 1]) < AHEAD)  # NaN compares false
     ground[~near] = np.nan
@@ -67,12 +69,37 @@ def line_confidence(lanes: Lanes) -> Mask:
     return _looked_up(table, lanes)
 
 
+def surface_mask(instances: Instances) -> Mask:
+    """``ground/mask`` of objects and surfaces: mono8, 1 + the index of the class of each pixel, as ``class_mask``."""
+    return Mask(look_up(sampled(instances.labels), instances.class_ids + 1, np.uint8), "mono8")
+
+
+def surface_confidence(instances: Instances) -> Mask:
+    """``ground/confidence`` of objects and surfaces: mono8, 1..255, 0 where there is none."""
+    return Mask(look_up(sampled(instances.labels), np.rint(1 + 254 * instances.scores), np.uint8), "mono8")
+
+
+def sampled(picture: NDArray[Kind]) -> NDArray[Kind]:
+    """Every n-th row and column of (H, W), a copy."""
+    step = _step(picture.shape[1])
+    return np.ascontiguousarray(picture[step // 2 :: step, step // 2 :: step])
+
+
+def sampled_rows(camera: Camera) -> NDArray[np.intp]:
+    """Rows of a camera's pictures that :func:`sampled` takes."""
+    step = _step(camera.width)
+    return np.arange(step // 2, camera.height, step)
+
+
+def sampled_columns(camera: Camera) -> NDArray[np.intp]:
+    """Columns likewise."""
+    step = _step(camera.width)
+    return np.arange(step // 2, camera.width, step)
+
+
 def _looked_up(table: NDArray[np.uint8], lanes: Lanes) -> Mask:
-    width = lanes.mask.shape[1]
-    return Mask(table[_sampled(_sampled(lanes.mask, width).T, width).T], "mono8")
+    return Mask(table[sampled(lanes.mask)], "mono8")
 
 
-def _sampled(rows: NDArray[np.generic], width: int) -> NDArray[np.generic]:
-    """Every n-th row, of a picture that is `width` wide."""
-    step = -(-width // MAX_WIDTH)
-    return rows[step // 2 :: step]
+def _step(width: int) -> int:
+    return -(-width // MAX_WIDTH)

@@ -8,18 +8,32 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from nav_msgs.msg import OccupancyGrid
 from rtseg_ros import messages
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 from std_msgs.msg import String
 
 import rtseg
+from rtseg.camera import Camera, Mount
 from rtseg.frame import Frame
+from rtseg.lab.deploy.foreign.answers import NORMALIZATIONS, Answers
 from rtseg.lab.deploy.foreign.import_model import import_model
+from rtseg.lanes import GroundPlane
 from rtseg.media.overlay import draw_instances
+from rtseg.messages import (
+    Ground,
+    class_labels,
+    ground_lines,
+    lane_grid,
+    surface_confidence,
+    surface_kinds,
+    surface_mask,
+    surfaces_of,
+)
 from rtseg.results import Instances
-from tests.foreign_networks import paint_objects, write_yolo
+from tests.foreign_networks import SURFACES, paint_objects, write_semantic, write_yolo
 from tests.instance_networks import CLASSES, paint, write_instance_model
-from tests.ros.harness import Peer, header, mask_of, qos
+from tests.ros.harness import LOST, Peer, header, mask_of, qos
 
 pytestmark = pytest.mark.ros
 SECOND = 1_000_000_000
@@ -156,3 +170,55 @@ def test_a_foreign_network_drives_the_node_as_any_other(
         np.testing.assert_array_equal(_ids_of(got), _expected(expected, expected.ids))
     peer.spin_until(lambda: len(classes) == 3, "not every topic")
     np.testing.assert_array_equal(mask_of(classes[-1]), _expected(expected, 1 + expected.class_ids))
+
+
+def test_surfaces_are_told_to_costmaps(
+    start_node: StartNode, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = [(0, (96, 80, 128, 112)), (1, (224, 96, 256, 128))]
+    monkeypatch.setattr("rtseg.lab.deploy.foreign.import_model._picture", lambda *_: paint_objects(scene))
+    surfaces = tmp_path / "surfaces"
+    answers = Answers(
+        classes=SURFACES, normalization=NORMALIZATIONS["zero-one"], order="rgb", things=("person", "car"),
+        drivable=("road",),
+    )  # fmt: skip
+    import_model(write_semantic(tmp_path / "semantic.onnx"), "semantic", surfaces, answers)
+    offline = rtseg.load(surfaces)
+    offline.warm_up()
+    camera = Camera(256, 128, np.array([[200.0, 0, 128], [0, 200, 30], [0, 0, 1]]), np.zeros(5), Mount(1.4, 0.02))
+    camera.save(tmp_path / "camera.yaml")
+    peer = start_node(
+        executable="perception", model="", lanes_model=str(model), instances_model=str(surfaces),
+        camera=str(tmp_path / "camera.yaml"), vehicle_frame="car",
+    )  # fmt: skip
+    sensor = qos(50, reliable=False)  # as the layer subscribes
+    clouds = peer.listen(PointCloud2, "/instances/ground/points", sensor)
+    masks, sure = (peer.listen(Image, f"/instances/ground/{topic}", sensor) for topic in ("mask", "confidence"))
+    told = peer.listen(messages.LABEL_INFO_TYPE, "/instances/ground/label_info", qos(5, latched=True))
+    free, lines = peer.listen(OccupancyGrid, "/instances/free_space"), peer.listen(OccupancyGrid, "/lanes/lane_grid")
+    peer.wait_until_listening()
+    image = paint_objects(scene)
+    image[60:, 40:48] = (0, 0, 255)  # a lane line, which for this network is a person
+    everything = (clouds, masks, sure, told, free, lines)
+    peer.insist(lambda: peer.publish(image, SECOND), lambda: all(everything), LOST, "not every topic")
+
+    frame = Frame(image, SECOND)
+    found, lanes = offline(frame), rtseg.load(model)(frame)
+    card = offline.card
+    ground, kinds = Ground(GroundPlane(camera)), surface_kinds(found, surfaces_of(card))
+    assert clouds[0].header == free[0].header == lines[0].header == header(SECOND, "car")
+    assert masks[0].header == sure[0].header == header(SECOND)
+    assert (clouds[0].height, clouds[0].width) == (masks[0].height, masks[0].width) == (128, 256)
+    assert bytes(clouds[0].data) == ground.seen(kinds).tobytes()
+    np.testing.assert_array_equal(mask_of(masks[0]), surface_mask(found).pixels)
+    np.testing.assert_array_equal(mask_of(sure[0]), surface_confidence(found).pixels)
+    grid = ground.free_space(kinds)
+    assert {0, 100, -1} == set(free[0].data)
+    assert bytes(free[0].data) == grid.cells.tobytes()
+    assert bytes(lines[0].data) == lane_grid(ground_lines(lanes, GroundPlane(camera)), grid).cells.tobytes()
+    assert bytes(lines[0].data) != grid.cells.tobytes()
+    if messages.LABEL_INFO_TYPE is String:
+        names = {each["class_id"]: each["class_name"] for each in json.loads(told[0].data)["class_map"]}
+    else:
+        names = {each.class_id: each.class_name for each in told[0].class_map}
+    assert names == class_labels(card.classes)

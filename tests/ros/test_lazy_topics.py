@@ -70,17 +70,21 @@ class Bench:
 
 
 @pytest.fixture
-def bench(dds: dict[str, str], model: Path, tmp_path: Path) -> Iterator[Bench]:
-    camera = Camera(width=256, height=144, K=[[200.0, 0, 128], [0, 200, 30], [0, 0, 1]])
-    camera.save(tmp_path / "camera.yaml")
-    made = Bench(LanesNode(), {"model": str(model), "camera": str(tmp_path / "camera.yaml")})
+def camera(tmp_path: Path) -> str:
+    Camera(width=256, height=144, K=[[200.0, 0, 128], [0, 200, 30], [0, 0, 1]]).save(tmp_path / "camera.yaml")
+    return str(tmp_path / "camera.yaml")
+
+
+@pytest.fixture
+def bench(dds: dict[str, str], model: Path, camera: str) -> Iterator[Bench]:
+    made = Bench(LanesNode(), {"model": str(model), "camera": camera})
     yield made
     made.close()
 
 
 @pytest.fixture
-def instance_bench(dds: dict[str, str], tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(InstancesNode(), {"model": str(write_instance_model(tmp_path / "blocks"))})
+def instance_bench(dds: dict[str, str], camera: str, tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(InstancesNode(), {"model": str(write_instance_model(tmp_path / "blocks")), "camera": camera})
     yield made
     made.close()
 
@@ -155,6 +159,9 @@ def test_instances_too_are_worked_on_only_for_subscribers(
         (messages, "to_jpeg"),
         (masks, "look_up"),
         (rtseg_ros.instances, "draw_instances"),
+        (rtseg_ros.instances, "surface_kinds"),
+        (rtseg_ros.instances, "surface_mask"),
+        (GroundPlane, "project"),
     ]:
         original = getattr(owner, name)
 
@@ -166,10 +173,13 @@ def test_instances_too_are_worked_on_only_for_subscribers(
 
     instance_bench.send_frame()
     assert done == ["to_image"]  # the test's own, of the frame it sent
-    for topic, message_type, work in [
-        ("instance_mask", Image, {"to_image", "look_up"}),
-        ("class_mask", Image, {"to_image", "look_up"}),
-        ("overlay/compressed", CompressedImage, {"to_image", "draw_instances", "to_jpeg"}),
+    task: Any = instance_bench.node.tasks[0]
+    for topic, message_type, work, publisher in [
+        ("instance_mask", Image, {"to_image", "look_up"}, task._mask),
+        ("class_mask", Image, {"to_image", "look_up"}, task._class_mask),
+        ("overlay/compressed", CompressedImage, {"to_image", "draw_instances", "to_jpeg"}, task._overlay._jpeg),
+        ("free_space", OccupancyGrid, {"to_image", "surface_kinds", "project"}, task._free),
+        ("ground/mask", Image, {"to_image", "surface_kinds", "surface_mask"}, task._layer),
     ]:
         received: list[Any] = []
         subscription = instance_bench.peer.create_subscription(message_type, f"instances/{topic}", received.append, 1)
@@ -182,7 +192,6 @@ def test_instances_too_are_worked_on_only_for_subscribers(
         instance_bench.until(a_frame_came_through)
         assert set(done) == work
         instance_bench.peer.destroy_subscription(subscription)
-        publisher = getattr(instance_bench.node.tasks[0], "_mask" if topic == "instance_mask" else "_class_mask")
         instance_bench.until(lambda publisher=publisher: not publisher.get_subscription_count())
 
 

@@ -12,7 +12,7 @@ import pytest
 from geometry_msgs.msg import TransformStamped
 from rclpy.parameter import Parameter
 from rtseg_ros import lifecycle
-from rtseg_ros.lanes import LaneOutputs, LanesNode
+from rtseg_ros.lanes import LanesNode
 from rtseg_ros.road_camera import TF_QOS, TFMessage
 from sensor_msgs.msg import CameraInfo, PointCloud2
 
@@ -62,18 +62,16 @@ def test_it_is_taken_where_none_is_configured_and_told_where_it_differs(
 ) -> None:
     node.set_parameters([Parameter("mount_height", value=height), Parameter("mount_pitch", value=float(pitch))])
     assert lifecycle.start(node)
-    task = node.tasks[0]
-    assert isinstance(task, LaneOutputs)
-    camera, frame = task._camera, Frame(two_lane_road(), SECOND, "camera_optical")
+    camera, frame = node._road, Frame(two_lane_road(), SECOND, "camera_optical")
     camera._take_info(camera_info())
-    before = camera.plane(frame)
+    before = camera.plane(frame, wanted=True)
     assert (before is None) == (height == 0)
     if before is None:
         assert "mounting" in node.hints["camera"]
     camera._take_transforms(SimpleNamespace(transforms=stamped(MOUNT)))
-    plane = camera.plane(frame)
+    plane = camera.plane(frame, wanted=True)
     assert plane is not None
-    assert plane is camera.plane(frame), "made once"
+    assert plane is camera.plane(frame, wanted=True), "made once"
     assert "camera" not in node.hints
     if height == 0:
         np.testing.assert_allclose(plane.camera.mount.rotation(), MOUNT.rotation(), atol=1e-9)
@@ -82,9 +80,9 @@ def test_it_is_taken_where_none_is_configured_and_told_where_it_differs(
         assert plane.camera.mount.pitch == pytest.approx(np.radians(pitch))
         assert "by TF it is height 1.40 m, pitch 3.4, roll 1.1, yaw -5.7" in node.hints["mounting"]
     camera._take_transforms(SimpleNamespace(transforms=stamped(Mount(1.4, float(np.radians(pitch))))))
-    assert camera.plane(frame) is not plane, "another mounting"
+    assert camera.plane(frame, wanted=True) is not plane, "another mounting"
     assert "mounting" not in node.hints
-    assert camera.plane(Frame(two_lane_road(), SECOND, "nowhere")) is None or height
+    assert camera.plane(Frame(two_lane_road(), SECOND, "nowhere"), wanted=True) is None or height
 
 
 def test_a_recording_of_it_gives_the_same_road_to_the_node_and_to_a_replay(node: LanesNode, tmp_path: Path) -> None:
@@ -97,15 +95,13 @@ def test_a_recording_of_it_gives_the_same_road_to_the_node_and_to_a_replay(node:
     entries = [("/tf_static", START, recorded), (INFO, START, info), (RAW, START, picture)]
     node.set_parameters([Parameter("vehicle_frame", value="base_link")])
     assert lifecycle.start(node)
-    task = node.tasks[0]
-    assert isinstance(task, LaneOutputs)
-    task._camera._take_transforms(SimpleNamespace(transforms=told))
+    node._road._take_transforms(SimpleNamespace(transforms=told))
     live = CameraInfo(width=info.width, height=info.height, distortion_model="plumb_bob", d=list(info.d))
     live.k = list(info.k)
-    task._camera._take_info(live)
+    node._road._take_info(live)
     with open_frames(write_bag(tmp_path, "mcap", entries, messages)) as source:
         (frame,) = source
-        plane = task._camera.plane(frame)
+        plane = node._road.plane(frame, wanted=True)
         assert plane is not None
         assert source.camera is not None
         assert vars(source.camera.mount) == vars(plane.camera.mount)

@@ -43,7 +43,7 @@ TOPICS: dict[str, dict[str, type]] = {
         "ego_path": PathMessage,
         "ego_lane": PointCloud2,
     },
-    "instances": {"instance_mask": Image, "class_mask": Image},
+    "instances": {"instance_mask": Image, "class_mask": Image, "free_space": OccupancyGrid},
 }
 if Detection2DArray is not None:
     TOPICS["instances"]["detections"] = Detection2DArray
@@ -104,8 +104,7 @@ def test_the_node_publishes_what_a_replay_stores(
     frames = [Frame(picture, START + i * STEP, "camera") for i, picture in enumerate(pictures)]
     stored = replay(ListSource(frames), rtseg.load(models[task]), tmp_path / "out", progress=False, camera=camera).bag
 
-    settings = {"camera": str(tmp_path / "camera.yaml")} if task == "lanes" else {}
-    peer = start_node(executable=task, model=str(models[task]), **settings)
+    peer = start_node(executable=task, model=str(models[task]), camera=str(tmp_path / "camera.yaml"))
     published: dict[str, list[Any]] = {topic: peer.listen(kind, topic) for topic, kind in TOPICS[task].items()}
     published["overlay/compressed"] = peer.listen(CompressedImage, "overlay/compressed")
     twins = {topic: peer.listen(CompressedImage, f"{topic}/compressed") for topic in published if "_mask" in topic}

@@ -20,6 +20,7 @@ from rtseg.lab.replay.video_writer import VideoWriter
 from rtseg.lab.report.plots import Series
 from rtseg.lab.report.report import Picture, ReportData, write_report
 from rtseg.media import draw_lanes, open_frames
+from rtseg.messages import surfaces_of
 from rtseg.results import Instances, Lanes
 from rtseg.runtime import LatencyLog, find_model
 from rtseg_ros.demo.live import LiveRun
@@ -76,10 +77,11 @@ def write_products(
     latency, pictures, preview = LatencyLog(), [], Preview()
     times: list[float] = []  # seconds from the start, of frames with masks
     counts: dict[str, list[int]] = {}
-    classes = find_model(models[list(models)[-1]]).card.classes
+    card = find_model(models[list(models)[-1]]).card
+    classes, surfaces = card.classes, surfaces_of(card)
     every = max(1, len(live.stamps) // PICTURES)
     video: VideoWriter | None = None
-    with ResultBag(out / "result.mcap", camera, classes=classes) as bag, progress(console) as bar:
+    with ResultBag(out / "result.mcap", camera, classes=classes, surfaces=surfaces) as bag, progress(console) as bar:
         matched = _matched(source, live, task)
         for number, (frame, found, milliseconds) in enumerate(
             bar.track(matched, total=len(live.stamps), description="drawing")

@@ -34,6 +34,7 @@ class GroupingParameters(Settings):
         track: follow instances from frame to frame; without, ids are labels.
         tracker: how.
         drivable: classes that may be driven on, whose pixels become :attr:`rtseg.results.Instances.drivable`.
+        ground: further classes that lie flat on the ground, such as a sidewalk; all others stand on it.
     """
 
     min_area: Area = 64
@@ -41,6 +42,7 @@ class GroupingParameters(Settings):
     track: bool = True
     tracker: InstanceTrackerSettings = InstanceTrackerSettings()
     drivable: tuple[str, ...] = ()
+    ground: tuple[str, ...] = ()
 
 
 class FoundInstances(Protocol):

@@ -40,6 +40,9 @@ def import_network(
     things: Annotated[str | None, typer.Option(help="semantic: classes whose components are objects.")] = None,
     ignored: Annotated[str | None, typer.Option(help="semantic: classes that are not shown.")] = None,
     drivable: Annotated[str | None, typer.Option(help="Classes that make the drivable area.")] = None,
+    ground: Annotated[
+        str | None, typer.Option(help="Further classes that lie flat on the ground, such as a sidewalk.")
+    ] = None,
     background: Annotated[bool | None, typer.Option(help="lane-map: whether the first map is the background.")] = None,
     anchors: Annotated[
         str | None, typer.Option(help="row-anchor: tusimple, culane, or first and last row as shares of the height.")
@@ -65,6 +68,7 @@ def import_network(
         things=_names(things),
         ignored=_names(ignored),
         drivable=_names(drivable),
+        ground=_names(ground),
     )
     made = import_model(
         network,

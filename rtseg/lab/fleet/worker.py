@@ -26,6 +26,7 @@ from rtseg.lab.fleet.stores import reaching
 from rtseg.lab.fleet.truth import Truth
 from rtseg.loading import load
 from rtseg.media.damage import damage_noted
+from rtseg.messages import surfaces_of
 from rtseg.runtime import find_model
 from rtseg.stream import FrameLoop
 
@@ -148,7 +149,8 @@ class Worker:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             source = stack.enter_context(self._local.open(recording.uri, self._settings.topic))
             frames = PartSource(source, part)
-            with ResultBag(folder / "result.mcap", source.camera) as bag:
+            surfaces = surfaces_of(self._pipeline.card)
+            with ResultBag(folder / "result.mcap", source.camera, surfaces=surfaces) as bag:
                 self._pipeline.reset()
                 for index, frame in enumerate(frames):
                     try:

@@ -133,7 +133,7 @@ def replay(
         stack.enter_context(held(out))
         labelled = stack.enter_context(_labels(labels, out, pipeline))
         viewer = stack.enter_context(_view(view, out, run, camera))
-        bag = stack.enter_context(ResultBag(out / "result.mcap", camera, classes=run.classes))
+        bag = stack.enter_context(ResultBag(out / "result.mcap", camera, classes=run.classes, surfaces=run.surfaces))
         video: VideoWriter | None = None
         preview = Preview()
         for frame, result in _shown(run, progress):

@@ -19,6 +19,9 @@ from rtseg.lab.replay.bag_messages import BagMessages
 from rtseg.lanes import GroundPlane, ego_lane
 from rtseg.messages import (
     VEHICLE_FRAME,
+    Grid,
+    Ground,
+    Surfaces,
     class_labels,
     class_mask,
     detections,
@@ -34,6 +37,7 @@ from rtseg.messages import (
     lane_mask,
     lane_pixels,
     lane_points,
+    surface_kinds,
 )
 from rtseg.results import Instances, Lanes
 
@@ -54,7 +58,8 @@ class ResultBag:
     ``/lanes/lane_pixels``, ``/lanes/label_info``, ``/lanes/overlay/compressed``, and where a calibrated camera is known
     ``/lanes/lanes``, ``/lanes/lane_points``, ``/lanes/lane_grid``, ``/lanes/ego_path`` and ``/lanes/ego_lane``;
     ``/instances/instance_mask``, ``/instances/class_mask``, ``/instances/detections``, ``/instances/label_info``,
-    ``/instances/overlay/compressed``; the overlay of both together is ``/perception/overlay/compressed``.
+    ``/instances/overlay/compressed``, and with that camera ``/instances/free_space``; the overlay of both together is
+    ``/perception/overlay/compressed``.
     Every header carries the frame's stamp, which is also the message's time in the file; stills, which have none,
     follow each other at 30 Hz.
 
@@ -63,6 +68,7 @@ class ResultBag:
         camera: for the ground points of lanes, None without.
         jpeg_quality: of pictures and overlays.
         classes: names of the model's classes; with them the file also tells what the masks' values mean.
+        surfaces: which of them lie on the ground; with them the file also tells where it is free.
 
     Raises:
         MediaError: the file cannot be written.
@@ -74,12 +80,14 @@ class ResultBag:
         camera: Camera | None = None,
         jpeg_quality: int = 85,
         classes: Sequence[str] | None = None,
+        surfaces: Surfaces | None = None,
     ) -> None:
         self.path = Path(path)
         self._camera = camera
         self._quality = jpeg_quality
-        self._classes = classes
-        self._ground: GroundPlane | None = None
+        self._classes, self._surfaces = classes, surfaces
+        self._plane: GroundPlane | None = None
+        self._ground: Ground | None = None
         self._stills = 0
         self._messages = BagMessages()
         self._connections: dict[str, Any] = {}
@@ -112,33 +120,45 @@ class ResultBag:
         if self._camera is not None:
             self._fit_camera(self._camera, frame)
             self._add("/camera/camera_info", stamp, self._messages.camera_info(header, self._camera))
-        for each in result if isinstance(result, tuple) else (result,):
+        results = result if isinstance(result, tuple) else (result,)
+        free = next((self._free_space(each) for each in results if isinstance(each, Instances)), None)
+        for each in results:
             if isinstance(each, Lanes):
-                self._write_lanes(stamp, header, each)
+                self._write_lanes(stamp, header, each, free)
             else:
-                self._write_instances(stamp, header, each)
+                self._write_instances(stamp, header, each, free)
         if overlay is not None:
             group = "perception" if isinstance(result, tuple) else "lanes" if isinstance(result, Lanes) else "instances"
             self._add(f"/{group}/overlay/compressed", stamp, self._jpeg(header, overlay))
 
-    def _write_lanes(self, stamp: int, header: Any, lanes: Lanes) -> None:
+    def _write_lanes(self, stamp: int, header: Any, lanes: Lanes, free: Grid | None) -> None:
         self._label("/lanes/label_info", stamp, lane_labels())
         self._add("/lanes/lane_mask", stamp, self._messages.mask(header, lane_mask(lanes)))
         self._add("/lanes/lane_pixels", stamp, self._messages.points(header, lane_pixels(lanes)))
-        if self._ground is not None:
+        if self._plane is not None:
             vehicle = self._messages.header(stamp, VEHICLE_FRAME)
-            ground, ego = ground_lines(lanes, self._ground), ego_lane(lanes, self._ground)
+            ground, ego = ground_lines(lanes, self._plane), ego_lane(lanes, self._plane)
+            free = free if self._surfaces is not None and len(self._surfaces.drivable) else None
             self._add("/lanes/lanes", stamp, self._messages.markers(vehicle, lane_markers(lanes, ground, ego)))
             self._add("/lanes/lane_points", stamp, self._messages.points(vehicle, lane_points(lanes, ground)))
             self._add("/lanes/ego_path", stamp, self._messages.path(vehicle, ego_path(ego)))
-            self._add("/lanes/lane_grid", stamp, self._messages.grid(vehicle, lane_grid(ground)))
+            self._add("/lanes/lane_grid", stamp, self._messages.grid(vehicle, lane_grid(ground, free)))
             self._add("/lanes/ego_lane", stamp, self._messages.points(vehicle, ego_numbers(ego, lanes)))
 
-    def _write_instances(self, stamp: int, header: Any, instances: Instances) -> None:
+    def _write_instances(self, stamp: int, header: Any, instances: Instances, free: Grid | None) -> None:
         self._label("/instances/label_info", stamp, class_labels(self._classes or ()))
         self._add("/instances/instance_mask", stamp, self._messages.mask(header, instance_mask(instances)))
         self._add("/instances/class_mask", stamp, self._messages.mask(header, class_mask(instances)))
         self._add("/instances/detections", stamp, self._messages.detections(header, detections(instances)))
+        if free is not None:
+            vehicle = self._messages.header(stamp, VEHICLE_FRAME)
+            self._add("/instances/free_space", stamp, self._messages.grid(vehicle, free))
+
+    def _free_space(self, instances: Instances) -> Grid | None:
+        if self._plane is None or self._surfaces is None:
+            return None
+        self._ground = self._ground or Ground(self._plane)
+        return self._ground.free_space(surface_kinds(instances, self._surfaces))
 
     def close(self) -> None:
         """Write the index and give the file its name."""
@@ -169,9 +189,9 @@ class ResultBag:
     def _fit_camera(self, camera: Camera, frame: Frame) -> None:
         """Calibrations are kept for one image size; frames may come in another."""
         height, width = frame.size
-        if self._ground is None or (camera.width, camera.height) != (width, height):
+        if self._plane is None or (camera.width, camera.height) != (width, height):
             self._camera = camera.scaled(width, height)
-            self._ground = GroundPlane(self._camera)
+            self._plane, self._ground = GroundPlane(self._camera), None
 
     def _jpeg(self, header: Any, image: NDArray[np.uint8]) -> Any:
         return self._messages.jpeg(header, jpeg_bytes(image, self._quality))

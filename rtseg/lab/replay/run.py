@@ -20,6 +20,7 @@ from rtseg.lanes import Mounting, MountingWatch
 from rtseg.lanes.mounting import MountingSettings
 from rtseg.media.damage import damage_noted
 from rtseg.media.frame_source import MOST_NAMED, FrameSource
+from rtseg.messages import Surfaces, surfaces_of
 from rtseg.results import Instances, Lanes
 from rtseg.runtime.latency import LatencyLog
 from rtseg.runtime.scenes import PAUSE, PAUSE_SECONDS
@@ -136,6 +137,12 @@ class Run:
     def at(self) -> float:
         """Seconds of recording gone by at the latest frame that was processed."""
         return self._rows[-1][0] if self._rows else 0.0
+
+    @property
+    def surfaces(self) -> Surfaces | None:
+        """Which classes of the pipeline's model lie on the ground."""
+        card = self.pipeline.card
+        return None if card is None else surfaces_of(card)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -43,7 +43,7 @@ class Answers:
         background: whether the first lane map is the background.
         anchors: a data set whose anchors a row-anchor network has, or its first and last row as shares of the height.
         top: share of a frame, from the top, that the network is not shown.
-        things, ignored, drivable: classes, see :class:`rtseg.instances.methods.semantic.SemanticParameters`.
+        things, ignored, drivable, ground: classes, see :class:`rtseg.instances.methods.semantic.SemanticParameters`.
     """
 
     classes: tuple[str, ...] | None = None
@@ -57,6 +57,7 @@ class Answers:
     things: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     drivable: tuple[str, ...] = ()
+    ground: tuple[str, ...] = ()
 
     def require(self, path: Path, *names: str) -> None:
         """Check that some were given.
@@ -93,6 +94,7 @@ OPTIONS = {
     "things": "--things",
     "ignored": "--ignored",
     "drivable": "--drivable",
+    "ground": "--ground",
 }
 
 

@@ -40,7 +40,7 @@ class Described:
 
 
 def _yolo_seg(path: Path, network: ForeignNetwork, answers: Answers) -> Described:
-    answers.refuse_others("yolo-seg", "classes", "normalization", "order", "fit", "layout", "drivable")
+    answers.refuse_others("yolo-seg", "classes", "normalization", "order", "fit", "layout", "drivable", "ground")
     given = names_in(network.metadata)
     answers = _completed(
         answers, classes=given, normalization=NORMALIZATIONS["zero-one"], order="rgb", fit="letterbox"
@@ -85,7 +85,7 @@ def _yolo_seg(path: Path, network: ForeignNetwork, answers: Answers) -> Describe
         ),
         answers=answers,
         classes=classes,
-        parameters={"layout": layout, **_named(drivable=answers.drivable)},
+        parameters={"layout": layout, **_named(drivable=answers.drivable, ground=answers.ground)},
     )
 
 
@@ -104,13 +104,15 @@ def _can_be(columns: NDArray[np.float32], layout: Layout, classes: int) -> bool:
 
 def _semantic(path: Path, network: ForeignNetwork, answers: Answers) -> Described:
     answers.refuse_others(
-        "semantic", "classes", "normalization", "order", "fit", "things", "ignored", "drivable"
+        "semantic", "classes", "normalization", "order", "fit", "things", "ignored", "drivable", "ground"
     )  # fmt: skip
     answers.require(path, "classes", "normalization", "order")
     answers = _completed(answers, fit="stretch")
     classes = answers.classes or ()
     name, values = _largest_map(path, network, "a map of class scores or numbers")
-    parameters = _named(things=answers.things, ignored=answers.ignored, drivable=answers.drivable)
+    parameters = _named(
+        things=answers.things, ignored=answers.ignored, drivable=answers.drivable, ground=answers.ground
+    )
     sides = _as_map(values).shape
     if name in network.integers or (sides[1] == 1 and len(classes) > 1):
         _expect_numbers(path, name, values, len(classes))
