@@ -77,14 +77,18 @@ def commands() -> str:
     text = [
         "# Commands",
         "Every command that reports takes `--json` (`rtseg bench --json -`): one document on standard output and "
-        "nothing else there; progress goes to standard error.",
+        "nothing else there. Progress goes to standard error: bars on a terminal, elsewhere a line now and then "
+        "of what takes long. `--quiet` (`-q`), before or after the command's name, leaves nothing but errors, warnings "
+        "and JSON.",
         "| exit code | |\n|---|---|\n| 0 | done |\n"
         "| 1 | done, but what was asked for does not hold: a model cannot run, a gate fails, recordings are damaged |\n"
         "| 2 | wrong input, told in one sentence |\n| 130, 143 | ended by a signal |",
     ]
     for name, command in _commands(typer.main.get_command(app), "rtseg"):
         rows = [
-            _option(parameter) for parameter in command.params if parameter.name not in ("help", "install_completion")
+            _option(parameter)
+            for parameter in command.params
+            if parameter.name not in ("help", "install_completion", "quiet")
         ]
         text.append(f"## `{name}`")
         text.append(" ".join((command.help or "").split()))

@@ -20,11 +20,12 @@ from rich.text import Text
 
 from rtseg.errors import ConfigError, RtsegError
 from rtseg.model_commands import models_app
-from rtseg.options import BackendOption, DeviceOption, JsonOption, OutOption, console, progress_console
-from rtseg.printing import PlainConsole, VisibleFormatter, described, print_json, visible
+from rtseg.options import BackendOption, DeviceOption, JsonOption, OutOption, QuietGroup
+from rtseg.printing import PlainConsole, VisibleFormatter, console, described, print_json, progress_console, visible
 
 app = typer.Typer(
     name="rtseg",
+    cls=QuietGroup,
     help="Lane and instance masks at camera rate.",
     invoke_without_command=True,
     pretty_exceptions_enable=False,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rtseg.options import JsonOption, console, progress_console
-from rtseg.printing import described, print_json
+from rtseg.options import JsonOption
+from rtseg.printing import console, described, print_json, progress_console
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from rtseg.printing import PlainConsole
-
-console = PlainConsole()
-progress_console = PlainConsole(stderr=True)
-"""Where progress is shown: standard output is for results, which scripts read."""
+from rtseg.printing import be_quiet
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="Bundled model or folder with card.yaml.")]
 BackendOption = Annotated[str, typer.Option(help="auto, tensorrt, torch, onnxruntime or openvino.")]
@@ -29,3 +26,37 @@ IgnoreOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+
+
+def _hush(quiet: bool) -> None:
+    if quiet:
+        be_quiet()
+
+
+QuietOption = Annotated[
+    bool,
+    typer.Option(
+        "--quiet", "-q", callback=_hush, expose_value=False, help="Say nothing but errors, warnings and --json."
+    ),
+]
+
+
+class QuietGroup(TyperGroup):
+    """The root of all commands: each takes --quiet, those that other parts register too, and need not know of it."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        made = typer.Typer(add_completion=False)
+
+        @made.command()
+        def option(quiet: QuietOption = False) -> None: ...
+
+        _add(self, typer.main.get_command(made).params[0])
+
+
+def _add(command: Any, option: Any) -> None:
+    children = getattr(command, "commands", {})
+    if not children or command.invoke_without_command:
+        command.params.append(option)
+    for child in children.values():
+        _add(child, option)

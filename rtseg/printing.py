@@ -57,6 +57,36 @@ class PlainConsole(Console):
         super().print(*objects, **settings)
 
 
+class ProgressConsole(PlainConsole):
+    """Standard error for what moves: bars and states, which are nothing to a log file, so only a terminal gets them."""
+
+    def __init__(self) -> None:
+        super().__init__(stderr=True)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is shown."""
+        return self._quiet or not self.is_terminal
+
+    @quiet.setter
+    def quiet(self, quiet: bool) -> None:
+        self._quiet = quiet
+
+
+console = PlainConsole()
+"""Where results are told."""
+remarks_console = PlainConsole(stderr=True)
+"""Where lines on the way are told: standard output is for results, which scripts read."""
+progress_console = ProgressConsole()
+"""Where progress is shown."""
+
+
+def be_quiet(quiet: bool = True) -> None:
+    """Show nothing but errors, warnings and JSON from here on, in this process; for scripts that go by exit codes."""
+    for each in (console, remarks_console, progress_console):
+        each.quiet = quiet
+
+
 class VisibleFormatter(logging.Formatter):
     """Formats log records for a terminal, a line each."""
 

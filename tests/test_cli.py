@@ -20,6 +20,7 @@ from typer.main import get_command
 
 from rtseg import cli
 from rtseg.cli import app, main
+from rtseg.printing import be_quiet
 from tests.media.recordings import START, Messages, write_bag
 from tests.threshold_network import two_lane_road, write_threshold_model
 
@@ -37,6 +38,7 @@ def rtseg(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
 
     def run(*arguments: object) -> Answer:
         monkeypatch.setattr(sys, "argv", ["rtseg", *map(str, arguments)])
+        be_quiet(False)
         with pytest.raises(SystemExit) as end:
             main()
         out, err = capfd.readouterr()
@@ -207,6 +209,17 @@ def test_json_is_all_that_goes_to_standard_output(
     answer = rtseg(*reporting[command])
     assert answer.code == 0, answer.err
     json.loads(answer.out, parse_constant=_refuse)
+    assert answer.err == "", "progress is for terminals"
+
+
+@pytest.mark.parametrize("command", REPORTING)
+def test_quiet_says_nothing(rtseg: Rtseg, reporting: dict[str, list[object]], command: str) -> None:
+    told = [part for part in reporting[command] if part not in ("--json", "-")]
+    assert rtseg(*told, "--quiet") == Answer(0, "", "")
+
+
+def test_errors_are_told_all_the_same(rtseg: Rtseg) -> None:
+    assert "does not exist" in rtseg("run", "nowhere.mp4", "-q").err
 
 
 SILENT = ("bench compare", "demo", "inspect affinity")
@@ -225,6 +238,12 @@ def test_every_command_that_reports_can_do_so_in_json() -> None:
     without = {name for name, command in commands.items() if not any("--json" in p.opts for p in command.params)}
     assert len(commands) > 25
     assert without == set(SILENT)
+
+
+def test_every_command_can_be_quiet() -> None:
+    root = get_command(app)
+    for name, command in [("", root), *_commands(root)]:
+        assert [p.opts for p in command.params].count(["--quiet", "-q"]) == 1, name
 
 
 def _refuse(constant: str) -> None:

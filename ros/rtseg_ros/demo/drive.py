@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from rich.console import Console
-
 from rtseg.camera import Camera, Mount
 from rtseg.lab.render import Drive, RenderedRoad, RenderedStreet, StreetDrive
 from rtseg.lab.replay.video_writer import VideoWriter
@@ -15,16 +13,14 @@ from rtseg_ros.demo.progress import progress
 SIZE = (720, 1280)
 
 
-def render_drive(
-    folder: Path, seed: int, seconds: float, fps: float, console: Console, street: bool = False
-) -> tuple[Path, Path]:
+def render_drive(folder: Path, seed: int, seconds: float, fps: float, street: bool = False) -> tuple[Path, Path]:
     """Render a drive to ``drive.mp4`` and its calibration to ``camera.yaml`` in `folder`; gives both paths.
 
     With `street` it leads through a street with cars, people and bicycles.
     """
     drive: Drive | StreetDrive = StreetDrive(seed, seconds, fps, SIZE) if street else Drive(seed, seconds, fps, SIZE)
     video, calibration = folder / "drive.mp4", folder / "camera.yaml"
-    with VideoWriter(video, fps, SIZE) as writer, progress(console) as bar:
+    with VideoWriter(video, fps, SIZE) as writer, progress() as bar:
         frames: Iterable[RenderedRoad | RenderedStreet] = drive
         for frame in bar.track(frames, total=len(drive), description="painting the drive"):
             writer.write(frame.image)

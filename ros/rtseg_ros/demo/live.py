@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from rtseg.errors import RtsegError
 from rtseg.media import open_frames
+from rtseg.printing import progress_console
 from rtseg_ros.demo.progress import progress
 from rtseg_ros.demo.tasks import INSTANCES, LANES, DemoTask
 
@@ -111,7 +110,6 @@ def run_live(
     folder: Path,
     models: Mapping[str, str],
     camera: Path | None,
-    console: Console,
     task: DemoTask = LANES,
     topic: str | None = None,
 ) -> LiveRun:
@@ -122,7 +120,6 @@ def run_live(
         folder: for logs and the recording of masks.
         models: the node's parameters that name models.
         camera: calibration file.
-        console: for progress.
         task: what to run.
         topic: image topic of a bag.
 
@@ -149,11 +146,11 @@ def run_live(
         parameters = [word for name, value in settings.items() for word in ("-p", f"{name}:={value}")]
         node = start(f"{task.node} node", f"rtseg_ros.{task.node}", "--ros-args", *REMAPPINGS, *parameters)
         running = [recorder, node]
-        with console.status("loading the model"):
+        with progress_console.status("loading the model"):
             _wait(lambda: (recording / "ready").exists(), running, STARTING_SECONDS, f"the {node.name} did not come up")
         wanted = [*(["--camera", str(camera)] if camera else []), *(["--topic", topic] if topic else [])]
         player = start("player", "rtseg_ros.player", str(source), "--log", str(log), *wanted, "--ros-args", *REMAPPINGS)
-        with progress(console) as bar:
+        with progress() as bar:
             driven = bar.add_task("driving", total=total)
             last, moved = 0, time.monotonic()
             played: dict[str, Any] | None = None

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 
 from rtseg.camera import Camera
 from rtseg.errors import RtsegError
@@ -66,7 +65,6 @@ def write_products(
     title: str,
     models: Mapping[str, str],
     camera: Camera | None,
-    console: Console,
     task: DemoTask = LANES,
 ) -> Summary:
     """Draw every mask over its frame, and write video, bag and report.
@@ -81,7 +79,7 @@ def write_products(
     classes, surfaces = card.classes, surfaces_of(card)
     every = max(1, len(live.stamps) // PICTURES)
     video: VideoWriter | None = None
-    with ResultBag(out / "result.mcap", camera, classes=classes, surfaces=surfaces) as bag, progress(console) as bar:
+    with ResultBag(out / "result.mcap", camera, classes=classes, surfaces=surfaces) as bag, progress() as bar:
         matched = _matched(source, live, task)
         for number, (frame, found, milliseconds) in enumerate(
             bar.track(matched, total=len(live.stamps), description="drawing")

@@ -6,12 +6,11 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from rtseg.camera import Camera
 from rtseg.errors import RtsegError
-from rtseg.printing import PlainConsole
+from rtseg.printing import console
 from rtseg.runtime import find_model
 from rtseg_ros.demo.drive import render_drive
 from rtseg_ros.demo.live import LiveRun, run_live
@@ -52,7 +51,6 @@ def run_demo(
         RtsegError: rclpy is not installed, there is no such task or model, the input cannot be read, or one of the
             processes ended or hung; the message holds the end of its log.
     """
-    console = PlainConsole()
     if find_spec("rclpy") is None or find_spec("rtseg_ros") is None:
         raise RtsegError("expected rclpy for the live demo, but it is not installed; pip install 'rtseg[ros]'")
     if task not in TASKS:
@@ -68,18 +66,18 @@ def run_demo(
     with tempfile.TemporaryDirectory(prefix="rtseg-demo-") as name:
         folder = Path(name)
         if input is None:
-            source, camera = render_drive(folder, SEED, seconds, FPS, console, street=chosen is not LANES)
+            source, camera = render_drive(folder, SEED, seconds, FPS, street=chosen is not LANES)
             title = f"rendered drive, {seconds:.0f} s"
         else:
             source, title = input, input.name
-        live = run_live(source, folder, models, camera, console, chosen, topic)
+        live = run_live(source, folder, models, camera, chosen, topic)
         calibration = Camera.load(camera) if camera else None
-        summary = write_products(source, live, out, title, models, calibration, console, chosen)
-    _print_table(console, summary, live, out)
+        summary = write_products(source, live, out, title, models, calibration, chosen)
+    _print_table(summary, live, out)
     return summary
 
 
-def _print_table(console: Console, summary: Summary, live: LiveRun, out: Path) -> None:
+def _print_table(summary: Summary, live: LiveRun, out: Path) -> None:
     table = Table(title=summary.title, show_header=False)
     table.add_column(style="bold")
     table.add_column(justify="right")

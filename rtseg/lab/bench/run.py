@@ -13,7 +13,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.progress import Progress
 
 from rtseg.errors import RtsegError
@@ -26,6 +25,7 @@ from rtseg.lab.render import render_road
 from rtseg.lab.report.machine import commit, hardware_name, library_versions, machine_facts, utc_now
 from rtseg.loading import load
 from rtseg.media import decode_compressed, decode_image
+from rtseg.printing import progress_console
 from rtseg.results import Instances, Lanes
 from rtseg.runtime import LatencyLog, Pipeline, find_model
 from rtseg.runtime.card import ModelFile
@@ -136,7 +136,7 @@ def _measure(
 
     log, whole, device, meter = LatencyLog(), LatencyLog(), LatencyLog(), PowerMeter(card_number)
     spent = 0.0
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with Progress(console=progress_console, transient=True) as progress:
         task = progress.add_task("one by one", total=settings.frames)
         for block in _blocks(settings.frames):
             with meter:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from rtseg.options import JsonOption, ModelOption, TopicOption, console, progress_console
-from rtseg.printing import print_json
+from rtseg.options import JsonOption, ModelOption, TopicOption
+from rtseg.printing import console, print_json, progress_console, remarks_console
 
 app = typer.Typer()
 
@@ -47,9 +47,9 @@ def adapt(
             progress.update(bars[step], completed=done, total=of or None)
 
         try:
-            verdict = run(settings, out, progress_console.print, advance)
+            verdict = run(settings, out, remarks_console.print, advance)
         except KeyboardInterrupt:
-            progress_console.print("stopped; the same command goes on from here")
+            remarks_console.print("stopped; the same command goes on from here")
             raise typer.Exit(130) from None
     report = out / WORK / REPORT
     if as_json:

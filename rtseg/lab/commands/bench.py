@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from rtseg.options import BackendOption, DeviceOption, ModelOption, NetworkOption, ThreadsOption, console
-from rtseg.printing import print_json
+from rtseg.options import BackendOption, DeviceOption, ModelOption, NetworkOption, ThreadsOption
+from rtseg.printing import console, print_json
 
 bench_app = typer.Typer(help="Time a model on this machine, or compare results.")
 

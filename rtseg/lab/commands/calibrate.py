@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from rtseg.errors import ConfigError
-from rtseg.options import JsonOption, TopicOption, console
-from rtseg.printing import print_json
+from rtseg.options import JsonOption, TopicOption
+from rtseg.printing import console, print_json
 
 calibrate_app = typer.Typer(help="Calibrate cameras and int8 networks.", no_args_is_help=True)
 

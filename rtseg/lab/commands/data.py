@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from rtseg.options import JsonOption, OutOption, console
-from rtseg.printing import print_json, visible
+from rtseg.options import JsonOption, OutOption
+from rtseg.printing import console, print_json, visible
 
 data_app = typer.Typer(help="Look at labels before training on them.", no_args_is_help=True)
 

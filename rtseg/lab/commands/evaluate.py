@@ -10,17 +10,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from rtseg.errors import ConfigError
-from rtseg.options import (
-    BackendOption,
-    DeviceOption,
-    JsonOption,
-    ModelOption,
-    NetworkOption,
-    OutOption,
-    ThreadsOption,
-    console,
-)
-from rtseg.printing import print_json
+from rtseg.options import BackendOption, DeviceOption, JsonOption, ModelOption, NetworkOption, OutOption, ThreadsOption
+from rtseg.printing import console, print_json
 
 app = typer.Typer()
 OF_ONE_TASK = {

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
-from rtseg.options import BackendOption, DeviceOption, JsonOption, ModelOption, OutOption, TopicOption, console
-from rtseg.printing import print_json
+from rtseg.options import BackendOption, DeviceOption, JsonOption, ModelOption, OutOption, TopicOption
+from rtseg.printing import console, print_json, remarks_console
 
 fleet_app = typer.Typer(help="Replay, compare, mine and label the recordings of a fleet.", no_args_is_help=True)
 
@@ -72,7 +72,7 @@ def with_job_options(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(**values, job=job)
         except KeyboardInterrupt:
-            console.print("stopped; the same command goes on from here")
+            remarks_console.print("stopped; the same command goes on from here")
             raise typer.Exit(130) from None
 
     parameters = [*(one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own), *shared]

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from rtseg.options import JsonOption, console
-from rtseg.printing import print_json
+from rtseg.options import JsonOption
+from rtseg.printing import console, print_json
 
 app = typer.Typer()
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rtseg.options import console
+from rtseg.printing import console
 
 inspect_app = typer.Typer(help="Look at what networks put out.", no_args_is_help=True)
 

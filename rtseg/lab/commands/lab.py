@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from rtseg.options import console, progress_console
+from rtseg.printing import console, remarks_console
 
 lab_app = typer.Typer(help="Pages, figures and data sets for developing models.", no_args_is_help=True)
 
@@ -214,7 +214,7 @@ def mounting(
     lanes_of = true_lanes if true_lines else partial(seen_lanes, load(model))
     for score in score_mounting(roads(drives, seconds), lanes_of):
         scores.append(score)
-        progress_console.print(table([score]))
+        remarks_console.print(table([score]))
     console.print(table(scores))
     for line in summary(scores):
         console.print(line, highlight=False)

@@ -17,9 +17,8 @@ from rtseg.options import (
     OutOption,
     ThreadsOption,
     TopicOption,
-    console,
 )
-from rtseg.printing import print_json
+from rtseg.printing import console, print_json
 
 if TYPE_CHECKING:
     from rtseg.runtime import Pipeline

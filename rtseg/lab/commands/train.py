@@ -11,8 +11,8 @@ import typer
 
 from rtseg.errors import ConfigError
 from rtseg.files import held
-from rtseg.options import JsonOption, console
-from rtseg.printing import print_json
+from rtseg.options import JsonOption
+from rtseg.printing import console, print_json
 
 app = typer.Typer()
 _OF_A_RUN = ("model.safetensors", "last.ckpt")

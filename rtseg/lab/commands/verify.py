@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from rtseg.errors import ConfigError
-from rtseg.options import BackendOption, DeviceOption, JsonOption, NetworkOption, ThreadsOption, console
-from rtseg.printing import print_json
+from rtseg.options import BackendOption, DeviceOption, JsonOption, NetworkOption, ThreadsOption
+from rtseg.printing import console, print_json
 
 app = typer.Typer()
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from importlib.metadata import requires
 from typing import Any
 
+from rtseg.printing import console
+
 _SYSTEM = ("TensorRT, CUDA and ROS 2 come from JetPack and apt", "pycuda, optional, is compiled on the device")
 
 
@@ -80,18 +82,18 @@ def print_wheels() -> bool:
     """Print the table; False if something is missing."""
     complete = True
     for jetpack in JETPACKS:
-        print(f"\n{jetpack.name}, Python {jetpack.python}\n")
+        console.print(f"\n{jetpack.name}, Python {jetpack.python}\n")
         try:
             wheels = resolve(jetpack, runtime_requirements(jetpack))
         except LookupError as error:
-            print(error)
+            console.print(error)
             complete = False
             continue
         compiled = {name: file for name, file in wheels.items() if not file.endswith("-any.whl")}
-        print("| package | wheel |\n|---|---|")
+        console.print("| package | wheel |\n|---|---|")
         for name, file in sorted(compiled.items()):
-            print(f"| {name} | `{file}` |")
+            console.print(f"| {name} | `{file}` |")
         pure = sorted(set(wheels) - set(compiled))
-        print(f"\nPure Python: {', '.join(pure)}.")
-    print(f"\n{'; '.join(_SYSTEM)}.")
+        console.print(f"\nPure Python: {', '.join(pure)}.")
+    console.print(f"\n{'; '.join(_SYSTEM)}.")
     return complete

@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from rtseg.lab.fleet.queue import Progress, TaskQueue, Workers
 from rtseg.lab.fleet.stores import common_folder
-from rtseg.printing import visible
+from rtseg.printing import progress_console, remarks_console, visible
 
 _SHOWN = 8  # recordings in the progress table
 _REDRAWN, _LOGGED = 0.5, 30.0  # seconds between two looks at the progress, on a terminal and in a log
@@ -27,11 +26,11 @@ def run_job(queue: TaskQueue, workers: Workers, progress: bool = True) -> Progre
         KeyboardInterrupt: it was stopped; what is done is kept, and another run goes on from there.
     """
     under_way: dict[str, int] = {}
-    console = Console(stderr=True)
     folder = common_folder(queue.progress.states)
-    pause = _REDRAWN if console.is_terminal else _LOGGED
-    with Live(console=console, refresh_per_second=2, transient=True, auto_refresh=False) as live:
-        shown = 0.0 if console.is_terminal else time.monotonic()
+    drawn = not progress_console.quiet
+    pause = _REDRAWN if drawn else _LOGGED
+    with Live(console=progress_console, refresh_per_second=2, transient=True, auto_refresh=False) as live:
+        shown = 0.0 if drawn else time.monotonic()
         while queue or under_way:
             while queue and workers.free > 0:
                 tasks = queue.take(workers.count)
@@ -46,10 +45,10 @@ def run_job(queue: TaskQueue, workers: Workers, progress: bool = True) -> Progre
                 queue.record(done)
             if progress and time.monotonic() - shown > pause:
                 shown = time.monotonic()
-                if console.is_terminal:
+                if drawn:
                     live.update(progress_table(queue.progress, under_way, folder), refresh=True)
                 else:
-                    console.print(progress_line(queue.progress), soft_wrap=True)
+                    remarks_console.print(progress_line(queue.progress))
     return queue.progress
 
 

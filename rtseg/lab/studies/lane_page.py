@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from rtseg.lab.studies.lane_drives import FIRST_SEED, DriveScore, rendered_drive
 from rtseg.lanes.interpreter import LaneInterpreter, lane_settings
 from rtseg.loading import load
 from rtseg.media import open_frames
+from rtseg.printing import remarks_console
 from rtseg.results import Lanes
 from rtseg.runtime import ModelCard, Pipeline
 from rtseg.runtime.interpreter import interpret
@@ -293,4 +293,4 @@ def video_score(pipeline: Pipeline, path: Path, most: int | None = None) -> Temp
 
 
 def _tell(name: str) -> None:
-    print(f"  {name}", file=sys.stderr, flush=True)
+    remarks_console.print(f"  {name}")

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import signal
-import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -37,6 +36,7 @@ from rtseg.lab.training.exported_weights import load_exported
 from rtseg.lab.training.families import FAMILIES, training_loader
 from rtseg.lab.training.lanes.datasets import MixtureSampler
 from rtseg.lab.training.quick import shortened
+from rtseg.printing import progress_console, remarks_console
 from rtseg.runtime import find_model
 
 Config = TypeVar("Config", bound=RunConfig)
@@ -135,12 +135,12 @@ def train(
         num_sanity_val_steps=0,
         enable_model_summary=False,
         enable_checkpointing=False,
-        enable_progress_bar=sys.stdout.isatty(),
+        enable_progress_bar=not progress_console.quiet,
         callbacks=[
             _Save(out),
             _SetEpoch(samples.sampler),
             EpochPictures(out, named, samples.training, samples.held_out),
-            RichProgressBar() if sys.stdout.isatty() else _PlainProgress(),
+            _PlainProgress() if progress_console.quiet else RichProgressBar(console_kwargs={"stderr": True}),
         ],
     )
     warnings.filterwarnings("ignore", module=r"lightning\.")  # what it thinks of these settings is not the user's
@@ -296,4 +296,4 @@ class _PlainProgress(Callback):
             left = int(total) * (trainer.max_epochs or 1) - trainer.global_step
             per_step = (time.monotonic() - self._began) / max(1, trainer.global_step - self._first)
             place = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs} batch {batch_idx + 1}/{total}"
-            print(f"{place} loss {loss:.3f}, {max(0, left) * per_step / 60:.0f} minutes left", flush=True)
+            remarks_console.print(f"{place} loss {loss:.3f}, {max(0, left) * per_step / 60:.0f} minutes left")

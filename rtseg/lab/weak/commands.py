@@ -9,19 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from rtseg.lab.weak.exemplar.commands import add_to
 from rtseg.options import JsonOption
-from rtseg.printing import print_json
+from rtseg.printing import console, print_json, progress_console
 
 if TYPE_CHECKING:
     from rtseg.lab.weak.keywords.label import LabelSettings
     from rtseg.lab.weak.keywords.label import Progress as StageProgress
 
 weak_app = typer.Typer(help="Labels from image keywords, or from none at all.", no_args_is_help=True)
-console = Console()
 
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of the run; a run that is there goes on.")]
 ProposalsOption = Annotated[
@@ -200,7 +198,7 @@ def _progress() -> Iterator[StageProgress]:
     """One bar a stage, which appears when the stage begins."""
     columns = (TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with Progress(*columns, console=progress_console) as bars:
 
         def advance(stage: str, done: int, total: int) -> None:
             if stage not in tasks:

@@ -41,12 +41,13 @@ def write_streets(
         for job in jobs:
             _write_one(job)
     elif jobs:
-        from rich.console import Console
         from rich.progress import track
+
+        from rtseg.printing import progress_console
 
         with multiprocessing.get_context("spawn").Pool(workers) as pool:
             done = pool.imap_unordered(_write_one, jobs, chunksize=4)
-            for _ in track(done, total=len(jobs), description="rendering streets", console=Console(stderr=True)):
+            for _ in track(done, total=len(jobs), description="rendering streets", console=progress_console):
                 pass
     return folder
 

@@ -64,13 +64,14 @@ def render_cache(
     folder.mkdir(parents=True, exist_ok=True)
     missing = [seed for seed in seeds if not (folder / f"{seed:07d}.json").is_file()]
     if missing:
-        from rich.console import Console
         from rich.progress import track
+
+        from rtseg.printing import progress_console
 
         jobs = [(seed, str(folder), size) for seed in missing]
         with multiprocessing.get_context("spawn").Pool(workers) as pool:
             done = pool.imap_unordered(_render_one, jobs, chunksize=8)
-            for _ in track(done, total=len(jobs), description="rendering", console=Console(stderr=True)):
+            for _ in track(done, total=len(jobs), description="rendering", console=progress_console):
                 pass
     return [_read_rendered(folder / f"{seed:07d}.json") for seed in seeds]
 

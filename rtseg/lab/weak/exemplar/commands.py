@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from rtseg.options import JsonOption
-from rtseg.printing import print_json
+from rtseg.printing import console, print_json
 
 exemplar_app = typer.Typer(help="Instance masks from no labels at all (Exemplar-FreeSOLO).", no_args_is_help=True)
-console = Console()
 
 
 def add_to(weak_app: typer.Typer, progress: Callable[[], AbstractContextManager[Any]]) -> None:
