@@ -50,6 +50,9 @@ def import_network(
     top: Annotated[
         float | None, typer.Option(min=0, max=0.9, help="Lanes: share of the frame that is cut off at the top.")
     ] = None,
+    output: Annotated[
+        str | None, typer.Option(help="Name of the output that is meant, where several maps are as large.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a model folder of an ONNX network, try it on a picture and draw what it finds (needs the package onnx)."""
@@ -65,6 +68,7 @@ def import_network(
         background=background,
         anchors=anchors,
         top=top,
+        output=output,
         things=_names(things),
         ignored=_names(ignored),
         drivable=_names(drivable),

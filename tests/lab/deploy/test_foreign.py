@@ -229,7 +229,23 @@ def _one_node(
     return path
 
 
-@pytest.mark.parametrize("case", ["bytes", "channels last", "batch", "uint8", "varying", "text", "cut", "missing"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "bytes",
+        "channels last",
+        "batch",
+        "uint8",
+        "varying",
+        "text",
+        "cut",
+        "missing",
+        "folder",
+        "empty",
+        "newer",
+        "own",
+    ],
+)
 def test_files_that_are_no_such_network_are_told(tmp_path: Path, case: str) -> None:
     path, copy = tmp_path / "net.onnx", helper.make_node("Identity", ["x"], ["y"])
     if case == "bytes":
@@ -257,7 +273,21 @@ def test_files_that_are_no_such_network_are_told(tmp_path: Path, case: str) -> N
             [1, 3, 8, 8],
             (TensorProto.STRING, [1, 3, 8, 8]),
         )
+    elif case == "folder":
+        path.mkdir()
+    elif case == "empty":
+        path.touch()
+    elif case in ("newer", "own"):
+        model = onnx.load(write_lane_map(path))
+        model.ir_version = 99 if case == "newer" else model.ir_version
+        model.graph.node[0].op_type = "Mine" if case == "own" else model.graph.node[0].op_type
+        onnx.save(model, path)
     message = {
+        "folder": "cannot be read",
+        "missing": "cannot be read",
+        "empty": "empty file",
+        "newer": r"pixels: Unsupported model IR version: 99.*older opset",
+        "own": "without operators of its own",
         "channels last": "channels first",
         "batch": "one picture",
         "uint8": "float32 or float16",
@@ -267,6 +297,74 @@ def test_files_that_are_no_such_network_are_told(tmp_path: Path, case: str) -> N
     with pytest.raises(ModelError, match=message):
         import_model(path, "lane-map", tmp_path / "model", Answers(normalization=UNIT, order="rgb", background=True))
     assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        (b"PK\x03\x04", "PyTorch"),
+        (b"\x1c\0\0\0TFL3", "TensorFlow Lite"),
+        (b"ftrt", "TensorRT engine"),
+        (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
+        (b"<!DOCTYPE html>", "web page"),
+    ],
+)
+def test_files_that_people_take_for_one_are_told_by_name(tmp_path: Path, start: bytes, message: str) -> None:
+    (tmp_path / "net.onnx").write_bytes(start + bytes(100))
+    with pytest.raises(ModelError, match=message):
+        import_model(tmp_path / "net.onnx", "lane-map", tmp_path / "model", SEEN)
+
+
+def test_weights_that_were_left_behind_are_named(tmp_path: Path) -> None:
+    path = write_semantic(tmp_path / "net.onnx")
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    (tmp_path / "weights.bin").unlink()
+    with pytest.raises(ModelError, match=r"weights beside it \(weights\.bin\).*one folder"):
+        import_model(path, "semantic", tmp_path / "model", semantic_answers())
+
+
+def test_an_input_without_a_shape_has_open_sides(tmp_path: Path) -> None:
+    path = write_semantic(tmp_path / "net.onnx")
+    model = onnx.load(path)
+    for tensor in (*model.graph.input, *model.graph.output):
+        tensor.type.tensor_type.ClearField("shape")
+    onnx.save(model, path)
+    with pytest.raises(ModelError, match="--size"):
+        import_model(path, "semantic", tmp_path / "model", semantic_answers())
+    import_model(path, "semantic", tmp_path / "model", semantic_answers(), size=(HEIGHT, WIDTH))
+    assert len(rtseg.load(tmp_path / "model")(paint_objects(SCENE))) == 5
+
+
+def test_of_several_maps_one_is_chosen(tmp_path: Path) -> None:
+    path = write_semantic(tmp_path / "net.onnx")
+    model = onnx.load(path)
+    model.graph.node.append(helper.make_node("ArgMax", ["seg"], ["lines"], axis=1, keepdims=0))
+    model.graph.output.append(helper.make_tensor_value_info("lines", TensorProto.INT64, [1, 32, 64]))
+    onnx.save(model, path)
+    with pytest.raises(ConfigError, match=r"seg \(1, 3, 32, 64\), lines.*--output"):
+        import_model(path, "semantic", tmp_path / "model", semantic_answers())
+    with pytest.raises(ConfigError, match=r"--output to name one of seg"):
+        import_model(path, "semantic", tmp_path / "model", semantic_answers(output="segm"))
+    for output, kind in (("seg", "class_scores"), ("lines", "class_ids")):
+        made = import_model(path, "semantic", tmp_path / output, semantic_answers(output=output))
+        assert [each.kind for each in made.card.outputs] == [kind]
+
+
+def test_cells_and_their_existence_belong_together_by_how_many_they_are(tmp_path: Path) -> None:
+    path = write_row_anchors(tmp_path / "net.onnx", 2)
+    model = onnx.load(path)
+    names = {"loc_row": "a", "loc_col": "b", "exist_row": "c", "exist_col": "d"}
+    for node in model.graph.node:
+        node.output[:] = [names.get(name, name) for name in node.output]
+    for tensor in model.graph.output:
+        tensor.name = names[tensor.name]
+    outputs = {tensor.name: type(tensor).FromString(tensor.SerializeToString()) for tensor in model.graph.output}
+    del model.graph.output[:]
+    model.graph.output.extend(outputs[name] for name in "abdc")
+    onnx.save(model, path)
+    answers = Answers(normalization=UNIT, order="rgb", anchors="0.03125, 0.96875", top=0.0)
+    import_model(path, "row-anchor", tmp_path / "model", answers)
+    _check_lines(rtseg.load(tmp_path / "model"), 32 / 31)
 
 
 def test_another_model_is_never_written_over(tmp_path: Path) -> None:
@@ -291,7 +389,7 @@ def test_answers_are_read(tmp_path: Path) -> None:
     named.write_text("names: {0: road, 1: car}\n")
     assert read_classes("road, car") == read_classes(str(listed)) == read_classes(str(named)) == ("road", "car")
     assert len(read_classes("cityscapes")) == 19
-    for wrong in ("a,a", "", "a,,b"):
+    for wrong in ("a,a", "", "a,,b", "names.txt", "no/names"):
         with pytest.raises(ConfigError, match="classes"):
             read_classes(wrong)
     assert read_normalization("1 2 3, 4 5 6") == ((1, 2, 3), (4, 5, 6))

@@ -43,6 +43,7 @@ class Answers:
         background: whether the first lane map is the background.
         anchors: a data set whose anchors a row-anchor network has, or its first and last row as shares of the height.
         top: share of a frame, from the top, that the network is not shown.
+        output: name of the map that is meant, where several are as large.
         things, ignored, drivable, ground: classes, see :class:`rtseg.instances.methods.semantic.SemanticParameters`.
     """
 
@@ -54,6 +55,7 @@ class Answers:
     background: bool | None = None
     anchors: str | None = None
     top: float | None = None
+    output: str | None = None
     things: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     drivable: tuple[str, ...] = ()
@@ -91,6 +93,7 @@ OPTIONS = {
     "background": "--background or --no-background (whether the first map is the background)",
     "anchors": "--anchors (tusimple, culane, or first and last row as shares of the height, such as 0.42,1)",
     "top": "--top",
+    "output": "--output",
     "things": "--things",
     "ignored": "--ignored",
     "drivable": "--drivable",
@@ -111,6 +114,12 @@ def read_classes(text: str) -> tuple[str, ...]:
         is_file = path.is_file()
     except (OSError, ValueError):
         is_file = False
+    if (
+        not is_file
+        and "," not in text
+        and (path.suffix.lower() in (".txt", ".yaml", ".yml", ".names") or len(path.parts) > 1)
+    ):
+        raise ConfigError(f"expected a list of classes in {text}, but there is no such file")
     names = _classes_of_file(path) if is_file else [name.strip() for name in text.split(",")]
     return checked_classes(names, text)
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from rtseg.errors import ConfigError, ModelError
 from rtseg.instances.methods.yolo_seg import BEFORE_CLASSES, Layout, columns_first
 from rtseg.lab.deploy.foreign.answers import NORMALIZATIONS, Answers, checked_classes, names_in
-from rtseg.lab.deploy.foreign.network import ForeignNetwork
+from rtseg.lab.deploy.foreign.network import RENAMED, ForeignNetwork
 from rtseg.runtime.card import Grouping, ModelOutput, Task
 
-_MOST_LINES = 16  # of a row-anchor network: what has more there is a map of something
+_MOST_LINES = 16  # of a lane network: what has more of them there is a map of something else
 
 Outputs = dict[str, NDArray[np.float32]]
 
@@ -59,12 +59,14 @@ def _yolo_seg(path: Path, network: ForeignNetwork, answers: Answers) -> Describe
     if len(found) != 1:
         if len({choice[:2] for choice in found}) == 1:
             answers.require(path, "layout")
+        maps = any(values.ndim == 4 for values in network.outputs.values())
+        boxes = "" if maps else "; it finds boxes without masks: export a segmenting network, such as yolo11n-seg"
         wanted = ", ".join(
             f"{BEFORE_CLASSES[name]} + {len(classes) * (name != 'selected')} + m" for name in get_args(Layout)
         )
         raise ModelError(
             f"expected one table (1, columns, n) of {wanted} columns for {len(classes)} classes and m prototypes, and "
-            f"prototypes (1, m, h, w), {path.name} gives {_listed(network.outputs)}"
+            f"prototypes (1, m, h, w), {path.name} gives {_listed(network.outputs)}{boxes}"
         )
     table, prototypes, stride, layout = found[0]
     channels = network.outputs[prototypes].shape[1]
@@ -104,12 +106,12 @@ def _can_be(columns: NDArray[np.float32], layout: Layout, classes: int) -> bool:
 
 def _semantic(path: Path, network: ForeignNetwork, answers: Answers) -> Described:
     answers.refuse_others(
-        "semantic", "classes", "normalization", "order", "fit", "things", "ignored", "drivable", "ground"
+        "semantic", "output", "classes", "normalization", "order", "fit", "things", "ignored", "drivable", "ground"
     )  # fmt: skip
     answers.require(path, "classes", "normalization", "order")
     answers = _completed(answers, fit="stretch")
     classes = answers.classes or ()
-    name, values = _largest_map(path, network, "a map of class scores or numbers")
+    name, values = _largest_map(path, network, answers, "a map of class scores or numbers")
     parameters = _named(
         things=answers.things, ignored=answers.ignored, drivable=answers.drivable, ground=answers.ground
     )
@@ -121,8 +123,12 @@ def _semantic(path: Path, network: ForeignNetwork, answers: Answers) -> Describe
         kind = "class_scores"
         if sides[1] != len(classes):
             raise ModelError(
-                f"expected a channel for each of {len(classes)} classes, {path.name} gives {name} {values.shape}; name "
-                "them all with --classes, those not wanted among --ignored"
+                f"expected a channel for each of {len(classes)} classes, {path.name} gives {name} {values.shape}; "
+                + (
+                    "export it channels first"
+                    if sides[3] == len(classes)
+                    else "name them all with --classes, those not wanted among --ignored"
+                )
             )
         parameters["scale"] = _scale(values, sums=sides[1] > 1)
     return Described(
@@ -136,9 +142,14 @@ def _semantic(path: Path, network: ForeignNetwork, answers: Answers) -> Describe
 
 
 def _lane_map(path: Path, network: ForeignNetwork, answers: Answers) -> Described:
-    answers.refuse_others("lane-map", "normalization", "order", "fit", "background", "top")
-    name, values = _largest_map(path, network, "lane maps (1, n, h, w)")
+    answers.refuse_others("lane-map", "output", "normalization", "order", "fit", "background", "top")
+    name, values = _largest_map(path, network, answers, "lane maps (1, n, h, w)")
     sides = _as_map(values).shape
+    if sides[1] > 1 + _MOST_LINES:
+        raise ModelError(
+            f"expected a map for each of up to {_MOST_LINES} lines, {path.name} gives {name} {sides}; import it as "
+            "what it is, or name another --output"
+        )
     if name in network.integers:
         answers.require(path, "normalization", "order")
         parameters: dict[str, Any] = {"scale": "ids", "background": False}
@@ -172,9 +183,16 @@ def _row_anchor(path: Path, network: ForeignNetwork, answers: Answers) -> Descri
         outputs = [ModelOutput(name=name, kind="row_anchors", shape=values.shape)]
     elif len(maps) == 4 and len(exists) == 2:
         cells = {name: values for name, values in maps.items() if name not in exists}
-        for group, kind in ((cells, "cells"), (exists, "exists")):
-            for name, along in zip(group, _directions(list(group)), strict=True):
-                outputs.append(ModelOutput(name=name, kind=f"{along}_{kind}", shape=group[name].shape))
+        ways = dict(zip(cells, _directions(list(cells)), strict=True))
+        anchors = {values.shape[2]: ways[name] for name, values in cells.items()}
+        there = dict(zip(exists, _directions(list(exists)), strict=True))
+        if len(anchors) == 2:  # which belong together is seen by how many they are
+            there = {name: anchors.get(values.shape[2], "") for name, values in exists.items()}
+        if set(there.values()) == set(ways.values()):
+            for group, kind in ((ways, "cells"), (there, "exists")):
+                outputs += [
+                    ModelOutput(name=name, kind=f"{way}_{kind}", shape=maps[name].shape) for name, way in group.items()
+                ]
     if not outputs:
         raise ModelError(
             f"expected an output (1, cells + 1, rows, up to {_MOST_LINES} lines), or four: cells (1, c, anchors, "
@@ -241,14 +259,24 @@ def _as_map(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return values[:, None] if values.ndim == 3 else values
 
 
-def _largest_map(path: Path, network: ForeignNetwork, wanted: str) -> tuple[str, NDArray[np.float32]]:
-    """The output of most pixels: others are those of auxiliary heads."""
+def _largest_map(path: Path, network: ForeignNetwork, answers: Answers, wanted: str) -> tuple[str, NDArray[np.float32]]:
+    """The output that was named, or of most pixels: smaller ones are those of auxiliary heads."""
     maps = {name: _as_map(values) for name, values in network.outputs.items() if values.ndim in (3, 4)}
     maps = {name: values for name, values in maps.items() if values.shape[0] == 1 and min(values.shape[2:]) > 1}
     if not maps:
         raise ModelError(f"expected {wanted}, {path.name} gives {_listed(network.outputs)}")
-    name = max(maps, key=lambda name: maps[name].shape[2] * maps[name].shape[3])
-    return name, network.outputs[name]
+    named = answers.output
+    if named is not None:
+        found = [name for name in maps if name in (named, named + RENAMED)]
+        if not found:
+            raise ConfigError(f"expected --output to name one of {_listed(maps)}, got {named!r}")
+        return found[0], network.outputs[found[0]]
+    pixels = {name: values.shape[2] * values.shape[3] for name, values in maps.items()}
+    largest = [name for name in maps if pixels[name] == max(pixels.values())]
+    if len(largest) > 1:
+        listed = _listed({name: network.outputs[name] for name in largest})
+        raise ConfigError(f"{path.name} gives several maps of one size, {listed}; say with --output which is meant")
+    return largest[0], network.outputs[largest[0]]
 
 
 def _expect_numbers(path: Path, name: str, values: NDArray[np.float32], classes: int) -> None:

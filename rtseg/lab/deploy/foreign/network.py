@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,21 @@ from numpy.typing import NDArray
 from rtseg.errors import ConfigError, ModelError
 from rtseg.runtime.card import Precision
 
-_RENAMED = "_float32"
+RENAMED = "_float32"
+"""What the names of inputs and outputs end in that were none of float32."""
 _BIGGEST = 2**31 - 1  # bytes of a protobuf message
+_NOISE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (/\S+ .*\) )?")  # before what ONNX Runtime has to say
+_PYTORCH = "a file of PyTorch; export it first (torch.onnx.export, or yolo export format=onnx)"
+_OTHERS = (
+    (0, b"PK\x03\x04", _PYTORCH),
+    (0, b"\x80\x02", _PYTORCH),
+    (4, b"TFL3", "a TensorFlow Lite file; export the network to ONNX (tf2onnx)"),
+    (0, b"\x89HDF", "a Keras file; export the network to ONNX (tf2onnx)"),
+    (0, b"ftrt", "a TensorRT engine; import the ONNX file that it was built of"),
+    (0, b"version https://git-lfs", "a pointer of Git LFS; fetch the file itself (git lfs pull)"),
+    (0, b"<", "a web page or XML; download the ONNX file itself"),
+)
+"""Files that people take for a network: where in them stands what, and what they are."""
 
 
 @dataclass(frozen=True)
@@ -75,15 +89,8 @@ def open_foreign(path: Path, size: tuple[int, int] | None = None) -> ForeignNetw
         import onnx
     except ImportError as error:
         raise ConfigError(f"importing a network needs the package onnx ({error}): pip install onnx") from error
-    try:
-        model = onnx.load(path)
-        if model.ByteSize() > _BIGGEST:
-            raise ValueError("it is larger than 2 GB")
-    except Exception as error:  # protobuf and onnx raise kinds of their own
-        raise ModelError(f"expected an ONNX network in {path}, got a file that is none: {error}") from error
+    model = _read(path)
     graph = model.graph
-    if not graph.node or not graph.output:
-        raise ModelError(f"expected an ONNX network in {path}, got a file without operators or outputs")
     name, fixed = _fix_input(path, graph, size)
     integers = _cast_outputs(path, graph)
     del graph.value_info[:]
@@ -106,6 +113,45 @@ def open_foreign(path: Path, size: tuple[int, int] | None = None) -> ForeignNetw
     )
 
 
+def _read(path: Path) -> Any:
+    """The ``onnx.ModelProto`` of a file, with weights that lie in files beside it."""
+    import onnx
+
+    expected = f"expected an ONNX network in {path}"
+    try:
+        with path.open("rb") as file:
+            start = file.read(64)
+    except OSError as error:
+        raise ModelError(f"{expected}, which cannot be read: {error.strerror}") from error
+    if not start:
+        raise ModelError(f"{expected}, got an empty file")
+    for at, mark, what in _OTHERS:
+        if start[at:].startswith(mark):
+            raise ModelError(f"{expected}, got {what}")
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception as error:  # protobuf raises kinds of its own
+        raise ModelError(f"{expected}, got a file that is none: {error}") from error
+    if not model.graph.node or not model.graph.output:
+        raise ModelError(f"{expected}, got a file without operators or outputs")
+    try:
+        onnx.load_external_data_for_model(model, str(path.parent))
+        if model.ByteSize() > _BIGGEST:
+            raise ValueError("together they are larger than 2 GB")
+    except Exception as error:
+        raise ModelError(
+            f"{expected} with its weights beside it ({', '.join(_weight_files(model))}): {error}; copy all files of "
+            "the export into one folder"
+        ) from error
+    return model
+
+
+def _weight_files(model: Any) -> list[str]:
+    """Names of the files in which a network's weights lie, as it has them."""
+    entries = (entry for tensor in model.graph.initializer for entry in tensor.external_data)
+    return sorted({entry.value for entry in entries if entry.key == "location"})
+
+
 def _fix_input(path: Path, graph: Any, size: tuple[int, int] | None) -> tuple[str, tuple[int, int]]:
     """Give the input fixed sides and float32; its name and (h, w)."""
     import onnx
@@ -117,6 +163,9 @@ def _fix_input(path: Path, graph: Any, size: tuple[int, int] | None) -> tuple[st
         raise ModelError(f"expected a network of one input, a picture, {path.name} has {named}; export it so")
     entry, kinds = inputs[0], onnx.TensorProto
     tensor = entry.type.tensor_type
+    if not tensor.HasField("shape"):
+        for _ in range(4):
+            tensor.shape.dim.add()
     sides = [side.dim_value if side.HasField("dim_value") else 0 for side in tensor.shape.dim]
     shown = ", ".join(str(side or "open") for side in sides)
     if len(sides) != 4 or sides[0] > 1 or sides[1] not in (0, 3):
@@ -143,7 +192,7 @@ def _fix_input(path: Path, graph: Any, size: tuple[int, int] | None) -> tuple[st
     for side, value in zip(tensor.shape.dim, (1, 3, *fixed), strict=True):
         side.dim_value = value
     if tensor.elem_type == kinds.FLOAT16:
-        inner, entry.name = entry.name, entry.name + _RENAMED
+        inner, entry.name = entry.name, entry.name + RENAMED
         tensor.elem_type = kinds.FLOAT
         graph.node.insert(0, onnx.helper.make_node("Cast", [entry.name], [inner], to=kinds.FLOAT16))
     return entry.name, fixed
@@ -163,7 +212,7 @@ def _cast_outputs(path: Path, graph: Any) -> list[str]:
             )
         if tensor.elem_type == kinds.FLOAT:
             continue
-        inner, output.name = output.name, output.name + _RENAMED
+        inner, output.name = output.name, output.name + RENAMED
         if tensor.elem_type in whole:
             integers.append(output.name)
         tensor.elem_type = kinds.FLOAT
@@ -182,7 +231,11 @@ def _probe(path: Path, model: Any, name: str, size: tuple[int, int]) -> dict[str
         names = [output.name for output in session.get_outputs()]
         first, second = (session.run(names, {name: value}) for value in (dark, bright))
     except Exception as error:  # the library raises many kinds
-        raise ModelError(f"expected a network that ONNX Runtime can run, {path.name} fails: {error}") from error
+        reason = _NOISE.sub("", " ".join(str(error).split("\n")[0].split())).rstrip(".")
+        raise ModelError(
+            f"expected a network that ONNX Runtime {onnxruntime.__version__} can run, {path.name} fails at "
+            f"{size[1]}x{size[0]} pixels: {reason}; {_mend(reason)}"
+        ) from error
     for output, a, b in zip(names, first, second, strict=True):
         if not isinstance(a, np.ndarray) or a.shape != b.shape:
             raise ModelError(
@@ -190,6 +243,15 @@ def _probe(path: Path, model: Any, name: str, size: tuple[int, int]) -> dict[str
                 f"{np.shape(a)} and {np.shape(b)}; export it with a fixed number of detections"
             )
     return dict(zip(names, second, strict=True))
+
+
+def _mend(reason: str) -> str:
+    """What to do about a failure of ONNX Runtime."""
+    if "Unsupported model IR version" in reason or "is till opset" in reason:
+        return "export it with an older opset, such as 17"
+    if "No Op registered" in reason or "not a registered function/op" in reason:
+        return "export it without operators of its own"
+    return "export it again, at the size at which it is to run"
 
 
 def _reshape(graph: Any, output: Any, sides: Sequence[int]) -> None:
