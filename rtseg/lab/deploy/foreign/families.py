@@ -59,8 +59,8 @@ def _yolo_seg(path: Path, network: ForeignNetwork, answers: Answers) -> Describe
     if len(found) != 1:
         if len({choice[:2] for choice in found}) == 1:
             answers.require(path, "layout")
-        maps = any(values.ndim == 4 for values in network.outputs.values())
-        boxes = "" if maps else "; it finds boxes without masks: export a segmenting network, such as yolo11n-seg"
+        with_maps = any(values.ndim == 4 for values in network.outputs.values())
+        boxes = "" if with_maps else "; it finds boxes without masks: export a segmenting network, such as yolo11n-seg"
         wanted = ", ".join(
             f"{BEFORE_CLASSES[name]} + {len(classes) * (name != 'selected')} + m" for name in get_args(Layout)
         )
