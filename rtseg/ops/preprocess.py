@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from llvmlite import ir
@@ -20,10 +20,12 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from rtseg.compiled import compiled
+from rtseg.compiled import compiled, compiled_in_place
 from rtseg.errors import ArgumentError
 from rtseg.frame import check_image
 from rtseg.ops.coloring import check_size
+
+_AT_ONCE = 4  # weights of a filter, and target pixels, that are worked on at once; shrinking to a third has as many
 
 
 @lru_cache(maxsize=32)
@@ -47,87 +49,125 @@ def _filter(source: int, target: int) -> tuple[NDArray[np.int32], NDArray[np.flo
     return first.astype(np.int32), np.ascontiguousarray(weights, dtype=np.float32)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _filter_pixel(context, column, at, weights, first, taps, row, to, planes):  # type: ignore[no-untyped-def]
-    """Filter the channels of a target pixel at once, from `column` with `taps` weights to ``row[planes[c] + to]``.
+def _padded(values: NDArray[Any], axis: int) -> NDArray[Any]:
+    """Zeros added at the end of an axis, up to a whole number of `_AT_ONCE`."""
+    missing = np.zeros((values.ndim, 2), int)
+    missing[axis, 1] = -values.shape[axis] % _AT_ONCE
+    return np.pad(values, missing)
 
-    A half more lets truncation round. The three channels lie side by side, so one load takes them and the next
-    pixel's first (`column` is one longer); Numba alone makes scalars of them, at twice the time.
+
+@lru_cache(maxsize=32)
+def _row_filter(source: int, target: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """As `_filter`, with weights of 0 for taps up to a whole number of `_AT_ONCE`."""
+    first, weights = _filter(source, target)
+    return first, _padded(weights, 1)
+
+
+@lru_cache(maxsize=32)
+def _column_filter(source: int, target: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """As `_row_filter`, with target pixels likewise; indices count channels, of which each pixel has three."""
+    first, weights = _row_filter(source, target)
+    return 3 * _padded(first, 0), _padded(weights, 0)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _filter_pixels(context, column, first, weights, x, row):  # type: ignore[no-untyped-def]
+    """Filter four target pixels from x on at once; channel c of them goes to ``row[c, x : x + 4]``, half too much.
+
+    A half more lets truncation round. The three channels lie side by side in `column`, so one load takes them and the
+    next pixel's first; Numba alone makes scalars of them, at thrice the time.
     """
-    signature = types.void(column, types.intp, weights, types.intp, types.intp, row, types.intp, planes)
+    signature = types.void(column, first, weights, types.intp, row)
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         vector, number = ir.VectorType(ir.FloatType(), 4), ir.IntType(32)
-        nothing = ir.Constant(vector, ir.Undefined)
-        arrays = (context.make_array(signature.args[k])(context, builder, arguments[k]) for k in (0, 2, 5))
-        columns, factors, rows = (array.data for array in arrays)
-        total = cgutils.alloca_once_value(builder, ir.Constant(vector, [0.5] * 4))
-        with cgutils.for_range(builder, arguments[4]) as loop:
-            place = builder.add(arguments[1], builder.mul(loop.index, ir.Constant(loop.index.type, 3)))
-            values = builder.load(builder.bitcast(builder.gep(columns, [place]), vector.as_pointer()), align=4)
-            factor = builder.load(builder.gep(factors, [builder.add(arguments[3], loop.index)]))
-            factor = builder.insert_element(nothing, factor, number(0))
-            factor = builder.shuffle_vector(factor, nothing, ir.Constant(ir.VectorType(number, 4), [0] * 4))
-            product = builder.fmul(values, factor, flags=("contract",))
-            builder.store(builder.fadd(builder.load(total), product, flags=("contract",)), total)
-        result = builder.load(total)
-        for channel in range(3):
-            place = builder.add(arguments[6], builder.extract_value(arguments[7], channel))
-            builder.store(builder.extract_element(result, number(channel)), builder.gep(rows, [place]))
+        views = [context.make_array(signature.args[k])(context, builder, arguments[k]) for k in (0, 1, 2, 4)]
+        columns, begins, factors, rows = views
+        x = arguments[3]
+        taps = builder.extract_value(factors.shape, 1)
+        totals = [cgutils.alloca_once_value(builder, ir.Constant(vector, [0.5] * 4)) for _ in range(4)]
+
+        def index(value):  # type: ignore[no-untyped-def]
+            return ir.Constant(x.type, value)
+
+        def at(array, place):  # type: ignore[no-untyped-def]
+            return builder.bitcast(builder.gep(array.data, [place]), vector.as_pointer())
+
+        def shuffled(a, b, order):  # type: ignore[no-untyped-def]
+            return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(number, 4), order))
+
+        with cgutils.for_range(builder, builder.udiv(taps, index(4))) as loop:
+            tap = builder.mul(loop.index, index(4))
+            for k, total in enumerate(totals):
+                pixel = builder.add(x, index(k))
+                factor = builder.load(at(factors, builder.add(builder.mul(pixel, taps), tap)), align=4)
+                place = builder.sext(builder.load(builder.gep(begins.data, [pixel])), x.type)
+                place = builder.add(place, builder.mul(tap, index(3)))
+                result = builder.load(total)
+                for i in range(4):
+                    values = builder.load(at(columns, builder.add(place, index(3 * i))), align=4)
+                    product = builder.fmul(values, shuffled(factor, factor, [i] * 4), flags=("contract",))
+                    result = builder.fadd(result, product, flags=("contract",))
+                builder.store(result, total)
+        a, b, c, d = (builder.load(total) for total in totals)
+        low, high = ((shuffled(a, b, order), shuffled(c, d, order)) for order in ([0, 4, 1, 5], [2, 6, 3, 7]))
+        planes = shuffled(*low, [0, 1, 4, 5]), shuffled(*low, [2, 3, 6, 7]), shuffled(*high, [0, 1, 4, 5])
+        for channel, plane in enumerate(planes):
+            start = builder.mul(builder.extract_value(rows.shape, 1), index(channel))
+            builder.store(plane, at(rows, builder.add(start, x)), align=4)
         return context.get_dummy_value()
 
     return signature, generate
 
 
-@compiled(fastmath={"contract"})
+@compiled(fastmath={"contract"}, _nrt=False)
 def _filter_columns(image, y, y_first, y_weights, column):  # type: ignore[no-untyped-def]
-    """Filter one target row down the columns of the (H, 3 W) image into `column` (3 W,)."""
-    first = y_first[y]
-    weight = y_weights[y, 0]
-    source = image[first]
-    for i in range(len(column)):
-        column[i] = np.float32(source[i]) * weight
-    for tap in range(1, y_weights.shape[1]):
-        weight = y_weights[y, tap]
-        if weight != 0:
-            source = image[first + tap]
-            for i in range(len(column)):
-                column[i] += np.float32(source[i]) * weight
+    """Filter one target row down the columns of the (H, 3 W) image into `column`, of 3 W at least."""
+    last = len(image) - 1
+    for tap in range(0, y_weights.shape[1], _AT_ONCE):
+        row = y_first[y] + tap
+        # Rows past the last have no weight.
+        a, b, c, d = image[row], image[min(row + 1, last)], image[min(row + 2, last)], image[min(row + 3, last)]
+        weights = y_weights[y, tap], y_weights[y, tap + 1], y_weights[y, tap + 2], y_weights[y, tap + 3]
+        for i in range(np.uint64(image.shape[1])):
+            total = column[i] if tap else np.float32(0)
+            total += np.float32(a[i]) * weights[0]
+            total += np.float32(b[i]) * weights[1]
+            total += np.float32(c[i]) * weights[2]
+            column[i] = total + np.float32(d[i]) * weights[3]
 
 
-@compiled
-def _resize_row(image, y, y_first, y_weights, x_first, x_weights, column, row, planes):  # type: ignore[no-untyped-def]
-    """Filter one target row by way of `column` (3 W + 1,); channel c begins at ``row[planes[c]]``."""
-    _filter_columns(image, y, y_first, y_weights, column[: image.shape[1]])
-    taps = x_weights.shape[1]
-    for x in range(len(x_first)):
-        _filter_pixel(column, 3 * np.int64(x_first[x]), x_weights, x * taps, taps, row, x, planes)
+@compiled_in_place
+def _filter_row(image, y, y_first, y_weights, x_first, x_weights, column, row):  # type: ignore[no-untyped-def]
+    """Filter one target row into `row` (3, w), half too much, by way of a finite `column` (3 W + 12,)."""
+    _filter_columns(image, y, y_first, y_weights, column)
+    for x in range(0, len(x_first), _AT_ONCE):
+        _filter_pixels(column, x_first, x_weights, x, row)
 
 
 @compiled
 def _resize(image, y_first, y_weights, x_first, x_weights, out):  # type: ignore[no-untyped-def]
-    column = np.zeros(image.shape[1] + 1, np.float32)
-    row = np.empty(out.shape[1], np.float32)
-    width = len(x_first)
-    for y in range(len(y_first)):
-        _resize_row(image, y, y_first, y_weights, x_first, x_weights, column, row, (0, width, 2 * width))
+    column = np.zeros(image.shape[1] + 3 * _AT_ONCE, np.float32)
+    row = np.empty((3, len(x_first)), np.float32)
+    for y in range(len(out)):
+        _filter_row(image, y, y_first, y_weights, x_first, x_weights, column, row)
         for c in range(3):
-            for x in range(width):
-                out[y, 3 * x + c] = np.uint8(np.int32(row[c * width + x]))
+            for x in range(out.shape[1]):
+                out[y, x, c] = np.uint8(np.int32(row[c, x]))
 
 
 @compiled
 def _preprocess(image, y_first, y_weights, x_first, x_weights, places, scale, shift, out):  # type: ignore[no-untyped-def]
     """As `_resize`, and write channel c of the image, normalized, to ``out[places[c]]``."""
-    column = np.zeros(image.shape[1] + 1, np.float32)
-    row = np.empty(3 * out.shape[2], np.float32)
-    width = out.shape[2]
-    planes = (places[0] * width, places[1] * width, places[2] * width)
-    for y in range(len(y_first)):
-        _resize_row(image, y, y_first, y_weights, x_first, x_weights, column, row, planes)
+    column = np.zeros(image.shape[1] + 3 * _AT_ONCE, np.float32)
+    row = np.empty((3, len(x_first)), np.float32)
+    for y in range(out.shape[1]):
+        _filter_row(image, y, y_first, y_weights, x_first, x_weights, column, row)
         for c in range(3):
-            for x in range(width):
-                out[c, y, x] = np.float32(np.int32(row[c * width + x])) * scale[c] + shift[c]
+            source, target = row[c], out[places[c], y]
+            factor, offset = scale[places[c]], shift[places[c]]
+            for x in range(np.uint64(len(target))):
+                target[x] = np.float32(np.int32(source[x])) * factor + offset
 
 
 def _flat(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -153,10 +193,10 @@ def resize_image(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.
     """
     source = _flat(image)
     height, width = check_size(size)
-    rows, columns = _filter(image.shape[0], height), _filter(image.shape[1], width)
-    out = np.empty((height, 3 * width), np.uint8)
+    rows, columns = _row_filter(image.shape[0], height), _column_filter(image.shape[1], width)
+    out = np.empty((height, width, 3), np.uint8)
     _resize(source, *rows, *columns, out)
-    return out.reshape(height, width, 3)
+    return out
 
 
 def preprocess(
@@ -200,8 +240,7 @@ def preprocess(
     deviation = np.asarray(std, np.float64)
     scale = (1 / deviation).astype(np.float32)
     shift = (-np.asarray(mean, np.float64) / deviation).astype(np.float32)
-    places = np.array([2, 1, 0] if order == "rgb" else [0, 1, 2])
-    planes = out[0]
-    rows, columns = _filter(image.shape[0], height), _filter(image.shape[1], width)
-    _preprocess(source, *rows, *columns, places, scale, shift, planes)
+    places = (2, 1, 0) if order == "rgb" else (0, 1, 2)
+    rows, columns = _row_filter(image.shape[0], height), _column_filter(image.shape[1], width)
+    _preprocess(source, *rows, *columns, places, scale, shift, out[0])
     return out
