@@ -240,8 +240,8 @@ def _export(out: Path, chosen: Sequence[Candidate], settings: JobSettings, label
 def _write_list(out: Path, taken: Sequence[tuple[int, Candidate]]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("picture", "recording", "stamp", "score", "doubt", "unsteady", "disputed"))
+    writer.writerow(("picture", "recording", "stamp", "name", "score", "doubt", "unsteady", "disputed"))
     for number, c in taken:
         figures = (f"{value:.4f}" for value in (c.score, c.doubt, c.unsteady, c.disputed))
-        writer.writerow((_NAME.format(number), c.address.recording, c.address.stamp, *figures))
+        writer.writerow((_NAME.format(number), c.address.recording, c.address.stamp, c.address.name, *figures))
     write_text(out / "frames.csv", text.getvalue())

@@ -79,8 +79,8 @@ class FleetReport:
             table.add_row("frames a second, one worker", f"{figures['fps']:.1f}")
             table.add_row("latency, 99th percentile", f"{figures['latency']['total']['p99']:.1f} ms")
             table.add_row("mean confidence", f"{figures['certainty']:.3f}")
-            table.add_row("flicker", f"{100 * figures['flicker']:.2f} %")
-            table.add_row("id switches", str(self.all.switches))
+            for name, text in _steadiness(self.all):
+                table.add_row(name, text)
         if self.all.labelled:
             table.add_row("labelled frames", str(self.all.labelled))
             for name, value in self.all.mean_scores().items():
@@ -186,8 +186,7 @@ def _page(
             ("frames a second, one worker", f"{figures['fps']:.0f}"),
             ("latency, median", f"{figures['latency']['total']['p50']:.1f} ms"),
             ("latency, 99th percentile", f"{figures['latency']['total']['p99']:.1f} ms"),
-            ("flicker", f"{100 * figures['flicker']:.2f} %"),
-            ("id switches", str(everything.switches)),
+            *_steadiness(everything),
             ("stale at the recorded rate", str(everything.stale)),
         ]
     latency = [
@@ -250,11 +249,17 @@ def _row(name: str, one: Totals) -> tuple[str, ...]:
         str(one.degraded_frames),
         f"{figures['found per frame']:.2f}",
         f"{figures['certainty']:.3f}",
-        f"{100 * figures['flicker']:.2f}",
-        str(one.switches),
+        f"{100 * one.flicker:.2f}" if one.flicker is not None else "",
+        str(one.switches) if one.judged else "",
         str(one.stale),
         f"{figures['latency']['total']['p99']:.1f}",
     )
+
+
+def _steadiness(totals: Totals) -> list[tuple[str, str]]:
+    if totals.flicker is None:
+        return []
+    return [("flicker", f"{100 * totals.flicker:.2f} %"), ("id switches", str(totals.switches))]
 
 
 def _by_recording(recordings: dict[str, Totals], folder: str) -> tuple[Sequence[str], Sequence[Sequence[str]]]:

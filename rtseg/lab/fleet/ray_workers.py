@@ -31,6 +31,11 @@ _NO_START = 3  # workers on end that fail to start, after which the job is given
 _HOST_PORT = re.compile(r"[^/\s]+:\d{1,5}")
 _LISTENS = 20.0  # seconds in which a head node has to answer
 
+_CLUSTER = (
+    "start it with ray start, and give all machines one token (ray get-auth-token --generate, RAY_AUTH_MODE=token)"
+)
+_HERE = "try again when the machine has less to do, or work without Ray (--workers 0)"
+
 logger = logging.getLogger("rtseg")
 
 
@@ -95,11 +100,9 @@ class RayWorkers:
                 if not address:
                     local |= {"include_dashboard": False}
                 ray.init(address=address or "local", log_to_driver=False, logging_level=logging.WARNING, **local)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            raise BackendError(
-                f"expected a Ray cluster at {address or 'this machine'}, got {error}; start it with ray start, and "
-                "give all machines one token (ray get-auth-token --generate, RAY_AUTH_MODE=token)"
-            ) from error
+        except Exception as error:  # of one that is slow to start Ray says so by a bare one
+            expected, cure = (f"a Ray cluster at {address}", _CLUSTER) if address else ("Ray to start here", _HERE)
+            raise BackendError(f"expected {expected}, got {_last_line(error)}; {cure}") from error
         room = ray.cluster_resources()
         fits = int(room.get("CPU", 0) // threads)
         if gpus:

@@ -34,6 +34,7 @@ class Totals:
         seconds: of recording.
         found: lanes or objects.
         certainty: sum over the processed frames of the mean confidence.
+        judged: of the processed frames, those of which it is known how steady they are: lanes of drives.
         switches, flickers: as of :class:`rtseg.lab.scores.lanes.temporal.FrameSteadiness`.
         stale: frames that a node would have dropped at the recorded rate, on the machine that did them.
         faults: frames without a result, by reason.
@@ -52,6 +53,7 @@ class Totals:
     seconds: float = 0.0
     found: int = 0
     certainty: float = 0.0
+    judged: int = 0
     switches: int = 0
     flickers: int = 0
     stale: int = 0
@@ -72,6 +74,7 @@ class Totals:
         self.processed += len(done)
         self.found += _sum(done["found"])
         self.certainty += _sum(done["certainty"])
+        self.judged += len(done) - done["switches"].null_count
         self.switches += _sum(done["switches"])
         self.flickers += _sum(done["flickers"])
         self.stale += _sum(done["stale"].cast(pa.int32()))
@@ -111,8 +114,13 @@ class Totals:
             return 0.0
         return 1 + (self.flickers + self.switches - self.certainty) / self.processed
 
+    @property
+    def flicker(self) -> float | None:
+        """Share of the judged frames that flicker; None of none."""
+        return self.flickers / self.judged if self.judged else None
+
     def figures(self) -> dict[str, Any]:
-        """The numbers, for machines."""
+        """The numbers, for machines; None is what was not measured."""
         each = max(1, self.processed)
         figures: dict[str, Any] = {
             "frames": self.frames,
@@ -120,9 +128,9 @@ class Totals:
             "seconds": round(self.seconds, 3),
             "found per frame": self.found / each,
             "certainty": self.certainty / each,
-            "switches": self.switches,
-            "flickers": self.flickers,
-            "flicker": self.flickers / each,
+            "switches": self.switches if self.judged else None,
+            "flickers": self.flickers if self.judged else None,
+            "flicker": self.flicker,
             "jitter": self.residuals.percentile(50) if self.residuals.count else None,
             "stale": self.stale,
             "fps": 1e3 * self.processed / self.milliseconds if self.milliseconds else None,

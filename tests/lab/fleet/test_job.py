@@ -164,6 +164,20 @@ def test_short_recordings_go_together_and_a_crash_costs_none_and_repeats_none(tm
     assert progress.frames == len(rows_of(tmp_path / "out")) == sum(range(3, 15))
 
 
+@pytest.mark.parametrize(("address", "cure"), [(None, "--workers 0"), ("auto", "ray start")])
+def test_a_cluster_that_does_not_start_is_told(monkeypatch: pytest.MonkeyPatch, address: str | None, cure: str) -> None:
+    import ray
+
+    from rtseg.lab.fleet.ray_workers import RayWorkers
+
+    def too_slow(**_: object) -> None:
+        raise Exception("The current node timed out during startup.")  # as Ray does on a machine that is overloaded
+
+    monkeypatch.setattr(ray, "init", too_slow)
+    with pytest.raises(BackendError, match=f"timed out during startup.*{cure}"):
+        RayWorkers(JobSettings(), "out", address)
+
+
 @pytest.mark.slow
 def test_a_worker_that_grows_is_replaced_and_its_shard_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from rtseg.lab.fleet import ray_workers
