@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rtseg.lab.scores.instances.boxes import box_overlaps
 from rtseg.ops.assignment import assign
 
 _NEAR = 0.02  # of the width: lines that lie nearer on the mean, at the rows that both have, are one
@@ -53,9 +54,5 @@ def _sampled(lane: dict[str, Any], rows: NDArray[np.float64]) -> NDArray[np.floa
 def _overlaps(ours: list[Any], theirs: list[Any]) -> NDArray[np.float64]:
     """Intersection over union of every pair of boxes, 0 for other classes."""
     a, b = (np.array([[thing[k] for k in ("x0", "y0", "x1", "y1")] for thing in things]) for things in (ours, theirs))
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=-1)
-    areas = [(box[:, 2:] - box[:, :2]).prod(axis=-1) for box in (a, b)]
     alike = np.array([[x["class"] == y["class"] for y in theirs] for x in ours])
-    return np.asarray(np.where(alike, shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9), 0.0))
+    return np.asarray(np.where(alike, box_overlaps(a, b), 0.0))

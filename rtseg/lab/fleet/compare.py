@@ -15,6 +15,7 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 from rich.table import Table
+from rich.text import Text
 
 from rtseg.errors import ConfigError, MediaError
 from rtseg.lab.fleet.agreement import disagreement
@@ -34,6 +35,7 @@ BETTER = {
 }
 """What is better of the metrics that every row has: means over frames, but for jitter over lanes."""
 
+_FAILED = Text("failed", "red")
 _DRAWS = 2000
 _SHOWN = 9
 _APART = 10**9  # ns between two frames that are shown of one recording
@@ -122,10 +124,10 @@ class Comparison:
         for row in _cells(self.differences):
             table.add_row(*row)
         for verdict in self.verdicts:
-            word = "[green]passed[/green]" if verdict.passed else "[red]failed[/red]"
+            word = Text("passed", "green") if verdict.passed else _FAILED
             table.add_row(f"gate: {verdict.rule.metric}", "", word, f"{verdict.worst:+.4g}", f"{verdict.rule.margin:g}")
         if self.verdicts and self.missing:
-            table.add_row("gate: frames that B lacks", "", "[red]failed[/red]", str(self.missing), "0")
+            table.add_row("gate: frames that B lacks", "", _FAILED, str(self.missing), "0")
         for uri, reason in self.faults:
             table.add_row(visible(uri), "", "", visible(reason), "")
         return table

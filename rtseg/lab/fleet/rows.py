@@ -16,7 +16,7 @@ from rtseg.files import write_bytes
 from rtseg.lab.fleet.stores import is_local, reaching
 from rtseg.results import Instances, Lanes, class_name
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Counts up with every change that a reader would notice; it is in every file's metadata as ``rtseg.schema``."""
 
 LANE = pa.struct(

@@ -23,6 +23,7 @@ from rtseg.lab.fleet.sources import Recording
 from rtseg.lab.fleet.stores import printable
 from rtseg.lab.fleet.truth import Truth
 from rtseg.lab.report.report import Picture
+from rtseg.lab.scores.instances.temporal import ObjectLog
 from rtseg.lab.scores.lanes.temporal import TemporalLog
 from rtseg.media.overlay import draw_instances, draw_lanes
 from rtseg.results import Instances, Lanes
@@ -63,7 +64,8 @@ class ShardRows:
         self._labels_fault = labels_fault
         self._features = features
         self._given = 0
-        self._temporal = TemporalLog()
+        self._lines = TemporalLog()
+        self._things = ObjectLog()
         self._lead: list[list[list[Any]]] = []
         self._last: int | None = None
         self._window: int | None = None
@@ -83,11 +85,8 @@ class ShardRows:
     def add(self, frame: Frame, result: Lanes | Instances, leading: bool) -> None:
         """Add the row of a frame that gave a result; a frame that leads in only leaves its marks."""
         fields = result_fields(result, self._classes)
-        if isinstance(result, Lanes) and frame.stamp is not None:
-            if fields["restart"]:
-                self._temporal.reset()
-            steady = self._temporal.update(result)
-            fields |= {"switches": steady.switches, "flickers": steady.flickers, "residuals": sorted(steady.residuals)}
+        if frame.stamp is not None:
+            fields |= self._steadiness(result)
         if leading:
             self._lead.append(marks(fields))
             return
@@ -99,6 +98,15 @@ class ShardRows:
         fields |= self._features_of(frame)
         self._keep_picture(frame, result, fields)
         self.rows.append(self._row(frame) | fields)
+
+    def _steadiness(self, result: Lanes | Instances) -> dict[str, Any]:
+        if result.restart:
+            self._lines.reset()
+            self._things.reset()
+        if isinstance(result, Instances):
+            return vars(self._things.update(result))
+        steady = self._lines.update(result)
+        return {"switches": steady.switches, "flickers": steady.flickers, "residuals": sorted(steady.residuals)}
 
     def _scores(self, frame: Frame, result: Lanes | Instances) -> dict[str, Any]:
         self._given += 1

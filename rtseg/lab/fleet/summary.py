@@ -34,8 +34,9 @@ class Totals:
         seconds: of recording.
         found: lanes or objects.
         certainty: sum over the processed frames of the mean confidence.
-        judged: of the processed frames, those of which it is known how steady they are: lanes of drives.
-        switches, flickers: as of :class:`rtseg.lab.scores.lanes.temporal.FrameSteadiness`.
+        judged: of the processed frames, those of which it is known how steady they are: those of drives.
+        switches, flickers: as of :class:`rtseg.lab.scores.lanes.temporal.FrameSteadiness`, and of
+            :class:`rtseg.lab.scores.instances.temporal.ObjectSteadiness`.
         stale: frames that a node would have dropped at the recorded rate, on the machine that did them.
         faults: frames without a result, by reason.
         restarts: times ids started anew, by reason.

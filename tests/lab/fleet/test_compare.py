@@ -61,7 +61,10 @@ def test_the_gate_gives_the_exit_code(jobs: Path, tmp_path: Path) -> None:
         gate.write_text(rules)
         jobs_named = [str(jobs / "a"), str(jobs / "strict-job")]
         command = ["fleet", "compare", *jobs_named, "--out", str(tmp_path / "out"), "--gate", str(gate)]
-        return CliRunner().invoke(app, command).exit_code
+        ended = CliRunner().invoke(app, command)
+        assert ("failed" if ended.exit_code else "passed") in ended.stdout
+        assert "[" not in ended.stdout
+        return ended.exit_code
 
     assert code("- {metric: found, margin: 3}") == 0
     assert code("- {metric: found, margin: 3}\n- {metric: found, margin: 0.01}") == 1
