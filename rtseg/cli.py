@@ -20,7 +20,7 @@ from rich.text import Text
 
 from rtseg.errors import ConfigError, RtsegError
 from rtseg.model_commands import models_app
-from rtseg.options import BackendOption, DeviceOption, JsonOption, OutOption, QuietGroup
+from rtseg.options import BackendOption, DeviceOption, JsonOption, QuietGroup
 from rtseg.printing import PlainConsole, VisibleFormatter, console, described, print_json, progress_console, visible
 
 app = typer.Typer(
@@ -191,7 +191,10 @@ def doctor(
     card: Annotated[
         bool, typer.Option("--card", help="Test the card itself with one model, for a report of a fault.")
     ] = False,
-    out: OutOption = Path("out/doctor"),
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder for doctor.html and doctor.json; with --card out/doctor by default."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what this machine has, which backend each model would use, and why not a faster one.
@@ -201,15 +204,21 @@ def doctor(
     time by stage; written to card.json and card.html, which belong into a report; exit code 1 if a step went wrong.
     """
     if card:
-        raise typer.Exit(_test_card(model or ["instances-lite"], device, backend, out, as_json))
+        raise typer.Exit(_test_card(model or ["instances-lite"], device, backend, out or Path("out/doctor"), as_json))
     from rtseg.doctor.examination import examine
+    from rtseg.files import write_text
 
     report = examine(model or [], device, backend)
+    if out:
+        write_text(out / "doctor.json", report.json())
+        write_text(out / "doctor.html", report.html())
     if as_json:
         typer.echo(report.json())
     else:
         for table in report.tables():
             console.print(table)
+        if out:
+            console.print(f"report: {out / 'doctor.html'}")
     raise typer.Exit(0 if report.healthy else 1)
 
 

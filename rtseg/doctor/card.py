@@ -9,7 +9,6 @@ import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from html import escape
 from typing import Any
 
 import cv2
@@ -17,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.doctor.card_kernels import compare_kernels
+from rtseg.doctor.findings import Finding, listed
 from rtseg.errors import RtsegError
 from rtseg.frame import Frame
+from rtseg.page import Page, render_page
 from rtseg.results import Instances, Lanes
 from rtseg.runtime.device import Device
 from rtseg.runtime.pipeline import Pipeline
@@ -54,11 +55,13 @@ class CardReport:
         device: its name.
         model: that ran on it.
         steps: in the order in which they were tried.
+        findings: what there is on the machine.
     """
 
     device: str
     model: str
     steps: tuple[Step, ...]
+    findings: tuple[Finding, ...] = ()
 
     @property
     def faults(self) -> list[str]:
@@ -71,28 +74,30 @@ class CardReport:
 
     def html(self) -> str:
         """One page that needs nothing beside it."""
-        rows = "\n".join(
-            f"<tr class='{'fault' if step.fault else 'well'}'><th>{escape(step.name)}<td>{step.seconds:.1f} s"
-            f"<td>{escape(step.fault) if step.fault else 'well'}<td>{_listed(step.found)}"
-            for step in self.steps
-        )
         faults = len(self.faults)
-        return (
-            "<!doctype html><meta charset='utf-8'><title>rtseg doctor --card</title><style>"
-            "body{font:15px sans-serif;margin:2em}table{border-collapse:collapse}"
-            "th,td{border:1px solid #bbb;padding:.3em .6em;text-align:left;vertical-align:top}"
-            ".fault td:nth-child(3){background:#fbb}.well td:nth-child(3){background:#cfc}dl{margin:0}dt{float:left;"
-            "clear:left;margin-right:.6em;color:#555}</style>"
-            f"<h1>{escape(self.device)}</h1><p>{escape(self.model)}: "
-            f"{'all went well' if not faults else f'{faults} of {len(self.steps)} steps did not go well'}.</p>"
-            f"<table><tr><th>step<th>time<th>outcome<th>found\n{rows}</table>\n"
+        went = "all went well" if not faults else f"{faults} of {len(self.steps)} steps did not go well"
+        seconds = sum(step.seconds for step in self.steps)
+        rows = [(step.name, f"{step.seconds:.1f} s", "fault" if step.fault else "well") for step in self.steps]
+        found = [
+            (step.name[:1].upper() + step.name[1:], [(k, _told(v)) for k, v in step.found.items()])
+            for step in self.steps
+        ]
+        return render_page(
+            Page(
+                title=self.device,
+                subtitle=f"{self.model}: {went}",
+                figures=[("steps", str(len(self.steps))), ("faults", str(faults)), ("seconds", f"{seconds:.0f}")],
+                notes=self.faults,
+                tables=[("Steps", ("step", "time", "outcome"), rows)],
+                lists=[*found, ("This machine", listed(self.findings))],
+            )
         )
 
 
-def _listed(found: dict[str, Any]) -> str:
-    return (
-        "<dl>" + "".join(f"<dt>{escape(str(name))}<dd>{escape(str(value))}" for name, value in found.items()) + "</dl>"
-    )
+def _told(found: Any) -> str:
+    if isinstance(found, dict):
+        return ", ".join(f"{name} {value}" for name, value in found.items())
+    return str(found)
 
 
 class _Fault(Exception):

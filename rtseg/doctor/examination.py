@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from rich.table import Table
 from rich.text import Text
 
 from rtseg.doctor.card import CardReport, CardTest
-from rtseg.doctor.findings import Finding, look_around
+from rtseg.doctor.findings import Finding, listed, look_around
 from rtseg.errors import BackendError, RtsegError
 from rtseg.loading import load
+from rtseg.page import Page, render_page
 from rtseg.printing import visible
 from rtseg.runtime.backends import preferred_backends
 from rtseg.runtime.device import DLA, CudaDevice, parse_device
@@ -94,6 +95,22 @@ class Examination:
         }
         return json.dumps(content, indent=1)
 
+    def html(self) -> str:
+        """One page that needs nothing beside it."""
+        rows = [(one.model, one.facts.get("backend", "none works"), one.device or "") for one in self.models]
+        running = sum(one.backend is not None for one in self.models)
+        slower = [(f"Why {one.model} is no faster", list(_by_reason(one.passed_over))) for one in self.models]
+        return render_page(
+            Page(
+                title="rtseg doctor",
+                subtitle="What this machine has, and how each model runs on it",
+                figures=[("models that run", f"{running} of {len(rows)}"), ("faults", str(len(self.faults)))],
+                notes=self.faults,
+                tables=[("Models", ("model", "would use", "on"), rows)],
+                lists=[*slower, ("This machine", listed(self.findings))],
+            )
+        )
+
 
 def examine(models: Sequence[str] = (), device: str = "auto", backend: str = "auto") -> Examination:
     """Look at the machine, then run each model on a blank image in the fastest way that works.
@@ -128,11 +145,12 @@ def examine_card(model: str, device: str = "auto", backend: str = "auto") -> Car
         raise BackendError(f"expected a card to test, cuda or cuda:N, got {device}")
     card = CudaDevice(number)
     network = next((file.file for file in find_model(model).card.files if file.precision == "fp32"), None)
-    return CardTest(
+    test = CardTest(
         card,
         lambda: load(model, device=place, backend=backend, network=network),
         lambda: load(model, device="cpu", network=network),
-    ).run()
+    )
+    return replace(test.run(), findings=tuple(look_around()))
 
 
 def _outlook(name: str, device: str, backend: str) -> Outlook:

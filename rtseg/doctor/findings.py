@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -39,6 +39,11 @@ class Finding:
     what: str
     found: str
     fault: str | None = None
+
+
+def listed(findings: Iterable[Finding]) -> list[tuple[str, str]]:
+    """Each finding as its name and what is said of it."""
+    return [(finding.what, finding.fault or finding.found) for finding in findings]
 
 
 def look_around(*wanted: str) -> list[Finding]:

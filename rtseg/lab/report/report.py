@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from rtseg.files import write_text
 from rtseg.lab.report.plots import Series, plot_latency, plot_series
+from rtseg.page import Page, environment
 from rtseg.runtime.latency import LatencyLog
 
 _PICTURE_WIDTH = 640
@@ -46,40 +47,28 @@ class Picture:
         return cls(caption, cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 82])[1].tobytes())
 
 
-@dataclass(frozen=True)
-class ReportData:
-    """What a report shows; parts left empty are left out.
+@dataclass(frozen=True, kw_only=True)
+class ReportData(Page):
+    """What a report shows beside what every page does; parts left empty are left out.
 
     Attributes:
-        title: of the page.
-        subtitle: one line below it.
-        figures: the few numbers that matter most, (label, value).
-        facts: what ran on what: (name, value).
         latency: stage times of every frame.
         series: values over time.
         plots: (title, SVG) of further plots.
-        tables: (title, header, rows) of further figures.
         gallery: pictures from all over the run.
         worst: the pictures to look at first.
         worst_title: what makes them the worst.
         best: the best, where there is a truth to say so.
-        notes: drops, skipped frames and other things to know, one sentence each.
         video: an MP4 whose time is that of the series; empty for none.
     """
 
-    title: str
-    subtitle: str = ""
-    figures: Sequence[tuple[str, str]] = ()
-    facts: Sequence[tuple[str, str]] = ()
     latency: LatencyLog = field(default_factory=LatencyLog)
     series: Sequence[Series] = ()
     plots: Sequence[tuple[str, str]] = ()
-    tables: Sequence[tuple[str, Sequence[str], Sequence[Sequence[str]]]] = ()
     gallery: Sequence[Picture] = ()
     worst: Sequence[Picture] = ()
     worst_title: str = "Least certain frames"
     best: Sequence[Picture] = ()
-    notes: Sequence[str] = ()
     video: bytes = b""
 
 
@@ -103,26 +92,18 @@ def render_report(data: ReportData) -> str:
     rows = [(s.stage, str(s.count), *(f"{v:.2f}" for v in (s.mean, s.p50, s.p90, s.p99, s.max))) for s in summary]
     histogram = plot_latency({s.stage: data.latency.values(s.stage) for s in summary})
     galleries = [(data.worst_title, data.worst), ("Best frames", data.best), ("Frames", data.gallery)]
-    style, script = (_PAGES.get_source(_TEMPLATES, name)[0] for name in ("report.css", "report.js"))
+    script = _OWN.get_source(_TEMPLATES, "report.js")[0]
     return _TEMPLATES.get_template("report.html").render(
         data=data,
         stages=rows,
         histogram=histogram,
         series=plot_series(data.series),
         galleries=galleries,
-        style=style,
         script=script,
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
 
 
-_PAGES = jinja2.PackageLoader("rtseg.lab.report", ".")
-_TEMPLATES = jinja2.Environment(
-    loader=_PAGES,
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-)
+_OWN = jinja2.PackageLoader("rtseg.lab.report", ".")
+_TEMPLATES = environment(_OWN)
 _TEMPLATES.filters["base64"] = lambda data: base64.b64encode(data).decode()

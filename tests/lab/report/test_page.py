@@ -14,12 +14,15 @@ import cv2
 import numpy as np
 import pytest
 
+from rtseg.doctor.card import CardReport, Step
+from rtseg.doctor.examination import Examination, Outlook, PassedOver
+from rtseg.doctor.findings import Finding
 from rtseg.lab.replay.preview import Preview
 from rtseg.lab.report.plots import COLORS, Series, plot_bars
 from rtseg.lab.report.report import Picture, ReportData, render_report
 from rtseg.runtime.latency import LatencyLog
 
-STYLE = files("rtseg.lab.report").joinpath("report.css").read_text(encoding="utf-8")
+STYLE = files("rtseg.page").joinpath("page.css").read_text(encoding="utf-8")
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -104,6 +107,24 @@ def test_nothing_is_loaded_and_no_other_script_can_run(page: str) -> None:
             assert found.get(name, "data:").startswith(("data:", "#"))
     assert "default-src 'none'" in page
     assert "script-src 'sha256-" in page
+
+
+def test_the_doctors_pages_have_the_same_design_and_no_script() -> None:
+    finding = Finding("cards", "none", "expected a <card>, found none")
+    outlook = Outlook(
+        "lanes-lite", "onnxruntime", "cpu", {"backend": "ONNX Runtime"}, (PassedOver("torch", "cuda", "no"),)
+    )
+    step = Step("copies", {"up, us": 8.1, "ms": {"p50": 1.0}, "traceback": "one\n  two"}, "came back changed", 1.0)
+    for page in (
+        Examination((finding,), (outlook,)).html(),
+        CardReport("A card", "lanes-lite", (step,), (finding,)).html(),
+    ):
+        tags = outline(page)
+        assert STYLE in page
+        assert "script" not in page
+        assert [tag for tag, _ in tags].count("h1") == 1
+        assert "&lt;card&gt;" in page
+        assert all(found["tabindex"] == "0" for _, found in tags if found.get("class") == "table")
 
 
 def _luminance(color: str) -> float:

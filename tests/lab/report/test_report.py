@@ -21,7 +21,7 @@ from rtseg.runtime.latency import LatencyLog
 
 
 def test_an_empty_report_has_no_empty_parts() -> None:
-    page = render_report(ReportData("Title"))
+    page = render_report(ReportData(title="Title"))
     assert "Title" in page
     assert "<h2>" not in page
 
@@ -65,7 +65,7 @@ def test_a_spike_among_many_frames_is_drawn_and_told() -> None:
 
 def test_pictures_are_inside_and_small() -> None:
     picture = Picture.of("one", np.full((720, 1280, 3), 90, np.uint8))
-    page = render_report(ReportData("t", gallery=[picture]))
+    page = render_report(ReportData(title="t", gallery=[picture]))
     data = base64.b64decode(re.findall(r"base64,([^\"]+)", page)[0])
     assert cv2.imdecode(np.frombuffer(data, np.uint8), 1).shape == (360, 640, 3)
 
@@ -95,14 +95,14 @@ def test_latency_table_is_the_logs() -> None:
     log = LatencyLog()
     for i in range(1, 101):
         log.record({"infer": float(i)})
-    page = render_report(ReportData("t", latency=log))
+    page = render_report(ReportData(title="t", latency=log))
     assert "<td>infer</td><td>100</td><td>50.50</td><td>50.50</td>" in page
 
 
 def test_a_report_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(MediaError, match="expected to write"):
-        write_report(tmp_path / "file" / "r.html", ReportData("t"))
+        write_report(tmp_path / "file" / "r.html", ReportData(title="t"))
 
 
 @pytest.mark.parametrize("frames", [1, 5, 9, 27, 28, 1000])
