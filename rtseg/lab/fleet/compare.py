@@ -284,9 +284,8 @@ def _difference(metric: str, sums: NDArray[np.float64], seed: int) -> Difference
     a, b = means(sums.sum(axis=0))
     low, high = -np.inf, np.inf
     if len(sums) > 1:
-        chosen = np.random.default_rng(seed).integers(0, len(sums), (_DRAWS, len(sums)))
-        counts = np.apply_along_axis(np.bincount, 1, chosen, minlength=len(sums))
-        drawn = means(counts @ sums)
+        random, n = np.random.default_rng(seed), len(sums)
+        drawn = means(np.array([np.bincount(random.integers(0, n, n), minlength=n) @ sums for _ in range(_DRAWS)]))
         low, high = np.percentile(drawn[1] - drawn[0], [2.5, 97.5])
     return Difference(metric, float(a), float(b), float(b - a), float(low), float(high))
 

@@ -17,7 +17,7 @@ from rtseg.errors import MediaError
 from rtseg.lab.fleet.label_folders import LabelFinder, holds_labels
 from rtseg.lab.fleet.local_copy import METADATA
 from rtseg.lab.fleet.manifests import MANIFEST_SUFFIXES, is_manifest, is_pattern, read_manifest
-from rtseg.lab.fleet.stores import files_below, is_local, printable, reaching
+from rtseg.lab.fleet.stores import Infos, files_below, is_local, printable, reaching
 from rtseg.media.images import IMAGE_SUFFIXES
 from rtseg.media.natural_order import natural_key
 
@@ -125,10 +125,20 @@ def find_recordings(sources: Sequence[str]) -> Sources:
             else:
                 recordings[recording.uri] = recording
                 files[recording.uri] = parts
+    for uri, bag in _parts_of_bags(files).items():
+        faults.append(SourceFault(uri, "duplicate", f"{uri} is a part of {bag}, which is among the sources"))
+        del recordings[uri]
     twins = _same_bytes(recordings.values(), files)
     faults += [SourceFault(uri, "duplicate", f"{uri} has the same bytes as {first}") for uri, first in twins.items()]
     kept, left = ([r for r in recordings.values() if (r.uri in twins) is twin] for twin in (False, True))
     return Sources(tuple(kept), tuple(faults), tuple(left))
+
+
+def _parts_of_bags(files: dict[str, list[str]]) -> dict[str, str]:
+    """Recordings that are files of another one, by their addresses, with that one's."""
+    bags = {uri: parts for uri, parts in files.items() if any(part.endswith(f"/{METADATA}") for part in parts)}
+    folders = {uri: uri.rpartition("/")[0] for uri in files}
+    return {uri: folder for uri, folder in folders.items() if folder in bags and files[uri][0] in bags[folder]}
 
 
 def _unrolled(sources: Iterable[str], faults: list[SourceFault]) -> Iterator[str]:
@@ -172,20 +182,25 @@ def _expand(
     if is_local(fs):
         path = os.path.realpath(path)
     if is_pattern(source) and not fs.exists(path):
-        found, closed = [], []
+        matched: Infos = {}
+        closed: list[tuple[str, str]] = []
         fixed = path[: min(path.index(c) for c in "*?[" if c in path)].rpartition("/")[0]
-        for match, info in sorted(fs.glob(path, detail=True).items(), key=lambda item: natural_key(item[0])):
+        for match, info in fs.glob(path, detail=True).items():
             if info["type"] == "directory" or (info["type"] == "other" and fs.isdir(match)):
-                files, shut = files_below(fs, match)
+                below, shut = files_below(fs, match)
                 closed += shut
-                found += _grouped(fs, files, fixed, finder)
-            elif not holds_labels(match, fixed):
-                found += _grouped(fs, {match: info}, fixed, finder)
-        return list({recording.uri: (recording, files) for recording, files in found}.values()), closed
+                matched |= below
+            else:
+                matched[match] = info
+        return _grouped(fs, matched, fixed, finder), closed
     info = fs.info(path)
     if info["type"] == "directory":
         files, closed = files_below(fs, path)
         return _grouped(fs, files, path, finder), closed
+    folder, _, name = path.rpartition("/")
+    if name == METADATA:  # of a bag, which is its folder
+        beside = {one["name"]: one for one in fs.ls(folder, detail=True) if one["type"] == "file"}
+        return _grouped(fs, beside, folder, finder), []
     return [_recording(fs, path, {path: info}, finder)], []
 
 

@@ -151,6 +151,17 @@ def test_links_are_followed_once_and_those_to_nothing_are_told(tmp_path: Path) -
     }
 
 
+@pytest.mark.parametrize(
+    "sources", [["bag/*"], ["**"], ["bag/metadata.yaml"], ["bag/bag_1.mcap", "bag"], ["*", "bag/*.mcap"]]
+)
+def test_a_bag_is_one_recording_however_it_is_named(tmp_path: Path, sources: list[str]) -> None:
+    tree(tmp_path, **{name: content for name, content in FLEET.items() if name.startswith("bag/")})
+    (bag,) = find_recordings([str(tmp_path)]).recordings
+    found = find_recordings([str(tmp_path / source) for source in sources])
+    assert found.recordings == (bag,)
+    assert {fault.kind for fault in found.faults} <= {"duplicate"}
+
+
 def test_folders_named_as_manifests_and_results_of_jobs(tmp_path: Path) -> None:
     tree(tmp_path, **{"drives.csv/a.mp4": "one", "out/bags/a-mp4.0123456789ab.0123456789abcdef/result.mcap": "result"})
     assert names(find_recordings([str(tmp_path)]).recordings, str(tmp_path)) == ["drives.csv/a.mp4"]
