@@ -90,6 +90,8 @@ class Loading:
             threads=parameters.threads or None,
             ignore=os.path.expanduser(parameters.ignore) or None,
         )
+        if pipelines:
+            pipeline.share_camera(pipelines[0])
         pipelines.append(pipeline)
         if pipeline.card.task != task:
             raise ModelError(

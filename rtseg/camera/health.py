@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +72,7 @@ class CameraHealth:
 
     Dark, blown out, defocused and filled pictures are told from what they show alone, within half a second; frozen and
     covered ones by what was before. What is covered from the first frame on is not told: one's own bonnet is, too.
+    Models of one camera may share it: each frame is looked at once.
     """
 
     def __init__(self) -> None:
@@ -78,6 +81,7 @@ class CameraHealth:
     def reset(self) -> None:
         """Forget what was seen: another recording, or another size."""
         self.state = CameraState()
+        self._frame: weakref.ref[Frame] | None = None
         self._last: int | None = None
         self._shape: tuple[int, ...] = ()
         self._picture: NDArray[np.uint8] | None = None
@@ -96,8 +100,11 @@ class CameraHealth:
         """Look at the next frame, if it is time to; a still changes nothing, and is taken to be sound."""
         if frame.stamp is None:
             return CameraState()
+        if self._frame is not None and self._frame() is frame:
+            return self.state  # another model's look at it
         if self._last is not None and (frame.stamp < self._last or frame.size != self._shape):
             self.reset()
+        self._frame = weakref.ref(frame)
         elapsed = _LOOK
         if self._last is not None:
             elapsed = (frame.stamp - self._last) / 1e9

@@ -158,6 +158,14 @@ class Pipeline:
             while pending:
                 yield self._finish(pending.popleft())
 
+    def share_camera(self, other: Pipeline) -> None:
+        """Tell of the camera's health what another pipeline sees, so that each frame is looked at once.
+
+        Args:
+            other: is given the same frames, each before this one is.
+        """
+        self._camera = other._camera
+
     def reset(self) -> None:
         """Forget the tracked ids, as at the start of another recording."""
         self._scenes.reset()

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import onnx
 import pytest
 
 import rtseg
+from rtseg.camera import health
 from rtseg.errors import BackendError, ImageError, ModelError
 from rtseg.frame import Frame
 from rtseg.loading import load
@@ -91,6 +95,46 @@ def test_two_cameras_in_one_process_do_not_touch_each_other(model_folder, road):
     assert [list(each) for each in zip(*together, strict=True)] == alone
     assert alone[1][-1][3] == ("frozen",)
     assert alone[0][-1][3] == ()
+
+
+@pytest.mark.parametrize(("backend", "held"), [("onnxruntime", "_session"), ("openvino", "_network")])
+def test_cameras_in_one_process_run_one_open_network(model_folder, road, backend, held):
+    folder = model_folder()
+    expected = [load(folder, device="cpu", backend=backend)(np.roll(road, 4 * i, axis=1)).mask for i in range(8)]
+    cameras = [load(folder, device="cpu", backend=backend) for _ in range(3)]
+    networks = {id(getattr(each._path._backend, held)) for each in cameras}
+    assert len(networks) == 1
+    other = load(folder, device="cpu", backend=backend, threads=3)
+    assert getattr(other._path._backend, held) is not getattr(cameras[0]._path._backend, held)
+    cameras.pop().close()  # which takes nothing from the others
+    with ThreadPoolExecutor(2) as executor:
+        found = executor.map(lambda each: [each(np.roll(road, 4 * i, axis=1)).mask for i in range(8)], cameras)
+        for masks in found:
+            np.testing.assert_array_equal(masks, expected)
+    network = weakref.ref(getattr(cameras[0]._path._backend, held))
+    for each in cameras:
+        each.close()
+    assert network() is None, "it is given back with the last camera"
+
+
+def test_models_of_one_camera_look_at_its_pictures_once(model_folder, road, monkeypatch):
+    looked, measure = [], health.measure
+
+    def counted(*pictures):
+        looked.append(pictures)
+        return measure(*pictures)
+
+    monkeypatch.setattr(health, "measure", counted)
+    frames = [Frame(road, stamp=i * 200_000_000) for i in range(8)]
+    alone = load(model_folder())
+    expected = [alone(frame).degraded for frame in frames]
+    assert len(looked) == 8
+    first, second = load(model_folder()), load(model_folder())
+    second.share_camera(first)
+    looked.clear()
+    assert [(first(frame).degraded, second(frame).degraded) for frame in frames] == [(each, each) for each in expected]
+    assert len(looked) == 8
+    assert expected[-1] == ()
 
 
 def test_a_bad_frame_in_a_stream_is_a_typed_error_and_the_pipeline_goes_on(model_folder, road):

@@ -12,6 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from rtseg.errors import BackendError, ModelError
+from rtseg.runtime.backends.shared import OpenNetworks
 from rtseg.runtime.backends.signature import check_signature
 from rtseg.runtime.card import ModelCard
 from rtseg.runtime.device import Device, device_faults
@@ -19,17 +20,17 @@ from rtseg.runtime.device import Device, device_faults
 _TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16"}
 
 
+_SESSIONS: OpenNetworks[onnxruntime.InferenceSession] = OpenNetworks()
+
+
 class OnnxRuntimeBackend:
-    """An ONNX Runtime session on the CPU execution provider."""
+    """An ONNX Runtime session on the CPU execution provider, of which all backends of a network are given the same."""
 
     name = "onnxruntime"
 
     def __init__(self, model: Path, card: ModelCard, threads: int) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        # Spinning threads would starve the post-processing and, in the node, DDS on a small machine.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = _open_session(model, card, options, ["CPUExecutionProvider"])
+        self._session = _SESSIONS.get(model, threads, lambda: _open_on_host(model, threads))
+        _check(self._session, card)
         self._input = card.input.name
         self._outputs = [output.name for output in card.outputs]
         self._shape = (1, 3, card.input.height, card.input.width)
@@ -89,7 +90,8 @@ class OnnxRuntimeDeviceBackend:
 
             cache = {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(cache_folder() / "onnxruntime")}
             providers.insert(0, ("TensorrtExecutionProvider", {**common, "trt_fp16_enable": "1", **cache}))
-        self._session = _open_session(model, card, onnxruntime.SessionOptions(), providers)
+        self._session = _open_session(model, onnxruntime.SessionOptions(), providers)
+        _check(self._session, card)
         self._provider = self._session.get_providers()[0]
         if self._provider == "CPUExecutionProvider":
             raise BackendError("ONNX Runtime could not start its CUDA provider; its log names the library it misses")
@@ -163,19 +165,30 @@ class SessionBinder:
         return binding, outputs, tensor
 
 
-def _open_session(model: Path, card: ModelCard, options: Any, providers: list[Any]) -> onnxruntime.InferenceSession:
+def _open_on_host(model: Path, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    # Spinning threads would starve the post-processing and, in the node, DDS on a small machine.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return _open_session(model, options, ["CPUExecutionProvider"])
+
+
+def _open_session(model: Path, options: Any, providers: list[Any]) -> onnxruntime.InferenceSession:
     options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(str(model), options, providers=providers)
+        return onnxruntime.InferenceSession(str(model), options, providers=providers)
     except Exception as error:  # the library raises many kinds, all of them meaning "not a model I can run"
         raise ModelError(f"ONNX Runtime cannot load {model}: {error}; export the model again") from error
+
+
+def _check(session: onnxruntime.InferenceSession, card: ModelCard) -> None:
+    """Raise ModelError if the session's network is not the card's."""
     check_signature(
         card,
         {i.name: tuple(i.shape) for i in session.get_inputs()},
         {o.name: tuple(o.shape) for o in session.get_outputs()},
         {t.name: _TYPES.get(t.type, t.type) for t in (*session.get_inputs(), *session.get_outputs())},
     )
-    return session
 
 
 def open_backend(model: Path, card: ModelCard, threads: int) -> OnnxRuntimeBackend:

@@ -10,38 +10,34 @@ import openvino
 from numpy.typing import NDArray
 
 from rtseg.errors import BackendError, ModelError
+from rtseg.runtime.backends.shared import OpenNetworks
 from rtseg.runtime.backends.signature import Shape, check_signature
 from rtseg.runtime.card import ModelCard
 
+_COMPILED: OpenNetworks[openvino.CompiledModel] = OpenNetworks()
+
 
 class OpenVinoBackend:
-    """An OpenVINO infer request on the CPU plugin, computing in float32 as the other backends do."""
+    """An OpenVINO infer request on the CPU plugin, computing in float32 as the other backends do.
+
+    All backends of a network have a request each of the same compiled one.
+    """
 
     name = "openvino"
 
     def __init__(self, model: Path, card: ModelCard, threads: int) -> None:
-        core = openvino.Core()
         try:
-            network = core.read_model(model)
+            network = _COMPILED.get(model, threads, lambda: _compile(model, threads))
             check_signature(
                 card,
                 {i.get_any_name(): _shape(i) for i in network.inputs},
                 {o.get_any_name(): _shape(o) for o in network.outputs},
                 {t.get_any_name(): t.element_type.to_dtype().name for t in (*network.inputs, *network.outputs)},
             )
-            compiled = core.compile_model(
-                network,
-                "CPU",
-                {
-                    "PERFORMANCE_HINT": "LATENCY",
-                    "INFERENCE_NUM_THREADS": threads,
-                    # On CPUs with bf16 OpenVINO lowers float32 silently; masks must not depend on the CPU's make.
-                    "INFERENCE_PRECISION_HINT": "f32",
-                },
-            )
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot load {model}: {error}; export the model again") from error
-        self._request = compiled.create_infer_request()
+        self._network = network
+        self._request = network.create_infer_request()
         self._outputs = [output.name for output in card.outputs]
         self._shape = (1, 3, card.input.height, card.input.width)
         self._threads = threads
@@ -64,7 +60,18 @@ class OpenVinoBackend:
         }
 
     def close(self) -> None:
-        del self._request
+        del self._request, self._network
+
+
+def _compile(model: Path, threads: int) -> openvino.CompiledModel:
+    core = openvino.Core()
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads,
+        # On CPUs with bf16 OpenVINO lowers float32 silently; masks must not depend on the CPU's make.
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
+    return core.compile_model(core.read_model(model), "CPU", settings)
 
 
 def _shape(port: Any) -> Shape:

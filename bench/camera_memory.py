@@ -1,0 +1,45 @@
+"""Memory of several cameras in one process, with a pipeline each of one model.
+
+python bench/camera_memory.py --model lanes-lite --cameras 3 --out bench/results/camera_memory.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import numpy as np
+from told import machine, tell
+
+import rtseg
+from rtseg.frame import Frame
+
+
+def private_mib() -> float:
+    """Resident memory of this process that is shared with no other."""
+    _, resident, shared, *_ = map(int, Path("/proc/self/statm").read_text().split())
+    return (resident - shared) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="lanes-lite")
+    parser.add_argument("--cameras", type=int, default=3)
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    picture = np.random.default_rng(0).integers(0, 255, (720, 1280, 3), dtype=np.uint8)
+    pipelines, taken = [], []
+    for _ in range(arguments.cameras):
+        pipeline = rtseg.load(arguments.model, device="cpu")
+        pipeline.warm_up()
+        for number in range(3):
+            pipeline(Frame(picture, stamp=number * 10**8))
+        pipelines.append(pipeline)
+        taken.append(round(private_mib(), 1))
+    tell({"model": arguments.model, "private_mib_by_cameras": taken, **machine()}, arguments.out)
+
+
+if __name__ == "__main__":
+    main()
