@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.ops import Runs, label_runs
+from rtseg.ops.color_runs import label_color_runs
 
 
 @dataclass(frozen=True)
@@ -30,3 +31,15 @@ class ColorRuns:
         runs = label_runs(colors, 8)
         rows = np.repeat(np.arange(len(runs.rows) - 1), np.diff(runs.rows))
         return ColorRuns(runs, colors[rows, runs.starts], logits)
+
+    @staticmethod
+    def of_logits(
+        logits: NDArray[np.float32], size: tuple[int, int], ignored: NDArray[np.bool_] | None = None
+    ) -> ColorRuns:
+        """Find the runs of an image (H, W) colored by logits (n + 1, h, w), with background where it is ignored.
+
+        Raises:
+            GroupingError: if the logits are not finite.
+            ArgumentError: if they have the wrong shape.
+        """
+        return ColorRuns(*label_color_runs(logits, size, ignored), logits)

@@ -15,7 +15,7 @@ from rtseg.lanes.color_runs import ColorRuns
 from rtseg.lanes.confidence import Calibration, calibrated, check_calibration
 from rtseg.lanes.fragments import Fragments, find_fragments
 from rtseg.lanes.joining import join_fragments
-from rtseg.ops import Runs, upsample_argmax
+from rtseg.ops import Runs
 from rtseg.results import bottom_x
 from rtseg.settings import NonNegative, Settings
 
@@ -213,7 +213,7 @@ class LaneDecoder:
             GroupingError: if the logits are not finite.
             ArgumentError: if they have the wrong shape.
         """
-        return self.decode_colors(upsample_argmax(logits, size), logits)
+        return self.decode_runs(ColorRuns.of_logits(logits, size), size)
 
     def decode_colors(self, colors: NDArray[np.uint8], logits: NDArray[np.float32]) -> DetectedLanes:
         """Decode the lanes of an image whose pixels were colored elsewhere; see :meth:`decode_runs`.

@@ -80,7 +80,7 @@ def _unite(parent, a, b):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _unite_rows(values, reach, starts, ends, parent, above, above_end, here, here_end):  # type: ignore[no-untyped-def]
+def unite_rows(values, reach, starts, ends, parent, above, above_end, here, here_end):  # type: ignore[no-untyped-def]
     """Unite touching runs of equal value of a row (`here`..`here_end`) and the one above (`above`..`above_end`)."""
     one = np.uintp(1)
     above, above_end, here, here_end = np.uintp(above), np.uintp(above_end), np.uintp(here), np.uintp(here_end)
@@ -141,7 +141,7 @@ def _label_strip(labels, y0, y1, reach, base, starts, ends, values, rows, row_en
             run += np.uintp(1)
         row_ends[y] = run
         if y > y0:
-            _unite_rows(values, reach, starts, ends, parent, rows[y - 1], row_ends[y - 1], rows[y], run)
+            unite_rows(values, reach, starts, ends, parent, rows[y - 1], row_ends[y - 1], rows[y], run)
     return run
 
 
@@ -150,11 +150,11 @@ def _unite_seams(values, bounds, reach, starts, ends, rows, row_ends, parent):  
     for i in range(1, len(bounds) - 1):
         y = bounds[i]
         if bounds[i - 1] < y < bounds[i + 1]:
-            _unite_rows(values, reach, starts, ends, parent, rows[y - 1], row_ends[y - 1], rows[y], row_ends[y])
+            unite_rows(values, reach, starts, ends, parent, rows[y - 1], row_ends[y - 1], rows[y], row_ends[y])
 
 
 @compiled
-def _number(rows, row_ends, bounds, parent):  # type: ignore[no-untyped-def]
+def number_roots(rows, row_ends, bounds, parent):  # type: ignore[no-untyped-def]
     """Turn parents into ids 1..count in place; a parent is numbered before its children since it comes first."""
     count = 0
     for i in range(len(bounds) - 1):
@@ -251,7 +251,7 @@ def _find_runs(labels: NDArray[np.integer], connectivity: int, bounds: list[int]
     edges = np.array(bounds)
     if strips > 1:
         _unite_seams(values, edges, reach, starts, ends, rows, row_ends, parent)
-    count = int(_number(rows, row_ends, edges, parent))
+    count = int(number_roots(rows, row_ends, edges, parent))
     return starts, ends, rows, row_ends, parent, count
 
 

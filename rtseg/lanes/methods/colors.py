@@ -9,7 +9,7 @@ import numpy as np
 from rtseg.errors import ModelError
 from rtseg.lanes import DetectedLanes, LaneDecoder, LaneDecoderSettings
 from rtseg.lanes.color_runs import ColorRuns
-from rtseg.lanes.methods.method import LaneMethod, TrackedParameters, colored
+from rtseg.lanes.methods.method import LaneMethod, TrackedParameters
 from rtseg.runtime.card import ModelCard, ModelOutput
 from rtseg.runtime.ignore import IgnoreMask
 from rtseg.runtime.interpreter import DeviceForm, DeviceGrouping, HeadMaps
@@ -45,7 +45,7 @@ class Colors:
     def group(self, maps: HeadMaps, size: tuple[int, int]) -> ColorRuns:
         """Color the pixels and find the runs of the colors."""
         logits = maps[self._output.name][0]
-        return ColorRuns.of(colored(logits, size, self._ignored), logits)
+        return ColorRuns.of_logits(logits, size, None if self._ignored is None else self._ignored.at(size))
 
     def decode(self, found: ColorRuns, size: tuple[int, int]) -> DetectedLanes:
         """Make lane lines of the runs."""

@@ -11,7 +11,7 @@ from rtseg.errors import GroupingError, ModelError
 from rtseg.lanes import DetectedLanes, LaneDecoder
 from rtseg.lanes.color_runs import ColorRuns
 from rtseg.lanes.methods.colors import LaneParameters, paint_two_lines
-from rtseg.lanes.methods.method import LaneMethod, colored, listed_outputs
+from rtseg.lanes.methods.method import LaneMethod, listed_outputs
 from rtseg.runtime.card import ModelCard
 from rtseg.runtime.fitting import window_of
 from rtseg.runtime.ignore import IgnoreMask
@@ -62,7 +62,7 @@ class LaneMap:
         rows = window.rows(self._needs.height / self._sides[2])
         columns = window.columns(self._needs.width / self._sides[3])
         logits = self._logits(maps[self._name][0][:, rows, columns])
-        return ColorRuns.of(colored(logits, size, self._ignored), logits)
+        return ColorRuns.of_logits(logits, size, None if self._ignored is None else self._ignored.at(size))
 
     def decode(self, found: ColorRuns, size: tuple[int, int]) -> DetectedLanes:
         """Make lane lines of the runs."""

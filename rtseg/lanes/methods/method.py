@@ -6,11 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from rtseg.lanes import DetectedLanes, LaneTrackerSettings
-from rtseg.ops import upsample_argmax
 from rtseg.runtime.card import ModelCard
 from rtseg.runtime.ignore import IgnoreMask
 from rtseg.runtime.interpreter import DeviceForm, HeadMaps
@@ -66,18 +62,6 @@ class LaneMethod(Generic[Parameters]):
     name: str
     parameters: type[Parameters]
     reading: Callable[[ModelCard, Any, IgnoreMask | None], LaneReading[Any]]
-
-
-def colored(logits: NDArray[np.float32], size: tuple[int, int], ignored: IgnoreMask | None) -> NDArray[np.uint8]:
-    """Color the pixels of an image (H, W) by logits (n + 1, h, w), with background where it is ignored.
-
-    Raises:
-        GroupingError: if the logits are not finite.
-    """
-    colors = upsample_argmax(logits, size)
-    if ignored is not None:
-        colors[ignored.at(size)] = 0
-    return colors
 
 
 def listed_outputs(card: ModelCard) -> str:
