@@ -83,6 +83,7 @@ class TensorRtBackend:
             "device": self._facts,
             "precision": self._precision,
             "engine": self._file.name,
+            **({"accelerator": self._placed} if self._dla else {}),
         }
 
     def close(self) -> None:
@@ -93,7 +94,8 @@ class TensorRtBackend:
     def _load(self, model: Model) -> tuple[Any, Path]:
         """Read the engine; one that this TensorRT or device does not take is built once more."""
         for attempt in (1, 2):
-            file, _ = compile_model(model, self._precision, dla=self._dla)
+            file, record = compile_model(model, self._precision, dla=self._dla)
+            self._placed = f"{record.dla_layers} of {record.layers} layers, the rest on the GPU"
             engine = self._runtime.deserialize_cuda_engine(file.read_bytes())
             if engine is not None:
                 return engine, file

@@ -18,11 +18,16 @@ DLA_CORE = 0  # of the two that an Orin has
 
 @dataclass(frozen=True)
 class BuiltEngine:
-    """Serialized engine, its tensors as read from the network, and the flags it was built with."""
+    """Serialized engine, its tensors as read from the network, and the flags it was built with.
+
+    `layers` are the network's, `dla_layers` those of them that the deep learning accelerator takes.
+    """
 
     content: bytes
     tensors: tuple[EngineTensor, ...]
     flags: tuple[str, ...]
+    layers: int
+    dla_layers: int = 0
 
 
 def build_engine(
@@ -50,7 +55,7 @@ def build_engine(
 
     Raises:
         ModelError: if TensorRT cannot parse the network.
-        BackendError: if the build fails.
+        BackendError: if the build fails, or the accelerator takes no layer.
     """
     trt = library.module
     logger = error_logger(trt)
@@ -71,6 +76,7 @@ def build_engine(
         raise BackendError(f"TensorRT {library.version} builds only for the card it runs on, not for {target}")
     if workspace_mib is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_mib << 20)
+    dla_layers = 0
     if dla:
         if getattr(builder, "num_DLA_cores", 0) == 0:
             raise BackendError(
@@ -79,7 +85,8 @@ def build_engine(
         config.default_device_type = trt.DeviceType.DLA
         config.DLA_core = DLA_CORE
         config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
-        if not any(config.can_run_on_DLA(network.get_layer(i)) for i in range(network.num_layers)):
+        dla_layers = sum(map(config.can_run_on_DLA, map(network.get_layer, range(network.num_layers))))
+        if not dla_layers:
             raise BackendError("expected layers that the accelerator can run, this network has none; use device cuda")
     # Timings are tactics' times on a device: TensorRT for RTX tunes when it loads, so it has none to keep here.
     timings = None if library.for_rtx or timing_cache is None else _load_timings(config, timing_cache)
@@ -97,7 +104,7 @@ def build_engine(
     flags = tuple(
         flag for flag in dir(trt.BuilderFlag) if flag.isupper() and config.get_flag(getattr(trt.BuilderFlag, flag))
     )
-    return BuiltEngine(bytes(serialized), _tensors(network), flags)
+    return BuiltEngine(bytes(serialized), _tensors(network), flags, network.num_layers, dla_layers)
 
 
 def _strongly_typed(trt: Any) -> int:

@@ -20,7 +20,7 @@ from rtseg.runtime.tensorrt.engine_cache import (
     store_engine,
 )
 from rtseg.runtime.tensorrt.half_precision import cast_to_half, in_float
-from rtseg.runtime.tensorrt.library import check_target, find_tensorrt
+from rtseg.runtime.tensorrt.library import check_target, current_card, find_tensorrt
 
 logger = logging.getLogger("rtseg")
 
@@ -65,7 +65,8 @@ def compile_model(
             f"{model.card.max_int8_loss:g}; calibrate again with more frames, or compile fp16"
         )
     shape = (1, 3, model.card.input.height, model.card.input.width)
-    key = EngineKey(model.card.name, source.sha256, target, library.tag, precision, shape, dla)
+    card = "" if library.for_rtx else current_card()
+    key = EngineKey(model.card.name, source.sha256, target, library.tag, precision, shape, dla, card)
     folder = folder or cache_folder()
     engine = folder / key.file_name
     try:
@@ -81,7 +82,7 @@ def compile_model(
         target,
         workspace_mib=workspace_mib,
         dla=dla,
-        timing_cache=folder / f"timings-{target}-trt{library.tag}.cache",
+        timing_cache=folder / f"timings-{target}-{card}-trt{library.tag}.cache",
         progress=progress,
     )
     cuda, driver = _cuda_versions()
@@ -94,6 +95,9 @@ def compile_model(
         library=library.tag,
         precision=precision,
         dla=dla,
+        card=card,
+        layers=built.layers,
+        dla_layers=built.dla_layers,
         tensors=built.tensors,
         builder_flags=built.flags,
         workspace_mib=workspace_mib,

@@ -40,6 +40,8 @@ class EngineKey:
         precision: ``fp32``, ``fp16`` or ``int8``.
         shape: (1, 3, height, width) of the input.
         dla: whether layers were placed on a deep learning accelerator.
+        card: the card it was tuned on, as :func:`rtseg.runtime.tensorrt.library.current_card` names it; empty for
+            TensorRT for RTX, whose engines are for every card of a compute capability.
     """
 
     model: str
@@ -49,17 +51,22 @@ class EngineKey:
     precision: Precision
     shape: tuple[int, ...]
     dla: bool = False
+    card: str = ""
 
     @property
     def file_name(self) -> str:
-        """``<model>-<onnx sha8>-sm<cc>-trt<version>-<precision>-<shape>.engine``."""
+        """``<model>-<onnx sha8>-sm<cc>[dla][-<card>]-trt<version>-<precision>-<shape>.engine``."""
         shape = "x".join(str(size) for size in self.shape)
-        target = f"{self.target}dla" if self.dla else self.target
+        target = f"{self.target}{'dla' * self.dla}{f'-{self.card}' * bool(self.card)}"
         return f"{self.model}-{self.onnx_sha256[:8]}-{target}-trt{self.library}-{self.precision}-{shape}.engine"
 
 
 class EngineRecord(Settings):
-    """The sidecar: what an engine is, how it was built, and the hash of its bytes."""
+    """The sidecar: what an engine is, how it was built, and the hash of its bytes.
+
+    `layers` are those of the network, `dla_layers` those of them that a deep learning accelerator takes; the rest of
+    such an engine runs on the GPU.
+    """
 
     engine_sha256: str
     engine_bytes: int
@@ -69,6 +76,9 @@ class EngineRecord(Settings):
     library: str
     precision: Precision
     dla: bool
+    card: str = ""
+    layers: int = 0
+    dla_layers: int = 0
     tensors: tuple[EngineTensor, ...]
     builder_flags: tuple[str, ...]
     workspace_mib: int | None
@@ -86,7 +96,8 @@ class EngineRecord(Settings):
     @property
     def key(self) -> EngineKey:
         """What the engine depends on, as the sidecar says."""
-        return EngineKey(self.model, self.onnx_sha256, self.target, self.library, self.precision, self.shape, self.dla)
+        depends = self.model, self.onnx_sha256, self.target, self.library, self.precision, self.shape, self.dla
+        return EngineKey(*depends, self.card)
 
 
 def cache_folder() -> Path:
@@ -149,6 +160,8 @@ def check_engine(engine: Path, key: EngineKey | None = None) -> EngineRecord:
     wanted = key.file_name if key else engine.name
     if record.key.file_name != wanted or (key and record.key != key):
         raise ModelError(f"{engine.name} was built as {record.key.file_name}: another model, card or TensorRT")
+    if record.dla and not record.dla_layers:
+        raise ModelError(f"{engine.name} is for an accelerator, and its sidecar counts no layer that runs there")
     return record
 
 

@@ -64,17 +64,36 @@ def current_target() -> str:
     Raises:
         BackendError: if CuPy or a CUDA device is missing.
     """
+    properties = _device_properties()
+    return f"sm{properties['major']}{properties['minor']}"
+
+
+def current_card() -> str:
+    """Model of the current CUDA device for the names of files: ``nvidia-l4-58sm``, ``orin-16sm``.
+
+    Cards of one compute capability differ in what is fastest on them, and some of one name (the modules of a Jetson,
+    slices of a card) in their multiprocessors; engines that the full TensorRT tuned on one are not for the others.
+
+    Raises:
+        BackendError: if CuPy or a CUDA device is missing.
+    """
+    properties = _device_properties()
+    name = re.sub(r"[^a-z0-9]+", "-", properties["name"].decode(errors="replace").lower()).strip("-")
+    return f"{name}-{properties['multiProcessorCount']}sm"
+
+
+def _device_properties() -> dict[str, Any]:
     if find_spec("cupy") is None:
         raise BackendError("expected CuPy to look for a CUDA device, found none: pip install 'rtseg[gpu]'")
     import cupy
 
     try:
-        properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.runtime.getDevice())
+        properties: dict[str, Any] = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.runtime.getDevice())
     except cupy.cuda.runtime.CUDARuntimeError as error:
         raise BackendError(
             f"expected a CUDA device for --target current, found none ({error}); name a target, for instance sm89"
         ) from error
-    return f"sm{properties['major']}{properties['minor']}"
+    return properties
 
 
 def check_target(library: TensorRT, target: str) -> str:

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rtseg.printing import visible
-from rtseg.runtime.tensorrt.engine_cache import EngineState
+from rtseg.runtime.tensorrt.engine_cache import EngineRecord, EngineState
 
 
 def engine_table(states: Sequence[EngineState]) -> Table:
@@ -21,7 +21,7 @@ def engine_table(states: Sequence[EngineState]) -> Table:
         record = state.record
         table.add_row(
             record.model,
-            record.target + " DLA" * record.dla,
+            _target(record),
             record.precision,
             record.library,
             f"{record.engine_bytes / 1e6:.1f}",
@@ -29,3 +29,8 @@ def engine_table(states: Sequence[EngineState]) -> Table:
             Text("ok", "green"),
         )
     return table
+
+
+def _target(record: EngineRecord) -> str:
+    placed = f" DLA {record.dla_layers}/{record.layers}" * record.dla
+    return f"{record.target}{placed} {record.card}".rstrip()

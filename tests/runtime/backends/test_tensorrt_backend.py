@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +25,7 @@ from rtseg.runtime.backends.tensorrt import TensorRtBackend
 from rtseg.runtime.models import Model, find_model
 from rtseg.runtime.tensorrt import TensorRT, find_tensorrt, list_engines
 from rtseg.runtime.tensorrt.build import build_engine
+from rtseg.runtime.tensorrt.engine_cache import check_engine
 from tests.conftest import _gpu_missing
 
 trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed (the extra `tensorrt`)")
@@ -239,10 +241,13 @@ def test_the_accelerators_engine_is_another_and_goes_to_its_core(model: Model, m
 
     def build(*arguments: Any, dla: bool, **options: Any) -> Any:
         assert dla
-        return build_engine(*arguments, **options)
+        return replace(build_engine(*arguments, **options), dla_layers=placed)
 
     monkeypatch.setattr(compile_module, "build_engine", build)
+    placed = 2
     opened = Opened(model, device=device)
+    layers = check_engine(opened.backend._file).layers
+    assert opened.backend.describe()["accelerator"] == f"2 of {layers} layers, the rest on the GPU"
     assert opened.runtime.DLA_core == 0
     assert "-sm89dla-" in opened.backend.describe()["engine"]
     assert sorted("dla" in state.path.name for state in list_engines()) == [False, True]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 
 import pytest
 
+import rtseg.runtime.tensorrt.compile as compiling
 import rtseg.runtime.tensorrt.library as library
 from rtseg.errors import BackendError, ModelError
 from rtseg.runtime.models import find_model
 from rtseg.runtime.tensorrt import compile_model, find_tensorrt, list_engines, prune_engines
+from rtseg.runtime.tensorrt.build import build_engine
 from rtseg.runtime.tensorrt.engine_cache import cache_folder, check_engine, sidecar_of
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed (the extra `tensorrt`)")
@@ -147,6 +150,47 @@ def test_a_card_without_a_target_is_told_and_not_crashed_on(model, folder, monke
     monkeypatch.setattr(library, "current_target", lambda: "sm90")
     with pytest.raises(BackendError, match="not for sm90, which the full TensorRT does"):
         compile_model(model, "fp32", folder=folder)
+
+
+def test_a_full_tensorrt_takes_no_engine_of_another_card(model, folder, monkeypatch):
+    """The full library stands for itself by that for RTX, and cards by what CUDA says of them."""
+    cards = [
+        {"name": b"NVIDIA L4", "multiProcessorCount": 58, "major": 8, "minor": 9},
+        {"name": b"NVIDIA GeForce RTX 4090", "multiProcessorCount": 128, "major": 8, "minor": 9},
+        {"name": b"Orin", "multiProcessorCount": 16, "major": 8, "minor": 9},
+        {"name": b"Orin", "multiProcessorCount": 8, "major": 8, "minor": 9},
+    ]
+    full, built = replace(find_tensorrt(), for_rtx=False), []
+    monkeypatch.setattr(compiling, "find_tensorrt", lambda: full)
+    at_hand = {}
+    monkeypatch.setattr(library, "_device_properties", lambda: at_hand)
+
+    def build(_, onnx, target, *, timing_cache, **options):
+        built.append(timing_cache.name)
+        return build_engine(find_tensorrt(), onnx, target, **options)
+
+    monkeypatch.setattr(compiling, "build_engine", build)
+    engines = []
+    for card in [*cards, *cards]:
+        at_hand.update(card)
+        engines.append(compile_model(model, "fp32", folder=folder))
+    assert engines[4:] == engines[:4]
+    assert len(set(built)) == len(built) == len({engine for engine, _ in engines}) == 4
+    assert "-sm89-nvidia-l4-58sm-trt" in engines[0][0].name
+    with pytest.raises(ModelError, match="was built as"):
+        check_engine(engines[0][0], replace(engines[0][1].key, card="orin-16sm"))
+
+
+def test_an_engine_for_an_accelerator_that_takes_no_layer_is_not_used(model, folder):
+    engine, _ = compile_model(model, "fp32", "sm89", folder=folder)
+    dla = engine.with_name(engine.name.replace("sm89", "sm89dla"))
+    engine.rename(dla)
+    sidecar_of(engine).rename(sidecar_of(dla))
+    _edit("dla", True)(dla)
+    with pytest.raises(ModelError, match="counts no layer"):
+        check_engine(dla)
+    _edit("dla_layers", 3)(dla)
+    assert check_engine(dla).dla_layers == 3
 
 
 def test_a_precision_without_a_network_is_refused(model, folder):
