@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Without bytecode: Python writes it for the modules that are imported, which are few of those installed.
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
 
 # The run-time alone, with ROS 2 from wheels; the test installation adds torch, peers to measure against and linters.
 RUNTIME := $(VENV)/.runtime-installed
@@ -17,7 +18,7 @@ OLDEST_TESTS := $(addprefix tests/,lanes camera media ops grouping instances run
 OLDEST_LEFT_OUT := tests/ops/cuda tests/runtime/gpu tests/runtime/tensorrt tests/runtime/backends/test_onnx_torch.py \
 	tests/instances/test_on_device.py
 
-.PHONY: demo test test-fast test-oldest lint bench docs release clean
+.PHONY: demo test test-fast test-oldest environments lint bench docs release clean
 
 ## Run the whole system live and write out/demo/ (INPUT=path for a bag or video of your own, TOPIC=name for one of its cameras).
 demo: $(RUNTIME)
@@ -35,6 +36,9 @@ test-fast: $(DEVELOPMENT)
 test-oldest: $(OLDEST)
 	@$(OLDEST_VENV)/bin/python -c "import sys, cv2, numpy; print('Python', sys.version.split()[0], '- NumPy', numpy.__version__, '- OpenCV', cv2.__version__)"
 	NUMBA_CACHE_DIR=$(OLDEST_VENV)/.numba HYPOTHESIS_PROFILE=quick $(OLDEST_VENV)/bin/python -m pytest -m "not slow" -n 2 --dist loadfile $(OLDEST_TESTS) $(addprefix --ignore=,$(OLDEST_LEFT_OUT)) $(PYTEST_ARGS)
+
+## The environments of all tests; `make -j 2 environments` makes them side by side.
+environments: $(DEVELOPMENT) $(OLDEST)
 
 ## Style, types, and which part may import which.
 lint: $(DEVELOPMENT)
@@ -63,18 +67,18 @@ $(BIN)/python:
 
 $(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing rtseg and ROS 2 into $(VENV)"
-	$(INSTALL) --editable '.[ros]'
+	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[ros]'
 	touch $@
 
-$(DEVELOPMENT): $(RUNTIME)
+$(DEVELOPMENT): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing what the tests need into $(VENV)"
-	$(INSTALL) --editable '.[ros,openvino,gpu,tensorrt,train,weak,scores,fleet,rerun,docs,dev]'
-	touch $@
+	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[ros,openvino,gpu,tensorrt,train,weak,scores,fleet,rerun,docs,dev]'
+	touch $(RUNTIME) $@
 
 $(OLDEST_VENV)/bin/python:
 	$(OLDEST_PYTHON) -m venv $(OLDEST_VENV)
 
 $(OLDEST): pyproject.toml oldest.txt | $(OLDEST_VENV)/bin/python
 	@echo "installing the oldest versions that rtseg admits into $(OLDEST_VENV)"
-	$(OLDEST_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint oldest.txt --editable '.[openvino]' connected-components-3d hypothesis mcap mcap-ros2-support onnx pytest pytest-xdist scipy
+	$(OLDEST_VENV)/bin/python $(PIP_INSTALL) --constraint oldest.txt --editable '.[openvino]' connected-components-3d hypothesis mcap mcap-ros2-support onnx pytest pytest-xdist scipy
 	touch $@
