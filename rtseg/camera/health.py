@@ -22,6 +22,8 @@ _LOOKS = 3  # and as many looks
 _SAME = 5e-4  # share of the picture that may change in one that is frozen
 _FROZEN, _STILL = 0.5, 5.0  # seconds of it: where the picture had moved until then, and where it had not
 _MOVING = 0.25  # share of the picture that changes while one drives
+_PASSING = 0.22  # and of what is not covered of it, on smooth asphalt under a plain sky
+_SMALL = 0.25  # share that may stand still: of a vehicle that stands, among others that move, it is more
 _DRIVING = 0.1  # share below which hardly anything but others' vehicles moves
 _BLACK = 0.97  # share of the picture
 _WHITE, _WHITE_BELOW = 0.6, 0.5  # share of the picture, and of its lower half
@@ -136,7 +138,7 @@ class CameraHealth:
             if edges < _FEATURELESS or steepness < _SHARP:
                 trusts[DEFOCUSED] = float(np.clip((steepness - 0.25) / (_SHARP - 0.25), 0, 1))
         # Of a picture that is wrong as a whole no part is told, nor anything learned.
-        if comparable and not trusts and float(blocks.changed.mean()) >= _MOVING:
+        if comparable and not trusts and self._moves(blocks):
             self._covered = self._lost(blocks, elapsed)
             if self._covered:
                 trusts[COVERED] = 1 - self._covered
@@ -151,6 +153,12 @@ class CameraHealth:
             return False
         self._same += elapsed
         return self._same >= (_FROZEN - _LASTING if self._moved else _STILL)
+
+    def _moves(self, blocks: Blocks) -> bool:
+        """Whether the picture changes as while one drives, but for a small part that may be covered."""
+        suspect = (blocks.changed < _INERT) & (self._active >= _USUALLY)
+        others = blocks.changed if suspect.mean() > _SMALL else blocks.changed[~suspect]
+        return float(others.mean()) >= _PASSING
 
     def _lost(self, blocks: Blocks, elapsed: float) -> float:
         """Share of the picture that is covered, of blocks that used to move or to be sharp and do so no longer."""

@@ -49,6 +49,17 @@ def test_every_damage_is_told_within_a_second_and_nothing_of_the_sound_frames() 
     assert max(score.told.values()) <= 1.0
 
 
+def test_a_patch_is_told_within_a_second_though_little_of_the_picture_moves() -> None:
+    def plain(picture: np.ndarray) -> np.ndarray:
+        picture[: len(picture) // 2], picture[len(picture) * 5 // 6 :] = 200, 90  # sky, and smooth asphalt
+        return picture
+
+    pictures = frames(map(plain, moving()), 90)
+    score = score_frames("asphalt", pictures)
+    assert not score.false
+    assert score.told["patch"] <= 1.0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_on_a_rendered_drive(condition: str) -> None:
