@@ -12,11 +12,11 @@ from rtseg.ops.coloring import (
     argmax_channels,
     bilinear_taps,
     check_maps,
+    color_cell,
     fill,
     find_contenders,
-    leader_at,
-    lean,
     list_cells,
+    most_rows,
     part_row,
 )
 
@@ -74,18 +74,24 @@ def upsample_and_measure(
 
 
 @compiled
-def _enlarge(labels, kinds, guide, out, areas, boxes, sums):  # type: ignore[no-untyped-def]  # noqa: C901
-    """Row of cells by row of cells: stretches of one label are filled, cells of several looked at pixel by pixel."""
+def _enlarge(labels, kinds, guide, out, areas, boxes, sums):  # type: ignore[no-untyped-def]
     channels, height, width = guide.shape
     rows, columns = out.shape
-    y_low, y_weight = bilinear_taps(height, rows)
-    x_low, x_weight = bilinear_taps(width, columns)
-    cells = np.empty(columns + 1, np.int32)
+    y_taps, x_taps = bilinear_taps(height, rows), bilinear_taps(width, columns)
+    cells, stretches = np.empty(columns + 1, np.int32), np.empty((columns, 3), np.int32)
+    lines, contenders = np.empty((3, channels), np.float32), np.empty(channels, np.uint8)
+    owners, leaders = np.empty(channels, np.int32), np.empty((most_rows(y_taps[0]), columns), np.uint8)
+    buffers = cells, stretches, lines, contenders, owners, leaders
+    _enlarge_cells(labels, kinds, guide, y_taps, x_taps, buffers, out, areas, boxes, sums)
+
+
+@compiled_in_place
+def _enlarge_cells(labels, kinds, guide, y_taps, x_taps, buffers, out, areas, boxes, sums):  # type: ignore[no-untyped-def]
+    """Row of cells by row of cells: stretches of one label are filled, cells of several looked at pixel by pixel."""
+    height, width = labels.shape
+    (y_low, y_weight), (x_low, x_weight), rows = y_taps, x_taps, len(out)
+    cells, stretches = buffers[0], buffers[1]
     count = list_cells(x_low, cells)
-    stretches = np.empty((count, 3), np.int32)  # begin, end, label (-1: several)
-    peaks, starts = np.empty(channels, np.float32), np.empty(channels, np.float32)
-    slopes = np.empty(channels, np.float32)
-    contenders, owners = np.empty(channels, np.uint8), np.empty(channels, np.int32)
     for i in range(areas.size):
         boxes[i, 0] = boxes[i, 1] = _FAR
         boxes[i, 2] = boxes[i, 3] = 0
@@ -103,27 +109,35 @@ def _enlarge(labels, kinds, guide, out, areas, boxes, sums):  # type: ignore[no-
                 _measure(label, begin, end, y, y_end, areas, boxes, sums)
                 continue
             corners = top, below, x_low[begin], min(x_low[begin] + 1, width - 1)
-            rivals = find_contenders(guide, *corners, peaks, contenders)
-            for i in range(rivals):
-                owners[i] = _only_label(labels, kinds, contenders[i], *corners)
-            for row in range(y, y_end):
-                v = y_weight[row]
-                lean(guide, contenders, rivals, *corners, v, starts, slopes)
-                run, owner = begin, np.int32(0)
-                for x in range(begin, end):
-                    leader = leader_at(rivals, starts, slopes, x_weight[x])
-                    label = owners[leader]
-                    if label < 0:
-                        label = _weightiest(labels, kinds, contenders[leader], *corners, v, x_weight[x])
-                    out[row, x] = label
-                    if label != owner:
-                        _measure(owner, run, x, row, row + 1, areas, boxes, sums)
-                        run, owner = x, label
-                _measure(owner, run, end, row, row + 1, areas, boxes, sums)
+            ends = y, y_end, begin, end
+            _enlarge_cell(labels, kinds, guide, corners, y_weight, x_weight, ends, buffers, out, areas, boxes, sums)
         y = y_end
     for i in range(areas.size):
         if areas[i] == 0:
             boxes[i, 0] = boxes[i, 1] = 0
+
+
+@compiled_in_place
+def _enlarge_cell(labels, kinds, guide, corners, y_weight, x_weight, ends, buffers, out, areas, boxes, sums):  # type: ignore[no-untyped-def]
+    """Label and measure the pixels between four map pixels, whose rows and columns end at `ends`."""
+    y, y_end, begin, end = ends
+    _, _, lines, contenders, owners, leaders = buffers
+    rivals = find_contenders(guide, *corners, lines[0], contenders)
+    for i in range(rivals):
+        owners[contenders[i]] = _only_label(labels, kinds, contenders[i], *corners)
+    color_cell(guide, contenders, rivals, corners, y_weight, x_weight, *ends, lines[1], lines[2], leaders, 0)
+    for row in range(y, y_end):
+        run, owner = begin, np.int32(0)
+        for x in range(begin, end):
+            leader = leaders[row - y, x]
+            label = owners[leader]
+            if label < 0:
+                label = _weightiest(labels, kinds, leader, *corners, y_weight[row], x_weight[x])
+            out[row, x] = label
+            if label != owner:
+                _measure(owner, run, x, row, row + 1, areas, boxes, sums)
+                run, owner = x, label
+        _measure(owner, run, end, row, row + 1, areas, boxes, sums)
 
 
 @compiled_in_place

@@ -228,30 +228,36 @@ def _grow(table, keys, sums, counts, used):  # type: ignore[no-untyped-def]
         more_sums[i] = sums[i]
         more_counts[i] = counts[i]
     table = np.full(2 * room, -1, dtype=np.int32)
-    for i in range(used):
-        table[_find_key(table, more_keys, more_keys[i])] = i
+    _enter(table, more_keys, used)
     return table, more_keys, more_sums, more_counts
 
 
-@compiled
-def _collect_edges(labels, weights, steps, numbers, y0, y1, room):  # type: ignore[no-untyped-def]
-    """Sum the edges of pixel pairs of different labels whose first pixel lies in rows y0..y1."""
+@compiled_in_place
+def _enter(table, keys, used):  # type: ignore[no-untyped-def]
+    for i in range(used):
+        table[_find_key(table, keys, keys[i])] = i
+
+
+@compiled_in_place
+def _collect(labels, weights, steps, numbers, at, y1, table, keys, sums, counts, used):  # type: ignore[no-untyped-def]
+    """Sum edges from `at` (row, channel, column) on up to row y1, or until a further key has no room; count the keys.
+
+    `at` is then where to go on.
+    """
     channels, height, width = weights.shape
-    table = np.full(2 * room, -1, dtype=np.int32)
-    keys = np.empty(room, dtype=np.int64)
-    sums = np.empty(room, dtype=np.int64)
-    counts = np.empty(room, dtype=np.int64)
-    used = 0
-    for y in range(y0, y1):
-        for j in range(channels):
+    from_channel, from_column = at[1], at[2]
+    for y in range(at[0], y1):
+        for j in range(from_channel, channels):
             dy = steps[j, 0]
             dx = steps[j, 1]
+            begin = max(0, -dx, from_column)
+            from_column = 0
             if y + dy < 0 or y + dy >= height:
                 continue
             last_key = np.int64(-1)
             i = 0
             end = min(width, width - dx)
-            for start in range(max(0, -dx), end, _BLOCK):
+            for start in range(begin, end, _BLOCK):
                 stop = min(start + _BLOCK, end)
                 differs = 0
                 for x in range(start, stop):
@@ -266,20 +272,39 @@ def _collect_edges(labels, weights, steps, numbers, y0, y1, room):  # type: igno
                     key = (np.int64(min(a, b)) << 32) | np.int64(max(a, b))
                     if key != last_key:
                         last_key = key
-                        at = _find_key(table, keys, key)
-                        if table[at] < 0:
+                        place = _find_key(table, keys, key)
+                        if table[place] < 0:
                             if used == keys.size:
-                                table, keys, sums, counts = _grow(table, keys, sums, counts, used)
-                                at = _find_key(table, keys, key)
-                            table[at] = used
+                                at[0], at[1], at[2] = y, j, x
+                                return used
+                            table[place] = used
                             keys[used] = key
                             sums[used] = 0
                             counts[used] = 0
                             used += 1
-                        i = table[at]
+                        i = table[place]
                     sums[i] += weights[j, y, x]
                     counts[i] += numbers[j]
-    return keys[:used], sums[:used], counts[:used]
+        from_channel = 0
+    at[0] = y1
+    return used
+
+
+@compiled
+def _collect_edges(labels, weights, steps, numbers, y0, y1, room):  # type: ignore[no-untyped-def]
+    """Sum the edges of pixel pairs of different labels whose first pixel lies in rows y0..y1."""
+    table = np.full(2 * room, -1, dtype=np.int32)
+    keys = np.empty(room, dtype=np.int64)
+    sums = np.empty(room, dtype=np.int64)
+    counts = np.empty(room, dtype=np.int64)
+    at = np.zeros(3, dtype=np.int64)
+    at[0] = y0
+    used = 0
+    while True:
+        used = _collect(labels, weights, steps, numbers, at, y1, table, keys, sums, counts, used)
+        if at[0] == y1:
+            return keys[:used], sums[:used], counts[:used]
+        table, keys, sums, counts = _grow(table, keys, sums, counts, used)
 
 
 @compiled
@@ -288,7 +313,11 @@ def sum_by_key(all_keys, all_sums, all_counts):  # type: ignore[no-untyped-def]
     size = 256
     while size < 2 * all_keys.size:
         size *= 2
-    table = np.full(size, -1, dtype=np.int32)
+    return _sum_in(np.full(size, -1, dtype=np.int32), all_keys, all_sums, all_counts)
+
+
+@compiled_in_place
+def _sum_in(table, all_keys, all_sums, all_counts):  # type: ignore[no-untyped-def]
     used = 0
     for e in range(all_keys.size):
         at = _find_key(table, all_keys, all_keys[e])

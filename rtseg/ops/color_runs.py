@@ -14,6 +14,7 @@ from rtseg.ops.coloring import (
     color_cell,
     find_contenders,
     list_cells,
+    most_rows,
     part_row,
     source_winners,
     upsampling_taps,
@@ -119,7 +120,7 @@ def label_color_runs(
         np.empty(channels, np.uint8),
         np.empty(width + 1, np.int32),
         np.empty((width, 3), np.int32),
-        np.empty((int(np.bincount(taps[0]).max()), width), np.uint8),  # the most rows between two of the source's
+        np.empty((most_rows(taps[0]), width), np.uint8),
     )
     found = starts, ends, values, parent, rows, row_ends
     total = _find(source, winners, left_out, taps, buffers, found)

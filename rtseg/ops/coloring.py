@@ -195,6 +195,18 @@ def list_cells(low, begins):  # type: ignore[no-untyped-def]
 
 
 @compiled_in_place
+def most_rows(low):  # type: ignore[no-untyped-def]
+    """Give the most targets that lie between the same two source pixels."""
+    most = 0
+    begin = 0
+    for i in range(low.size):
+        if low[i] != low[begin]:
+            begin = i
+        most = max(most, i + 1 - begin)
+    return most
+
+
+@compiled_in_place
 def part_row(values, top, below, x_low, cells, count, stretches):  # type: ignore[no-untyped-def]
     """Part a row of cells into stretches of one value and single cells of several, and count them.
 
