@@ -114,21 +114,18 @@ def prepare(
     import time
 
     from rtseg.loading import load
-    from rtseg.runtime.compilation import compilation_told
+    from rtseg.runtime.compilation import warm_up_told
 
     prepared = []
     for name in models or ["lanes-lite", "instances-lite"]:
-        compiled, start = 0, time.monotonic()
+        start = time.monotonic()
         with progress_console.status(f"preparing {described(name)}") as status:
 
             def tell(count: int, kernel: str, name: str = name, status: Status = status) -> None:
-                nonlocal compiled
-                compiled = count + 1
-                status.update(f"preparing {described(name)}: {compiled} kernels, now {kernel}")
+                status.update(f"preparing {described(name)}: {count + 1} kernels, now {kernel}")
 
-            with compilation_told(tell):
-                pipeline = load(name, device=device, backend=backend)
-                pipeline.warm_up()
+            pipeline = load(name, device=device, backend=backend)
+            compiled = warm_up_told(pipeline, tell)
             pipeline.close()
         seconds = time.monotonic() - start
         prepared.append({"model": name, "kernels": compiled, "seconds": seconds})

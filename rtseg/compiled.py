@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -18,8 +19,13 @@ from typing import Any
 
 import numba
 from numba.core.caching import FunctionCache
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.dispatcher import Dispatcher
+from numba.core.sigutils import normalize_signature
 from numba.core.types import unliteral
+
+_PATIENCE = 60.0  # seconds that a kernel is waited for which another process compiles: that one may have been stopped
+_STEP = 0.02
 
 
 def compiled(function: Callable[..., Any] | None = None, **options: Any) -> Any:
@@ -38,6 +44,7 @@ def compiled(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     dispatcher.get_call_template = lambda types, named: resolve(*_for_any_value(types, named))
     with suppress(RuntimeError):  # nowhere to keep it: neither beside the library nor in a user's cache
         dispatcher._cache = _Cache(function)  # noqa: SLF001 - what its enable_caching() does, with a cache of ours
+        _compile_in_turn(dispatcher)
     return dispatcher
 
 
@@ -47,6 +54,39 @@ def compiled_in_place(function: Callable[..., Any]) -> Any:
     References to arrays are not counted in it, which in a kernel of a few steps takes longer than the steps.
     """
     return compiled(function, _nrt=False)
+
+
+def is_kept(kernel: Any, types: tuple[Any, ...]) -> bool:
+    """Whether a kernel need not be compiled for arguments of these types: it was, here or in another process."""
+    cache = kernel._cache  # noqa: SLF001 - Numba has no other way to ask
+    return types in kernel.overloads or (isinstance(cache, _Cache) and cache.holds(types, kernel.targetctx))
+
+
+def compile_unless_taken(kernel: Any, types: tuple[Any, ...]) -> bool:
+    """Compile a kernel for arguments of some types; give False, at once, if another process is compiling it."""
+    cache = kernel._cache  # noqa: SLF001
+    if not isinstance(cache, _Cache):
+        kernel.compile(types)
+        return True
+    with global_compiler_lock, cache.turn(patience=0) as ours:
+        if ours:
+            kernel.compile(types)
+        return ours
+
+
+def _compile_in_turn(dispatcher: Any) -> None:
+    """Let one process at a time compile a kernel: those that wait for it find what it has kept."""
+    compile_now = dispatcher.compile
+
+    def compile_in_turn(signature: Any) -> Any:
+        # Numba's lock first, as it is held already where a kernel is compiled for one that calls it.
+        with global_compiler_lock:
+            if is_kept(dispatcher, tuple(normalize_signature(signature)[0])):
+                return compile_now(signature)
+            with dispatcher._cache.turn(_PATIENCE):  # noqa: SLF001
+                return compile_now(signature)
+
+    dispatcher.compile = compile_in_turn
 
 
 def _for_any_value(types: Any, named: Any) -> Any:
@@ -68,6 +108,7 @@ class _Cache(FunctionCache):  # type: ignore[misc]
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
         self._cache_file._source_stamp = _sources_digest(function)  # noqa: SLF001 - instead of one file's age
+        self._ours = False
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
@@ -75,6 +116,40 @@ class _Cache(FunctionCache):  # type: ignore[misc]
                 return super().load_overload(sig, target_context)
         except Exception:  # half written before the power went, or by who knows what: pickle raises anything
             return None
+
+    def holds(self, sig: Any, target_context: Any) -> bool:
+        """Whether machine code for these types is kept."""
+        try:
+            with _locked(self._cache_path, fcntl.LOCK_SH):
+                return self._index_key(sig, target_context.codegen()) in self._cache_file._load_index()  # noqa: SLF001
+        except Exception:  # as when it is loaded
+            return False
+
+    @contextmanager
+    def turn(self, patience: float) -> Iterator[bool]:
+        """Be the one process that compiles this kernel; give whether that is so, after so many seconds at most.
+
+        Who calls this holds Numba's lock. Kernels call each other in one direction, so that two processes never wait
+        for each other. Where there is no place for the lock every process has its turn.
+        """
+        descriptor = None
+        with suppress(OSError):
+            if not self._ours:
+                self._impl.locator.ensure_cache_path()
+                path = os.path.join(self._cache_path, f".{self._impl.filename_base}.turn")
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        if descriptor is None:
+            yield True
+            return
+        try:
+            self._ours = _flock_within(descriptor, patience)
+            yield self._ours
+        finally:
+            self._ours = False
+            # Closing it would not do where another thread has forked a process meanwhile.
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+            os.close(descriptor)
 
     def save_overload(self, sig: Any, data: Any) -> None:
         with suppress(OSError):  # no room: it will be compiled again
@@ -85,6 +160,21 @@ class _Cache(FunctionCache):  # type: ignore[misc]
                 except Exception:  # an index that cannot be read
                     self.flush()
                     super().save_overload(sig, data)
+
+
+def _flock_within(descriptor: int, patience: float) -> bool:
+    end = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(_STEP)
+        except OSError:  # a file system without locks
+            return True
+        else:
+            return True
 
 
 @contextmanager

@@ -92,6 +92,40 @@ def test_processes_that_compile_at_once_for_several_types_leave_the_right_code_f
     assert not module.calling.stats.cache_misses
 
 
+def test_what_another_process_compiles_is_waited_for_and_not_compiled_again(load: Callable, tmp_path: Path) -> None:
+    module = load(1)
+    kernel = module.called
+    script = "import sys; from calling import called; called(3); print(sum(called.stats.cache_misses.values()))"
+    environment = {"PYTHONPATH": f"{tmp_path}:{Path(compiled.__file__).parents[1]}"}
+    environment["NUMBA_CACHE_DIR"] = str(tmp_path / "cache")
+    command = [sys.executable, "-c", script]
+    with kernel._cache.turn(0):
+        other = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        with pytest.raises(subprocess.TimeoutExpired):
+            other.wait(1.0)
+        assert compiled.compile_unless_taken(kernel, (numba.int64,))
+    assert other.communicate(timeout=120)[0] == "0\n"
+    assert compiled.is_kept(kernel, (numba.int64,))
+
+
+def test_a_kernel_that_another_process_compiles_can_be_left_to_it(load: Callable, tmp_path: Path) -> None:
+    kernel = load(1).called
+    hold = (
+        "import sys; from calling import called\n"
+        "with called._cache.turn(0):\n    print('held', flush=True); sys.stdin.read()"
+    )
+    environment = {"PYTHONPATH": f"{tmp_path}:{Path(compiled.__file__).parents[1]}"}
+    environment["NUMBA_CACHE_DIR"] = str(tmp_path / "cache")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", hold], env=environment, **pipes) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        assert not compiled.compile_unless_taken(kernel, (numba.int64,))
+        assert not compiled.is_kept(kernel, (numba.int64,))
+        other.kill()
+    assert compiled.compile_unless_taken(kernel, (numba.int64,))
+
+
 def test_a_kernel_is_compiled_once_for_counts_and_constants() -> None:
     @compiled.compiled
     def called(number):

@@ -78,7 +78,7 @@ class Loading:
         return pipelines
 
     def _load(self, task: str, parameter: str, parameters: NodeParameters, pipelines: list[Pipeline]) -> None:
-        from rtseg.runtime.compilation import compilation_told  # Numba, with the model and not with the node
+        from rtseg.runtime.compilation import warm_up_told  # Numba, with the model and not with the node
 
         model = getattr(parameters, parameter)
         self.progress = f"loading {model}"
@@ -98,8 +98,7 @@ class Loading:
                 f"expected a model for {task}, got {pipeline.card.name} for {pipeline.card.task}; set parameter "
                 f"{parameter}"
             )
-        with compilation_told(self._note_kernel):
-            pipeline.warm_up()
+        warm_up_told(pipeline, self._note_kernel)
 
     def _note_kernel(self, compiled: int, kernel: str) -> None:
         if not self.progress.startswith(COMPILING):

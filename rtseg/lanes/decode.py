@@ -140,14 +140,14 @@ def _sort(values):  # type: ignore[no-untyped-def]
 
 @compiled
 def _median(values):  # type: ignore[no-untyped-def]
-    """Of float32, as NumPy's: NaN of none; sorts them."""
+    """Of numbers of float32 kept in float64, as NumPy's of float32: NaN of none; sorts them."""
     middle = len(values) // 2
     if not len(values):
         return np.nan
     _sort(values)
     if len(values) % 2:
-        return np.float64(values[middle])
-    return np.float64((values[middle - 1] + values[middle]) / np.float32(2))
+        return values[middle]
+    return np.float64(np.float32((values[middle - 1] + values[middle]) / 2))
 
 
 @compiled
@@ -167,7 +167,7 @@ def _measure(polyline, widths, logits, rows, columns):  # type: ignore[no-untype
     """The rows of a line that have pixels, the probability of foreground at every fourth of them and their stroke."""
     count = 0
     seen = np.empty(len(polyline), np.bool_)
-    strokes = np.empty(len(polyline), np.float32)
+    strokes = np.empty(len(polyline))
     for i in range(len(polyline)):
         width = widths[int(polyline[i, 1])]
         seen[i] = width > 0
@@ -182,7 +182,7 @@ def _measure(polyline, widths, logits, rows, columns):  # type: ignore[no-untype
                 points[at // 4, 0], points[at // 4, 1] = polyline[i, 0], polyline[i, 1]
             at += 1
     probability = _foreground(logits, points, rows, columns)
-    steps = np.empty(max(len(polyline) - 1, 0), np.float32)
+    steps = np.empty(max(len(polyline) - 1, 0))
     for i in range(len(steps)):
         steps[i] = abs(polyline[i + 1, 0] - polyline[i, 0])
     slope = _median(steps)

@@ -301,7 +301,8 @@ def _sum(values):  # type: ignore[no-untyped-def]
 @compiled
 def _compare(a, a_weight, b, b_weight, rows, distance, unshared):  # type: ignore[no-untyped-def]
     """Write the mean distance of lines a (n, m) and b (k, m) across them, and the share of weight that one lacks."""
-    line, slope, weight, both = np.empty((4, len(rows)))
+    # Apart, for rows of one array are of another type, for which what is called would be compiled once more.
+    line, slope, weight, both = np.empty(len(rows)), np.empty(len(rows)), np.empty(len(rows)), np.empty(len(rows))
     for i in range(len(a)):
         for j in range(len(b)):
             for r in range(len(rows)):

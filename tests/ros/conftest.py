@@ -22,6 +22,7 @@ rclpy = pytest.importorskip("rclpy", reason="rclpy is not installed (pip install
 from rtseg_ros.transport import private_environment  # noqa: E402
 
 import rtseg  # noqa: E402
+from tests.instance_networks import write_instance_model  # noqa: E402
 from tests.ros.harness import Peer, Process  # noqa: E402
 from tests.threshold_network import write_threshold_model  # noqa: E402
 
@@ -67,6 +68,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spoil it for each other.
     """
     folder = write_threshold_model(tmp_path_factory.mktemp("model") / "thresholds")
+    rtseg.load(folder).warm_up()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def instance_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of an instance model that answers to colors, compiled here as `model` is."""
+    folder = write_instance_model(tmp_path_factory.mktemp("instances") / "blocks")
     rtseg.load(folder).warm_up()
     return folder
 

@@ -32,7 +32,7 @@ from rtseg.messages import (
 )
 from rtseg.results import Instances
 from tests.foreign_networks import SURFACES, paint_objects, write_semantic, write_yolo
-from tests.instance_networks import CLASSES, paint, write_instance_model
+from tests.instance_networks import CLASSES, paint
 from tests.ros.harness import LOST, Peer, header, mask_of, qos
 
 pytestmark = pytest.mark.ros
@@ -40,13 +40,6 @@ SECOND = 1_000_000_000
 WARN, ERROR = 1, 2
 SIZE = (128, 256)
 StartNode = Callable[..., Peer]
-
-
-@pytest.fixture(scope="module")
-def instance_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = write_instance_model(tmp_path_factory.mktemp("instances") / "blocks")
-    rtseg.load(folder).warm_up()  # as in the fixture `model`
-    return folder
 
 
 def _drive(number: int) -> np.ndarray:

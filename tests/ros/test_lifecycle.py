@@ -47,6 +47,31 @@ def test_it_goes_through_its_states_and_serves_frames_in_the_active_one(start_no
     assert peer.process.stop() == 0
 
 
+@pytest.mark.slow
+def test_fifty_cycles_leave_no_thread_no_descriptor_and_no_memory(start_node: StartNode) -> None:
+    peer = start_node(autostart=False)
+    masks = peer.listen(Image, "lane_mask")
+    process = Path(f"/proc/{peer.process.child.pid}")
+    held: list[tuple[int, int]] = []
+    memory: list[int] = []
+    for cycle in range(50):
+        assert peer.change_state("configure")
+        assert peer.change_state("activate")
+        if cycle % 10 == 0:
+            peer.wait_until_listening()
+            peer.exchange(two_lane_road(), (cycle + 1) * SECOND, masks)
+        assert peer.change_state("deactivate")
+        assert peer.change_state("cleanup")
+        threads = len(list((process / "task").iterdir()))
+        held.append((threads, len(list((process / "fd").iterdir()))))
+        memory.append(peer.process.private_bytes())
+    # By the tenth cycle all pools have their size; DDS lets go of what belonged to a topic a moment later.
+    for counts in zip(*held, strict=True):
+        assert min(counts[30:]) <= min(counts[10:30]), held
+    assert min(memory[40:]) - max(memory[10:20]) < 8 * 2**20, memory
+    assert peer.process.stop() == 0
+
+
 def test_a_transition_that_does_not_fit_the_state_is_refused(start_node: StartNode) -> None:
     peer = start_node()
     masks = peer.listen(Image, "lane_mask")

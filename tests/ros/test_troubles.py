@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -110,6 +111,30 @@ def test_a_recording_in_a_loop_is_served_every_time_and_told(start_node: StartNo
     assert health["level"] == WARN
     assert health["clocks_apart_s"] == "0.0"
     assert health["dropped_failed"] == health["dropped_invalid"] == "0"
+
+
+def test_a_clock_that_jumps_holds_up_neither_masks_nor_diagnostics(start_node: StartNode) -> None:
+    peer = start_node(silence_warning=NEVER, use_sim_time=True)
+    clocks = peer.node.create_publisher(Clock, "/clock", qos(10))
+    masks = peer.listen(Image, "lane_mask")
+    peer.spin_until(lambda: peer.images.get_subscription_count() and clocks.get_subscription_count(), "not heard")
+    for seconds in (1000, 1001, 5, 0, 10**9, 6):
+        stamps = itertools.count(seconds * SECOND, STEP)
+        first = len(masks)
+        peer.health = {}
+
+        def send(stamps: Iterator[int] = stamps) -> None:
+            now = next(stamps)
+            clocks.publish(Clock(clock=stamp_of(now)))
+            peer.publish(two_lane_road(), now)
+
+        def served(first: int = first, seconds: int = seconds) -> bool:
+            return any(seconds <= mask.header.stamp.sec < seconds + 100 for mask in masks[first:])
+
+        peer.insist(send, served, 0.05, f"no mask after the clock went to {seconds} s")
+        peer.insist(send, lambda: peer.health, 0.05, f"no diagnostics after the clock went to {seconds} s")
+    assert peer.health["clocks_apart_s"] == "0.0"
+    assert peer.health["dropped_failed"] == peer.health["dropped_invalid"] == "0"
 
 
 class Bench:
