@@ -119,7 +119,7 @@ def main(
     """Run the job twice, the second time under fire, and compare."""
     with tempfile.TemporaryDirectory() as folder:
         calm, rough = Path(folder, "calm"), Path(folder, "rough")
-        found = [one.uri for one in recordings(sources or [], Path(folder, "drives"), count=5, seconds=20.0, fps=6)]
+        found = [one.uri for one in recordings(sources or [], Path(folder, "drives"), count=5, seconds=30.0, fps=6)]
         replay_fleet(found, str(calm), workers=0, shard_seconds=shard_seconds, bags=0)
         chaos = Chaos(found, rough, shard_seconds, seed)
         began = time.monotonic()

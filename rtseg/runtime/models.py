@@ -56,11 +56,17 @@ def known_models() -> dict[str, Path | None]:
     """
     found: dict[str, Path | None] = {}
     for place in (bundled_models_folder(), *_installed_wheels(), user_models_folder()):
-        for card in place.glob("[a-z0-9]*/card.yaml"):
-            folder = card.parent
+        for folder in _folders_with_cards(place):
             if found.get(folder.name) is None:
                 found[folder.name] = folder if any(folder.glob("*.onnx")) else None
     return dict(sorted(found.items()))
+
+
+def _folders_with_cards(place: Path) -> list[Path]:
+    try:
+        return [card.parent for card in place.glob("[a-z0-9]*/card.yaml")]
+    except PermissionError:  # a container's user whose home is another's
+        return []
 
 
 def released_card(name: str) -> ModelCard | None:

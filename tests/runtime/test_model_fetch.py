@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import os
 import shutil
 import threading
 import zipfile
@@ -244,3 +245,18 @@ def test_a_wheels_model_is_found_where_python_finds_packages(
         wheel.extractall(tmp_path / "site")
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     assert find_model(NAME).path.is_relative_to(tmp_path / "site" / "rtseg_models")
+
+
+def test_a_folder_of_models_that_may_not_be_looked_into_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shut = tmp_path / "shut"
+    shut.mkdir(mode=0o000)
+    monkeypatch.setenv("RTSEG_MODELS", str(shut / "models"))
+    user = os.geteuid()
+    if user == 0:  # who may look into everything
+        os.seteuid(65534)
+    try:
+        assert places.known_models()["lanes-lite"] is not None
+    finally:
+        os.seteuid(user)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rtseg.errors import ConfigError
 from rtseg.lab.scores.instances.boxes import box_overlaps
 from rtseg.ops.assignment import assign
 
@@ -21,7 +22,12 @@ def disagreement(a: dict[str, Any], b: dict[str, Any]) -> float:
     Args:
         a: a row with ``lanes`` or ``objects``, ``width`` and ``height``.
         b: another, of the same frame or the next.
+
+    Raises:
+        ConfigError: one has lanes, and the other objects.
     """
+    if (a["lanes"] is None) != (b["lanes"] is None):
+        raise ConfigError("expected models of one task, got lanes of one and objects of the other; name two of a kind")
     kind = "lanes" if a["lanes"] is not None else "objects"
     ours, theirs = a[kind] or [], b[kind] or []
     if not ours and not theirs:

@@ -161,7 +161,8 @@ def compare_jobs(a: str, b: str, out: str | Path, gate: Sequence[GateRule] = (),
 
     Raises:
         MediaError: rows cannot be read, no frame is in both, or files not be written.
-        ConfigError: the gate names a metric that is not there, or not which way is better.
+        ConfigError: the gate names a metric that is not there, or not which way is better, or the models are of two
+            tasks.
     """
     settings = read_settings(a), read_settings(b)
     sums: dict[str, list[NDArray[np.float64]]] = defaultdict(list)

@@ -91,7 +91,8 @@ def mine_frames(
 
     Raises:
         MediaError: there is no frame to choose, none of the recordings can be read, or `out` holds labels already.
-        ConfigError: one of the folders is none of a fleet job, or labels of that kind cannot hold what was found.
+        ConfigError: one of the folders is none of a fleet job, labels of that kind cannot hold what was found, or the
+            jobs are of models of two tasks.
     """
     settings, out = read_settings(job), local_folder(out)
     if (Path(out) / FOLDER).exists():

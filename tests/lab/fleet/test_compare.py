@@ -169,3 +169,8 @@ def objects(*boxes: tuple[str, float]) -> dict[str, Any]:
 def test_disagreement_is_the_share_that_only_one_shows(a: dict[str, Any], b: dict[str, Any], share: float) -> None:
     assert disagreement(a, b) == pytest.approx(share)
     assert disagreement(b, a) == pytest.approx(share)
+
+
+def test_lanes_are_not_compared_with_objects() -> None:
+    with pytest.raises(ConfigError, match="one task"):
+        disagreement(lanes(10), objects(("car", 0)))
