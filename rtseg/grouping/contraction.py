@@ -8,13 +8,6 @@ Keys only fall (a merged edge's key is never above the larger of its two parts),
 pushed with a key that can only be too high: an entry that turns out stale when it comes up is pushed again, and nothing
 is done to the queue while edges merge. Edges below the threshold never enter it. Entries of the start are sorted once;
 only those pushed again go through a heap.
-
-Records are flat arrays, so that what is used together lies in one cache line:
-
-* ``half[4 * h + i]`` int32: node at the far end, next and previous half-edge in the owner's list, unused. Edge e has
-  the half-edges 2e and 2e + 1.
-* ``edge[4 * e + i]`` float64: sum, count (0: contracted away), key when pushed (-1: not in the queue), unused.
-* ``node[4 * n + i]`` int32: first half-edge, number of edges, name, flags (frozen, hub).
 """
 
 from __future__ import annotations
@@ -22,12 +15,20 @@ from __future__ import annotations
 import numpy as np
 
 from rtseg.compiled import compiled, compiled_in_place
-
-_HUB = (
-    48  # edges between two nodes of more edges than this are found in a hash table, others by walking the shorter list
+from rtseg.grouping.half_edges import (
+    FROZEN,
+    HUB,
+    IS_HUB,
+    add_edge,
+    hub_table,
+    is_open,
+    link,
+    mark_open,
+    pair,
+    slot,
+    unlink,
 )
-_FROZEN = 1
-_IS_HUB = 2
+
 _LONG_RUN = 24  # equal sorting keys beyond this go through the heap, which costs n log n at worst
 
 
@@ -70,83 +71,6 @@ def _sift(heap_key, heap_edge, tie, size, i):  # type: ignore[no-untyped-def]
         i = down
     heap_key[i] = key
     heap_edge[i] = e
-
-
-@compiled_in_place
-def _unlink(half, node, owner, h):  # type: ignore[no-untyped-def]
-    after = half[4 * h + 1]
-    before = half[4 * h + 2]
-    if before >= 0:
-        half[4 * before + 1] = after
-    else:
-        node[4 * owner] = after
-    if after >= 0:
-        half[4 * after + 2] = before
-
-
-@compiled_in_place
-def _link(half, node, owner, h):  # type: ignore[no-untyped-def]
-    first = node[4 * owner]
-    half[4 * h + 1] = first
-    half[4 * h + 2] = -1
-    if first >= 0:
-        half[4 * first + 2] = h
-    node[4 * owner] = h
-
-
-@compiled_in_place
-def _add_edge(half, edge, tie, node, e, a, b, total, count, threshold):  # type: ignore[no-untyped-def]
-    """Add edge e between nodes a and b; its queue entry is filled in, but not queued."""
-    half[8 * e] = b
-    half[8 * e + 4] = a
-    _link(half, node, a, 2 * e)
-    _link(half, node, b, 2 * e + 1)
-    node[4 * a + 1] += 1
-    node[4 * b + 1] += 1
-    edge[4 * e] = total
-    edge[4 * e + 1] = count
-    key = total / count
-    edge[4 * e + 2] = key if key >= threshold else -1.0
-    low = node[4 * a + 2]
-    high = node[4 * b + 2]
-    if low > high:
-        low, high = high, low
-    tie[e] = (np.int64(low) << 32) | np.int64(high)
-
-
-@compiled_in_place
-def _slot(table_key, key):  # type: ignore[no-untyped-def]
-    last = table_key.size - 1
-    at = ((key * np.int64(-7046029254386353131)) >> 20) & last
-    while table_key[at] != -1 and table_key[at] != key:
-        at = (at + 1) & last
-    return at
-
-
-@compiled_in_place
-def _pair(a, b):  # type: ignore[no-untyped-def]
-    return (np.int64(min(a, b)) << 32) | np.int64(max(a, b))
-
-
-@compiled
-def _hub_table(half, edge, node, edges):  # type: ignore[no-untyped-def]
-    """Hash all live edges between two hubs: key (smaller, larger node), value edge."""
-    used = 0
-    for e in range(edges):
-        if edge[4 * e + 1] > 0.0 and node[4 * half[8 * e] + 3] & node[4 * half[8 * e + 4] + 3] & _IS_HUB:
-            used += 1
-    size = 256
-    while size < 4 * used or size < edges // 8:
-        size *= 2
-    table_key = np.full(size, -1, dtype=np.int64)
-    table_edge = np.empty(size, dtype=np.int32)
-    for e in range(edges):
-        if edge[4 * e + 1] > 0.0 and node[4 * half[8 * e] + 3] & node[4 * half[8 * e + 4] + 3] & _IS_HUB:
-            key = _pair(half[8 * e], half[8 * e + 4])
-            at = _slot(table_key, key)
-            table_key[at] = key
-            table_edge[at] = e
-    return table_key, table_edge, used
 
 
 @compiled
@@ -264,7 +188,7 @@ def contract(  # type: ignore[no-untyped-def]  # noqa: C901
             continue
         u = half[8 * e + 4]
         v = half[8 * e]
-        if node[4 * u + 3] & node[4 * v + 3] & _FROZEN:
+        if node[4 * u + 3] & node[4 * v + 3] & FROZEN:
             continue
         key = edge[4 * e] / count
         low = node[4 * u + 2]
@@ -286,14 +210,14 @@ def contract(  # type: ignore[no-untyped-def]  # noqa: C901
                 _push(heap_key, heap_edge, tie, queued, key, e)
                 queued += 1
                 continue
-        if (node[4 * u + 3] | node[4 * v + 3]) & _FROZEN or key <= bound[u] or key <= bound[v]:
-            node[4 * u + 3] |= _FROZEN
-            node[4 * v + 3] |= _FROZEN
+        if (node[4 * u + 3] | node[4 * v + 3]) & FROZEN or key <= bound[u] or key <= bound[v]:
+            node[4 * u + 3] |= FROZEN
+            node[4 * v + 3] |= FROZEN
             continue
 
         merged += 1
-        _unlink(half, node, u, 2 * e)
-        _unlink(half, node, v, 2 * e + 1)
+        unlink(half, node, u, 2 * e)
+        unlink(half, node, v, 2 * e + 1)
         if node[4 * u + 1] > node[4 * v + 1]:
             u, v = v, u
         edge[4 * e + 1] = 0.0
@@ -312,10 +236,10 @@ def contract(  # type: ignore[no-untyped-def]  # noqa: C901
             back = h ^ 1
             g = -1
             at = -1
-            if node[4 * k + 3] & node[4 * v + 3] & _IS_HUB:
+            if node[4 * k + 3] & node[4 * v + 3] & IS_HUB:
                 if table_key.size == 0:
-                    table_key, table_edge, used = _hub_table(half, edge, node, edges)
-                at = _slot(table_key, _pair(k, v))
+                    table_key, table_edge, used = hub_table(half, edge, node, edges)
+                at = slot(table_key, pair(k, v))
                 if table_key[at] >= 0 and edge[4 * table_edge[at] + 1] > 0.0:
                     g = 2 * table_edge[at]
                     if half[4 * g] != k:
@@ -340,14 +264,14 @@ def contract(  # type: ignore[no-untyped-def]  # noqa: C901
                     i = half[4 * i + 1]
             if g < 0:
                 half[4 * back] = v
-                _link(half, node, v, h)
+                link(half, node, v, h)
                 node[4 * v + 1] += 1
                 if at >= 0:
                     used += table_key[at] < 0
-                    table_key[at] = _pair(k, v)
+                    table_key[at] = pair(k, v)
                     table_edge[at] = h >> 1
                     if 2 * used > table_key.size:
-                        table_key, table_edge, used = _hub_table(half, edge, node, edges)
+                        table_key, table_edge, used = hub_table(half, edge, node, edges)
             else:
                 d = h >> 1
                 f = g >> 1
@@ -359,16 +283,16 @@ def contract(  # type: ignore[no-untyped-def]  # noqa: C901
                     number = edge[4 * d + 1] + edge[4 * f + 1]
                 node[4 * k + 1] -= 1
                 if _precedes(edge[4 * d + 2], tie[d], edge[4 * f + 2], tie[f]):  # keep the entry that comes up first
-                    _unlink(half, node, v, g)
-                    _unlink(half, node, k, g ^ 1)
+                    unlink(half, node, v, g)
+                    unlink(half, node, k, g ^ 1)
                     edge[4 * f + 1] = 0.0
                     half[4 * back] = v
-                    _link(half, node, v, h)
+                    link(half, node, v, h)
                     f = d
                     if at >= 0:
                         table_edge[at] = d
                 else:
-                    _unlink(half, node, k, back)
+                    unlink(half, node, k, back)
                     edge[4 * d + 1] = 0.0
                 edge[4 * f] = total
                 edge[4 * f + 1] = number
@@ -377,19 +301,19 @@ def contract(  # type: ignore[no-untyped-def]  # noqa: C901
         parent[u] = v
         node[4 * v + 2] = min(node[4 * u + 2], node[4 * v + 2])
         bound[v] = max(bound[u], bound[v])
-        if node[4 * v + 1] > _HUB and not node[4 * v + 3] & _IS_HUB:
-            node[4 * v + 3] |= _IS_HUB
+        if node[4 * v + 1] > HUB and not node[4 * v + 3] & IS_HUB:
+            node[4 * v + 3] |= IS_HUB
             if table_key.size == 0:
-                table_key, table_edge, used = _hub_table(half, edge, node, edges)
+                table_key, table_edge, used = hub_table(half, edge, node, edges)
             h = node[4 * v]
             while h >= 0:
                 k = half[4 * h]
-                if node[4 * k + 3] & _IS_HUB:
+                if node[4 * k + 3] & IS_HUB:
                     if 4 * used > table_key.size:
-                        table_key, table_edge, used = _hub_table(half, edge, node, edges)
-                    at = _slot(table_key, _pair(k, v))
+                        table_key, table_edge, used = hub_table(half, edge, node, edges)
+                    at = slot(table_key, pair(k, v))
                     used += table_key[at] < 0
-                    table_key[at] = _pair(k, v)
+                    table_key[at] = pair(k, v)
                     table_edge[at] = h >> 1
                 h = half[4 * h + 1]
     return merged
@@ -426,10 +350,10 @@ def contract_in_order(names, bound, first, second, sums, counts, threshold, plai
         node[4 * i + 2] = names[i]
         node[4 * i + 3] = 0
     for e in range(m):
-        _add_edge(half, edge, tie, node, e, first[e], second[e], sums[e], counts[e], threshold)
+        add_edge(half, edge, tie, node, e, first[e], second[e], sums[e], counts[e], threshold)
     for i in range(n):
-        if node[4 * i + 1] > _HUB:
-            node[4 * i + 3] = _IS_HUB
+        if node[4 * i + 1] > HUB:
+            node[4 * i + 3] = IS_HUB
     keys = np.empty(m, dtype=np.int32)
     order = np.empty(m, dtype=np.int32)
     scratch = np.empty(m, dtype=np.int32)
@@ -437,14 +361,14 @@ def contract_in_order(names, bound, first, second, sums, counts, threshold, plai
     heap_edge = np.empty(m, dtype=np.int32)
     order, ordered, queued = _queue(edge, tie, m, threshold, keys, order, scratch, heap_key, heap_edge)
     contract(half, edge, tie, node, m, bound, parent, order, ordered, heap_key, heap_edge, queued, threshold, plain)
-    kept = _mark_open(half, edge, m, node, bound, threshold)
+    kept = mark_open(half, edge, m, node, bound, threshold)
     out_first = np.empty(kept, dtype=np.int32)
     out_second = np.empty(kept, dtype=np.int32)
     out_sums = np.empty(kept, dtype=np.float64)
     out_counts = np.empty(kept, dtype=np.int32)
     at = 0
     for e in range(m):
-        if _is_open(half, edge, node, e):
+        if is_open(half, edge, node, e):
             out_first[at] = half[8 * e + 4]
             out_second[at] = half[8 * e]
             out_sums[at] = edge[4 * e]
@@ -454,27 +378,3 @@ def contract_in_order(names, bound, first, second, sums, counts, threshold, plai
     for i in range(n):
         out_names[i] = node[4 * i + 2]
     return parent, out_names, out_first, out_second, out_sums, out_counts
-
-
-@compiled_in_place
-def _mark_open(half, edge, edges, node, bound, threshold):  # type: ignore[no-untyped-def]
-    """Flag the nodes that still have an edge of key >= threshold, and count the edges between two of them.
-
-    No other node can ever be merged again, since keys only fall; its edges are of no more use to anyone.
-    """
-    for i in range(bound.size):
-        node[4 * i + 3] = 1 if bound[i] >= threshold else 0
-    for e in range(edges):
-        if edge[4 * e + 1] > 0.0 and edge[4 * e] / edge[4 * e + 1] >= threshold:
-            node[4 * half[8 * e] + 3] = 1
-            node[4 * half[8 * e + 4] + 3] = 1
-    kept = 0
-    for e in range(edges):
-        kept += _is_open(half, edge, node, e)
-    return kept
-
-
-@compiled_in_place
-def _is_open(half, edge, node, e):  # type: ignore[no-untyped-def]
-    """Say whether edge e lives and joins two nodes flagged by `_mark_open`."""
-    return edge[4 * e + 1] > 0.0 and (node[4 * half[8 * e] + 3] & node[4 * half[8 * e + 4] + 3]) == 1
