@@ -134,13 +134,13 @@ class RoadCamera:
         if mount is None:
             way = f"{self._parameters().vehicle_frame} <- {frame.frame_id or 'the frame_id of the pictures'}"
             self._hints["camera"] = self._told(frame)[1] or (
-                "what is told in metres needs the camera's mounting: set parameter camera to a calibration file, or "
+                "results in metres need the camera's mounting: set parameter camera to a calibration file, or "
                 f"mount_height and mount_pitch beside {where}"
                 + (f", or tell {way} on /tf_static" if TFMessage is not None else "")
             )
             return None
         if info is None:
-            self._hints["camera"] = f"what is told in metres waits for {where}; or set parameter camera"
+            self._hints["camera"] = f"results in metres wait for {where}; or set parameter camera"
             return None
         try:
             camera = camera_of(info, self._rectified, mount)

@@ -255,7 +255,7 @@ def _ros() -> Finding | str:
         cure = f"; RMW_IMPLEMENTATION asks for {asked}: install or unset it" if asked else ""
         return Finding("ros", "rclpy", f"rclpy does not load: {lines[-1]}{cure}")
     distribution = os.environ.get("ROS_DISTRO") or next(
-        (name for name in ("jazzy", "kilted", "humble") if _version(f"ros-{name}-rclpy")), "unknown distribution"
+        (name for name in ("jazzy", "kilted", "lyrical", "humble") if _version(f"ros-{name}-rclpy")), "unknown distribution"
     )
     return f"{distribution}, {answer.stdout.strip()}"
 
