@@ -254,9 +254,9 @@ def _ros() -> Finding | str:
         asked = os.environ.get("RMW_IMPLEMENTATION")
         cure = f"; RMW_IMPLEMENTATION asks for {asked}: install or unset it" if asked else ""
         return Finding("ros", "rclpy", f"rclpy does not load: {lines[-1]}{cure}")
-    distribution = os.environ.get("ROS_DISTRO") or next(
-        (name for name in ("jazzy", "kilted", "lyrical", "humble") if _version(f"ros-{name}-rclpy")), "unknown distribution"
-    )
+    known = ("jazzy", "kilted", "lyrical", "humble")
+    installed = (name for name in known if _version(f"ros-{name}-rclpy"))
+    distribution = os.environ.get("ROS_DISTRO") or next(installed, "unknown distribution")
     return f"{distribution}, {answer.stdout.strip()}"
 
 
