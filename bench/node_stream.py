@@ -19,7 +19,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rtseg_ros.demo.drive import render_drive
 from rtseg_ros.demo.live import REMAPPINGS, Process
 from rtseg_ros.demo.tasks import TASKS
@@ -39,7 +38,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
     source = arguments.input or folder / "drive.mp4"
     task = TASKS[arguments.task]
     if arguments.input is None:
-        render_drive(folder, 11, arguments.hold / 30, 30, Console(quiet=True), street=arguments.task != "lanes")
+        render_drive(folder, 11, arguments.hold / 30, 30, street=arguments.task != "lanes")
     environment = private_environment(os.environ)
     if arguments.no_profile:
         environment = {name: value for name, value in environment.items() if "PROFILES_FILE" not in name}
