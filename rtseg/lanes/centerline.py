@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.compiled import compiled
+from rtseg.compiled import compiled, compiled_in_place
 
 _KNOT = 4  # rows between fitted points; a lane line is straight over so few
 
 
-@compiled
+@compiled_in_place
 def _row_centers(widths, sums, left, right, columns, margin, center, weight):  # type: ignore[no-untyped-def]
     """Mean x of each row and how far to trust it; the rows of a stroke cut by the image's side are mended.
 
@@ -46,7 +46,7 @@ def _row_centers(widths, sums, left, right, columns, margin, center, weight):  #
                 weight[y] = 0.5
 
 
-@compiled
+@compiled_in_place
 def _trim_tips(widths, weight, reach):  # type: ignore[no-untyped-def]
     """Leave out the tapered rows at either end: on a flat line they are many, and lie beside it."""
     height = len(widths)
@@ -63,7 +63,7 @@ def _trim_tips(widths, weight, reach):  # type: ignore[no-untyped-def]
             y += sign
 
 
-@compiled
+@compiled_in_place
 def _fit(center, weight, y, top, bottom, reach):  # type: ignore[no-untyped-def]
     """Weighted straight fit around row y at that row, widening over gaps until both sides or an end hold it."""
     span = reach
@@ -88,7 +88,7 @@ def _fit(center, weight, y, top, bottom, reach):  # type: ignore[no-untyped-def]
         span += reach
 
 
-@compiled
+@compiled_in_place
 def _smooth(center, weight, top, bottom, reach, robust, knots, out):  # type: ignore[no-untyped-def]
     """Local linear regression at every few rows, twice: rows far off the first curve have little say in the second."""
     count = len(knots)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from rtseg.compiled import compiled
+from rtseg.compiled import compiled, compiled_in_place
 from rtseg.lanes.centerline import center_line
 from rtseg.lanes.color_runs import ColorRuns
 from rtseg.lanes.confidence import Calibration, calibrated, check_calibration
@@ -116,7 +116,7 @@ def _foreground(logits, points, rows, columns):  # type: ignore[no-untyped-def]
     return probability
 
 
-@compiled
+@compiled_in_place
 def _paint(starts, ends, rows, lines, values, mask):  # type: ignore[no-untyped-def]
     for y in range(len(rows) - 1):
         for run in range(rows[y], rows[y + 1]):
@@ -124,7 +124,7 @@ def _paint(starts, ends, rows, lines, values, mask):  # type: ignore[no-untyped-
                 mask[y, starts[run] : ends[run]] = values[lines[run]]
 
 
-@compiled
+@compiled_in_place
 def _sort(values):  # type: ignore[no-untyped-def]
     """In place, by shrinking gaps; lines have a point a row. NumPy's own sorts take seconds to compile."""
     gap = len(values)
@@ -138,7 +138,7 @@ def _sort(values):  # type: ignore[no-untyped-def]
                 swapped = True
 
 
-@compiled
+@compiled_in_place
 def _median(values):  # type: ignore[no-untyped-def]
     """Of numbers of float32 kept in float64, as NumPy's of float32: NaN of none; sorts them."""
     middle = len(values) // 2
@@ -150,7 +150,7 @@ def _median(values):  # type: ignore[no-untyped-def]
     return np.float64(np.float32((values[middle - 1] + values[middle]) / 2))
 
 
-@compiled
+@compiled_in_place
 def _tenth(values):  # type: ignore[no-untyped-def]
     """The tenth percentile, as NumPy's; sorts them."""
     _sort(values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.compiled import compiled
+from rtseg.compiled import compiled_in_place
 from rtseg.ops import Runs
 
 MAX_FRAGMENTS = 48  # the largest are kept: more than any road has, few enough that garbage costs no time
@@ -53,7 +53,7 @@ class Fragments:
         self.left[which], self.right[which] = part.left, part.right
 
 
-@compiled
+@compiled_in_place
 def _areas(starts, ends, rows, components, areas, tops, bottoms):  # type: ignore[no-untyped-def]
     for y in range(len(rows) - 1):
         for run in range(rows[y], rows[y + 1]):
@@ -64,7 +64,7 @@ def _areas(starts, ends, rows, components, areas, tops, bottoms):  # type: ignor
             areas[component] += ends[run] - starts[run]
 
 
-@compiled
+@compiled_in_place
 def _add_rows(starts, ends, rows, fragments, widths, sums, left, right):  # type: ignore[no-untyped-def]
     for y in range(len(rows) - 1):
         for run in range(rows[y], rows[y + 1]):
@@ -77,7 +77,7 @@ def _add_rows(starts, ends, rows, fragments, widths, sums, left, right):  # type
                 right[fragment, y] = max(right[fragment, y], ends[run])
 
 
-@compiled
+@compiled_in_place
 def _split_strands(starts, ends, rows, fragments, forked, first_new, strands):  # type: ignore[no-untyped-def]
     """Number the strands of forked fragments: runs of neighboring rows that touch each other and nothing else.
 

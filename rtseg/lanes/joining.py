@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.compiled import compiled
+from rtseg.compiled import compiled, compiled_in_place
 from rtseg.lanes.fragments import Fragments
 
 
-@compiled
+@compiled_in_place
 def _fit_end(centers, widths, row, step, limit, ends):  # type: ignore[no-untyped-def]
     """Fit x = x0 + slope (y - row) over up to `limit` rows from an end inwards; write (x0, slope, rows used)."""
     n = 0
@@ -33,7 +33,7 @@ def _fit_end(centers, widths, row, step, limit, ends):  # type: ignore[no-untype
     ends[2] = n
 
 
-@compiled
+@compiled_in_place
 def _spans(widths, tops, bottoms):  # type: ignore[no-untyped-def]
     for i in range(len(widths)):
         tops[i] = -1
@@ -44,7 +44,7 @@ def _spans(widths, tops, bottoms):  # type: ignore[no-untyped-def]
                 bottoms[i] = y
 
 
-@compiled
+@compiled_in_place
 def _lateral(upper_end, upper_row, lower_end, lower_row, reliable):  # type: ignore[no-untyped-def]
     """Distance in pixels, square to the line, by which two ends miss each other when one is drawn out to the other."""
     gap = lower_row - upper_row
@@ -60,7 +60,7 @@ def _lateral(upper_end, upper_row, lower_end, lower_row, reliable):  # type: ign
     return miss / np.sqrt(1 + slope * slope)
 
 
-@compiled
+@compiled_in_place
 def _best_continuation(tops, bottoms, top_ends, bottom_ends, colors, alive, tolerance, growth, gap_limit, reliable):  # type: ignore[no-untyped-def]
     """Find the pair (upper, lower) that continue each other best; (-1, -1) if none does."""
     best = 1.0
@@ -90,7 +90,7 @@ def _best_continuation(tops, bottoms, top_ends, bottom_ends, colors, alive, tole
     return found
 
 
-@compiled
+@compiled_in_place
 def _find_double(widths, sums, tops, bottoms, alive, nearness, share, stroke):  # type: ignore[no-untyped-def]
     """Find two strokes that touch over most of the shorter one and are together as narrow as one; (-1, -1) if none."""
     for a in range(len(tops)):

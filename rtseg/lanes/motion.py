@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.compiled import compiled
+from rtseg.compiled import compiled_in_place
 
 _STIFFNESS = 0.02  # of the prior that nothing moves, beside the weight of a whole line
 
 
-@compiled
+@compiled_in_place
 def slopes(x, rows, out):  # type: ignore[no-untyped-def]
     """Write the slopes of x (m,) at the rows (m,), two or more, to `out`: ``np.gradient(x, rows)`` to the last bit."""
     last = len(rows) - 1

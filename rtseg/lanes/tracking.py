@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.compiled import compiled
+from rtseg.compiled import compiled, compiled_in_place
 from rtseg.errors import ArgumentError
 from rtseg.lanes.decode import DetectedLanes
 from rtseg.lanes.motion import moved, road_motion, slopes
@@ -246,7 +246,7 @@ def _sample(polyline: NDArray[np.float32], rows: NDArray[np.float64]) -> _Sample
     return sampled, weight
 
 
-@compiled
+@compiled_in_place
 def _sample_rows(polyline, rows, sampled, weight):  # type: ignore[no-untyped-def]
     count = len(polyline)
     reach = max(1, count // 4)
@@ -281,14 +281,14 @@ def _sample_rows(polyline, rows, sampled, weight):  # type: ignore[no-untyped-de
                 sampled[i] += slope * (y - y0)
 
 
-@compiled
-def _sum(values):  # type: ignore[no-untyped-def]
-    """In the order of NumPy's sums of up to 128 numbers, so that they are the same to the last bit."""
+@compiled_in_place
+def _sum(values, part):  # type: ignore[no-untyped-def]
+    """In the order of NumPy's sums of up to 128 numbers, so that they are the same to the last bit; `part` is (8,)."""
     whole = len(values) - len(values) % 8
-    if not whole:
-        total = 0.0
-    else:
-        part = values[:8].copy()
+    total = 0.0
+    if whole:
+        for k in range(8):
+            part[k] = values[k]
         for i in range(8, whole, 8):
             for k in range(8):
                 part[k] += values[i + k]
@@ -298,25 +298,34 @@ def _sum(values):  # type: ignore[no-untyped-def]
     return total
 
 
+@compiled_in_place
+def _compare_two(a, a_weight, b, b_weight, rows, line, slope, weight, both, part):  # type: ignore[no-untyped-def]
+    """Give the mean distance of two lines (m,) across them, and the share of weight that one lacks."""
+    for r in range(len(rows)):
+        line[r] = a[r] + b[r]
+    slopes(line, rows, slope)
+    for r in range(len(rows)):
+        half = 0.5 * slope[r]
+        weight[r] = a_weight[r] * b_weight[r]
+        line[r] = weight[r] * abs(a[r] - b[r]) / np.sqrt(1 + half * half)
+    distance = _sum(line, part) / _sum(weight, part)
+    for r in range(len(rows)):
+        both[r] = min(a_weight[r], b_weight[r])
+        weight[r] = max(a_weight[r], b_weight[r])
+    return distance, 1 - _sum(both, part) / _sum(weight, part)
+
+
 @compiled
 def _compare(a, a_weight, b, b_weight, rows, distance, unshared):  # type: ignore[no-untyped-def]
-    """Write the mean distance of lines a (n, m) and b (k, m) across them, and the share of weight that one lacks."""
+    """Write what `_compare_two` gives for lines a (n, m) and b (k, m)."""
     # Apart, for rows of one array are of another type, for which what is called would be compiled once more.
     line, slope, weight, both = np.empty(len(rows)), np.empty(len(rows)), np.empty(len(rows)), np.empty(len(rows))
+    part = np.empty(8)
     for i in range(len(a)):
         for j in range(len(b)):
-            for r in range(len(rows)):
-                line[r] = a[i, r] + b[j, r]
-            slopes(line, rows, slope)
-            for r in range(len(rows)):
-                half = 0.5 * slope[r]
-                weight[r] = a_weight[i, r] * b_weight[j, r]
-                line[r] = weight[r] * abs(a[i, r] - b[j, r]) / np.sqrt(1 + half * half)
-            distance[i, j] = _sum(line) / _sum(weight)
-            for r in range(len(rows)):
-                both[r] = min(a_weight[i, r], b_weight[j, r])
-                weight[r] = max(a_weight[i, r], b_weight[j, r])
-            unshared[i, j] = 1 - _sum(both) / _sum(weight)
+            distance[i, j], unshared[i, j] = _compare_two(
+                a[i], a_weight[i], b[j], b_weight[j], rows, line, slope, weight, both, part
+            )
 
 
 def _compared(

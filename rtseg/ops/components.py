@@ -17,7 +17,7 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from rtseg.compiled import compiled
+from rtseg.compiled import compiled, compiled_in_place
 from rtseg.errors import ArgumentError
 from rtseg.ops.pixel_components import is_thin, label_pixels
 from rtseg.ops.threads import run_strips, strip_bounds
@@ -79,7 +79,7 @@ def _unite(parent, a, b):  # type: ignore[no-untyped-def]
         parent[a] = b
 
 
-@compiled
+@compiled_in_place
 def unite_rows(values, reach, starts, ends, parent, above, above_end, here, here_end):  # type: ignore[no-untyped-def]
     """Unite touching runs of equal value of a row (`here`..`here_end`) and the one above (`above`..`above_end`)."""
     one = np.uintp(1)
@@ -102,7 +102,7 @@ def unite_rows(values, reach, starts, ends, parent, above, above_end, here, here
         here += one
 
 
-@compiled
+@compiled_in_place
 def _label_strip(labels, y0, y1, reach, base, starts, ends, values, rows, row_ends, parent, edge, words):  # type: ignore[no-untyped-def]
     """Find the runs of rows y0..y1, number them from `base`, and unite them within the strip.
 
@@ -145,7 +145,7 @@ def _label_strip(labels, y0, y1, reach, base, starts, ends, values, rows, row_en
     return run
 
 
-@compiled
+@compiled_in_place
 def _unite_seams(values, bounds, reach, starts, ends, rows, row_ends, parent):  # type: ignore[no-untyped-def]
     for i in range(1, len(bounds) - 1):
         y = bounds[i]
@@ -153,7 +153,7 @@ def _unite_seams(values, bounds, reach, starts, ends, rows, row_ends, parent):  
             unite_rows(values, reach, starts, ends, parent, rows[y - 1], row_ends[y - 1], rows[y], row_ends[y])
 
 
-@compiled
+@compiled_in_place
 def number_roots(rows, row_ends, bounds, parent):  # type: ignore[no-untyped-def]
     """Turn parents into ids 1..count in place; a parent is numbered before its children since it comes first."""
     count = 0
@@ -179,7 +179,7 @@ def _paint_over(out, begin, end, value):  # type: ignore[no-untyped-def]
         at += _BLOCK
 
 
-@compiled
+@compiled_in_place
 def _paint_strip(y0, y1, width, starts, ends, rows, row_ends, ids, out):  # type: ignore[no-untyped-def]
     """Paint rows y0..y1 of the flat `out` in order; the last ones exactly, for another thread paints what follows."""
     last = y1 * width
