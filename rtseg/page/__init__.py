@@ -14,7 +14,7 @@ Facts = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """What every page may show; parts left empty are left out.
+    """What every page may show; parts left empty, and tables without rows, are left out.
 
     Attributes:
         title: of the page.

@@ -47,6 +47,14 @@ def train(
     quick: Annotated[
         bool, typer.Option("--quick", help="Minutes instead of an hour: few samples an epoch, few rendered frames.")
     ] = False,
+    hours: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1,
+            help="That it may take from now on, also with --resume: epochs are planned by the rate measured here, and "
+            "it ends in time.",
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in --out.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -59,6 +67,8 @@ def train(
             f"expected a new folder for the run, got {out}, which holds another's weights; "
             "give another --out, or --resume to go on with it"
         )
+    if quick and hours:
+        raise ConfigError("expected --quick or --hours, got both: --quick takes minutes whatever the machine")
     with held(out) if "LOCAL_RANK" not in os.environ else nullcontext():
         weights = train_stages(
             config,
@@ -71,6 +81,7 @@ def train(
             images=images,
             quick=quick,
             teach=label_recordings,
+            hours=hours,
         )
     if as_json:
         print_json({"weights": weights})

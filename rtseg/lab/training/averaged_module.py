@@ -98,7 +98,11 @@ class AveragedModule(lightning.LightningModule):
         settings = self.config.optimizer
         optimizer = _optimizer(self.net, settings)
         per_epoch = math.ceil(self.config.samples_per_epoch / self.config.batch)
-        factor = _schedule(settings, per_epoch, self.config.epochs)
+
+        def factor(step: int) -> float:
+            """By the configuration as it is now: a run that has to end in time may come to fewer epochs."""
+            return _schedule(self.config.optimizer, per_epoch, self.config.epochs)(step)
+
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 

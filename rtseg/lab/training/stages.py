@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from rtseg.files import write_text
 from rtseg.lab.data.tusimple import LABELS
 from rtseg.lab.training.config import RunConfig, TrainingConfig
 from rtseg.lab.training.configurations import load_stages
+from rtseg.lab.training.hours import Deadline
 from rtseg.lab.training.lanes.sets import find_set
 from rtseg.lab.training.train import train
 from rtseg.runtime import find_model
@@ -38,6 +40,7 @@ def train_stages(
     images: Path | None = None,
     quick: bool = False,
     teach: Teach | None = None,
+    hours: float | None = None,
 ) -> Path:
     """Train all stages of a configuration, each in a folder of `out` that has its name; a single stage in `out` itself.
 
@@ -52,6 +55,8 @@ def train_stages(
         images: folder of the pictures, where they lie outside of the labels' own.
         quick: see :func:`rtseg.lab.training.quick.shortened`; of several stages the last one alone, in `out` itself.
         teach: labels recordings for the sets that have a teacher.
+        hours: that all of it may take from now on, also where it goes on; stages share them by their samples. None
+            trains as the configuration says.
 
     Returns:
         The path of the safetensors file.
@@ -61,6 +66,7 @@ def train_stages(
             there; they are looked for before the first is trained.
         DatasetError, ModelError, TrainingError: as of `train`.
     """
+    begun = time.monotonic()
     stages = loaded = load_stages(config)
     if quick and loaded[-1].stage:
         stages = (loaded[-1].model_copy(update={"stage": "", "after": "", "blend": 1.0}),)
@@ -68,7 +74,8 @@ def train_stages(
     if not stages[0].stage:
         ready, folders = _taught(stages[0], data, out, teach)
         named = config if ready is loaded[0] else ready
-        return train(named, folders, out, resume, validation, cache, start, images, quick)
+        deadline = Deadline(begun, 3600 * hours) if hours else None
+        return train(named, folders, out, resume, validation, cache, start, images, quick, deadline)
     cache = cache or out / _RENDERED
     for number, stage in enumerate(stages):
         folder = out / stage.stage
@@ -80,7 +87,12 @@ def train_stages(
             begins = str(out / stage.after / _WEIGHTS)
         interrupted = resume and (folder / "last.ckpt").is_file()
         ready, folders = _taught(stage, data, out, teach)
-        train(ready, folders, folder, interrupted, validation, cache, begins, images, quick)
+        deadline = None
+        if hours:
+            # The hours that are left, shared with the stages that follow.
+            left = 3600 * hours - (time.monotonic() - begun)
+            deadline = Deadline.of(left * _work(stage) / sum(map(_work, stages[number:])))
+        train(ready, folders, folder, interrupted, validation, cache, begins, images, quick, deadline)
         write_text(folder / _FINISHED, _text(stage))
     last = out / stages[-1].stage
     for name in (_WEIGHTS, "config.yaml"):
@@ -89,6 +101,11 @@ def train_stages(
     started = f" --start {start}" if start is not None else ""
     write_text(out / "command.txt", f"rtseg train {config}{started}{told} --out {out}\n")
     return out / _WEIGHTS
+
+
+def _work(stage: RunConfig) -> int:
+    """How much there is to do, in pixels."""
+    return stage.epochs * stage.samples_per_epoch * stage.input.width * stage.input.height
 
 
 def _check_sets(stages: Sequence[RunConfig], data: Sequence[Path]) -> None:

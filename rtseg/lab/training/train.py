@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import math
 import os
 import signal
 import time
@@ -34,6 +35,15 @@ from rtseg.lab.training.configurations import load_config, parse_config
 from rtseg.lab.training.epochs import EpochPictures
 from rtseg.lab.training.exported_weights import load_exported
 from rtseg.lab.training.families import FAMILIES, training_loader
+from rtseg.lab.training.hours import (
+    Deadline,
+    InTime,
+    planned,
+    scheduled,
+    seconds_a_step,
+    tell_plan,
+    with_fewer_rendered,
+)
 from rtseg.lab.training.lanes.datasets import MixtureSampler
 from rtseg.lab.training.quick import shortened
 from rtseg.printing import progress_console, remarks_console
@@ -55,6 +65,7 @@ def train(
     start: str | None = None,
     images: Path | None = None,
     quick: bool = False,
+    deadline: Deadline | None = None,
 ) -> Path:
     """Train a network.
 
@@ -72,6 +83,7 @@ def train(
             model folder.
         images: folder of the pictures, where they lie outside of the labels' own.
         quick: see :func:`rtseg.lab.training.quick.shortened`.
+        deadline: when it has to be done: epochs are planned by the rate of steps measured here, and told.
 
     On several machines torchrun starts it, and the batch is divided among all processes.
 
@@ -79,8 +91,8 @@ def train(
         The path of the safetensors file.
 
     Raises:
-        ConfigError: if the configuration asks for data that were not given, there is nothing to resume, or nothing to
-            blend with.
+        ConfigError: if the configuration asks for data that were not given, there is nothing to resume, nothing to
+            blend with, or several processes have a deadline.
         DatasetError: if labels do not parse.
         ModelError: if there is nothing to start from, or it is another network's.
         TrainingError: if no gradient is finite any more.
@@ -104,22 +116,26 @@ def train(
         config = family.own_classes(config, data, images)
     if quick:
         config = shortened(config)
+    config = _prepared(config, out, resume, deadline)
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module=r"lightning\.")  # what it thinks of these settings is not the user's
     lightning.seed_everything(config.seed, verbose=False)
     module = family.module(config)
     samples = family.data(config, module.net, data, validation, cache or out / "rendered", images)
-    write_text(out / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-    folders = "".join(f" --data {folder}" for folder in data)
-    started = f" --start {start}" if start is not None else ""
-    write_text(out / "command.txt", f"rtseg train {named}{started}{folders} --out {out}\n")
     if config.threads:
         torch.set_num_threads(config.threads)
     loader = training_loader(config, samples)
     if config.start and not resume:
         _start(module, config, loader)
-        if config.blend < 1:
-            save_weights(module.net, out / _START_WEIGHTS, config)
+    config = module.config = _planned(config, module, loader, checkpoint if resume else None, deadline)
+    samples.sampler.samples = config.samples_per_epoch
+    write_text(out / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    folders = "".join(f" --data {folder}" for folder in data)
+    started = f" --start {start}" if start is not None else ""
+    write_text(out / "command.txt", f"rtseg train {named}{started}{folders} --out {out}\n")
+    if config.start and not resume and config.blend < 1:
+        save_weights(module.net, out / _START_WEIGHTS, config)
     module.held_out_names = tuple(samples.held_out)
     held_out = [DataLoader(part, config.batch) for part in samples.held_out.values()] or None
     trainer = lightning.Trainer(
@@ -141,9 +157,9 @@ def train(
             _SetEpoch(samples.sampler),
             EpochPictures(out, named, samples.training, samples.held_out),
             _PlainProgress() if progress_console.quiet else RichProgressBar(console_kwargs={"stderr": True}),
+            *([InTime(deadline)] if deadline else []),
         ],
     )
-    warnings.filterwarnings("ignore", module=r"lightning\.")  # what it thinks of these settings is not the user's
     with _interruptible():
         trainer.fit(module, loader, held_out, ckpt_path=checkpoint if resume else None, weights_only=True)
     return out / "model.safetensors"
@@ -160,6 +176,44 @@ def _interruptible() -> Iterator[None]:
             raise
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from None
+
+
+def _prepared(config: Config, out: Path, resume: bool, deadline: Deadline | None) -> Config:
+    """What a run that has to end in time starts from: of one that goes on, its own earlier plan."""
+    if deadline is None:
+        return config
+    if config.processes > 1:
+        raise ConfigError(f"expected one process where hours are given, got {config.processes}; give epochs instead")
+    if not resume:
+        return with_fewer_rendered(config, deadline)
+    saved = out / "config.yaml"
+    earlier = parse_config(yaml.safe_load(saved.read_text(encoding="utf-8")), str(saved))
+    if not isinstance(earlier, type(config)):
+        raise ConfigError(f"expected a run of {config.model} to go on with in {out}, got one of {earlier.model}")
+    return earlier
+
+
+def _planned(
+    config: Config,
+    module: AveragedModule,
+    loader: DataLoader[Any],
+    checkpoint: Path | None,
+    deadline: Deadline | None,
+) -> Config:
+    """The configuration with the epochs that there is time for, which is told."""
+    if deadline is None:
+        return config
+    done = 0
+    with _interruptible():
+        step = seconds_a_step(module, loader, deadline)
+    if checkpoint is None:
+        config = planned(config, step, deadline.left)
+    else:
+        done = int(torch.load(checkpoint, weights_only=True, map_location="cpu")["epoch"]) + 1
+        an_epoch = step * math.ceil(config.samples_per_epoch / config.batch)
+        config = scheduled(config, done + max(1, int(deadline.left / an_epoch)), config.samples_per_epoch)
+    tell_plan(config, step, done)
+    return config
 
 
 def _spread(config: Config) -> tuple[Config, int]:

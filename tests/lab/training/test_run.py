@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -23,6 +24,7 @@ from rtseg.lab.training.averaged_module import update_average
 from rtseg.lab.training.config import DistilConfig, TrainingConfig
 from rtseg.lab.training.configurations import load_config
 from rtseg.lab.training.families import lane_shape
+from rtseg.lab.training.hours import Deadline, planned
 from rtseg.lab.training.lanes.datasets import LaneDataset, load_real
 from rtseg.lab.training.lanes.distillation import LaneTeacher, distillation_loss
 from rtseg.lab.training.lanes.module import LaneModule, build_network
@@ -322,3 +324,37 @@ def test_two_machines_train_one_network(tmp_path: Path, road: Path) -> None:
     checkpoint = torch.load(out / "last.ckpt", weights_only=True)
     # 8 samples in batches of 4 are two steps an epoch, however many machines share them.
     assert checkpoint["global_step"] == SMALL["epochs"] * 2
+
+
+@pytest.mark.slow
+def test_a_run_ends_in_the_hours_it_is_given_and_goes_on_in_those_given_then(
+    road: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, out = TrainingConfig.model_validate({**SMALL, "epochs": 40, "samples_per_epoch": 400}), tmp_path / "run"
+    begun = time.monotonic()
+    train(config, [road], out, deadline=Deadline.of(8.0))
+    assert time.monotonic() - begun < 30, "it would take minutes"
+    plan = load_config(out / "config.yaml")
+    steps = torch.load(out / "last.ckpt", weights_only=True)["global_step"]
+    assert 0 < steps <= plan.epochs * -(-plan.samples_per_epoch // plan.batch)
+    assert f" of {plan.samples_per_epoch} samples, " in capsys.readouterr().err
+    train(config, [road], out, resume=True, deadline=Deadline.of(4.0))
+    more = load_config(out / "config.yaml")
+    assert more.samples_per_epoch == plan.samples_per_epoch
+    assert torch.load(out / "last.ckpt", weights_only=True)["global_step"] > steps
+    with pytest.raises(ConfigError, match="one process"):
+        train(config.model_copy(update={"processes": 2}), [road], tmp_path / "two", deadline=Deadline.of(1.0))
+
+
+def test_plans_fit_the_time_and_keep_the_shape_of_the_schedule() -> None:
+    config = TrainingConfig.model_validate(
+        {**SMALL, "epochs": 10, "samples_per_epoch": 800, "optimizer": {"warmup_steps": 100, "step_epochs": 5}}
+    )
+    half = planned(config, 0.1, 100.0)  # 1,000 steps of 4 samples; the configuration has 2,000
+    assert (half.epochs, half.samples_per_epoch) == (5, 800)
+    assert (half.optimizer.warmup_steps, half.optimizer.step_epochs) == (50, 2)
+    short = planned(config, 0.1, 10.0)
+    assert (short.epochs, short.samples_per_epoch) == (5, 80)
+    assert planned(config, 0.1, 1e6).epochs == 20, "at most twice"
+    least = planned(config, 60.0, 1.0)
+    assert (least.epochs, least.samples_per_epoch) == (1, 4)
