@@ -20,7 +20,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from numba.core.errors import NumbaError
 from numba.core.sigutils import normalize_signature
 
 from rtseg.compiled import compile_unless_taken, is_kept
@@ -49,7 +48,8 @@ def listed_kernels(method: str) -> list[Compiled]:
         module, _, attribute = name.partition(":")
         kernel = getattr(importlib.import_module(module), attribute, None)
         if kernel is not None:
-            found.append(Compiled(kernel, tuple(normalize_signature(signature)[0])))
+            with suppress(Exception):  # this Numba names a type in another way: reading evaluates it
+                found.append(Compiled(kernel, tuple(normalize_signature(signature)[0])))
     return found
 
 
@@ -78,7 +78,7 @@ def compiled_together(method: str, missing: Sequence[Compiled]) -> Iterator[None
 
 def _compile(kernels: Sequence[Compiled]) -> None:
     for one in kernels:
-        with suppress(NumbaError, TypeError):  # of types that it is not called with any more
+        with suppress(Exception):  # of types that it is not called with any more; whoever calls it, compiles it
             if not one.kept:
                 compile_unless_taken(*one)
 

@@ -10,6 +10,7 @@ import pytest
 
 from rtseg.frame import Frame
 from rtseg.lab.replay.replay import run_overlays
+from rtseg.printing import ProgressConsole, progress_console
 from rtseg.results import Lanes
 from tests.lab.replay.runs import ColumnPipeline, drive
 
@@ -30,7 +31,8 @@ class Compiling(ColumnPipeline):
 def test_kernels_that_are_compiled_are_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+    monkeypatch.setattr(ProgressConsole, "is_terminal", True)
+    monkeypatch.setattr(progress_console, "is_interactive", True)
     monkeypatch.setenv("COLUMNS", "200")
     run_overlays(drive([{1: 30}] * 3), Compiling(), tmp_path)
     said = capsys.readouterr()
