@@ -21,7 +21,16 @@ from rich.text import Text
 from rtseg.errors import ConfigError, RtsegError
 from rtseg.model_commands import models_app
 from rtseg.options import BackendOption, DeviceOption, JsonOption, QuietGroup
-from rtseg.printing import PlainConsole, VisibleFormatter, console, described, print_json, progress_console, visible
+from rtseg.printing import (
+    PlainConsole,
+    VisibleFormatter,
+    be_quiet,
+    console,
+    described,
+    print_json,
+    progress_console,
+    visible,
+)
 
 app = typer.Typer(
     name="rtseg",
@@ -261,6 +270,8 @@ def main() -> None:
             raise
         PlainConsole(stderr=True).print(Text.assemble(("rtseg: ", "red"), visible(error)))
         raise SystemExit(2) from None
+    finally:
+        be_quiet(False)  # --quiet is for one command, wherever this is called from
 
 
 def _end(number: int, _: FrameType | None) -> None:

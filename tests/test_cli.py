@@ -20,7 +20,7 @@ from typer.main import get_command
 
 from rtseg import cli
 from rtseg.cli import app, main
-from rtseg.printing import be_quiet
+from rtseg.printing import console
 from tests.media.recordings import START, Messages, write_bag
 from tests.threshold_network import two_lane_road, write_threshold_model
 
@@ -38,7 +38,6 @@ def rtseg(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
 
     def run(*arguments: object) -> Answer:
         monkeypatch.setattr(sys, "argv", ["rtseg", *map(str, arguments)])
-        be_quiet(False)
         with pytest.raises(SystemExit) as end:
             main()
         out, err = capfd.readouterr()
@@ -216,6 +215,7 @@ def test_json_is_all_that_goes_to_standard_output(
 def test_quiet_says_nothing(rtseg: Rtseg, reporting: dict[str, list[object]], command: str) -> None:
     told = [part for part in reporting[command] if part not in ("--json", "-")]
     assert rtseg(*told, "--quiet") == Answer(0, "", "")
+    assert not console.quiet
 
 
 def test_errors_are_told_all_the_same(rtseg: Rtseg) -> None:
