@@ -17,7 +17,6 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is not installed (pip install rtseg[ros])")
 
-from rich.console import Console
 from rtseg_ros.demo.live import Process, run_live
 from rtseg_ros.demo.run import run_demo
 from rtseg_ros.demo.tasks import instances_from_masks, lanes_from_mask
@@ -138,7 +137,7 @@ def test_a_process_that_dies_ends_the_run_with_its_log_and_leaves_nothing_behind
     killer.start()
     try:
         with pytest.raises(RtsegError, match="lanes node ended with code -9"):
-            run_live(video, tmp_path / "run", {"model": str(model)}, None, Console(quiet=True))
+            run_live(video, tmp_path / "run", {"model": str(model)}, None)
     finally:
         over.set()
         killer.join()
