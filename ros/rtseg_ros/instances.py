@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 from nav_msgs.msg import OccupancyGrid
+from numpy.typing import NDArray
 from rclpy.publisher import Publisher
 from std_msgs.msg import Header
 
@@ -17,6 +20,7 @@ from rtseg.media.overlay import draw_instances
 from rtseg.messages import (
     Grid,
     Ground,
+    Surfaces,
     class_labels,
     class_mask,
     detections,
@@ -67,6 +71,7 @@ class InstanceOutputs:
         self._classes: tuple[str, ...] = ()
         self._detections: Publisher | None = None
         self._ground_of: GroundPlane | None = None
+        self._scene: _Scene | None = None  # of the frame that was published last
 
     def open(self, pipeline: Pipeline) -> None:
         """Create the instance topics and tell what the values of the class mask mean."""
@@ -98,7 +103,7 @@ class InstanceOutputs:
     @property
     def knows_free_space(self) -> bool:
         """Whether the model has classes that may be driven on."""
-        return len(self._surfaces.drivable) > 0
+        return self._surfaces.tell_free
 
     def publish(self, message: CameraMessage, frame: Frame, result: Instances) -> None:
         """Publish the masks first, then what is drawn from them."""
@@ -107,22 +112,22 @@ class InstanceOutputs:
         self._class_mask.publish(message.header, lambda: class_mask(instances))
         if self._detections is not None and self._detections.get_subscription_count():
             self._detections.publish(messages.to_detections(detections(instances), message.header))
-        self._publish_ground(message.header, instances)
+        self._scene = scene = _Scene(instances, self._surfaces, self._ground)
+        self._publish_ground(message.header, instances, scene)
         self._overlay.publish(message.header, lambda: draw_instances(frame.image, instances, self._classes))
 
-    def free_space(self, instances: Instances) -> Grid | None:
-        """``free_space`` of one frame; None while the camera is unknown."""
-        ground = self._ground()
-        return None if ground is None else ground.free_space(surface_kinds(instances, self._surfaces))
+    def free_space(self) -> Grid | None:
+        """``free_space`` of the frame that was published last; None while the camera is unknown."""
+        return None if self._scene is None else self._scene.free_space
 
-    def _publish_ground(self, header: Header, instances: Instances) -> None:
+    def _publish_ground(self, header: Header, instances: Instances, scene: _Scene) -> None:
         """Publish what is in metres, to who listens."""
-        if not self.wants_ground() or (ground := self._ground()) is None:
+        if not self.wants_ground() or (ground := scene.ground) is None:
             return
         vehicle = messages.with_frame(header, self._node.parameters.vehicle_frame)
-        kinds = surface_kinds(instances, self._surfaces)
-        if self._free.get_subscription_count():
-            self._free.publish(messages.to_grid(ground.free_space(kinds), vehicle))
+        kinds = scene.kinds
+        if self._free.get_subscription_count() and (free := scene.free_space) is not None:
+            self._free.publish(messages.to_grid(free, vehicle))
         self._layer.publish(
             header,
             vehicle,
@@ -138,6 +143,34 @@ class InstanceOutputs:
         if plane is not self._ground_of:  # it changes with the camera alone
             self._ground_there, self._ground_of = Ground(plane), plane
         return self._ground_there
+
+
+class _Scene:
+    """A frame's instances on the ground, of which each part is computed once, for the first who asks.
+
+    Args:
+        instances: of the frame.
+        surfaces: of the model.
+        ground: gives that of the camera, None while it is unknown.
+    """
+
+    def __init__(self, instances: Instances, surfaces: Surfaces, ground: Callable[[], Ground | None]) -> None:
+        self._instances, self._surfaces, self._ground_of = instances, surfaces, ground
+
+    @cached_property
+    def ground(self) -> Ground | None:
+        """None while the camera is unknown."""
+        return self._ground_of()
+
+    @cached_property
+    def kinds(self) -> NDArray[np.uint8]:
+        """What each pixel shows."""
+        return surface_kinds(self._instances, self._surfaces)
+
+    @cached_property
+    def free_space(self) -> Grid | None:
+        """None while the camera is unknown."""
+        return None if self.ground is None else self.ground.free_space(self.kinds)
 
 
 class InstancesNode(FrameNode):

@@ -70,6 +70,7 @@ class LaneOutputs:
         self._prefix = prefix
         self.grid_apart = False
         self._cloud_of: GroundPlane | None = None
+        self._road: _Road | None = None  # of the frame that was published last
         self._watch = MountingWatch()  # of the roads that are told when it opens
 
     def open(self, pipeline: Pipeline) -> None:
@@ -101,7 +102,8 @@ class LaneOutputs:
         self._mask.publish(message.header, lambda: lane_mask(lanes))
         if self._pixels.get_subscription_count():
             self._pixels.publish(messages.to_points(lane_pixels(lanes), message.header))
-        road = self._publish_ground(message.header, lanes)
+        self._road = road = _Road(lanes, self._node.plane)
+        self._publish_ground(message.header, lanes, road)
         self._overlay.publish(message.header, lambda: draw_lanes(frame.image, lanes, note=road.own_lane.describe()))
         self._watch_mounting(road.plane, result)
 
@@ -116,9 +118,8 @@ class LaneOutputs:
         if now is not None and now.verdict == WRONG and (before is None or before.verdict != WRONG):
             self._node.get_logger().warning(now.describe())
 
-    def _publish_ground(self, header: Header, lanes: Lanes) -> _Road:
-        """Publish what is in metres, to who listens; gives the road in the frame."""
-        road = _Road(lanes, self._node.plane)
+    def _publish_ground(self, header: Header, lanes: Lanes, road: _Road) -> None:
+        """Publish what is in metres, to who listens."""
         vehicle = messages.with_frame(header, self._node.parameters.vehicle_frame)
         if self._path.get_subscription_count():  # also of nothing, so that nobody goes on along an old one
             self._path.publish(messages.to_path(ego_path(road.own_lane), vehicle))
@@ -126,11 +127,11 @@ class LaneOutputs:
             self._ego.publish(messages.to_points(ego_numbers(road.own_lane, lanes), vehicle))
         plane = road.plane
         if plane is None:
-            return road
+            return
         if self._markers.get_subscription_count():
             self._markers.publish(messages.to_markers(lane_markers(lanes, road.lines, road.own_lane), vehicle))
-        if self._grid.get_subscription_count() and not self.grid_apart:
-            self._grid.publish(messages.to_grid(lane_grid(road.lines), vehicle))
+        if not self.grid_apart:
+            self.publish_grid(header)
         if self._points.get_subscription_count():
             self._points.publish(messages.to_points(lane_points(lanes, road.lines), vehicle))
         self._layer.publish(
@@ -140,20 +141,18 @@ class LaneOutputs:
             lambda: line_confidence(lanes),
             lambda: self._cloud_on(plane),
         )
-        return road
 
-    def publish_grid(self, header: Header, lanes: Lanes, free: Callable[[], Grid | None]) -> None:
-        """Publish ``lane_grid`` of lanes over what is free, if somebody listens to it.
+    def publish_grid(self, header: Header, free: Callable[[], Grid | None] = lambda: None) -> None:
+        """Publish ``lane_grid`` of the frame that was published last, if somebody listens to it.
 
         Args:
             header: of the camera's picture.
-            lanes: of the frame, as confident as they have to be.
-            free: gives the free space of the same frame.
+            free: gives the free space of the same frame, over which the lanes are drawn.
         """
-        plane = self._node.plane
-        if plane is not None and self._grid.get_subscription_count():
+        road = self._road
+        if road is not None and road.plane is not None and self._grid.get_subscription_count():
             vehicle = messages.with_frame(header, self._node.parameters.vehicle_frame)
-            self._grid.publish(messages.to_grid(lane_grid(ground_lines(lanes, plane), free()), vehicle))
+            self._grid.publish(messages.to_grid(lane_grid(road.lines, free()), vehicle))
 
     def _cloud_on(self, plane: GroundPlane) -> NDArray[np.void]:
         if plane is not self._cloud_of:  # it changes with the camera alone

@@ -44,13 +44,13 @@ class PerceptionNode(FrameNode):
 
     def publish_all(self, message: CameraMessage, frame: Frame, results: list[Any]) -> None:
         """Draw lanes over instances, and over what is free."""
-        lanes = confident_lanes(results[0], self.parameters.min_confidence)
-        instances = confident_instances(results[1], self.parameters.min_score)
         if self._lanes.grid_apart:
-            self._lanes.publish_grid(message.header, lanes, lambda: self._objects.free_space(instances))
-        self._both.publish(message.header, lambda: self._draw(frame, lanes, instances))
+            self._lanes.publish_grid(message.header, self._objects.free_space)
+        self._both.publish(message.header, lambda: self._draw(frame, *results))
 
     def _draw(self, frame: Frame, lanes: Lanes, instances: Instances) -> NDArray[np.uint8]:
+        lanes = confident_lanes(lanes, self.parameters.min_confidence)
+        instances = confident_instances(instances, self.parameters.min_score)
         spent = sum(lanes.times.values()) + sum(instances.times.values())
         caption = f"{spent:.1f} ms   {len(lanes)} lanes   {len(instances)} objects"
         classes = self.pipelines[1].card.classes

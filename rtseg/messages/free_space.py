@@ -51,6 +51,11 @@ class Surfaces:
     other: NDArray[np.int32]
     things: NDArray[np.int32]
 
+    @property
+    def tell_free(self) -> bool:
+        """Whether there are any that may be driven on."""
+        return len(self.drivable) > 0
+
 
 def surfaces_of(card: ModelCard) -> Surfaces:
     """Read what a card's grouping says of its classes: ``drivable``, ``ground`` and, if semantic, ``things``."""

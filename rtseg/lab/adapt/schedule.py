@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch
 
 from rtseg.errors import ModelError
-from rtseg.lab.render import render_road
 from rtseg.lab.training.config import TrainingConfig
 from rtseg.lab.training.configurations import load_config
 from rtseg.lab.training.exported_weights import load_exported
-from rtseg.lab.training.hours import timed
+from rtseg.lab.training.hours import seconds_a_rendered_frame, timed
 from rtseg.lab.training.lanes.module import build_network
 from rtseg.runtime import find_model
 
@@ -57,7 +56,7 @@ def fitted(config: TrainingConfig, seconds: float) -> TrainingConfig:
     """The configuration with as many samples, rendered frames and epochs as fit into so many seconds here, or a few."""
     threads = max(1, torch.get_num_threads() - 1) if not torch.cuda.is_available() else 1
     config = config.model_copy(update={"threads": threads})
-    rendering = timed(lambda: render_road(0, config.data.rendered_size)) / 2  # by two processes
+    rendering = seconds_a_rendered_frame(config)
     per_sample = _seconds_a_sample(config) + rendering / _RENDERED
     samples = max(_LEAST, min(_MOST, int(seconds / per_sample)))
     epochs = max(2, min(20, round(seconds / _EPOCH)))

@@ -138,7 +138,7 @@ class ResultBag:
         if self._plane is not None:
             vehicle = self._messages.header(stamp, VEHICLE_FRAME)
             ground, ego = ground_lines(lanes, self._plane), ego_lane(lanes, self._plane)
-            free = free if self._surfaces is not None and len(self._surfaces.drivable) else None
+            free = free if self._surfaces is not None and self._surfaces.tell_free else None
             self._add("/lanes/lanes", stamp, self._messages.markers(vehicle, lane_markers(lanes, ground, ego)))
             self._add("/lanes/lane_points", stamp, self._messages.points(vehicle, lane_points(lanes, ground)))
             self._add("/lanes/ego_path", stamp, self._messages.path(vehicle, ego_path(ego)))

@@ -57,11 +57,16 @@ def with_fewer_rendered(config: Config, deadline: Deadline) -> Config:
     """The configuration with no more rendered frames than a quarter of the time makes."""
     if not isinstance(config, TrainingConfig) or config.data.rendered_share == 0:
         return config
-    seconds = timed(lambda: render_road(0, config.data.rendered_size)) / 2  # by two processes
+    seconds = seconds_a_rendered_frame(config)
     first, last = config.data.rendered_seeds
     most = max(1, int(_RENDERING * deadline.seconds / seconds))
     data = config.data.model_copy(update={"rendered_seeds": (first, min(last, first + most))})
     return config.model_copy(update={"data": data})
+
+
+def seconds_a_rendered_frame(config: TrainingConfig) -> float:
+    """Seconds that a rendered frame takes, by the two processes that render."""
+    return timed(lambda: render_road(0, config.data.rendered_size)) / 2
 
 
 def seconds_a_step(module: AveragedModule, loader: DataLoader[Any], deadline: Deadline) -> float:
