@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 from collections import Counter
 from pathlib import Path
@@ -18,6 +19,10 @@ hypothesis.settings.register_profile("default", max_examples=50, derandomize="CI
 hypothesis.settings.register_profile("quick", max_examples=10, derandomize="CI" in os.environ, **UNTIMED)
 hypothesis.settings.register_profile("thorough", max_examples=2000, **UNTIMED)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+# A shell that starts the tests in the background has them and all their children ignore Ctrl-C, which several wait for.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
