@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 from rtseg.errors import DatasetError
 from rtseg.frame import Frame
 from rtseg.lab.data.culane import CulaneImage
-from rtseg.lab.data.instance_folders import instance_frames
+from rtseg.lab.data.instance_folders import DRAWN, instance_frames, kind_of_instances
 from rtseg.lab.data.instance_labels import InstanceFrame
 from rtseg.lab.data.lane_labels import read_lane_labels
 from rtseg.lab.data.tusimple import LabelledImage
@@ -74,7 +75,7 @@ class Truth:
     def __init__(self, labels: Path, recording: Path, card: ModelCard) -> None:
         self._card = card
         self._frames: dict[str, LabelledImage | CulaneImage | InstanceFrame] = {}
-        read = read_lane_labels(labels) if card.task == "lanes" else instance_frames([labels])
+        read = _lane_labels(labels) if card.task == "lanes" else _object_labels(labels)
         pictures = _holds_pictures(recording)
         for frame in read:
             path = frame.path if isinstance(frame, InstanceFrame) else frame.image
@@ -118,6 +119,24 @@ class Truth:
         a = one.tusimple
         shares = {ACCURACY: a.accuracy, FALSE_POSITIVE: a.false_positive, FALSE_NEGATIVE: a.false_negative}
         return FrameScore({**scores, **shares})
+
+
+def _lane_labels(labels: Path) -> list[LabelledImage | CulaneImage]:
+    kind = kind_of_instances(labels)
+    if kind and kind not in DRAWN:
+        raise DatasetError(f"expected labels of lanes for a model of lanes, got {kind} labels of objects in {labels}")
+    return read_lane_labels(labels)
+
+
+def _object_labels(labels: Path) -> list[InstanceFrame]:
+    try:
+        return instance_frames([labels])
+    except DatasetError as error:
+        lanes: Sequence[object] = ()
+        with suppress(DatasetError):
+            lanes = read_lane_labels(labels)
+        told = f"expected labels of objects for a model of objects, got labels of lanes in {labels}"
+        raise DatasetError(told if lanes else str(error)) from error
 
 
 def _holds_pictures(recording: Path) -> bool:

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rtseg.errors import DatasetError
 from rtseg.frame import Frame
 from rtseg.lab.fleet.sources import find_recordings
-from rtseg.lab.fleet.truth import QUALITY
+from rtseg.lab.fleet.truth import QUALITY, Truth
 from rtseg.lab.replay.labels_out import LabelWriter
 from rtseg.lab.scores.instances.evaluate import evaluate_instances
 from rtseg.lab.scores.lanes.evaluate import evaluate_lanes
-from rtseg.loading import load
+from rtseg.loading import find_model, load
 from rtseg.media import open_frames
 from rtseg.media.images import write_image
 from rtseg.results import Lanes
@@ -122,6 +123,17 @@ def test_labels_that_cannot_be_read_are_told_and_cost_no_row(tmp_path: Path) -> 
     assert len(rows_of(tmp_path / "out")) == 20
     assert "expected JSON" in Page(tmp_path / "out/report.html").text
     assert scores(tmp_path / "out").get("labelled") is None
+
+
+@pytest.mark.parametrize(("model", "other"), [("lanes-lite", "objects"), ("instances-lite", "lanes")])
+def test_labels_of_the_other_task_are_told_as_such(tmp_path: Path, model: str, other: str) -> None:
+    picture = {"id": 1, "file_name": "frame_000000.jpg", "width": 64, "height": 32}
+    objects = {"images": [picture], "annotations": [], "categories": [{"id": 1, "name": "car"}]}
+    lanes = {"raw_file": "frame_000000.jpg", "lanes": [[1, 2]], "h_samples": [10, 20]}
+    name, content = ("instances.json", objects) if other == "objects" else ("label_data.json", lanes)
+    (tmp_path / name).write_text(json.dumps(content) + "\n")
+    with pytest.raises(DatasetError, match=f"got .*labels of {other}"):
+        Truth(tmp_path, tmp_path / "drive.mp4", find_model(model).card)
 
 
 @pytest.mark.slow
