@@ -173,6 +173,8 @@ def write_labels(labels: Sequence[LabelledImage], folder: Path) -> Path:
 def _parse(label: Any, where: str, folder: Path, images: Path | None) -> LabelledImage:
     if not isinstance(label, dict):
         raise DatasetError(f"{where}: expected a JSON object, got {type(label).__name__}")
+    if {"images", "annotations"} <= label.keys():
+        raise DatasetError(f"{where}: expected a line of TuSimple's, got COCO labels of objects; name that file")
     for field, kind in (("raw_file", str), ("h_samples", list), ("lanes", list)):
         if not isinstance(label.get(field), kind):
             raise DatasetError(f"{where}: expected a {kind.__name__} under {field!r}, got {label.get(field)!r:.60}")

@@ -20,7 +20,7 @@ Infos = dict[str, dict[str, Any]]
 """What a file system says of files, by path."""
 
 
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/")  # a path object has made one slash of two
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+:)/+")  # a path object has made one slash of two
 
 
 class UnreachableError(MediaError):
@@ -89,7 +89,8 @@ def local_folder(address: str | Path) -> Path:
         MediaError: it is remote.
     """
     if _ADDRESS.match(str(address)):
-        raise MediaError(f"expected a folder of this machine, got {address}; write there, and copy it")
+        given = _ADDRESS.sub(r"\1//", str(address), count=1)
+        raise MediaError(f"expected a folder of this machine, got {given}; give one, and copy what is in it then")
     return Path(address)
 
 

@@ -48,6 +48,7 @@ def test_rows_in_any_order_are_sorted(tmp_path: Path) -> None:
         ("{broken", "does not parse"),
         ("[1, 2]", "JSON object"),
         ({**GOOD, "raw_file": 3}, "raw_file"),
+        ({"images": [], "annotations": [], "categories": []}, "got COCO labels of objects"),
         ({key: value for key, value in GOOD.items() if key != "lanes"}, "lanes"),
         ({**GOOD, "lanes": [[1, 2]]}, "one x a row"),
         ({**GOOD, "lanes": [["x", 1, 2]]}, "numbers"),

@@ -75,6 +75,8 @@ def test_a_job_without_frames(tmp_path: Path) -> None:
     replay([str(tmp_path / "gone.mp4")], tmp_path / "job", write_fleet(tmp_path, 0)[1])
     with pytest.raises(MediaError, match="replay recordings into it"):
         mine_frames(str(tmp_path / "job"), 3, tmp_path / "out")
+    with pytest.raises(MediaError, match="got s3://bucket/frames;"):
+        mine_frames(str(tmp_path / "job"), 3, Path("s3://bucket/frames"))
 
 
 @given(st.integers(1, 40), st.integers(1, 10), st.integers(0, 1000))
