@@ -55,7 +55,7 @@ class Part:
                 # Whoever swept between the two steps has taken it for a dead run's.
                 if self.path.exists():
                     break
-                os.close(self._lock)
+                self.discard()
         except OSError as error:
             self.discard()
             raise _failure(self.target, error) from error
