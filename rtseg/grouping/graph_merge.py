@@ -11,11 +11,11 @@ from pydantic import Field, field_validator, model_validator
 from rtseg.compiled import compiled
 from rtseg.errors import ArgumentError, GroupingError
 from rtseg.grouping.block_edges import block_parts, collect_block_edges
-from rtseg.grouping.chains import contract_graph
+from rtseg.grouping.block_graph import contract_stage, order_by_tiles, unite_certain
 from rtseg.grouping.grouped import GroupedInstances, renumber
-from rtseg.ops.adjacency import FIXED_POINT_ONE, LARGEST, quantize_threshold, sum_by_key
+from rtseg.ops.adjacency import FIXED_POINT_ONE, LARGEST, quantize_threshold
 from rtseg.ops.components import label_components
-from rtseg.ops.threads import run_strips, thread_count
+from rtseg.ops.threads import run_strips, strip_bounds, thread_count
 from rtseg.ops.union_find import find_root
 from rtseg.settings import Probability, Settings
 
@@ -122,17 +122,19 @@ def graph_merge(
         GroupingError: on maps that hold values outside [0, 1].
         ArgumentError: on maps that do not fit.
     """
-    maps, classes = _check(affinity, semantic, settings)
+    workers = thread_count(threads)
+    maps, classes = _check(affinity, semantic, settings, workers)
     parts, groups = partition(classes, settings)
     height, width = parts.shape
     m = settings.window
     blocks = np.zeros((-(-height // m), -(-width // m)), dtype=np.int32)
-    block_parts(parts, m, blocks)
+    members = np.empty_like(parts)
+    block_parts(parts, m, blocks, members)
     things = np.array(sorted(c for group in settings.super_classes for c in group), dtype=np.int64)
     sigma = agreement_weights(settings.alpha)
     distances = [distance for stage, _ in settings.stages for distance in stage]
-    # only distances below the window have edges inside blocks
-    inner = np.zeros((len(distances), 2, blocks.size if m > 1 else 0), dtype=np.int64)
+    # edges inside blocks, of which only distances below the window have any, and later those inside regions
+    inner = np.zeros((len(distances), 2, blocks.size if m > 1 else 0), dtype=np.float64)
     found: list[Any] = [None] * len(distances)
     waiting = iter(range(len(distances)))
 
@@ -140,23 +142,37 @@ def graph_merge(
         for i in waiting:
             channel = 8 * GMIS_DISTANCES.index(distances[i])
             found[i] = collect_block_edges(
-                maps, channel, distances[i], classes, things, parts, groups, blocks, m, settings.refine, sigma, inner[i]
+                maps,
+                channel,
+                distances[i],
+                classes,
+                things,
+                members,
+                groups,
+                blocks.shape,
+                m,
+                settings.refine,
+                sigma,
+                inner[i],
             )
 
-    run_strips(collect, min(thread_count(threads), len(distances)))
+    run_strips(collect, min(workers, len(distances)))
+    within = inner.sum(axis=0) if m > 1 else np.zeros((2, blocks.size), dtype=np.float64)
     parent = np.arange(blocks.size, dtype=np.int32)
     if settings.certain is not None:
-        for keys, sums, counts in found[: len(settings.stages[0][0])]:
-            _unite_certain(parent, keys, sums, counts, quantize_threshold(settings.certain))
+        for edges in found[: len(settings.stages[0][0])]:
+            unite_certain(parent, *edges, quantize_threshold(settings.certain))
+    tiles = np.empty(blocks.size, dtype=np.int32)
+    order_by_tiles(blocks.shape, tiles)
+    edges = tuple(np.empty(0, dtype=array.dtype) for array in found[0])
     joined = 0
     for stage, threshold in settings.stages:
-        joined += len(stage)
-        keys, sums, counts = (np.concatenate(arrays) for arrays in zip(*found[:joined], strict=True))
-        _contract_stage(parent, keys, sums, counts, float(quantize_threshold(threshold)))
+        joined, before = joined + len(stage), joined
+        edges = tuple(np.concatenate(arrays) for arrays in zip(edges, *found[before:joined], strict=True))
+        left = contract_stage(parent, tiles, *edges, float(quantize_threshold(threshold)), within)
+        edges = tuple(array[:left] for array in edges)
     labels = np.empty((height, width), dtype=np.int32)
-    sizes, quality, votes = _describe(
-        parent, keys, sums, counts, inner.sum(axis=0), parts, blocks, m, classes, things, labels
-    )
+    sizes, quality, votes = _describe(parent, *edges, within, members, m, classes, things, labels)
     mapping = np.zeros(blocks.size + 1, dtype=np.int32)
     kept = np.flatnonzero(sizes >= settings.min_pixels)
     mapping[kept + 1] = kept + 1
@@ -173,7 +189,7 @@ def agreement_weights(alpha: float) -> NDArray[np.float64]:
 
 
 def _check(
-    affinity: NDArray[np.floating], semantic: NDArray[np.floating], settings: GraphMergeSettings
+    affinity: NDArray[np.floating], semantic: NDArray[np.floating], settings: GraphMergeSettings, workers: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     maps, classes = np.asarray(affinity), np.asarray(semantic)
     if maps.ndim != 3 or len(maps) != len(GMIS_OFFSETS) or 0 in maps.shape or maps.dtype.kind != "f":
@@ -187,11 +203,32 @@ def _check(
     most = max(c for group in settings.super_classes for c in group)
     if most >= len(classes):
         raise ArgumentError(f"expected semantics with channels up to {most}, got {len(classes)} channels")
+    maps, classes = np.ascontiguousarray(maps, dtype=np.float32), np.ascontiguousarray(classes, dtype=np.float32)
     for name, values in (("affinities", maps), ("semantics", classes)):
-        low, high = float(values.min()), float(values.max())
-        if not (low >= 0.0 and high <= LARGEST):
-            raise GroupingError(f"expected {name} in [0, 1], got {low}..{high}: apply the sigmoid or softmax first")
-    return np.ascontiguousarray(maps, dtype=np.float32), np.ascontiguousarray(classes, dtype=np.float32)
+        if not _are_probabilities(values.reshape(-1), workers):
+            raise GroupingError(
+                f"expected {name} in [0, 1], got {values.min()}..{values.max()}: apply the sigmoid or softmax first"
+            )
+    return maps, classes
+
+
+def _are_probabilities(values: NDArray[np.float32], workers: int) -> bool:
+    bounds = strip_bounds(values.size, workers)
+    good = [False] * workers
+
+    def look(i: int) -> None:
+        good[i] = _in_range(values[bounds[i] : bounds[i + 1]])
+
+    run_strips(look, workers)
+    return all(good)
+
+
+@compiled
+def _in_range(values):  # type: ignore[no-untyped-def]
+    good = True
+    for i in range(values.size):
+        good &= (values[i] >= np.float32(0.0)) & (values[i] <= LARGEST)
+    return good
 
 
 def partition(
@@ -243,70 +280,15 @@ def _super_class(semantic, table, count):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _unite_certain(parent, keys, sums, counts, limit):  # type: ignore[no-untyped-def]
-    """Join blocks over edges of a mean of at least `limit`, the first block naming their region."""
-    for e in range(keys.size):
-        if sums[e] >= limit * counts[e]:
-            a = find_root(parent, keys[e] >> 32)
-            b = find_root(parent, keys[e] & 0xFFFFFFFF)
-            parent[max(a, b)] = min(a, b)
-
-
-@compiled
-def _contract_stage(parent, keys, sums, counts, threshold):  # type: ignore[no-untyped-def]
-    """Contract the graph of current regions; `parent` maps each block to the first block of its region."""
-    between = np.empty(keys.size, dtype=np.int64)
-    total = np.empty(keys.size, dtype=np.int64)
-    number = np.empty(keys.size, dtype=np.int64)
-    used = 0
-    for e in range(keys.size):
-        a = find_root(parent, keys[e] >> 32)
-        b = find_root(parent, keys[e] & 0xFFFFFFFF)
-        if a != b:
-            between[used] = (np.int64(min(a, b)) << 32) | np.int64(max(a, b))
-            total[used] = sums[e]
-            number[used] = counts[e]
-            used += 1
-    m = sum_by_key(between[:used], total[:used], number[:used])
-    slot = np.full(parent.size, -1, dtype=np.int32)
-    names = np.empty(min(2 * m, parent.size), dtype=np.int32)
-    first = np.empty(m, dtype=np.int32)
-    second = np.empty(m, dtype=np.int32)
-    n = 0
-    for e in range(m):
-        for end in range(2):
-            node = between[e] >> 32 if end == 0 else between[e] & 0xFFFFFFFF
-            if slot[node] < 0:
-                slot[node] = n
-                names[n] = node
-                n += 1
-            if end == 0:
-                first[e] = slot[node]
-            else:
-                second[e] = slot[node]
-    merged, new_names, _, _, _, _ = contract_graph(
-        names[:n],
-        np.full(n, -1.0),
-        first,
-        second,
-        total[:m].astype(np.float64),
-        number[:m].astype(np.int32),
-        threshold,
-    )
-    for i in range(n):
-        parent[names[i]] = new_names[find_root(merged, i)]
-
-
-@compiled
-def _describe(parent, keys, sums, counts, inner, parts, blocks, m, classes, things, labels):  # type: ignore[no-untyped-def]
+def _describe(parent, keys, sums, counts, within, members, m, classes, things, labels):  # type: ignore[no-untyped-def]
     """Write labels (first block + 1) and give size, mean inner edge and class votes by first block."""
     n = parent.size
     total = np.zeros(n, dtype=np.float64)
     number = np.zeros(n, dtype=np.float64)
-    for b in range(inner.shape[1]):
+    for b in range(n):
         r = find_root(parent, b)
-        total[r] += inner[0, b]
-        number[r] += inner[1, b]
+        total[r] += within[0, b]
+        number[r] += within[1, b]
     for e in range(keys.size):
         a = find_root(parent, keys[e] >> 32)
         if a == find_root(parent, keys[e] & 0xFFFFFFFF):
@@ -314,21 +296,22 @@ def _describe(parent, keys, sums, counts, inner, parts, blocks, m, classes, thin
             number[a] += counts[e]
     sizes = np.zeros(n, dtype=np.int64)
     votes = np.zeros((n, things.size), dtype=np.int32)
-    height, width = parts.shape
+    height, width = members.shape
+    columns = (width + m - 1) // m
     for y in range(height):
-        for x in range(width):
-            block = (y // m) * blocks.shape[1] + x // m
-            labels[y, x] = 0
-            if parts[y, x] == 0 or parts[y, x] != blocks[y // m, x // m]:
-                continue
-            r = find_root(parent, block)
-            labels[y, x] = r + 1
-            sizes[r] += 1
-            best = 0
-            for i in range(1, things.size):
-                if classes[things[i], y, x] > classes[things[best], y, x]:
-                    best = i
-            votes[r, best] += 1
+        for block in range(columns):
+            for x in range(block * m, min(block * m + m, width)):
+                if members[y, x] == 0:
+                    labels[y, x] = 0
+                    continue
+                r = find_root(parent, y // m * columns + block)
+                labels[y, x] = r + 1
+                sizes[r] += 1
+                best = 0
+                for i in range(1, things.size):
+                    if classes[things[i], y, x] > classes[things[best], y, x]:
+                        best = i
+                votes[r, best] += 1
     quality = np.zeros(n, dtype=np.float64)
     for b in range(n):
         if number[b] > 0:

@@ -95,6 +95,17 @@ def test_equals_the_paper_written_out(window, refine, switches):
         np.testing.assert_allclose(found.scores, scores, atol=2e-6)
 
 
+def test_equals_the_paper_written_out_where_blocks_lie_in_several_tiles():
+    affinity, semantic = maps(np.random.default_rng(1), (38, 39))
+    semantic[0, :26] = semantic[0, :, :26] = 9  # background, but where four tiles meet
+    semantic /= semantic.sum(axis=0)
+    settings = SETTINGS.replaced(window=1, refine=False, stages=(((1,), 0.9), ((2,), 0.8)), areas=False)
+    labels, scores = reference(affinity, semantic, settings)
+    found = graph_merge(affinity, semantic, settings)
+    np.testing.assert_array_equal(found.labels, labels)
+    np.testing.assert_allclose(found.scores, scores, atol=2e-6)
+
+
 def test_offsets_are_the_papers_neighborhood():
     expected = {(d * a, d * b) for d in GMIS_DISTANCES for a in (-1, 0, 1) for b in (-1, 0, 1)} - {(0, 0)}
     assert set(GMIS_OFFSETS) == expected
