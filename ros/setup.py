@@ -31,6 +31,7 @@ setup(
     zip_safe=True,
     entry_points={
         "console_scripts": [
+            "cameras = rtseg_ros.executables:cameras",
             "instances = rtseg_ros.executables:instances",
             "lanes = rtseg_ros.executables:lanes",
             "perception = rtseg_ros.executables:perception",

@@ -7,7 +7,9 @@ Like all launch files here it imports nothing but launch: the library may live i
 from __future__ import annotations
 
 import difflib
+import json
 import os
+import tempfile
 from pathlib import Path
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix, get_package_share_directory
@@ -31,6 +33,7 @@ SHARE = Path(get_package_share_directory("rtseg"))
 
 ARGUMENTS = {
     "executable": ("lanes", "Which node: lanes, instances or perception."),
+    "cameras": ("", "Names of cameras, with spaces between them: a node for each in one process; empty: one node."),
     "name": ("", "Name of the node; empty: as the executable."),
     "namespace": ("", "Namespace of the node; relative topics stand in it."),
     "image": ("/camera/image_raw", "Image topic; its compressed form is looked for at <image>/compressed."),
@@ -80,19 +83,23 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     if given["camera_info"]:
         topics.append(("camera_info", given["camera_info"]))
     parameters = {parameter: given[parameter] for parameter in PARAMETERS[executable] if given.get(parameter)}
+    cameras = given["cameras"].split()
     node = Node(
         package="rtseg",
-        executable=executable,
-        name=name,
-        namespace=namespace,
+        executable="cameras" if cameras else executable,
+        arguments=[f"{camera}/{executable}" for camera in cameras],
+        # Without a name launch gives all that it writes to every node of the process.
+        name=None if cameras else name,
+        namespace=namespace or None if cameras else namespace,
         output="screen",
         parameters=[
             str(Path(params_file).expanduser()),
             # Whoever launches wants the end of a node that cannot work told, not a process that waits to be mended.
             {"use_sim_time": truth(given, "use_sim_time"), "exit_on_failure": True, **parameters},
+            *([calibrations(cameras, name, parameters["camera"])] if cameras and "camera" in parameters else []),
         ],
         remappings=topics,
-        ros_arguments=["--log-level", given["log_level"]],
+        ros_arguments=["--log-level", given["log_level"], *(["-r", f"__node:={name}"] if cameras else [])],
         additional_env={"RTSEG_PYTHON": given["python"]} if given["python"] else {},
         respawn=respawn,
         respawn_delay=2.0,
@@ -102,7 +109,8 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         profile = str(SHARE / "config" / "fastdds_large_frames.xml")
         entities += [SetEnvironmentVariable(variable, profile) for variable in PROFILE_VARIABLES]
     if truth(given, "overlay"):
-        entities.append(viewer(f"{namespace.rstrip('/')}/{name}/overlay"))
+        parts = [f"{namespace.rstrip('/')}/{camera}" for camera in cameras] or [namespace.rstrip("/")]
+        entities += [viewer(f"{part}/{name}/overlay") for part in parts]
     if not respawn:
         entities.append(RegisterEventHandler(OnProcessExit(target_action=node, on_exit=judge_end)))
     return [*entities, node]
@@ -114,6 +122,16 @@ def truth(given: dict[str, str], name: str) -> bool:
     if value is None:
         raise RuntimeError(f"expected {name} to be true or false, got {given[name]!r}")
     return value
+
+
+def calibrations(cameras: list[str], name: str, path: str) -> str:
+    """Give a file of parameters that says each camera's calibration, as launch writes one for those of one node."""
+    files = {
+        f"/**/{camera}/{name}": {"ros__parameters": {"camera": path.replace("{name}", camera)}} for camera in cameras
+    }
+    with tempfile.NamedTemporaryFile("w", prefix="launch_params_", suffix=".yaml", delete=False) as file:
+        json.dump(files, file)  # which is YAML, too
+    return file.name
 
 
 def viewer(topic: str) -> Node:

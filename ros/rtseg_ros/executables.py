@@ -1,4 +1,4 @@
-"""The workspace's executables: each finds the Python that rtseg is installed in, and starts one node there.
+"""The workspace's executables: each finds the Python that rtseg is installed in, and starts nodes there.
 
 ROS comes with the system's Python, into which Ubuntu 24.04 lets nobody install; rtseg then lives in an environment of
 its own, while colcon writes the system's Python into the scripts. So a script that does not find rtseg goes on in the
@@ -31,6 +31,11 @@ def instances() -> None:
 def perception() -> None:
     """Run the node ``perception``."""
     _run("perception")
+
+
+def cameras() -> None:
+    """Run nodes of several cameras in this process."""
+    _run("cameras")
 
 
 def player() -> None:

@@ -176,8 +176,8 @@ class _Scene:
 class InstancesNode(FrameNode):
     """Instance masks from a camera topic."""
 
-    def __init__(self) -> None:
-        super().__init__("instances", InstanceParameters)
+    def __init__(self, namespace: str = "") -> None:
+        super().__init__("instances", InstanceParameters, namespace)
 
     def open_tasks(self) -> list[Task]:
         """Instances alone."""

@@ -197,8 +197,8 @@ def confident_lanes(lanes: Lanes, min_confidence: float) -> Lanes:
 class LanesNode(FrameNode):
     """Lane masks from a camera topic."""
 
-    def __init__(self) -> None:
-        super().__init__("lanes", LaneParameters)
+    def __init__(self, namespace: str = "") -> None:
+        super().__init__("lanes", LaneParameters, namespace)
 
     def open_tasks(self) -> list[Task]:
         """Lanes alone."""

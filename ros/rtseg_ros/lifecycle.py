@@ -60,18 +60,21 @@ def start(node: LifecycleNode) -> bool:
 
 
 class _Ending:
-    """What signals do: ask for the end, and end the process where that is not heard in time or is asked for twice."""
+    """Asks for the end, by a signal or a node's failure, and ends the process where that is not heard in time.
+
+    A second signal ends it at once.
+    """
 
     def __init__(self) -> None:
         self.asked = False
+        self.code = 0
         signal.signal(signal.SIGINT, self._hear)
         signal.signal(signal.SIGTERM, self._hear)
 
-    def _hear(self, number: int, _: FrameType | None) -> None:
-        if self.asked:
-            _leave(0)
-        self.asked = True
-        last_resort = threading.Timer(PATIENCE, _leave, args=(0,))
+    def ask(self, code: int = 0) -> None:
+        """Let all nodes end; `code` is the process's."""
+        self.asked, self.code = True, max(self.code, code)
+        last_resort = threading.Timer(PATIENCE, _leave, args=(self.code,))
         last_resort.daemon = True
         last_resort.start()
 
@@ -79,6 +82,11 @@ class _Ending:
         """Raise Stopped if the end was asked for."""
         if self.asked:
             raise Stopped
+
+    def _hear(self, number: int, _: FrameType | None) -> None:
+        if self.asked:
+            _leave(self.code)
+        self.ask()
 
 
 def _leave(code: int) -> None:
@@ -88,24 +96,42 @@ def _leave(code: int) -> None:
     os._exit(code)
 
 
-def run(make_node: Callable[[], Any], arguments: Sequence[str] | None = None) -> int:
-    """Run one node until SIGINT or SIGTERM, which end the process with code 0; returns the exit code of a failure.
+def run(*make_nodes: Callable[[], Any], arguments: Sequence[str] | None = None) -> int:
+    """Run nodes until SIGINT or SIGTERM, which end the process with code 0; returns the exit code of a failure.
+
+    Each node has a thread, in which it is configured and receives, so that none waits for another.
 
     Args:
-        make_node: makes the node, which has `autostart` (whether to configure and activate at once), `exit_on_failure`
-            (whether to end where that fails), `loading` (whose `check_for_end` is set here) and `close()`.
+        make_nodes: each makes a node, which has `autostart` (whether to configure and activate at once),
+            `exit_on_failure` (whether all is to end where that fails), `loading` (whose `check_for_end` is set here)
+            and `close()`.
         arguments: command line with ROS arguments, by default that of the process.
     """
-    # The node's own handlers: rclpy's would shut the context down first, and nothing could be said or undone any more.
+    # The nodes' own handlers: rclpy's would shut the context down first, and nothing could be said or undone any more.
     rclpy.init(args=sys.argv if arguments is None else list(arguments), signal_handler_options=SignalHandlerOptions.NO)
     ending = _Ending()
+    threads = [threading.Thread(target=_serve, args=(make_node(), ending), daemon=True) for make_node in make_nodes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    rclpy.try_shutdown()
+    if ending.code:
+        return ending.code
+    # All is in order now. The interpreter would take its time to take itself apart, and wait for a compiler or a
+    # network that does not return, or crash with it.
+    _leave(0)
+    return 0
+
+
+def _serve(node: Any, ending: _Ending) -> None:
+    """Run a node in this thread until the end is asked for."""
     executor = SingleThreadedExecutor()
-    node = make_node()
     node.loading.check_for_end = ending.check
     try:
         executor.add_node(node)
         if node.autostart and not start(node) and node.exit_on_failure:
-            return 1
+            ending.ask(1)
         while not ending.asked and rclpy.ok():
             try:
                 executor.spin_once(timeout_sec=SPIN_SECONDS)
@@ -116,12 +142,10 @@ def run(make_node: Callable[[], Any], arguments: Sequence[str] | None = None) ->
                 node.get_logger().error(f"{type(error).__name__} in a callback: {error}")
     except Stopped:
         node.get_logger().info("ended while loading")
+    except BaseException:
+        ending.ask(1)
+        raise
     finally:
         node.close()
         executor.remove_node(node)
         destroy(node)
-        rclpy.try_shutdown()
-    # All is in order now. The interpreter would take its time to take itself apart, and wait for a compiler or a
-    # network that does not return, or crash with it.
-    _leave(0)
-    return 0

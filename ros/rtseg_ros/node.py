@@ -71,13 +71,15 @@ class FrameNode(LifecycleNode):
     Args:
         name: of the node.
         kind: its parameters.
+        namespace: of the node; empty: as the command line says.
 
     Attributes:
         plane: the road in the frame that is worked on; None while its camera is unknown.
     """
 
-    def __init__(self, name: str, kind: type[NodeParameters]) -> None:
-        super().__init__(name)
+    def __init__(self, name: str, kind: type[NodeParameters], namespace: str = "") -> None:
+        # Before the command line's, which is that of all nodes of the process.
+        super().__init__(name, cli_args=["--ros-args", "-r", f"__ns:={namespace}"] if namespace else None)
         lifecycle.answer_refused_transitions(self)
         parameters.declare(self, kind)
         self._kind = kind

@@ -28,8 +28,8 @@ class PerceptionNode(FrameNode):
     them, over what is free, where the model of the instances knows drivable surfaces.
     """
 
-    def __init__(self) -> None:
-        super().__init__("perception", PerceptionParameters)
+    def __init__(self, namespace: str = "") -> None:
+        super().__init__("perception", PerceptionParameters, namespace)
 
     def open_tasks(self) -> list[Task]:
         """Lanes, then instances."""

@@ -72,7 +72,7 @@ def test_what_others_pass_on_is_declared() -> None:
     parameters = constant(PACKAGE / "launch" / "node.launch.py", "PARAMETERS")
     assert isinstance(parameters, dict)
     known = {*arguments("node"), *(name for names in parameters.values() for name in names)}
-    assert set(arguments("cameras")) - known == {"cameras"}
+    assert set(arguments("cameras")) - known == {"one_process"}
     assert set(arguments("replay")) - known == {"bag", "rate"}
 
 

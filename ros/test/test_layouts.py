@@ -15,6 +15,13 @@ PACKAGE = Path(__file__).resolve().parents[1]
 NODES = ("lanes", "instances", "perception")
 TYPES = {"Map": "OccupancyGrid"}
 """By displays of RViz, where their messages go by another name."""
+LANES, OBJECTS = {"/lanes/ground/points", "/lanes/ground/mask"}, {"/instances/ground/points", "/instances/ground/mask"}
+ON_THE_GROUND = {
+    "lanes": LANES | {"/lanes/lane_grid"},
+    "instances": OBJECTS | {"/instances/free_space"},
+    "perception": LANES | OBJECTS | {"/lanes/lane_grid", "/instances/free_space"},
+}
+"""What each layout shows in metres, or lets be shown by a click."""
 OPTIONAL = ("ffmpeg_image_transport_msgs", "tf2_msgs", "vision_msgs")
 """Packages that the nodes do without."""
 
@@ -30,8 +37,11 @@ def published(module: str) -> dict[str, str]:
         if name == "MaskOutput":
             topic = re.sub(r"\{[^}]*\}|^f|['\"]", "", texts[-1])
             found |= {topic: "Image", f"{topic}/compressed": "CompressedImage"}
-        if name in ("publisher", "publish_label_info"):
-            topic = re.sub(r"\{[^}]*\}|^f|['\"]|~/", "", texts[-1] if name == "publisher" else texts[0])
+        if name == "LayerOutput":
+            topic = re.sub(r"\{[^}]*\}|^f|['\"]", "", texts[1])
+            found |= {f"{topic}/{part}": kind for part, kind in published("layer_output").items()}
+        elif name in ("publisher", "publish_label_info"):
+            topic = re.sub(r"\{[^}]*\}/?|^f|['\"]|~/", "", texts[-1] if name == "publisher" else texts[0])
             found[topic] = texts[0] if name == "publisher" else ""
     return found
 
@@ -47,11 +57,10 @@ def topics_of(node: str) -> dict[str, str]:
 @pytest.mark.parametrize("node", NODES)
 def test_rviz_shows_topics_of_the_node_with_their_types(node: str) -> None:
     content = yaml.safe_load((PACKAGE / "rviz" / f"{node}.rviz").read_text())["Visualization Manager"]
-    fixed = {"instances": "camera"}.get(node, "base_link")
-    assert content["Global Options"]["Fixed Frame"] == fixed
+    assert content["Global Options"]["Fixed Frame"] == "base_link"
     topics = topics_of(node)
     shown = [each for each in content["Displays"] if "Topic" in each]
-    assert shown
+    assert ON_THE_GROUND[node] <= {display["Topic"]["Value"] for display in shown}
     for display in shown:
         topic = display["Topic"]["Value"]
         assert topic in topics, f"{topic} of {sorted(topics)}"
@@ -64,6 +73,7 @@ def test_foxglove_shows_topics_of_the_node(node: str) -> None:
     text = json.dumps(json.loads((PACKAGE / "foxglove" / f"{node}.json").read_text()))
     shown = set(re.findall(r'"(/(?:lanes|instances|perception)/[\w/]+)', text))
     assert f"/{node}/overlay" in {topic.removesuffix("/compressed") for topic in shown}
+    assert ON_THE_GROUND[node] <= shown | {f"/{part}/ground/mask" for part in ("lanes", "instances")}
     assert shown <= set(topics_of(node))
 
 
