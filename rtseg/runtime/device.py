@@ -102,7 +102,7 @@ class CudaDevice:
     Args:
         number: ordinal of the device.
         mapped: keep frame buffers in memory that the device reads in place; by default where CPU and GPU share their
-            memory and PyCUDA is installed.
+            memory, if that is measured to be faster.
         dla: see :class:`Device`.
 
     Raises:
@@ -123,16 +123,14 @@ class CudaDevice:
             self._properties = self._runtime.getDeviceProperties(number)
             self._device = cupy.cuda.Device(number)
             with self._device:
-                self._runtime.free(0)  # makes the primary context, which PyCUDA and torch then share
+                self._runtime.free(0)  # makes the primary context, which torch then shares
                 from rtseg.ops.cuda.module import cuda_launcher
 
                 self.launcher: Launcher = cuda_launcher()
         self.number = number
         self.name = f"cuda:{number}"
         self.dla = dla
-        if mapped is None:
-            mapped = bool(self._properties.get("integrated")) and find_spec("pycuda") is not None
-        self._mapped = mapped
+        self._mapped = False if mapped is None and not self._properties.get("integrated") else mapped
         self._capturing = False
 
     def describe(self) -> str:
@@ -148,9 +146,14 @@ class CudaDevice:
             yield
 
     def frame_buffer(self, shape: tuple[int, ...]) -> FrameBuffer:
-        from rtseg.runtime.frame_buffers import MappedBuffer, PinnedBuffer
+        from rtseg.runtime.frame_buffers import MappedBuffer, PinnedBuffer, faster_buffer
 
-        return MappedBuffer(shape, self.number) if self._mapped else PinnedBuffer(shape)
+        with self._device:
+            if self._mapped is not None:
+                return MappedBuffer(shape) if self._mapped else PinnedBuffer(shape)
+            buffer = faster_buffer(shape)
+        self._mapped = isinstance(buffer, MappedBuffer)
+        return buffer
 
     def host_array(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         import cupyx

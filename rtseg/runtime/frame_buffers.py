@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from rtseg.errors import BackendError
 
+_LOOKS = 10  # the first compiles the kernel
+
 
 class PinnedBuffer:
     """A page-locked image on the host and its copy on the current CuPy device."""
@@ -27,35 +29,56 @@ class PinnedBuffer:
 
 
 class MappedBuffer:
-    """An image in page-locked memory that the device reads where it is: nothing is copied on a Jetson.
-
-    PyCUDA works in the device's primary context, the one that CuPy and TensorRT use; its own would clash with theirs.
+    """An image in page-locked memory that the current CuPy device reads where it is: nothing is copied.
 
     Raises:
-        BackendError: if PyCUDA is missing or the device cannot map host memory.
+        BackendError: if the device cannot map host memory.
     """
 
-    def __init__(self, shape: tuple[int, ...], number: int) -> None:
-        try:
-            import pycuda.driver as driver
-        except ImportError as error:
-            raise BackendError(f"mapped frame buffers need PyCUDA ({error}): pip install 'rtseg[pycuda]'") from error
+    def __init__(self, shape: tuple[int, ...]) -> None:
         import cupy
 
-        driver.init()
-        self._context = driver.Device(number).retain_primary_context()
-        self._context.push()
-        try:
-            flags = driver.host_alloc_flags.DEVICEMAP
-            self.host: NDArray[np.uint8] = driver.pagelocked_empty(shape, np.uint8, mem_flags=flags)
-            address = int(self.host.base.get_device_pointer())
-        except driver.Error as error:
-            raise BackendError(f"the device cannot map host memory: {error}; set mapped=False") from error
-        finally:
-            self._context.pop()
+        runtime, size = cupy.cuda.runtime, int(np.prod(shape))
+        memory = cupy.cuda.PinnedMemory(size, runtime.hostAllocMapped)
+        address = int(runtime.pointerGetAttributes(memory.ptr).devicePointer)
+        if not address:
+            raise BackendError("the device cannot map host memory: set mapped=False")
+        pointer = cupy.cuda.PinnedMemoryPointer(memory, 0)
+        self.host: NDArray[np.uint8] = np.ndarray(shape, np.uint8, buffer=pointer)
         self.host[...] = 0
-        memory = cupy.cuda.UnownedMemory(address, self.host.nbytes, self.host, number)
-        self.device: Any = cupy.ndarray(shape, np.uint8, cupy.cuda.MemoryPointer(memory, 0))
+        seen = cupy.cuda.UnownedMemory(address, size, memory, cupy.cuda.Device().id)
+        self.device: Any = cupy.ndarray(shape, np.uint8, cupy.cuda.MemoryPointer(seen, 0))
 
     def upload(self, stream: Any) -> None:
         pass  # the device reads the host's memory
+
+
+def faster_buffer(shape: tuple[int, ...]) -> PinnedBuffer | MappedBuffer:
+    """Give the kind of buffer of which the current CuPy device has read a frame sooner, copying it first or not."""
+    import cupy
+
+    pinned = PinnedBuffer(shape)
+    try:
+        mapped = MappedBuffer(shape)
+    except (BackendError, cupy.cuda.runtime.CUDARuntimeError):  # it cannot
+        return pinned
+    return mapped if _reading_time(mapped) <= _reading_time(pinned) else pinned
+
+
+def _reading_time(buffer: PinnedBuffer | MappedBuffer) -> float:
+    """Shortest time in milliseconds until a kernel has read a frame that lies in the buffer's host memory."""
+    import cupy
+
+    stream = cupy.cuda.Stream(non_blocking=True)
+    times = []
+    with stream:
+        read = cupy.empty_like(buffer.device)
+        for _ in range(_LOOKS):
+            begin, end = cupy.cuda.Event(), cupy.cuda.Event()
+            begin.record(stream)
+            buffer.upload(stream)
+            cupy.invert(buffer.device, out=read)
+            end.record(stream)
+            end.synchronize()
+            times.append(float(cupy.cuda.get_elapsed_time(begin, end)))
+    return min(times)

@@ -16,7 +16,7 @@ from typing import Any
 
 from rtseg.printing import console
 
-_SYSTEM = ("TensorRT, CUDA and ROS 2 come from JetPack and apt", "pycuda, optional, is compiled on the device")
+_SYSTEM = "TensorRT, CUDA and ROS 2 come from JetPack and apt"
 
 
 @dataclass(frozen=True)
@@ -95,5 +95,5 @@ def print_wheels() -> bool:
             console.print(f"| {name} | `{file}` |")
         pure = sorted(set(wheels) - set(compiled))
         console.print(f"\nPure Python: {', '.join(pure)}.")
-    console.print(f"\n{'; '.join(_SYSTEM)}.")
+    console.print(f"\n{_SYSTEM}.")
     return complete

@@ -282,7 +282,6 @@ def test_a_lost_context_costs_no_frame(tmp_path: Path) -> None:
 
 
 def test_mapped_frame_buffers_give_the_same_lanes(backend: str, drive: list[Frame], monkeypatch: Any) -> None:
-    pytest.importorskip("pycuda", reason="PyCUDA is not installed")
     import rtseg.runtime.selection as selection
 
     expected = _open(backend)
@@ -293,3 +292,18 @@ def test_mapped_frame_buffers_give_the_same_lanes(backend: str, drive: list[Fram
     for frame, mask in zip(drive, masks, strict=False):
         np.testing.assert_array_equal(_lanes(pipeline(frame)).mask, mask)
     assert pipeline.fallbacks == []
+
+
+@pytest.mark.parametrize("mapped", [None, True, False])
+def test_a_kernel_reads_what_the_host_wrote(mapped: bool | None) -> None:
+    import cupy
+
+    from rtseg.runtime.frame_buffers import MappedBuffer, PinnedBuffer, faster_buffer
+
+    buffer = faster_buffer((9, 7, 3)) if mapped is None else (MappedBuffer if mapped else PinnedBuffer)((9, 7, 3))
+    stream = cupy.cuda.Stream(non_blocking=True)
+    for fill in (3, 200):
+        buffer.host[...] = fill
+        with stream:
+            buffer.upload(stream)
+            assert (buffer.device == fill).all()
