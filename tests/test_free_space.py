@@ -101,13 +101,13 @@ def footprints(world: _Street, s: np.ndarray, u: np.ndarray, margin: float, tall
 @pytest.mark.parametrize("seed", [2, 3])
 def test_free_cells_are_road_without_anything_on_it(seed: int) -> None:
     instances, camera, (_, _, u_of_pixel), world = render(seed)
-    kinds, ground = surface_kinds(instances, SURFACES), Ground(GroundPlane(camera))
+    ground = Ground(GroundPlane(camera))
+    kinds = surface_kinds(instances, SURFACES, ground)
     grid, style = ground.free_space(kinds), world.style
     assert grid.cells.shape == (200, 300)
     s, u = on_road(world.seen[1], middles(grid, FREE))
     assert len(s) > 5000
     assert np.maximum(u - style.left_edge, style.right_edge - u).max() < 0.15
-    # Under the tails of lorries and buses, which end high above the ground, it is seen, and seems to be free.
     assert (footprints(world, s, u, 0.2, tall=False) == 0).sum() <= 50
     s, u = on_road(world.seen[1], middles(grid, OCCUPIED))
     aside = np.maximum(u - style.left_edge, style.right_edge - u)
@@ -118,6 +118,22 @@ def test_free_cells_are_road_without_anything_on_it(seed: int) -> None:
     seen = near & (kinds == DRIVABLE) & (u_of_pixel < style.left_edge - 0.3) & (u_of_pixel > style.right_edge + 0.3)
     row, column = (ground.points[axis][seen] // 0.1 for axis in ("y", "x"))
     assert (grid.cells[(row + 100).astype(int), column.astype(int)] == FREE).mean() > 0.98
+
+
+@pytest.mark.parametrize("seed", [6, 7])
+def test_beneath_the_tails_of_lorries_next_to_nothing_is_free(seed: int) -> None:
+    instances, camera, _, world = render(seed)
+    ground = Ground(GroundPlane(camera))
+
+    def beneath(surfaces: Surfaces) -> int:
+        points = middles(ground.free_space(surface_kinds(instances, surfaces, ground)), FREE)
+        s, u = on_road(world.seen[1], points)
+        all_things, low_ones = (footprints(world, s, u, 0.2, tall) == 0 for tall in (True, False))
+        return int((all_things & ~low_ones).sum())
+
+    assert beneath(SURFACES) <= 20
+    # Not because there is none: what is no thing has no tail.
+    assert beneath(replace(SURFACES, things=np.int32([]))) > 60
 
 
 def box_scene(camera: Camera, scores: float = 0.9) -> tuple[Instances, Surfaces]:
@@ -140,7 +156,7 @@ CAMERA = Camera(1280, 720, np.array([[1100.0, 0, 640], [0, 1100, 300], [0, 0, 1]
 def test_what_stands_blocks_its_foot_line_and_hides_what_is_behind() -> None:
     instances, surfaces = box_scene(CAMERA)
     ground = Ground(GroundPlane(CAMERA))
-    kinds = surface_kinds(instances, surfaces)
+    kinds = surface_kinds(instances, surfaces, ground)
     grid = ground.free_space(kinds)
 
     def cell(x: float, y: float) -> int:
@@ -169,7 +185,7 @@ def test_what_stands_blocks_its_foot_line_and_hides_what_is_behind() -> None:
 def test_what_is_not_sure_is_not_free_but_still_in_the_way() -> None:
     ground = Ground(GroundPlane(CAMERA))
     instances, surfaces = box_scene(CAMERA, scores=0.4)
-    cells = ground.free_space(surface_kinds(instances, surfaces)).cells
+    cells = ground.free_space(surface_kinds(instances, surfaces, ground)).cells
     assert not (cells == FREE).any()
     assert (cells[90:110, 95:106] == OCCUPIED).any(axis=1).all()
 
@@ -178,11 +194,12 @@ def test_a_model_of_objects_alone_tells_what_is_in_the_way() -> None:
     scene, _ = box_scene(CAMERA)
     alone = instances_of((scene.labels == 3).astype(int), [0])
     things = Surfaces(np.int32([]), np.int32([]), np.int32([0]))
-    cells = Ground(GroundPlane(CAMERA)).free_space(surface_kinds(alone, things)).cells
+    ground = Ground(GroundPlane(CAMERA))
+    cells = ground.free_space(surface_kinds(alone, things, ground)).cells
     assert set(np.unique(cells)) == {UNKNOWN, OCCUPIED}
     assert (cells[90:110, 95:106] == OCCUPIED).any(axis=1).all()
     none = instances_of(np.zeros((720, 1280)), [])
-    assert (Ground(GroundPlane(CAMERA)).free_space(surface_kinds(none, things)).cells == UNKNOWN).all()
+    assert (ground.free_space(surface_kinds(none, things, ground)).cells == UNKNOWN).all()
 
 
 def test_between_the_wheels_of_a_car_nothing_is_free() -> None:
@@ -193,7 +210,7 @@ def test_between_the_wheels_of_a_car_nothing_is_free() -> None:
     labels[bottom - 19 : bottom + 1, columns[10:-10]] = 1  # the road is seen beneath it
     car = instances_of(labels, [0, 1, 2, 3])
     ground = Ground(GroundPlane(CAMERA))
-    kinds = surface_kinds(car, surfaces)
+    kinds = surface_kinds(car, surfaces, ground)
     cells = ground.free_space(kinds).cells
     assert not (cells[92:108, 105:150] == FREE).any()
     assert (cells[92:108, 95:106] == OCCUPIED).any(axis=1).all()
@@ -202,9 +219,25 @@ def test_between_the_wheels_of_a_car_nothing_is_free() -> None:
     assert not (told & (kinds != DRIVABLE)).any()
 
 
+@pytest.mark.parametrize(("tall", "free"), [(True, False), (False, True)])
+def test_before_the_foot_of_what_is_tall_nothing_is_free(tall: bool, free: bool) -> None:
+    scene, surfaces = box_scene(CAMERA)
+    labels = scene.labels.copy()
+    if tall:
+        labels[:300, (labels == 3).any(axis=0)] = 3
+    ground = Ground(GroundPlane(CAMERA))
+    kinds = surface_kinds(instances_of(labels, [0, 1, 2, 3]), surfaces, ground)
+    cells = ground.free_space(kinds).cells
+    assert (cells[92:108, 62:98] == FREE).all() == free
+    assert (cells[92:108, 62:98] == UNKNOWN).all() != free
+    assert (cells[92:108, 45:58] == FREE).all(), "nearer than any tail"
+    assert (cells[120:128, 62:98] == FREE).all(), "beside it"
+
+
 def test_lane_lines_lie_over_free_space() -> None:
     instances, surfaces = box_scene(CAMERA)
-    free = Ground(GroundPlane(CAMERA)).free_space(surface_kinds(instances, surfaces))
+    ground = Ground(GroundPlane(CAMERA))
+    free = ground.free_space(surface_kinds(instances, surfaces, ground))
     line = np.stack([np.arange(5, 20, 0.5), np.full(30, 1.75), np.zeros(30)], axis=1)
     both, lines = lane_grid([line], free), lane_grid([line])
     assert (both.cells[lines.cells == OCCUPIED] == OCCUPIED).all()

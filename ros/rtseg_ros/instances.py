@@ -122,10 +122,9 @@ class InstanceOutputs:
 
     def _publish_ground(self, header: Header, instances: Instances, scene: _Scene) -> None:
         """Publish what is in metres, to who listens."""
-        if not self.wants_ground() or (ground := scene.ground) is None:
+        if not self.wants_ground() or (ground := scene.ground) is None or (kinds := scene.kinds) is None:
             return
         vehicle = messages.with_frame(header, self._node.parameters.vehicle_frame)
-        kinds = scene.kinds
         if self._free.get_subscription_count() and (free := scene.free_space) is not None:
             self._free.publish(messages.to_grid(free, vehicle))
         self._layer.publish(
@@ -163,14 +162,14 @@ class _Scene:
         return self._ground_of()
 
     @cached_property
-    def kinds(self) -> NDArray[np.uint8]:
-        """What each pixel shows."""
-        return surface_kinds(self._instances, self._surfaces)
+    def kinds(self) -> NDArray[np.uint8] | None:
+        """What each pixel shows; None while the camera is unknown."""
+        return None if self.ground is None else surface_kinds(self._instances, self._surfaces, self.ground)
 
     @cached_property
     def free_space(self) -> Grid | None:
         """None while the camera is unknown."""
-        return None if self.ground is None else self.ground.free_space(self.kinds)
+        return None if self.ground is None or self.kinds is None else self.ground.free_space(self.kinds)
 
 
 class InstancesNode(FrameNode):

@@ -29,9 +29,16 @@ SURE = 0.5
 FINEST = 1.0
 """Metres of ground behind each other in one pixel, beyond which no cell is told to be free or occupied by surfaces."""
 
+TALL = 2.0
+"""Metres from which on what stands may have a tail that hangs over the ground, as lorries and buses do."""
+
+TAIL = 4.0
+"""Metres of such a tail: as far before the foot of what is tall nothing is free."""
+
 NOTHING, DRIVABLE, OTHER, STANDING, FOOT, UNDER = range(6)
-"""What a pixel shows: no class, or one that is not sure; what may be driven on; other ground; what stands on the
-ground, or is beneath it; where it stands; and where its outline closes, beneath it, between its feet."""
+"""What a pixel shows: no class, one that is not sure, or ground that something may hang over; what may be driven on;
+other ground; what stands on the ground, or is beneath it; where it stands; and where its outline closes, beneath it,
+between its feet."""
 
 _TOLD = np.array([UNKNOWN, FREE, OCCUPIED, UNKNOWN, OCCUPIED, OCCUPIED], np.int8)  # by what is shown
 _SHOWN = np.array([np.nan, 1, 1, np.nan, 1, np.nan], np.float32)
@@ -83,6 +90,7 @@ class Ground:
 
     def __init__(self, plane: GroundPlane) -> None:
         self.points = ground_points(plane)
+        self._plane = plane
         self._at = _cell_pixels(plane, self.points)
 
     def seen(self, kinds: NDArray[np.uint8]) -> NDArray[np.void]:
@@ -107,23 +115,53 @@ class Ground:
         shown = self._at >= 0
         cells[shown] = _TOLD[kinds.reshape(-1)[self._at[shown]]]
         # Near the camera a foot is thinner than a cell, and farther off than that of any cell's middle.
-        feet = self.points[kinds >= FOOT]
-        column, row = (np.floor((feet[name] + shift) / CELL) for name, shift in (("x", 0.0), ("y", ASIDE)))
-        inside = (column >= 0) & (column < cells.shape[1]) & (row >= 0) & (row < cells.shape[0])  # NaN compares false
-        cells[row[inside].astype(np.intp), column[inside].astype(np.intp)] = OCCUPIED
+        cells[_cells_of(self.points[kinds >= FOOT])[:2]] = OCCUPIED
         return Grid(cells, (0.0, -ASIDE), CELL)
 
+    def reaches(self, row: int, feet: NDArray[np.bool_]) -> bool:
+        """Whether what stands on these pixels (h, w) and is seen up to a row of them is :data:`TALL`."""
+        at = self.points[feet]
+        at = at[np.isfinite(at["x"])]
+        if not len(at):
+            return False
+        near = at[np.argmin(at["x"])]
+        top = self._plane.unproject(np.array([[near["x"], near["y"], TALL]], np.float64))[0, 1]
+        # What goes on above the picture may be as tall as it likes.
+        return bool(sampled_rows(self._plane.camera)[row] <= max(top, sampled_rows(self._plane.camera)[0]))
 
-def surface_kinds(instances: Instances, surfaces: Surfaces) -> NDArray[np.uint8]:
+    def before(self, feet: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Pixels (h, w) of the ground that is at most :data:`TAIL` nearer, along x, than the feet (h, w)."""
+        cells = np.zeros(empty_cells().shape, np.uint8)
+        cells[_cells_of(self.points[feet])[:2]] = 1
+        length = round(TAIL / CELL)
+        kernel = np.ones((3, length + 1), np.uint8)
+        tails = cv2.dilate(cells, kernel, anchor=(0, 1))
+        row, column, inside = _cells_of(self.points)
+        shown = np.zeros(feet.shape, np.bool_)
+        shown[inside] = tails[row, column] > 0
+        return shown
+
+
+def _cells_of(points: NDArray[np.void]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_]]:
+    """Rows and columns of the cells in which points lie, of those that lie in any, and which do."""
+    shape = empty_cells().shape
+    column, row = (np.floor((points[name] + shift) / CELL) for name, shift in (("x", 0.0), ("y", ASIDE)))
+    inside = (column >= 0) & (column < shape[1]) & (row >= 0) & (row < shape[0])  # NaN compares false
+    return row[inside].astype(np.intp), column[inside].astype(np.intp), inside
+
+
+def surface_kinds(instances: Instances, surfaces: Surfaces, ground: Ground) -> NDArray[np.uint8]:
     """What each pixel shows.
 
     A foot is the lowest pixel of what stands, over ground or nothing; in the picture's lowest row too, so that the
     nearest ground that is seen is blocked by what is nearer. Where other things hide a foot, none is told. Between the
-    feet of one object, as beneath a car between its wheels, nothing is free.
+    feet of one object, as beneath a car between its wheels, nothing is free, nor beneath the tail that what is tall may
+    have, as lorries do: that ends high above the ground, nearer than the wheels.
 
     Args:
         instances: of the frame.
         surfaces: of the model.
+        ground: of the frame's camera.
 
     Returns:
         (h, w) uint8, as large as ``ground/mask``: :data:`NOTHING`, :data:`DRIVABLE`, :data:`OTHER`, :data:`STANDING`,
@@ -143,7 +181,24 @@ def surface_kinds(instances: Instances, surfaces: Surfaces) -> NDArray[np.uint8]
     kinds[beneath] = STANDING
     closed = _lowest(stands | beneath)
     kinds[closed] = np.where(stands[closed], FOOT, UNDER)
+    tall = _tall(closed, labels, is_thing, ground)
+    if tall.any():
+        kinds[ground.before(tall) & (kinds == DRIVABLE)] = NOTHING
     return kinds
+
+
+def _tall(
+    feet: NDArray[np.bool_], labels: NDArray[np.int32], is_thing: NDArray[np.bool_], ground: Ground
+) -> NDArray[np.bool_]:
+    """Those (h, w) of the feet that belong to things that are tall."""
+    tall = np.zeros_like(feet)
+    for number in np.unique(labels[feet]):
+        if is_thing[number]:
+            mine = labels == number
+            own = feet & mine
+            if ground.reaches(int(np.argmax(mine.any(axis=1))), own):
+                tall |= own
+    return tall
 
 
 def _lowest(stands: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -198,7 +198,8 @@ def test_surfaces_are_told_to_costmaps(
     frame = Frame(image, SECOND)
     found, lanes = offline(frame), rtseg.load(model)(frame)
     card = offline.card
-    ground, kinds = Ground(GroundPlane(camera)), surface_kinds(found, surfaces_of(card))
+    ground = Ground(GroundPlane(camera))
+    kinds = surface_kinds(found, surfaces_of(card), ground)
     assert clouds[0].header == free[0].header == lines[0].header == header(SECOND, "car")
     assert masks[0].header == sure[0].header == header(SECOND)
     assert (clouds[0].height, clouds[0].width) == (masks[0].height, masks[0].width) == (128, 256)

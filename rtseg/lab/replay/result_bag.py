@@ -158,7 +158,7 @@ class ResultBag:
         if self._plane is None or self._surfaces is None:
             return None
         self._ground = self._ground or Ground(self._plane)
-        return self._ground.free_space(surface_kinds(instances, self._surfaces))
+        return self._ground.free_space(surface_kinds(instances, self._surfaces, self._ground))
 
     def close(self) -> None:
         """Write the index and give the file its name."""
