@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -50,7 +51,7 @@ def train(
     hours: Annotated[
         float | None,
         typer.Option(
-            min=0.1,
+            min=0.05,
             help="That it may take from now on, also with --resume: epochs are planned by the rate measured here, and "
             "it ends in time.",
         ),
@@ -59,6 +60,7 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train a network of lanes or instances (needs the train extra)."""
+    begun = time.monotonic()  # the libraries take their time, too
     from rtseg.lab.training.stages import train_stages
     from rtseg.lab.weak.recordings import label_recordings
 
@@ -81,7 +83,7 @@ def train(
             images=images,
             quick=quick,
             teach=label_recordings,
-            hours=hours,
+            hours=hours and hours - (time.monotonic() - begun) / 3600,
         )
     if as_json:
         print_json({"weights": weights})

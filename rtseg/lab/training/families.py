@@ -21,11 +21,14 @@ from rtseg.lab.training.exemplar.module import ExemplarModule, build_solo_networ
 from rtseg.lab.training.instances.config import DaffNetConfig, GMISConfig, InstanceConfig, L2CInstancesConfig
 from rtseg.lab.training.instances.datasets import InstanceDataset, InstanceShape, by_repeat_factor, instance_frames
 from rtseg.lab.training.instances.module import InstanceModule, build_instance_network
-from rtseg.lab.training.lanes.datasets import LaneDataset, MixtureSampler, load_real, render_cache
+from rtseg.lab.training.lanes.datasets import LabelledFrame, LaneDataset, MixtureSampler, load_real
 from rtseg.lab.training.lanes.module import LaneModule, build_network
 from rtseg.lab.training.lanes.sets import open_set
 from rtseg.lab.training.lanes.targets import SampleShape
 from rtseg.lab.training.quick import with_own_classes
+
+Render = Callable[[range, tuple[int, int]], list[LabelledFrame]]
+"""Gives the rendered frames of a range of seeds, at a size; the first of them where there is no time for all."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +39,13 @@ class RunData:
         training: the samples that are drawn from.
         sampler: draws (index, draw) of them, anew every epoch.
         held_out: sets of samples that are only looked at, by name.
+        rendered: rendered frames among the samples.
     """
 
     training: Dataset[Any]
     sampler: MixtureSampler
     held_out: Mapping[str, Dataset[Any]] = field(default_factory=dict)
+    rendered: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class Family:
         build: makes the network of a configuration; the second argument overrides whether it starts pretrained.
         module: makes the Lightning module.
         data: opens the samples, given configuration, network, folders of labelled frames, folders that are only looked
-            at, a folder for rendered frames, and perhaps the folder of the pictures; raises ConfigError where folders
+            at, what renders frames, and perhaps the folder of the pictures; raises ConfigError where folders
             are missing.
         own_classes: gives the configuration the classes that labels name; None where labels have no classes.
     """
@@ -60,7 +65,7 @@ class Family:
     config: type[RunConfig]
     build: Callable[[Any, bool | None], nn.Module]
     module: Callable[[Any], AveragedModule]
-    data: Callable[[Any, Any, Sequence[Path], Sequence[Path], Path, Path | None], RunData]
+    data: Callable[[Any, Any, Sequence[Path], Sequence[Path], Render, Path | None], RunData]
     own_classes: Callable[[Any, Sequence[Path], Path | None], RunConfig] | None = None
 
 
@@ -83,13 +88,14 @@ def _lane_data(
     net: Any,
     data: Sequence[Path],
     validation: Sequence[Path],
-    cache: Path,
+    render: Render,
     images: Path | None = None,
 ) -> RunData:
     share = config.data.rendered_share
     if share < 1 and not data:
         raise ConfigError("expected folders of real frames, since rendered_share is below 1; give --data FOLDER")
     parts = []
+    rendered: list[LabelledFrame] = []
     held_out = {"": load_real(validation, images)} if validation else {}
     if share < 1 and not config.data.sets:
         parts.append((load_real(data, images), 1.0 - share))
@@ -102,13 +108,14 @@ def _lane_data(
             if kept:
                 held_out[part.name] = kept
     if share > 0:  # last, since it takes minutes, and faults of the labels are to be told at once
-        seeds = range(*config.data.rendered_seeds)
-        parts.insert(0, (render_cache(cache, seeds, config.data.rendered_size), share))
+        rendered = render(range(*config.data.rendered_seeds), config.data.rendered_size)
+        parts.insert(0, (rendered, share))
     shape = lane_shape(config, net)
     dataset = LaneDataset([frame for part, _ in parts for frame in part], shape, config.augment, config.seed)
     weights = [weight for _, weight in parts]
     sampler = MixtureSampler([len(part) for part, _ in parts], weights, config.samples_per_epoch, config.seed)
-    return RunData(dataset, sampler, {name: LaneDataset(frames, shape) for name, frames in held_out.items()})
+    looked_at = {name: LaneDataset(frames, shape) for name, frames in held_out.items()}
+    return RunData(dataset, sampler, looked_at, len(rendered))
 
 
 def _instance_data(
@@ -116,7 +123,7 @@ def _instance_data(
     net: Any,
     data: Sequence[Path],
     validation: Sequence[Path],
-    cache: Path,
+    render: Render,
     images: Path | None = None,
 ) -> RunData:
     if not data:
@@ -150,7 +157,7 @@ def _mask_data(
     net: Any,
     data: Sequence[Path],
     validation: Sequence[Path],
-    cache: Path,
+    render: Render,
     images: Path | None = None,
 ) -> RunData:
     if not data:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeVar
 
 import lightning
@@ -14,7 +15,6 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch.utils.data import DataLoader
 
-from rtseg.lab.render import render_road
 from rtseg.lab.training.averaged_module import AveragedModule
 from rtseg.lab.training.config import RunConfig, TrainingConfig
 from rtseg.printing import remarks_console
@@ -27,6 +27,7 @@ _LONGEST = 2  # times the samples of the configuration
 _LEAST_EPOCHS = 5  # where there is time for so many steps
 _MEASURED = 6  # steps, after as many as it takes to be warm
 _WARM = 2
+_BATCHES = 16  # that BatchNorm's statistics are measured on when an exported model is gone on from
 _MEASURING = 0.05  # of the time: on a machine that is busy with other things fewer steps have to do
 
 
@@ -48,25 +49,34 @@ class Deadline:
         return cls(time.monotonic(), seconds)
 
     @property
+    def rendering(self) -> float:
+        """When frames have to be rendered that are rendered from now on."""
+        return time.monotonic() + _RENDERING * self.seconds
+
+    @property
     def left(self) -> float:
         """Seconds that can be trained for, from now on."""
         return self.begun + self.seconds * (1 - _RESERVED) - time.monotonic()
 
 
-def with_fewer_rendered(config: Config, deadline: Deadline) -> Config:
-    """The configuration with no more rendered frames than a quarter of the time makes."""
-    if not isinstance(config, TrainingConfig) or config.data.rendered_share == 0:
+def with_rendered(config: Config, frames: int) -> Config:
+    """The configuration with as many rendered frames as there were made, which is told where they are fewer."""
+    if not isinstance(config, TrainingConfig) or not frames:
         return config
-    seconds = seconds_a_rendered_frame(config)
     first, last = config.data.rendered_seeds
-    most = max(1, int(_RENDERING * deadline.seconds / seconds))
-    data = config.data.model_copy(update={"rendered_seeds": (first, min(last, first + most))})
+    if frames < last - first:
+        remarks_console.print(f"plan: {frames} rendered frames instead of {last - first}")
+    data = config.data.model_copy(update={"rendered_seeds": (first, first + frames)})
     return config.model_copy(update={"data": data})
 
 
-def seconds_a_rendered_frame(config: TrainingConfig) -> float:
-    """Seconds that a rendered frame takes, by the two processes that render."""
-    return timed(lambda: render_road(0, config.data.rendered_size)) / 2
+def begun_with(batches: Iterable[Any], deadline: Deadline | None) -> Iterator[Any]:
+    """The batches that a network's statistics are measured on before a training: a few where there is little time."""
+    until = time.monotonic() + _MEASURING * deadline.seconds if deadline else math.inf
+    for batch in islice(batches, _BATCHES):
+        yield batch
+        if time.monotonic() > until:
+            return
 
 
 def seconds_a_step(module: AveragedModule, loader: DataLoader[Any], deadline: Deadline) -> float:
@@ -161,15 +171,3 @@ class _Clock(Callback):
             torch.cuda.synchronize()
         self.stamps.append(time.monotonic())
         trainer.should_stop = len(self.stamps) > 1 and self.stamps[-1] > self._until
-
-
-def timed(work: Callable[[], object]) -> float:
-    """Seconds of the faster of two calls, after one that warms up."""
-    taken = []
-    for _ in range(3):
-        begin = time.perf_counter()
-        work()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        taken.append(time.perf_counter() - begin)
-    return min(taken[1:])

@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,13 +38,14 @@ from rtseg.lab.training.families import FAMILIES, training_loader
 from rtseg.lab.training.hours import (
     Deadline,
     InTime,
+    begun_with,
     planned,
     scheduled,
     seconds_a_step,
     tell_plan,
-    with_fewer_rendered,
+    with_rendered,
 )
-from rtseg.lab.training.lanes.datasets import MixtureSampler
+from rtseg.lab.training.lanes.datasets import MixtureSampler, render_cache
 from rtseg.lab.training.quick import shortened
 from rtseg.printing import progress_console, remarks_console
 from rtseg.runtime import find_model
@@ -52,7 +53,6 @@ from rtseg.runtime import find_model
 Config = TypeVar("Config", bound=RunConfig)
 
 _START_WEIGHTS = "start.safetensors"
-_MEASURED = 16  # batches that BatchNorm's statistics are measured on when an exported model is gone on from
 
 
 def train(
@@ -122,12 +122,15 @@ def train(
     warnings.filterwarnings("ignore", module=r"lightning\.")  # what it thinks of these settings is not the user's
     lightning.seed_everything(config.seed, verbose=False)
     module = family.module(config)
-    samples = family.data(config, module.net, data, validation, cache or out / "rendered", images)
+    until = deadline.rendering if deadline else math.inf
+    render = partial(render_cache, cache or out / "rendered", until=until)
+    samples = family.data(config, module.net, data, validation, render, images)
+    config = with_rendered(config, samples.rendered)
     if config.threads:
         torch.set_num_threads(config.threads)
     loader = training_loader(config, samples)
     if config.start and not resume:
-        _start(module, config, loader)
+        _start(module, config, loader, deadline)
     config = module.config = _planned(config, module, loader, checkpoint if resume else None, deadline)
     samples.sampler.samples = config.samples_per_epoch
     write_text(out / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
@@ -185,7 +188,7 @@ def _prepared(config: Config, out: Path, resume: bool, deadline: Deadline | None
     if config.processes > 1:
         raise ConfigError(f"expected one process where hours are given, got {config.processes}; give epochs instead")
     if not resume:
-        return with_fewer_rendered(config, deadline)
+        return config
     saved = out / "config.yaml"
     earlier = parse_config(yaml.safe_load(saved.read_text(encoding="utf-8")), str(saved))
     if not isinstance(earlier, type(config)):
@@ -237,7 +240,7 @@ def _check_start(config: RunConfig) -> None:
     find_model(config.start)
 
 
-def _start(module: AveragedModule, config: RunConfig, loader: DataLoader[Any]) -> None:
+def _start(module: AveragedModule, config: RunConfig, loader: DataLoader[Any], deadline: Deadline | None) -> None:
     """Load the weights to go on from: a run's, or those of an exported model."""
     if Path(config.start).suffix == ".safetensors":
         weights = read_weights(Path(config.start))
@@ -246,7 +249,8 @@ def _start(module: AveragedModule, config: RunConfig, loader: DataLoader[Any]) -
         except RuntimeError as error:
             raise ModelError(f"the weights in {config.start} are not of this network: {error}") from error
     else:
-        batches = (batch["image"] if isinstance(batch, dict) else batch[0] for batch in islice(loader, _MEASURED))
+        few = begun_with(loader, deadline)
+        batches = (batch["image"] if isinstance(batch, dict) else batch[0] for batch in few)
         load_exported(module.net, config.start, batches, getattr(config, "line_bias", 0.0))
     module.average.load_state_dict(module.net.state_dict())
     module.train()

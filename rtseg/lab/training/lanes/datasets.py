@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +50,11 @@ class LabelledFrame:
 
 
 def render_cache(
-    folder: Path, seeds: range, size: tuple[int, int] = (360, 640), workers: int = 2
+    folder: Path,
+    seeds: range,
+    size: tuple[int, int] = (360, 640),
+    workers: int = 2,
+    until: float = math.inf,
 ) -> list[LabelledFrame]:
     """Render the frames of a seed range into a folder, once: ``SEED.jpg`` and ``SEED.json``; what is there is kept.
 
@@ -57,9 +63,10 @@ def render_cache(
         seeds: one frame each, `rtseg.lab.render.render_road(seed, size)`.
         size: (height, width) of the frames.
         workers: processes.
+        until: of the clock `time.monotonic`; then it is enough, from the first frame on.
 
     Returns:
-        The frames in the order of the seeds.
+        The frames in the order of the seeds, the first of them where there was no time for all.
     """
     folder.mkdir(parents=True, exist_ok=True)
     missing = [seed for seed in seeds if not (folder / f"{seed:07d}.json").is_file()]
@@ -70,13 +77,15 @@ def render_cache(
 
         jobs = [(seed, str(folder), size) for seed in missing]
         with multiprocessing.get_context("spawn").Pool(workers) as pool:
-            done = pool.imap_unordered(_render_one, jobs, chunksize=8)
-            for _ in track(done, total=len(jobs), description="rendering", console=progress_console):
-                pass
+            done = pool.imap(_render_one, jobs)
+            for seed in track(done, total=len(jobs), description="rendering", console=progress_console):
+                if time.monotonic() > until:
+                    seeds = range(seeds.start, seed + 1)
+                    break
     return [_read_rendered(folder / f"{seed:07d}.json") for seed in seeds]
 
 
-def _render_one(job: tuple[int, str, tuple[int, int]]) -> None:
+def _render_one(job: tuple[int, str, tuple[int, int]]) -> int:
     from rtseg.lab.render import render_road
 
     cv2.setNumThreads(1)
@@ -88,6 +97,7 @@ def _render_one(job: tuple[int, str, tuple[int, int]]) -> None:
     content = json.dumps([np.round(np.asarray(lane, np.float64), 2).tolist() for lane in road.lanes])
     # The labels come last, so that an interrupted rendering leaves no half frame that looks whole.
     write_text(stem.with_suffix(".json"), content)
+    return seed
 
 
 def _read_rendered(path: Path) -> LabelledFrame:

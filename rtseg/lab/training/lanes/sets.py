@@ -27,7 +27,10 @@ def find_set(folder: str, data: Sequence[Path]) -> Path:
         if root.name == folder and root.is_dir():
             return root
     named = ", ".join(str(root) for root in data) or "none"
-    raise ConfigError(f"expected the set {folder} in a folder of data (--data), got {named}")
+    raise ConfigError(
+        f"expected the set {folder} in a folder of data (--data), got {named}; "
+        "train on frames of your own with lanes-lite-finetune, which needs no sets"
+    )
 
 
 def split_set(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import cv2
@@ -169,6 +170,8 @@ def test_rendered_frames_are_cached_once(tmp_path: Path) -> None:
     again = render_cache(tmp_path, range(5, 7), (90, 160), workers=1)
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == written
     assert [frame.path for frame in again] == [frame.path for frame in frames]
+    few = render_cache(tmp_path, range(5, 500), (90, 160), workers=1, until=time.monotonic())
+    assert [frame.path.stem for frame in few] == ["0000005", "0000006", "0000007"], "the first that is made is the last"
 
 
 def test_a_missing_picture_is_named(frames: Path) -> None:
