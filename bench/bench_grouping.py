@@ -52,6 +52,9 @@ def gasp_mean(affinity):
     return graph.agglomeration.GaspClusterPolicy(linkage="mean").optimize(grid, weights).reshape(affinity.shape[1:])
 
 
+supported_union = functools.partial(affinity_union, support=0.95)
+
+
 def _waterz_affinities(affinity):
     maps = np.zeros((3, 1, *affinity.shape[1:]), np.float32)  # z, y, x; waterz joins a pixel to the one before it
     maps[1, 0, 1:], maps[2, 0, :, 1:] = affinity[1, :-1], affinity[0, :, :-1]
@@ -186,15 +189,16 @@ def test_gaec(benchmark, size, noise, method):
 @pytest.mark.parametrize("noise", NOISE_LEVELS)
 @pytest.mark.parametrize(
     "method",
-    [affinity_union, waterz_mean, waterz_watershed],
-    ids=["affinity_union", "waterz", "waterz with watershed fragments"],
+    [affinity_union, supported_union, waterz_mean, waterz_watershed],
+    ids=["affinity_union", "affinity_union, support 0.95", "waterz", "waterz with watershed fragments"],
 )
 def test_affinity_union(benchmark, noise, method):
     benchmark.group = f"affinity_union 1024x2048 {noise} noise"
     street, affinity = scene(FRAME, noise)
-    work = functools.partial(method, affinity, *([GRID_OFFSETS] if method is affinity_union else []))
+    ours = method in (affinity_union, supported_union)
+    work = functools.partial(method, affinity, *([GRID_OFFSETS] if ours else []))
     work()
-    labels = benchmark.pedantic(work, rounds=5 if method is affinity_union else 2, iterations=1)
+    labels = benchmark.pedantic(work, rounds=5 if ours else 2, iterations=1)
     benchmark.extra_info["mean IoU"] = mean_iou(labels, street.labels)
     benchmark.extra_info["mean IoU of exact GAEC"] = mean_iou(gaec(affinity, GRID_OFFSETS), street.labels)
 
@@ -287,6 +291,7 @@ def main() -> None:
         print(f"1024x2048 {noise}: exact GAEC mean IoU {exact:.3f}", flush=True)
         for name, work in (
             ("affinity_union", functools.partial(affinity_union, affinity, GRID_OFFSETS)),
+            ("affinity_union, support 0.95", functools.partial(supported_union, affinity, GRID_OFFSETS)),
             ("affinity_union, one thread", functools.partial(affinity_union, affinity, GRID_OFFSETS, threads=1)),
             ("waterz", functools.partial(waterz_mean, affinity)),
             ("waterz with watershed fragments", functools.partial(waterz_watershed, affinity)),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.compiled import compiled_in_place
+from rtseg.compiled import compiled, compiled_in_place
 from rtseg.ops.adjacency import Offsets, check_mask, quantize_affinity, quantize_threshold
 from rtseg.ops.threads import run_strips, strip_bounds, thread_count
+
+_SIDES = 2  # edges on each side that speak for one
 
 
 @compiled_in_place
@@ -106,6 +108,64 @@ def number_roots(root: NDArray[np.int32], mask: NDArray[np.bool_]) -> tuple[NDAr
     return labels, int(count)
 
 
+@compiled_in_place
+def _add_side(weights, here, there, totals, numbers):  # type: ignore[no-untyped-def]
+    for i in range(weights.size):
+        counts = here[i] & there[i]
+        totals[i] += weights[i] if counts else np.int32(0)
+        numbers[i] += np.int32(counts)
+
+
+@compiled_in_place
+def _keep(weights, totals, numbers, limit, out):  # type: ignore[no-untyped-def]
+    for i in range(weights.size):
+        out[i] = weights[i] if totals[i] >= limit * numbers[i] else np.int32(-1)
+
+
+@compiled
+def _supported(weights, steps, mask, limit, y0, y1, out):  # type: ignore[no-untyped-def]
+    """Write weights of the rows y0..y1 to `out`, and -1 for those without support."""
+    channels, height, width = weights.shape
+    totals = np.empty(width, dtype=np.int32)
+    numbers = np.empty(width, dtype=np.int32)
+    for y in range(y0, y1):
+        for j in range(channels):
+            dy, dx = steps[j, 0], steps[j, 1]
+            if y + dy < 0 or y + dy >= height:
+                continue
+            flat = abs(dx) >= abs(dy)
+            left, right = max(0, -dx), min(width, width - dx)
+            totals[:] = 0
+            numbers[:] = 0
+            for side in range(-_SIDES, _SIDES + 1):
+                row = y + side if flat else y
+                shift = 0 if flat else side
+                begin, end = max(left, left - shift), min(right, right - shift)
+                if row < 0 or row >= height or row + dy < 0 or row + dy >= height or begin >= end:
+                    continue
+                _add_side(
+                    weights[j, row, begin + shift : end + shift],
+                    mask[row, begin + shift : end + shift],
+                    mask[row + dy, begin + shift + dx : end + shift + dx],
+                    totals[begin:end],
+                    numbers[begin:end],
+                )
+            if left < right:
+                _keep(weights[j, y, left:right], totals[left:right], numbers[left:right], limit, out[j, y, left:right])
+
+
+def supported_weights(
+    weights: NDArray[np.int32], steps: NDArray[np.int64], mask: NDArray[np.bool_], limit: int, threads: int
+) -> NDArray[np.int32]:
+    """Give weights with -1 for edges without support of at least `limit`; inputs as from `quantize_affinity`."""
+    if limit == 0:
+        return weights
+    out = np.empty_like(weights)
+    bounds = strip_bounds(weights.shape[1], threads)
+    run_strips(lambda i: _supported(weights, steps, mask, np.int32(limit), bounds[i], bounds[i + 1], out), threads)
+    return out
+
+
 def unite_grid(
     weights: NDArray[np.int32], steps: NDArray[np.int64], mask: NDArray[np.bool_], limit: int, threads: int
 ) -> NDArray[np.int32]:
@@ -129,6 +189,7 @@ def union_affinities(
     threshold: float,
     mask: NDArray[np.bool_] | None = None,
     threads: int | None = None,
+    support: float = 0.0,
 ) -> NDArray[np.int32]:
     """Label the pixels that hang together through affinities of at least `threshold`.
 
@@ -139,6 +200,8 @@ def union_affinities(
         threshold: in [0, 1], compared as `rtseg.ops.adjacency` says.
         mask: (H, W) bool; pixels where it is False get 0.
         threads: all cores by default; the result does not depend on it.
+        support: in [0, 1]; an edge joins only where the mean of five affinities side by side, its own and two of its
+            channel on either side, is at least this. Those that leave the image or the mask do not count.
 
     Returns:
         (H, W) int32 labels, 1..n in raster order of their first pixels.
@@ -151,4 +214,5 @@ def union_affinities(
     limit = quantize_threshold(threshold)
     weights, steps = quantize_affinity(affinity, offsets)
     inside = check_mask(mask, (weights.shape[1], weights.shape[2]))
+    weights = supported_weights(weights, steps, inside, quantize_threshold(support), workers)
     return number_roots(unite_grid(weights, steps, inside, limit, workers), inside)[0]

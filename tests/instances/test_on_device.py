@@ -35,7 +35,7 @@ KINDS = {
     "graph_merge": {"semantic": 4, "affinity": 56},
 }
 PARAMETERS: dict[str, dict[str, Any]] = {
-    "affinity_union": {"position_threshold": 0.4, "threshold": 0.45, "superpixel_threshold": 0.8},
+    "affinity_union": {"position_threshold": 0.4, "threshold": 0.45, "superpixel_threshold": 0.8, "support": 0.6},
     "coloring": {"intersect": False, "merge_distance": 9.3, "score_area": 300.0},
     "graph_merge": {"window": 1, "areas": False, "super_classes": [["person"], ["car", "bus"]]},
 }

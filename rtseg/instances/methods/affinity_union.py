@@ -36,6 +36,7 @@ class AffinityUnionParameters(GroupingParameters):
     """
 
     superpixel_threshold: Probability = 0.98
+    support: Probability = 0.0
     threshold: Probability = 0.5
     position_threshold: Probability | None = None
     beta: Annotated[float, Field(ge=0, le=100)] = 0.5
@@ -75,7 +76,14 @@ class AffinityUnion:
         semantic = probabilities(semantic)
         settings = self.parameters
         inside = upsample_argmax(semantic, semantic.shape[1:]) > 0
-        labels = affinity_union(affinity, self.offsets, settings.superpixel_threshold, settings.threshold, inside)
+        labels = affinity_union(
+            affinity,
+            self.offsets,
+            settings.superpixel_threshold,
+            settings.threshold,
+            inside,
+            support=settings.support,
+        )
         if embedding and settings.position_threshold is not None:
             if not np.isfinite(embedding[0]).all():
                 raise GroupingError("expected finite embeddings, got NaN or infinite values; check the weights")
@@ -123,6 +131,7 @@ class AffinityUnionOnDevice:
             settings.threshold,
             wide_rounds=wide_rounds(size),
             launcher=launcher,
+            support=settings.support,
         )
         regions, extras = size[0] * size[1], len(embedding[0]) if embedding else 0
         table = self._table = RegionTable(shape, extras, regions, guide="best", launcher=launcher)

@@ -6,11 +6,32 @@
 #define TILE_WIDTH 32
 #define TILE_HEIGHT 16
 
-// affinity (K, height, width), offsets (K, 2) as (dy, dx), threshold a fixed-point weight, mask (height, width) of 0 and
-// 1. Every value is checked here, also of edges that leave the image: one that is no number in [0, 1] sets BAD_AFFINITY.
+// Whether the mean of five edges side by side, this one and two of its kind on either side, is at least `support`; those
+// that leave the image or the mask do not count.
+__device__ bool has_support(const float* edges, const u8* mask, int height, int width, int y, int x, int dy, int dx,
+                            int support) {
+    if (support == 0) return true;
+    const bool flat = (i64)dx * dx >= (i64)dy * dy;
+    int total = 0, number = 0;
+    for (int side = -2; side <= 2; ++side) {
+        const int from_y = flat ? y + side : y, from_x = flat ? x : x + side;
+        const int to_y = from_y + dy, to_x = from_x + dx;
+        if (from_y < 0 || from_y >= height || from_x < 0 || from_x >= width) continue;
+        if (to_y < 0 || to_y >= height || to_x < 0 || to_x >= width) continue;
+        const i64 from = (i64)from_y * width + from_x;
+        if (!mask[from] || !mask[(i64)to_y * width + to_x]) continue;
+        total += fixed_point(edges[from]);
+        ++number;
+    }
+    return total >= support * number;
+}
+
+// affinity (K, height, width), offsets (K, 2) as (dy, dx), threshold and support fixed-point weights, mask (height,
+// width) of 0 and 1. Every value is checked here, also of edges that leave the image: one that is no number in [0, 1]
+// sets BAD_AFFINITY.
 extern "C" __global__ void __launch_bounds__(TILE_WIDTH * TILE_HEIGHT)
     affinity_tile(const float* affinity, int channels, int height, int width, const int* offsets, int threshold,
-                  const u8* mask, int* parent, int* status) {
+                  int support, const u8* mask, int* parent, int* status) {
     __shared__ int root[TILE_WIDTH * TILE_HEIGHT];
     const int column = threadIdx.x, row = threadIdx.y, here = row * TILE_WIDTH + column;
     const int x = blockIdx.x * TILE_WIDTH + column, y = blockIdx.y * TILE_HEIGHT + row;
@@ -26,7 +47,10 @@ extern "C" __global__ void __launch_bounds__(TILE_WIDTH * TILE_HEIGHT)
             const int other_row = row + offsets[2 * k], other_column = column + offsets[2 * k + 1];
             if (other_row < 0 || other_row >= TILE_HEIGHT || other_column < 0 || other_column >= TILE_WIDTH) continue;
             const int other = other_row * TILE_WIDTH + other_column;
-            if (load_relaxed(root + here) >= 0 && load_relaxed(root + other) >= 0 && fixed_point(value) >= threshold)
+            if (load_relaxed(root + here) < 0 || load_relaxed(root + other) < 0) continue;
+            if (fixed_point(value) < threshold) continue;
+            if (has_support(affinity + k * ((i64)height * width), mask, height, width, y, x, offsets[2 * k],
+                            offsets[2 * k + 1], support))
                 unite(root, here, other);
         }
         if (!good) atomicOr(status, BAD_AFFINITY);
@@ -42,7 +66,8 @@ extern "C" __global__ void __launch_bounds__(TILE_WIDTH * TILE_HEIGHT)
 }
 
 extern "C" __global__ void affinity_across(const float* affinity, int channels, int height, int width,
-                                           const int* offsets, int threshold, int* parent) {
+                                           const int* offsets, int threshold, int support, const u8* mask,
+                                           int* parent) {
     const int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y;
     if (x >= width || y >= height) return;
     const int pixel = y * width + x;
@@ -52,8 +77,10 @@ extern "C" __global__ void affinity_across(const float* affinity, int channels, 
         if (other_x < 0 || other_x >= width || other_y < 0 || other_y >= height) continue;
         if (other_x / TILE_WIDTH == x / TILE_WIDTH && other_y / TILE_HEIGHT == y / TILE_HEIGHT) continue;
         const int other = other_y * width + other_x;
-        if (fixed_point(affinity[k * ((i64)height * width) + pixel]) < threshold) continue;
-        if (load_relaxed(parent + other) >= 0) unite(parent, pixel, other);
+        const float* edges = affinity + k * ((i64)height * width);
+        if (fixed_point(edges[pixel]) < threshold || load_relaxed(parent + other) < 0) continue;
+        if (has_support(edges, mask, height, width, y, x, offsets[2 * k], offsets[2 * k + 1], support))
+            unite(parent, pixel, other);
     }
 }
 

@@ -23,13 +23,14 @@ class UnionPlan:
         offsets: K pairs (dy, dx).
         threshold: in [0, 1]; None joins nothing, and every pixel of the mask is a region of its own.
         launcher: where to run; CuPy's current device by default.
+        support: as of :func:`rtseg.ops.union_affinities`.
 
     Attributes:
         count: (1,) int32 on the device, the number of regions of the last run.
         status: (1,) int32 on the device; BAD_AFFINITY if a value is NaN or outside [0, 1].
 
     Raises:
-        ArgumentError: if the offsets do not fit the shape, or the threshold is no probability.
+        ArgumentError: if the offsets do not fit the shape, or a threshold is no probability.
     """
 
     def __init__(
@@ -38,9 +39,11 @@ class UnionPlan:
         offsets: Offsets,
         threshold: float | None,
         launcher: Launcher | None = None,
+        support: float = 0.0,
     ) -> None:
         steps = check_offsets(offsets, shape)
         self._threshold = None if threshold is None else quantize_threshold(threshold)
+        self._support = quantize_threshold(support)
         self._launcher = launcher or cuda_launcher()
         self._launcher.prepare("affinity")
         self._shape = shape
@@ -87,9 +90,9 @@ class UnionPlan:
                 self.status,
             )
         else:
-            maps = (affinity, *self._shape, self._offsets, self._threshold)
+            maps = (affinity, *self._shape, self._offsets, self._threshold, self._support, allowed)
             tiles = (blocks(width, _TILE[0]), blocks(height, _TILE[1]))
-            launch("affinity", "affinity_tile", tiles, _TILE, *maps, allowed, self._parent, self.status)
+            launch("affinity", "affinity_tile", tiles, _TILE, *maps, self._parent, self.status)
             grid = (blocks(width, 32), blocks(height, 8))
             launch("affinity", "affinity_across", grid, (32, 8), *maps, self._parent)
         self._numbering.run(self._parent, out, self.status)

@@ -121,6 +121,7 @@ class AffinityUnionPlan:
         wide_rounds: rounds on the whole device.
         tail_rounds: most rounds in one block afterwards.
         launcher: where to run; CuPy's current device by default.
+        support: of the affinities that join super-pixels, as of :func:`rtseg.grouping.affinity_union`.
 
     Attributes:
         count: (1,) int32 on the device, the number of regions after merging.
@@ -144,6 +145,7 @@ class AffinityUnionPlan:
         wide_rounds: int = 16,
         tail_rounds: int = 4096,
         launcher: Launcher | None = None,
+        support: float = 0.0,
     ) -> None:
         steps = check_offsets(offsets, shape)
         self._threshold = quantize_threshold(threshold)
@@ -160,7 +162,7 @@ class AffinityUnionPlan:
         xp = self._launcher.xp
         self._shape = shape
         self._offsets = xp.asarray(steps.astype("int32"))
-        self._union = UnionPlan(shape, offsets, superpixel_threshold, self._launcher)
+        self._union = UnionPlan(shape, offsets, superpixel_threshold, self._launcher, support)
         self.status = self._union.status
         self.superpixels = xp.zeros(shape[1:], "int32")
         self.superpixel_count = self._union.count

@@ -28,6 +28,7 @@ OFFSETS = [
     ((0, -1), (-1, 0), (0, 1)),
     ((0, 1), (3, 0), (-2, 5), (0, -40)),
 ]
+Pixel = tuple[int, int]
 SEEDS = st.integers(0, 2**31)
 
 
@@ -92,20 +93,34 @@ def merge(machine: Any, affinity: NDArray[np.float32], mask: Any = None, seed: i
     return machine.get(out), plan
 
 
+def _supported(
+    affinity: NDArray[np.float32], mask: NDArray[np.bool_], pixel: Pixel, step: Pixel, support: float
+) -> bool:
+    """Say whether the mean of five edges side by side, of those inside the mask, is at least `support`."""
+    weights = []
+    for side in range(-2, 3):
+        y, x = (pixel[0] + side, pixel[1]) if abs(step[1]) >= abs(step[0]) else (pixel[0], pixel[1] + side)
+        ends = (y, x), (y + step[0], x + step[1])
+        if all(0 <= v < mask.shape[0] and 0 <= u < mask.shape[1] and mask[v, u] for v, u in ends):
+            weights.append(round(float(np.rint(affinity[y, x] * np.float32(2**24)))))
+    return sum(weights) >= len(weights) * round(float(np.rint(np.float32(support) * np.float32(2**24))))
+
+
 @given(
     offsets=st.sampled_from(OFFSETS),
     height=st.integers(1, 40),
     width=st.integers(1, 70),
     threshold=st.sampled_from([0.0, 0.5, 0.9, 1.0]),
+    support=st.sampled_from([0.0, 0.5, 0.7]),
     seed=SEEDS,
 )
 def test_union_joins_exactly_what_is_connected(
-    machine: Any, offsets: Any, height: int, width: int, threshold: float, seed: int
+    machine: Any, offsets: Any, height: int, width: int, threshold: float, support: float, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
     affinity = random_affinity(len(offsets), height, width, seed)
     mask = rng.random((height, width)) < rng.choice([0.6, 1.1])
-    plan = UnionPlan(affinity.shape, offsets, threshold, machine.launcher(seed, 1 + seed % 3))
+    plan = UnionPlan(affinity.shape, offsets, threshold, machine.launcher(seed, 1 + seed % 3), support)
     out = machine.put(np.zeros((height, width), np.int32))
     plan.run(machine.put(affinity), out, machine.put(mask))
     check_status(plan.status)
@@ -115,7 +130,8 @@ def test_union_joins_exactly_what_is_connected(
     ends: dict[tuple[int, int], list[tuple[int, int]]] = {}
     for (k, (dy, dx)), y, x in itertools.product(enumerate(offsets), range(height), range(width)):
         inside = 0 <= y + dy < height and 0 <= x + dx < width
-        if inside and affinity[k, y, x] >= np.float32(threshold):
+        joins = inside and affinity[k, y, x] >= np.float32(threshold)
+        if joins and _supported(affinity[k], mask, (y, x), (dy, dx), support):
             ends.setdefault((y, x), []).append((y + dy, x + dx))
             ends.setdefault((y + dy, x + dx), []).append((y, x))
     for start in map(tuple, np.argwhere(mask)):
