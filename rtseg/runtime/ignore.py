@@ -165,6 +165,11 @@ def ignore_mask(given: str | Path | IgnoreMask | None) -> IgnoreMask | None:
     return LearnedMask() if str(given) == AUTO else IgnoreMask.load(given)
 
 
+def ignored_at(mask: IgnoreMask | None, size: tuple[int, int]) -> NDArray[np.bool_] | None:
+    """(H, W) bool where nothing is to be found in a frame of that size, or None where there is no mask."""
+    return None if mask is None else mask.at(size)
+
+
 def _read_picture(path: Path) -> NDArray[np.bool_]:
     try:
         content = np.frombuffer(path.read_bytes(), np.uint8)

@@ -11,7 +11,7 @@ from rtseg.lanes import DetectedLanes, LaneDecoder, LaneDecoderSettings
 from rtseg.lanes.color_runs import ColorRuns
 from rtseg.lanes.methods.method import LaneMethod, TrackedParameters
 from rtseg.runtime.card import ModelCard, ModelOutput
-from rtseg.runtime.ignore import IgnoreMask
+from rtseg.runtime.ignore import IgnoreMask, ignored_at
 from rtseg.runtime.interpreter import DeviceForm, DeviceGrouping, HeadMaps
 
 
@@ -37,15 +37,14 @@ class Colors:
         def make(maps: dict[str, Any], size: tuple[int, int], launcher: Any) -> DeviceGrouping[ColorRuns]:
             from rtseg.lanes.device import LaneGrouping
 
-            ignored = None if self._ignored is None else self._ignored.at(size)
-            return LaneGrouping(maps[self._output.name], size, launcher, ignored)
+            return LaneGrouping(maps[self._output.name], size, launcher, ignored_at(self._ignored, size))
 
         return make
 
     def group(self, maps: HeadMaps, size: tuple[int, int]) -> ColorRuns:
         """Color the pixels and find the runs of the colors."""
         logits = maps[self._output.name][0]
-        return ColorRuns.of_logits(logits, size, None if self._ignored is None else self._ignored.at(size))
+        return ColorRuns.of_logits(logits, size, ignored_at(self._ignored, size))
 
     def decode(self, found: ColorRuns, size: tuple[int, int]) -> DetectedLanes:
         """Make lane lines of the runs."""

@@ -14,7 +14,7 @@ from rtseg.lanes.methods.colors import LaneParameters, paint_two_lines
 from rtseg.lanes.methods.method import LaneMethod, listed_outputs
 from rtseg.runtime.card import ModelCard
 from rtseg.runtime.fitting import window_of
-from rtseg.runtime.ignore import IgnoreMask
+from rtseg.runtime.ignore import IgnoreMask, ignored_at
 from rtseg.runtime.interpreter import DeviceForm, HeadMaps
 
 _LEAST = 1e-6  # of a probability in its logarithm
@@ -62,7 +62,7 @@ class LaneMap:
         rows = window.rows(self._needs.height / self._sides[2])
         columns = window.columns(self._needs.width / self._sides[3])
         logits = self._logits(maps[self._name][0][:, rows, columns])
-        return ColorRuns.of_logits(logits, size, None if self._ignored is None else self._ignored.at(size))
+        return ColorRuns.of_logits(logits, size, ignored_at(self._ignored, size))
 
     def decode(self, found: ColorRuns, size: tuple[int, int]) -> DetectedLanes:
         """Make lane lines of the runs."""

@@ -34,7 +34,7 @@ def test_stopped_gone_on_with_refused_and_kept(tmp_path: Path, monkeypatch: pyte
     with VideoWriter(video, 4.0, SIZE) as writer:
         for road in drive:
             writer.write(road.image)
-    settings, out = Settings((video,), minutes=0.5), tmp_path / "my-camera"
+    settings, out = Settings((video,), minutes=0.05), tmp_path / "my-camera"
 
     def stop(step: str) -> None:
         if step.startswith("making"):

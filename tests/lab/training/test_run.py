@@ -311,7 +311,7 @@ def test_two_machines_train_one_network(tmp_path: Path, road: Path) -> None:
     start = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
     meet = ["--master-addr", "127.0.0.1", "--master-port", str(port)]
     work = ["-m", "rtseg.cli", "train", str(config), "--data", str(road), "--out", str(out)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
     machines = [
         subprocess.Popen([*start, "--node-rank", str(rank), *meet, *work], env=environment, stderr=subprocess.PIPE)
         for rank in range(2)
