@@ -30,9 +30,9 @@ class OpenVinoBackend:
             network = _COMPILED.get(model, threads, lambda: _compile(model, threads))
             check_signature(
                 card,
-                {i.get_any_name(): _shape(i) for i in network.inputs},
-                {o.get_any_name(): _shape(o) for o in network.outputs},
-                {t.get_any_name(): t.element_type.to_dtype().name for t in (*network.inputs, *network.outputs)},
+                {_name(i, card): _shape(i) for i in network.inputs},
+                {_name(o, card): _shape(o) for o in network.outputs},
+                {_name(t, card): t.element_type.to_dtype().name for t in (*network.inputs, *network.outputs)},
             )
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot load {model}: {error}; export the model again") from error
@@ -72,6 +72,13 @@ def _compile(model: Path, threads: int) -> openvino.CompiledModel:
         "INFERENCE_PRECISION_HINT": "f32",
     }
     return core.compile_model(core.read_model(model), "CPU", settings)
+
+
+def _name(port: Any, card: ModelCard) -> str:
+    """A port's name in the card, if it has that: of casts that it drops OpenVINO gives the port the names, too."""
+    names = port.get_names()
+    wanted = (card.input.name, *(output.name for output in card.outputs))
+    return next((name for name in wanted if name in names), str(port.get_any_name()))
 
 
 def _shape(port: Any) -> Shape:

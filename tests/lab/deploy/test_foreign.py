@@ -128,7 +128,10 @@ def test_open_batches_and_half_precision_are_fixed_at_import(tmp_path: Path) -> 
     for tensor in (*graph.input, *graph.output):
         assert tensor.type.tensor_type.elem_type == TensorProto.FLOAT
         assert all(side.dim_value > 0 for side in tensor.type.tensor_type.shape.dim)
-    assert len(rtseg.load(tmp_path / "model")(paint_objects(SCENE))) == len(SCENE)
+    for backend in ("onnxruntime", "openvino"):  # the latter drops casts that undo each other, and with them names
+        if backend == "openvino":
+            pytest.importorskip("openvino", reason="openvino is not installed (the extra `openvino`)")
+        assert len(rtseg.load(tmp_path / "model", backend=backend)(paint_objects(SCENE))) == len(SCENE)
 
 
 def test_open_sides_are_asked_for(tmp_path: Path) -> None:
