@@ -15,7 +15,7 @@ from rtseg.grouping.affinity_union import merge_regions
 from rtseg.grouping.association import follow_strongest
 from rtseg.grouping.grouped import GroupedInstances, channel_means, renumber
 from rtseg.grouping.position_aware import join_segments
-from rtseg.ops.adjacency import collect_edges, grid_edges, quantize_affinity, quantize_threshold
+from rtseg.ops.adjacency import collect_edges, forward_weights, quantize_affinity, quantize_threshold
 
 FOUR_NEIGHBORS = ((0, 1), (1, 0), (0, -1), (-1, 0))
 """Order of a level's affinity channels: right, lower, left, upper neighbor; two channels are the first two."""
@@ -82,27 +82,26 @@ def cascade_gaec(
     """
     _check(levels, background, background_classes, min_pixels, min_area, final, max_segments)
     limit = quantize_threshold(threshold)
-    quantized = [quantize_affinity(level.affinity, FOUR_NEIGHBORS[: len(level.affinity)]) for level in levels]
+    edges = [forward_weights(level.affinity, FOUR_NEIGHBORS[: len(level.affinity)]) for level in levels]
     is_background = np.zeros(levels[0].semantic.shape[0], dtype=np.bool_)
     is_background[list(background_classes)] = True
     labels: NDArray[np.int32] = np.zeros((0, 0), dtype=np.int32)
-    for i, (level, (weights, steps)) in enumerate(zip(levels, quantized, strict=True)):
+    for i, level in enumerate(levels):
+        size = np.shape(level.affinity)[1:]
         semantic = np.ascontiguousarray(level.semantic, dtype=np.float32)
-        if background == "exclude":
-            inside = foreground(semantic, is_background)
-        else:
-            inside = np.ones(weights.shape[1:], dtype=np.bool_)
+        inside = foreground(semantic, is_background) if background == "exclude" else np.ones(size, dtype=np.bool_)
         factor = levels[i - 1].stride // level.stride if i else 1
-        seeds: NDArray[np.int32] = reopen(labels, factor, inside) if i else np.zeros(weights.shape[1:], dtype=np.int32)
+        seeds: NDArray[np.int32] = reopen(labels, factor, inside) if i else np.zeros(size, dtype=np.int32)
         last = i == len(levels) - 1
         if last and final == "association":
-            follow_strongest(seeds, weights, steps, inside, limit)
+            weights = quantize_affinity(level.affinity, FOUR_NEIGHBORS[: len(level.affinity)])
+            follow_strongest(seeds, *weights, inside, limit)
             labels, count = seeds, int(seeds.max())
         else:
             parts, parts_count = number_seeds(seeds, inside)
-            edges = collect_edges(parts, parts_count, *grid_edges(weights, steps))
+            graph = collect_edges(parts, parts_count, *edges[i])
             labels = np.empty_like(parts)
-            count = merge_regions(parts.reshape(-1), parts_count, *edges, float(limit), labels.reshape(-1))
+            count = merge_regions(parts.reshape(-1), parts_count, *graph, float(limit), labels.reshape(-1))
         labels, count = drop_small(labels, count, min_pixels)
         if count and level.embedding is not None and not (last and final == "association"):
             labels, count = join_apart(labels, count, level.embedding, semantic, position_threshold, beta, max_segments)
@@ -210,18 +209,17 @@ def reopen(labels, factor, inside):  # type: ignore[no-untyped-def]
         cy = y // factor
         up = max(y - 1, 0) // factor
         down = min(y + 1, height - 1) // factor
-        for x in range(width):
-            cx = x // factor
+        for cx in range(labels.shape[1]):
             label = labels[cy, cx]
-            if (
-                label > 0
-                and inside[y, x]
-                and labels[up, cx] == label
-                and labels[down, cx] == label
-                and labels[cy, max(x - 1, 0) // factor] == label
-                and labels[cy, min(x + 1, width - 1) // factor] == label
-            ):
-                out[y, x] = label
+            if label == 0 or labels[up, cx] != label or labels[down, cx] != label:
+                continue
+            begin, end = cx * factor, min(cx * factor + factor, width)
+            if begin > 0 and labels[cy, cx - 1] != label:
+                begin += 1
+            if end < width and labels[cy, cx + 1] != label:
+                end -= 1
+            for x in range(begin, end):
+                out[y, x] = label if inside[y, x] else 0
     return out
 
 
@@ -255,10 +253,20 @@ def _select(labels: NDArray[np.int32], keep: NDArray[np.bool_]) -> tuple[NDArray
     return labels, len(renumber(labels.reshape(-1), mapping))
 
 
-def drop_small(labels: NDArray[np.int32], count: int, least: int) -> tuple[NDArray[np.int32], int]:
-    """Take segments of fewer than `least` pixels out, in place, and number the others; give their number."""
-    sizes = np.bincount(labels.reshape(-1), minlength=count + 1)[1:]
-    return _select(labels, sizes >= least)
+@compiled
+def drop_small(labels, count, least):  # type: ignore[no-untyped-def]
+    """Take segments of fewer than `least` pixels out of labels 0..count, in place, and number the others.
+
+    Returns:
+        The labels, and the number of segments.
+    """
+    flat = labels.reshape(-1)
+    mapping = np.zeros(count + 1, dtype=np.int32)
+    for p in range(flat.size):
+        mapping[flat[p]] += 1
+    for i in range(count + 1):
+        mapping[i] = i if mapping[i] >= least else 0
+    return labels, renumber(flat, mapping).size
 
 
 @compiled

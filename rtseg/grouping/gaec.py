@@ -41,7 +41,7 @@ from numpy.typing import NDArray
 from rtseg.errors import ArgumentError
 from rtseg.grouping.contraction import contract_in_order
 from rtseg.grouping.tiles import contract_block, contract_tiles, name_pixels, pixel_edges
-from rtseg.ops.adjacency import Offsets, check_mask, grid_edges, quantize_affinity, quantize_threshold
+from rtseg.ops.adjacency import Offsets, check_mask, forward_weights, quantize_threshold
 from rtseg.ops.threads import run_strips, thread_count
 from rtseg.ops.union_find import number_roots
 
@@ -92,7 +92,7 @@ def gaec(
         raise ArgumentError(f'expected linkage "mean" or "plain", got {linkage!r}')
     workers = thread_count(threads)
     limit = float(quantize_threshold(threshold))
-    weights, steps, numbers = grid_edges(*quantize_affinity(affinity, offsets))
+    weights, steps, numbers = forward_weights(affinity, offsets)
     height, width = weights.shape[1:]
     inside = check_mask(mask, (height, width))
     if linkage == "plain":

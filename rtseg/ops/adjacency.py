@@ -133,18 +133,25 @@ def quantize_affinity(affinity: NDArray[np.floating], offsets: Offsets) -> tuple
         GroupingError: on NaN or values outside 0..`LARGEST`.
         ArgumentError: on shapes that do not fit.
     """
+    values, steps = _check_affinity(affinity, offsets)
+    weights = np.empty(values.shape, dtype=np.int32)
+    _refuse(_quantize(values.reshape(-1), weights.reshape(-1)))
+    return weights, steps
+
+
+def _check_affinity(affinity: NDArray[np.floating], offsets: Offsets) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     maps = np.asarray(affinity)
     steps = check_offsets(offsets, maps.shape)
     if maps.dtype.kind != "f":
         raise ArgumentError(f"expected affinities as floats in [0, 1], got {maps.dtype}: divide by the largest value")
-    values = np.ascontiguousarray(maps, dtype=np.float32)
-    weights = np.empty(values.shape, dtype=np.int32)
-    bad = _quantize(values.reshape(-1), weights.reshape(-1))
+    return np.ascontiguousarray(maps, dtype=np.float32), steps
+
+
+def _refuse(bad: int) -> None:
     if bad:
         raise GroupingError(
             f"expected affinities in [0, 1], got {bad} values that are NaN or outside: apply the sigmoid first"
         )
-    return weights, steps
 
 
 def check_mask(mask: NDArray[np.bool_] | None, size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -159,26 +166,60 @@ def check_mask(mask: NDArray[np.bool_] | None, size: tuple[int, int]) -> NDArray
     return np.ascontiguousarray(array)
 
 
-def grid_edges(
-    weights: NDArray[np.int32], steps: NDArray[np.int64]
+def forward_weights(
+    affinity: NDArray[np.floating], offsets: Offsets
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
-    """Bring every offset into the form (later pixel - earlier pixel), adding the weights of d and -d.
+    """Quantize as `quantize_affinity`, with every offset as later pixel - earlier pixel: d and -d are added.
 
     Args:
-        weights: (K, H, W) int32 from `quantize_affinity`.
-        steps: (K, 2) int64 offsets.
+        affinity: (K, H, W) floats in [0, 1] as there.
+        offsets: K pairs (dy, dx).
 
     Returns:
         (J, H, W) int32 weights, (J, 2) int64 offsets by increasing dy * W + dx, (J,) int64 how many weights were added.
+
+    Raises:
+        GroupingError: on NaN or values outside 0..`LARGEST`.
+        ArgumentError: on shapes that do not fit.
     """
-    _, height, width = weights.shape
-    kinds, numbers, targets = _forward(tuple(map(tuple, steps.tolist())), width)
-    if len(kinds) == len(steps) and (kinds[targets] == steps).all():
-        merged = weights if (targets[1:] > targets[:-1]).all() else weights[np.argsort(targets)]
-        return merged, kinds, numbers
-    merged = np.zeros((len(kinds), height, width), dtype=np.int32)
-    _add_forward(weights, steps, kinds, targets, merged)
+    values, steps = _check_affinity(affinity, offsets)
+    kinds, numbers, targets = _forward(tuple(map(tuple, steps.tolist())), values.shape[2])
+    merged = np.zeros((len(kinds), *values.shape[1:]), dtype=np.int32)
+    _refuse(_quantize_forward(values, steps, kinds, targets, merged))
     return merged, kinds, numbers
+
+
+@compiled
+def _quantize_forward(values, steps, kinds, targets, merged):  # type: ignore[no-untyped-def]
+    channels, height, width = values.shape
+    bad = 0
+    for k in range(channels):
+        j = targets[k]
+        dy, dx = kinds[j, 0], kinds[j, 1]
+        left, right = max(0, -dx), max(0, -dx, min(width, width - dx))
+        for y in range(height):
+            row = values[k, y]
+            bad += _count_bad(row)
+            if steps[k, 0] == dy and steps[k, 1] == dx:
+                _add_weights(row, merged[j, y])
+            elif y >= dy and left < right:  # the value lies at the later pixel: bring it to the earlier one
+                _add_weights(row[left + dx : right + dx], merged[j, y - dy, left:right])
+    return bad
+
+
+@compiled_in_place
+def _count_bad(values):  # type: ignore[no-untyped-def]
+    bad = 0
+    for i in range(values.size):
+        bad += not ((values[i] >= np.float32(0.0)) & (values[i] <= LARGEST))
+    return bad
+
+
+@compiled_in_place
+def _add_weights(values, weights):  # type: ignore[no-untyped-def]
+    for i in range(values.size):
+        share = min(values[i], np.float32(1.0)) if values[i] >= np.float32(0.0) else np.float32(0.0)
+        weights[i] += np.int32(np.rint(share * np.float32(FIXED_POINT_ONE)))
 
 
 @lru_cache(maxsize=64)
@@ -190,22 +231,6 @@ def _forward(
     kinds = sorted(set(forward), key=lambda step: (step[0] * width + step[1], step))
     numbers, targets = [forward.count(kind) for kind in kinds], [kinds.index(step) for step in forward]
     return np.array(kinds, dtype=np.int64), np.array(numbers, dtype=np.int64), np.array(targets, dtype=np.int64)
-
-
-@compiled
-def _add_forward(weights, steps, kinds, targets, merged):  # type: ignore[no-untyped-def]
-    channels, height, width = weights.shape
-    for k in range(channels):
-        j = targets[k]
-        dy, dx = kinds[j, 0], kinds[j, 1]
-        if steps[k, 0] == dy and steps[k, 1] == dx:
-            for y in range(height):
-                for x in range(width):
-                    merged[j, y, x] += weights[k, y, x]
-        else:  # the value lies at the later pixel: bring it to the earlier one
-            for y in range(height - dy):
-                for x in range(max(0, -dx), min(width, width - dx)):
-                    merged[j, y, x] += weights[k, y + dy, x + dx]
 
 
 @compiled_in_place
@@ -348,7 +373,7 @@ def collect_edges(
         count: number of labels.
         weights: (J, H, W) int32.
         steps: (J, 2) int64.
-        numbers: (J,) how many edges each weight stands for, as from `grid_edges`; one by default.
+        numbers: (J,) how many edges each weight stands for, as from `forward_weights`; one by default.
         threads: strips to work on at once.
 
     Returns:

@@ -14,7 +14,7 @@ from rtseg.grouping import gaec
 from rtseg.grouping.contraction import contract_in_order
 from rtseg.grouping.tiles import name_pixels, pixel_edges
 from rtseg.lab.data.affinity_scenes import GRID_OFFSETS, NOISE_LEVELS, Corruption, label_affinities, street_scene
-from rtseg.ops.adjacency import grid_edges, quantize_affinity, quantize_threshold
+from rtseg.ops.adjacency import forward_weights, quantize_threshold
 from rtseg.ops.union_find import number_roots
 from tests.grouping.affinity_reference import gaec as reference_gaec
 from tests.ops.test_components import spiral
@@ -32,7 +32,7 @@ def small_tiles(monkeypatch):
 
 def in_order(affinity, threshold=0.5):
     """The pixels' whole graph contracted through one queue, in the greedy order."""
-    weights, steps, numbers = grid_edges(*quantize_affinity(affinity, GRID_OFFSETS))
+    weights, steps, numbers = forward_weights(affinity, GRID_OFFSETS)
     mask = np.ones(affinity.shape[1:], bool)
     first, second, means = pixel_edges(weights, numbers, steps, mask)
     names = np.arange(mask.size, dtype=np.int32)

@@ -13,7 +13,7 @@ from rtseg.ops.adjacency import (
     FIXED_POINT_ONE,
     LARGEST,
     collect_edges,
-    grid_edges,
+    forward_weights,
     quantize_affinity,
     quantize_threshold,
 )
@@ -71,7 +71,7 @@ def test_both_directions_are_added_at_the_earlier_pixel(seed):
         pair = sorted([(y, x), (y + int(steps[k][0]), x + int(steps[k][1]))])
         if all(0 <= y < height and 0 <= x < width for y, x in pair):
             expected[tuple(pair)] = expected.get(tuple(pair), 0) + weight
-    merged, kinds, numbers = grid_edges(weights, steps)
+    merged, kinds, numbers = forward_weights(weights.astype(np.float32) / 2**24, steps)
     distances = [int(dy) * width + int(dx) for dy, dx in kinds]
     assert distances == sorted(distances)
     assert all((dy, dx) > (0, 0) for dy, dx in kinds.tolist())
@@ -92,6 +92,8 @@ def test_a_sigmoid_that_is_rounded_over_one_is_one():
     for wrong in (np.nextafter(LARGEST, np.float32(2)), np.float32(-1e-9), np.float32("nan")):
         with pytest.raises(GroupingError, match="got 1 values that are NaN or outside"):
             quantize_affinity(np.float32([[[wrong, 1.0]]]), [(0, 1)])
+        with pytest.raises(GroupingError, match="got 1 values that are NaN or outside"):
+            forward_weights(np.float32([[[wrong, 1.0]]]), [(0, -1)])  # whose second pixel lies outside the image
 
 
 @given(st.floats(0, 1, width=32))
