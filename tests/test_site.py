@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser import BROWSER, NONE_HERE, violations
+
 ROOT = Path(__file__).resolve().parents[1]
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
 
@@ -64,6 +66,15 @@ def test_pages_load_nothing_from_elsewhere_and_pictures_say_what_they_show(site:
         page = parsed(path)
         assert [each for each in page.loaded if each.startswith(("http:", "https:", "//"))] == [], path.name
         assert [each for each in page.pictures if not each.get("alt")] == [], path.name
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason=NONE_HERE)
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_in_a_browser_nothing_breaks_wcag(site: Path, dark: bool, tmp_path: Path) -> None:
+    # Code of several languages, wide tables, figures, an interface made from docstrings and types.
+    for page in ("index", "fleet", "parameters", "concepts"):
+        assert violations(site / f"{page}.html", tmp_path / "profile", dark=dark) == []
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import shutil
 import subprocess
 from html.parser import HTMLParser
 from importlib.resources import files
@@ -21,13 +20,9 @@ from rtseg.lab.replay.preview import Preview
 from rtseg.lab.report.plots import COLORS, Series, plot_bars
 from rtseg.lab.report.report import Picture, ReportData, render_report
 from rtseg.runtime.latency import LatencyLog
+from tests.browser import BROWSER, FLAGS, NONE_HERE, violations
 
 STYLE = files("rtseg.page").joinpath("page.css").read_text(encoding="utf-8")
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars"),
-)
 VOID = {"meta", "img", "link", "br", "input"}
 
 
@@ -109,16 +104,20 @@ def test_nothing_is_loaded_and_no_other_script_can_run(page: str) -> None:
     assert "script-src 'sha256-" in page
 
 
-def test_the_doctors_pages_have_the_same_design_and_no_script() -> None:
+def doctors_pages() -> dict[str, str]:
     finding = Finding("cards", "none", "expected a <card>, found none")
     outlook = Outlook(
         "lanes-lite", "onnxruntime", "cpu", {"backend": "ONNX Runtime"}, (PassedOver("torch", "cuda", "no"),)
     )
     step = Step("copies", {"up, us": 8.1, "ms": {"p50": 1.0}, "traceback": "one\n  two"}, "came back changed", 1.0)
-    for page in (
-        Examination((finding,), (outlook,)).html(),
-        CardReport("A card", "lanes-lite", (step,), (finding,)).html(),
-    ):
+    return {
+        "doctor": Examination((finding,), (outlook,)).html(),
+        "card": CardReport("A card", "lanes-lite", (step,), (finding,)).html(),
+    }
+
+
+def test_the_doctors_pages_have_the_same_design_and_no_script() -> None:
+    for page in doctors_pages().values():
         tags = outline(page)
         assert STYLE in page
         assert "script" not in page
@@ -178,7 +177,18 @@ if (video.readyState >= 2) click(); else video.addEventListener("loadeddata", cl
 """
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed here")
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason=NONE_HERE)
+@pytest.mark.parametrize(("width", "dark"), [(500, True), (1280, False)])
+def test_in_a_browser_nothing_breaks_wcag(page: str, width: int, dark: bool, tmp_path: Path) -> None:
+    pages = {"report": page, **doctors_pages()}
+    for name, text in pages.items():
+        path = tmp_path / f"{name}.html"
+        path.write_text(text, encoding="utf-8")
+        assert violations(path, tmp_path / "profile", width, dark) == []
+
+
+@pytest.mark.skipif(BROWSER is None, reason=NONE_HERE)
 @pytest.mark.parametrize("width", [500, 800, 1280])
 def test_in_a_browser_a_click_on_a_spike_shows_its_frame(page: str, width: int, tmp_path: Path) -> None:
     # The page lets no other script run; the test's asks what a person would see.
