@@ -23,7 +23,8 @@ from rtseg.lab.adapt.comparing import ClipComparison, compare_clips, compare_sam
 from rtseg.lab.adapt.division import Recording, divide
 from rtseg.lab.adapt.judgment import Comparison, Verdict, conclude
 from rtseg.lab.adapt.page import write_page
-from rtseg.lab.adapt.schedule import fitted, recipe_for
+from rtseg.lab.adapt.schedule import recipe_for, share_done
+from rtseg.lab.adapt.stretches import SECONDS, Stretches
 from rtseg.lab.data.tusimple import LABELS, read_labels
 from rtseg.lab.deploy.package import package_model
 from rtseg.lab.fleet.shards import PartSource
@@ -31,7 +32,7 @@ from rtseg.lab.scores.card import write_scores
 from rtseg.lab.scores.lanes.samples import labelled_samples, rendered_samples
 from rtseg.lab.studies.lane_confidence import FIRST_SEED, calibrate_confidence, write_calibration
 from rtseg.lab.training.config import TrainingConfig
-from rtseg.lab.training.configurations import parse_config
+from rtseg.lab.training.hours import Deadline
 from rtseg.lab.training.train import train
 from rtseg.lab.weak.teacher import NothingTrustedError, TeacherSettings, label_lanes
 from rtseg.loading import load
@@ -45,8 +46,11 @@ Advance = Callable[[str, int, int], None]
 WORK, REPORT, RESULT = "adapt", "report.html", "result.json"
 _BEGUN = "begun.yaml"
 _NAME = re.compile("[a-z0-9][a-z0-9-]*")
-_LABELS_A_SECOND = 2.0  # at most: nearer frames look alike
+_LABELS_A_SECOND = 2.0  # nearer frames look alike
 _MOST_LABELS = 1500
+_LABELLING = 0.25  # of the minutes, at most
+_LEAST_LABELLING = 60.0  # seconds, however few the minutes are
+_LEAST_TRAINING = 0.25  # of the minutes
 _RESERVED = 0.25  # of the minutes: packaging and judging
 MOST_CLIPS = 150
 _BETWEEN_CLIPS = 1.1  # seconds from one to the next at least
@@ -162,25 +166,19 @@ def _label(
     tell("labelling what the model is sure of")
     made = []
     total = sum(recording.seconds[0] for recording in recordings)
-    apart = max(1 / _LABELS_A_SECOND, total / _MOST_LABELS)
+    seconds = max(_LEAST_LABELLING, _LABELLING * settings.minutes * 60)
     with closing(load(settings.model)) as teacher:
         for number, recording in enumerate(recordings):
-            labels = folder / f"{number:03d}"
+            labels, share = folder / f"{number:03d}", recording.seconds[0] / total
             if not (labels / LABELS).is_file():
                 shutil.rmtree(labels, ignore_errors=True)  # of a run that was interrupted
+                most = max(1, round(share * _MOST_LABELS / (_LABELS_A_SECOND * SECONDS)))
+                told = partial(advance, f"recording {number + 1}")
                 with open_frames(recording.path, settings.topic) as source:
-                    part = PartSource(source, recording.learned)
-                    rate = source.fps or 30.0
-                    part.count = round(recording.seconds[0] * rate)
-                    how = TeacherSettings(every=max(1, round(apart * rate)))
+                    part = Stretches(source, recording.learned, share * seconds, most, told)
+                    how = TeacherSettings(every=max(1, round((source.fps or 30.0) / _LABELS_A_SECOND)))
                     try:
-                        label_lanes(
-                            part,
-                            teacher,
-                            labels,
-                            how,
-                            partial(advance, f"recording {number + 1}"),
-                        )
+                        label_lanes(part, teacher, labels, how)
                     except NothingTrustedError as error:
                         tell(f"left out: {error}")
                         continue
@@ -196,19 +194,16 @@ def _label(
 def _train(
     settings: Settings, recipe: TrainingConfig, labels: Sequence[Path], work: Path, begun: float, tell: Tell
 ) -> None:
-    run, planned = work / "training", work / "training.yaml"
-    if not planned.is_file():
-        left = settings.minutes * 60 * (1 - _RESERVED) - (time.monotonic() - begun)
-        write_text(planned, yaml.safe_dump(fitted(recipe, left).model_dump(mode="json"), sort_keys=False))
-    config = parse_config(yaml.safe_load(planned.read_text(encoding="utf-8")), str(planned))
-    assert isinstance(config, TrainingConfig)
-    first, last = config.data.rendered_seeds
+    """Train for what is left of the minutes, but a quarter of them at least; of a training that goes on, its rest."""
+    run, finished = work / "training", work / "trained.txt"
+    if finished.is_file():
+        return
+    done, whole = share_done(run), settings.minutes * 60
+    left = max(_LEAST_TRAINING * whole, whole * (1 - _RESERVED) - (time.monotonic() - begun))
     pictures = sum(len(read_labels(folder)) for folder in labels)
-    tell(
-        f"training: {config.epochs} epochs of {config.samples_per_epoch} samples, from {pictures} labelled frames and "
-        f"{last - first} rendered ones"
-    )
-    train(config, list(labels), run, resume=(run / "last.ckpt").is_file())
+    tell(f"training on {pictures} labelled frames and rendered ones")
+    train(recipe, list(labels), run, resume=done > 0, deadline=Deadline.of((1 - done) * left))
+    write_text(finished, f"{settings.minutes:g} minutes\n")
 
 
 def _package(settings: Settings, labels: Sequence[Path], work: Path, candidate: Path) -> None:

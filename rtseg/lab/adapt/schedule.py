@@ -1,14 +1,13 @@
-"""How long the training of an adaptation is: as long as the minutes allow on this machine."""
+"""What an adaptation is trained by, and how much of an earlier training is done."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from pathlib import Path
 
 import torch
+import yaml
 
 from rtseg.errors import ModelError
-from rtseg.lab.render import render_road
 from rtseg.lab.training.config import TrainingConfig
 from rtseg.lab.training.configurations import load_config
 from rtseg.lab.training.exported_weights import load_exported
@@ -17,12 +16,6 @@ from rtseg.runtime import find_model
 
 RECIPE = "lanes-lite-finetune"
 _OTHERS = ("lanes-r18",)  # whose networks are trained by the same schedule
-_MOST = 20_000  # samples: more teach nothing new
-_LEAST = 64  # samples, however little time there is
-_RENDERED = 10  # samples for every rendered frame
-_MOST_RENDERED = 1000  # frames
-_EPOCH = 240.0  # seconds after which there is something to resume from
-_LOADING = 1.25  # of a step's time: what reading and augmenting adds to it
 
 
 def recipe_for(model: str) -> TrainingConfig:
@@ -41,9 +34,9 @@ def recipe_for(model: str) -> TrainingConfig:
         if card.task != "lanes" or sizes != ((card.input.width, card.input.height), card.outputs[0].channels):
             continue
         network = other.network.model_copy(update={"pretrained": False})
-        config = recipe.model_copy(
-            update={"network": network, "input": other.input, "labels": other.labels, "start": model}
-        )
+        threads = 1 if torch.cuda.is_available() else max(1, torch.get_num_threads() - 1)  # one augments
+        changed = {"network": network, "input": other.input, "labels": other.labels, "start": model, "threads": threads}
+        config = recipe.model_copy(update=changed)
         # Whether it is that network is known before an hour is spent.
         net = build_network(config)
         load_exported(net, model, [torch.randn(2, 3, other.input.height, other.input.width)], config.line_bias)
@@ -55,54 +48,11 @@ def recipe_for(model: str) -> TrainingConfig:
     )
 
 
-def fitted(config: TrainingConfig, seconds: float) -> TrainingConfig:
-    """The configuration with as many samples, rendered frames and epochs as fit into so many seconds here, or a few."""
-    threads = max(1, torch.get_num_threads() - 1) if not torch.cuda.is_available() else 1
-    config = config.model_copy(update={"threads": threads})
-    rendering = _seconds(lambda: render_road(0, config.data.rendered_size)) / 2  # by two processes
-    per_sample = _seconds_a_sample(config) + rendering / _RENDERED
-    samples = max(_LEAST, min(_MOST, int(seconds / per_sample)))
-    epochs = max(2, min(20, round(seconds / _EPOCH)))
-    first = config.data.rendered_seeds[0]
-    rendered = max(16, min(_MOST_RENDERED, samples // _RENDERED))
-    steps = samples // config.batch
-    return config.model_copy(
-        update={
-            "epochs": epochs,
-            "samples_per_epoch": max(config.batch, samples // epochs),
-            "data": config.data.model_copy(update={"rendered_seeds": (first, first + rendered)}),
-            "optimizer": config.optimizer.model_copy(
-                update={"warmup_steps": min(config.optimizer.warmup_steps, steps // 5)}
-            ),
-        }
-    )
-
-
-def _seconds_a_sample(config: TrainingConfig) -> float:
-    """Of a step of training, forward and backward, measured here."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    net = build_network(config).to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    image = torch.randn(config.batch, 3, config.input.height, config.input.width, device=device)
-    before = torch.get_num_threads()
-    torch.set_num_threads(config.threads)
-
-    def step() -> None:
-        with torch.autocast(device, torch.bfloat16, enabled=config.precision == "bf16"):
-            loss = net(image).float().square().mean()
-        loss.backward()
-
-    seconds = _seconds(step)
-    torch.set_num_threads(before)
-    return _LOADING * seconds / config.batch
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    """Seconds of the faster of two calls, after one that warms up."""
-    taken = []
-    for _ in range(3):
-        begin = time.perf_counter()
-        work()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        taken.append(time.perf_counter() - begin)
-    return min(taken[1:])
+def share_done(run: Path) -> float:
+    """How much of its plan a training has behind it, 0 to 1; 0 of one that has not come to its first checkpoint."""
+    checkpoint = run / "last.ckpt"
+    if not checkpoint.is_file():
+        return 0.0
+    done = int(torch.load(checkpoint, weights_only=True, map_location="cpu")["epoch"]) + 1
+    epochs = int(yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["epochs"])
+    return min(1.0, done / epochs)

@@ -29,6 +29,7 @@ from rtseg.runtime import Pipeline
 
 SHEET = "sheet.jpg"
 _IMAGES = "images"
+_PAUSE = 1_000_000_000  # nanoseconds without a frame
 _ROWS = 72  # rows of a label, as TuSimple has on 720
 _SHOWN, _TILE = 12, 426  # pictures of the sheet, and their width
 _TRUSTED, _IGNORED = (90, 220, 60), (60, 60, 240)
@@ -110,6 +111,8 @@ def label_lanes(
     around: deque[tuple[Frame, Lanes]] = deque(maxlen=2 * settings.window + 1)
     next_label, labels, shown = settings.window, [], []
     for index, frame in enumerate(source):
+        if around and (frame.stamp or 0) - (around[-1][0].stamp or 0) > _PAUSE:
+            around.clear()  # these do not tell what is steady
         around.append((frame, teacher.follow(frame)))
         summary.frames += 1
         if advance:
