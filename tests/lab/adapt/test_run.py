@@ -27,6 +27,7 @@ def quiet(*_: object) -> None: ...
 @pytest.mark.slow
 def test_stopped_gone_on_with_refused_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
+    monkeypatch.setattr(package, "REAL_FRAMES", 8)
     monkeypatch.setattr(package, "RENDERED_FRAMES", 4)
     monkeypatch.setattr(run, "ROADS", 16)
     video = tmp_path / "drive.mp4"
