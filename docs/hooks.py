@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import fields
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     """Add the pages that are made from the code."""
     made = {
         "api.md": api(),
+        "benchmarks.md": benchmarks(),
         "changelog.md": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"),
         "commands.md": commands(),
         "models.md": models(),
@@ -121,6 +123,48 @@ def _option(parameter: Any) -> str:
     if not callable(default) and isinstance(default, str | int | float | Path) and not isinstance(default, bool):
         said += f" Default: `{default}`."
     return f"| {name} | {said.replace('|', '&#124;').strip()} |" if parameter.name != "show_completion" else ""
+
+
+def benchmarks() -> str:
+    """How fast the models are, beside plain code, from the results that `rtseg bench` and bench/ wrote."""
+    results = ROOT / "bench" / "results"
+    found = json.loads((results / "cpu-2-cores.json").read_text(encoding="utf-8"))
+    live = json.loads((results / "node-stream-2-cores.json").read_text(encoding="utf-8"))
+    rows, peers = [], []
+    for run in found["runs"]:
+        name, size, whole = f"{run['model']}, {run['precision']}", run["size"], run["host_to_host"]
+        network = ROOT / "engines" / run["model"] / run["network"]
+        if sha256(network.read_bytes()).hexdigest() != run["sha256"]:
+            name += ", as it was then"
+        infer = next(stage["p50"] for stage in run["stages"] if stage["stage"] == "infer")
+        rates = f"{run['sequential_fps']:.0f} | {run['streamed_fps']:.0f}"
+        times = f"{infer:.1f} | {whole['p50']:.1f} | {whole['p99']:.1f}"
+        rows.append(f"| {name} | {size[1]}x{size[0]} | {rates} | {times} |")
+        for peer in run["peers"]:
+            if peer["total"] is not None:
+                longer = peer["total"]["p50"] / whole["p50"]
+                peers.append(f"| {name} | {peer['name']} | {peer['total']['p50']:.1f} | {longer:.1f} |")
+    wait = live["stamp_to_mask_ms"]
+    text = [
+        "# How fast",
+        f"Measured by `rtseg bench --compare` on {found['hardware']}, on {found['date'][:10]} (commit "
+        f"`{found['commit']}`, ONNX Runtime {found['versions']['onnxruntime']}); what has become faster since is under "
+        "[changes](changelog.md). The same command gives these figures of your machine, and `rtseg bench compare` sets "
+        "results side by side on a page. No card and no Jetson has been measured.",
+        "| model | frames | a second, one by one | a second, streamed | network, ms | all, p50 ms | all, p99 ms |\n"
+        "|---|---|---:|---:|---:|---:|---:|\n" + "\n".join(rows),
+        "*All* is from an image in memory to its result: preprocessing, network, grouping, ids.",
+        "## Beside plain code",
+        "The same networks in the same run, with OpenCV and NumPy around them as one would write it:",
+        "| model | peer | p50 ms | times as long as rtseg |\n|---|---|---:|---:|\n" + "\n".join(peers),
+        "## In a ROS 2 node",
+        f"`python bench/node_stream.py`, {live['model']} on {live['cores']} cores under a camera of "
+        f"{live['rate_hz']:.0f} frames a second for {live['seconds']:.0f} s, over DDS: {live['masks']} masks of "
+        f"{live['sent']} frames, from stamp to mask {wait['p50']:.0f} ms (p99 {wait['p99']:.0f}). An hour under "
+        "a camera that is not always sound is in [what the nodes tell](ros.md); [fleets](fleet.md) and "
+        "[grouping](grouping.md) have their own figures.",
+    ]
+    return "\n\n".join(text) + "\n"
 
 
 def models() -> str:

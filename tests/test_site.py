@@ -84,6 +84,7 @@ def test_parameters_and_commands_are_those_of_the_code(site: Path) -> None:
     assert "0.1 to 3600" in ros
     assert "rtseg models get" in commands
     assert "--json" in commands
+    assert "lanes-lite, int8" in (site / "benchmarks.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
