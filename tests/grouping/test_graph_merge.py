@@ -8,6 +8,7 @@ import pytest
 from rtseg.errors import ArgumentError, GroupingError
 from rtseg.grouping import GMIS_OFFSETS, GraphMergeSettings, graph_merge
 from rtseg.grouping.graph_merge import GMIS_DISTANCES, partition
+from rtseg.ops.adjacency import LARGEST
 from tests.grouping.affinity_reference import contract_greedily
 
 SETTINGS = GraphMergeSettings(super_classes=((1, 2), (3,)), min_pixels=2, cell=4)
@@ -198,3 +199,16 @@ def test_what_is_certain_is_joined_whatever_else_is_said(window: int) -> None:
     joined = graph_merge(affinity, semantic, GraphMergeSettings(**settings, certain=0.95))
     assert len(graph_merge(affinity, semantic, GraphMergeSettings(**settings))) == 2
     assert len(joined) == 1
+
+
+def test_zeros_may_be_negative_and_sigmoids_rounded_over_one():
+    affinity, semantic = maps(np.random.default_rng(3), (9, 8))
+    affinity[:, 2:4], affinity[:, 5] = 0.0, 1.0
+    labels = graph_merge(affinity, semantic, SETTINGS).labels
+    affinity[:, 2:4] = -0.0
+    np.testing.assert_array_equal(graph_merge(affinity, semantic, SETTINGS).labels, labels)
+    affinity[:, 5] = LARGEST
+    graph_merge(affinity, semantic, SETTINGS)
+    affinity[55, 8, 7] = np.nextafter(LARGEST, np.float32(2))
+    with pytest.raises(GroupingError, match="affinities in"):
+        graph_merge(affinity, semantic, SETTINGS)
