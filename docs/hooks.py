@@ -39,16 +39,18 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Links out of the site, into the repository, become the names of what they lead to."""
+    """Links out of the site, into the repository, become the names of what they lead to, and names of files titles."""
 
     def replaced(link: re.Match[str]) -> str:
         text, target = link.groups()
         path = (Path(page.file.src_uri).parent / target.partition("#")[0]).as_posix()
-        leads_out = path.startswith("../") or page.file.src_uri == "changelog.md"
-        if not leads_out:
-            return link.group()
-        inside = target.removeprefix("docs/")
-        if files.get_file_from_path(inside):
+        # The change log and the table of topics lie at the repository's root.
+        leads_out = path.startswith(("../", "docs/")) or page.file.src_uri == "changelog.md"
+        inside = target.removeprefix("docs/") if leads_out else target
+        file = files.get_file_from_path(inside.partition("#")[0] if leads_out else path)
+        if file and text.endswith(".md"):
+            text = file.content_string.partition("\n")[0].lstrip("# ")
+        if file or not leads_out:
             return f"[{text}]({inside})"
         return f"{text} (`{target.removeprefix('../')}`)" if text != target else f"`{target}`"
 

@@ -34,12 +34,15 @@ class _Page(HTMLParser):
         self.ids: set[str] = set()
         self.pictures: list[dict[str, str | None]] = []
         self.loaded: list[str] = []
+        self.links: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = dict(attrs)
         self.ids.add(found.get("id") or "")
         if tag == "img":
             self.pictures.append(found)
+        if tag == "a":
+            self.links.append(found.get("href") or "")
         if tag in ("script", "img", "iframe") or (tag == "link" and found.get("rel") == "stylesheet"):
             self.loaded.append(found.get("src") or found.get("href") or "")
 
@@ -59,13 +62,15 @@ def test_the_site_has_every_public_name(site: Path) -> None:
 
 
 @pytest.mark.slow
-def test_pages_load_nothing_from_elsewhere_and_pictures_say_what_they_show(site: Path) -> None:
+def test_pages_load_nothing_from_elsewhere_links_lead_somewhere_and_pictures_say_what_they_show(site: Path) -> None:
     pages = sorted(site.rglob("*.html"))
     assert len(pages) > 12
     for path in pages:
         page = parsed(path)
         assert [each for each in page.loaded if each.startswith(("http:", "https:", "//"))] == [], path.name
         assert [each for each in page.pictures if not each.get("alt")] == [], path.name
+        inside = {each.partition("#")[0] for each in page.links if ":" not in each and not each.startswith("/")}
+        assert [each for each in inside if not (path.parent / each).exists()] == [], path.name
 
 
 @pytest.mark.slow
