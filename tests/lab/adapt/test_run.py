@@ -48,7 +48,7 @@ def test_stopped_gone_on_with_refused_and_kept(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(ConfigError, match=r"that .*my-camera was begun with"):
         adapt(Settings((video,), minutes=1.0), out, quiet, quiet)
 
-    # Four steps of training make nothing better, and chance is not taken for a gain.
+    # So short a training makes nothing better, and chance is not taken for a gain.
     verdict = adapt(settings, out, quiet, quiet)
     assert weights.read_bytes() == trained
     assert not verdict.better
