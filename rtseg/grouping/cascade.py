@@ -82,7 +82,10 @@ def cascade_gaec(
     """
     _check(levels, background, background_classes, min_pixels, min_area, final, max_segments)
     limit = quantize_threshold(threshold)
-    edges = [forward_weights(level.affinity, FOUR_NEIGHBORS[: len(level.affinity)]) for level in levels]
+    # Before anything is grouped, since they are refused here if they are no affinities.
+    given = [(level.affinity, FOUR_NEIGHBORS[: len(level.affinity)]) for level in levels]
+    edges = [forward_weights(*maps) for maps in (given[:-1] if final == "association" else given)]
+    followed = quantize_affinity(*given[-1]) if final == "association" else None
     is_background = np.zeros(levels[0].semantic.shape[0], dtype=np.bool_)
     is_background[list(background_classes)] = True
     labels: NDArray[np.int32] = np.zeros((0, 0), dtype=np.int32)
@@ -93,9 +96,8 @@ def cascade_gaec(
         factor = levels[i - 1].stride // level.stride if i else 1
         seeds: NDArray[np.int32] = reopen(labels, factor, inside) if i else np.zeros(size, dtype=np.int32)
         last = i == len(levels) - 1
-        if last and final == "association":
-            weights = quantize_affinity(level.affinity, FOUR_NEIGHBORS[: len(level.affinity)])
-            follow_strongest(seeds, *weights, inside, limit)
+        if last and followed is not None:
+            follow_strongest(seeds, *followed, inside, limit)
             labels, count = seeds, int(seeds.max())
         else:
             parts, parts_count = number_seeds(seeds, inside)
@@ -103,7 +105,7 @@ def cascade_gaec(
             labels = np.empty_like(parts)
             count = merge_regions(parts.reshape(-1), parts_count, *graph, float(limit), labels.reshape(-1))
         labels, count = drop_small(labels, count, min_pixels)
-        if count and level.embedding is not None and not (last and final == "association"):
+        if count and level.embedding is not None and not (last and followed is not None):
             labels, count = join_apart(labels, count, level.embedding, semantic, position_threshold, beta, max_segments)
         if background == "reopen" and count and not last:
             means, _ = channel_means(labels.reshape(-1), count, semantic.reshape(len(semantic), -1))

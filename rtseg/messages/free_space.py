@@ -126,16 +126,14 @@ class Ground:
             return False
         near = at[np.argmin(at["x"])]
         top = self._plane.unproject(np.array([[near["x"], near["y"], TALL]], np.float64))[0, 1]
-        # What goes on above the picture may be as tall as it likes.
-        return bool(sampled_rows(self._plane.camera)[row] <= max(top, sampled_rows(self._plane.camera)[0]))
+        rows = sampled_rows(self._plane.camera)
+        return bool(rows[row] <= max(top, rows[0]))  # what goes on above the picture may be as tall as it likes
 
     def before(self, feet: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Pixels (h, w) of the ground that is at most :data:`TAIL` nearer, along x, than the feet (h, w)."""
         cells = np.zeros(empty_cells().shape, np.uint8)
         cells[_cells_of(self.points[feet])[:2]] = 1
-        length = round(TAIL / CELL)
-        kernel = np.ones((3, length + 1), np.uint8)
-        tails = cv2.dilate(cells, kernel, anchor=(0, 1))
+        tails = cv2.dilate(cells, np.ones((3, round(TAIL / CELL) + 1), np.uint8), anchor=(0, 1))
         row, column, inside = _cells_of(self.points)
         shown = np.zeros(feet.shape, np.bool_)
         shown[inside] = tails[row, column] > 0

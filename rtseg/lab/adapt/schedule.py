@@ -11,6 +11,7 @@ from rtseg.errors import ModelError
 from rtseg.lab.training.config import TrainingConfig
 from rtseg.lab.training.configurations import load_config
 from rtseg.lab.training.exported_weights import load_exported
+from rtseg.lab.training.hours import epochs_done
 from rtseg.lab.training.lanes.module import build_network
 from rtseg.runtime import find_model
 
@@ -53,6 +54,5 @@ def share_done(run: Path) -> float:
     checkpoint = run / "last.ckpt"
     if not checkpoint.is_file():
         return 0.0
-    done = int(torch.load(checkpoint, weights_only=True, map_location="cpu")["epoch"]) + 1
     epochs = int(yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["epochs"])
-    return min(1.0, done / epochs)
+    return min(1.0, epochs_done(checkpoint) / epochs)

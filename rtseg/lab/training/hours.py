@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeVar
 
 import lightning
@@ -68,6 +69,11 @@ def with_rendered(config: Config, frames: int) -> Config:
         remarks_console.print(f"plan: {frames} rendered frames instead of {last - first}")
     data = config.data.model_copy(update={"rendered_seeds": (first, first + frames)})
     return config.model_copy(update={"data": data})
+
+
+def epochs_done(checkpoint: Path) -> int:
+    """How many epochs a training has behind it that left this checkpoint."""
+    return int(torch.load(checkpoint, weights_only=True, map_location="cpu")["epoch"]) + 1
 
 
 def begun_with(batches: Iterable[Any], deadline: Deadline | None) -> Iterator[Any]:

@@ -39,6 +39,7 @@ from rtseg.lab.training.hours import (
     Deadline,
     InTime,
     begun_with,
+    epochs_done,
     planned,
     scheduled,
     seconds_a_step,
@@ -212,7 +213,7 @@ def _planned(
     if checkpoint is None:
         config = planned(config, step, deadline.left)
     else:
-        done = int(torch.load(checkpoint, weights_only=True, map_location="cpu")["epoch"]) + 1
+        done = epochs_done(checkpoint)
         an_epoch = step * math.ceil(config.samples_per_epoch / config.batch)
         config = scheduled(config, done + max(1, int(deadline.left / an_epoch)), config.samples_per_epoch)
     tell_plan(config, step, done)
