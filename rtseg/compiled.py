@@ -25,6 +25,7 @@ from numba.core.sigutils import normalize_signature
 from numba.core.types import unliteral
 
 _PATIENCE = 60.0  # seconds that a kernel is waited for which another process compiles: that one may have been stopped
+_INDEX_PATIENCE = 2.0  # and that what is kept is waited for, which takes milliseconds to read or to write
 _STEP = 0.02
 
 
@@ -142,14 +143,11 @@ class _Cache(FunctionCache):  # type: ignore[misc]
             yield True
             return
         try:
-            self._ours = _flock_within(descriptor, patience)
+            self._ours = _flock_within(descriptor, fcntl.LOCK_EX, patience)
             yield self._ours
         finally:
             self._ours = False
-            # Closing it would not do where another thread has forked a process meanwhile.
-            with suppress(OSError):
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
-            os.close(descriptor)
+            _unlock(descriptor)
 
     def save_overload(self, sig: Any, data: Any) -> None:
         with suppress(OSError):  # no room: it will be compiled again
@@ -162,11 +160,11 @@ class _Cache(FunctionCache):  # type: ignore[misc]
                     super().save_overload(sig, data)
 
 
-def _flock_within(descriptor: int, patience: float) -> bool:
+def _flock_within(descriptor: int, how: int, patience: float) -> bool:
     end = time.monotonic() + patience
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() >= end:
                 return False
@@ -175,6 +173,13 @@ def _flock_within(descriptor: int, patience: float) -> bool:
             return True
         else:
             return True
+
+
+def _unlock(descriptor: int) -> None:
+    # Closing it would not do where another thread has forked a process meanwhile.
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
 
 
 @contextmanager
@@ -186,10 +191,11 @@ def _locked(folder: str, how: int) -> Iterator[None]:
         yield
         return
     try:
-        fcntl.flock(descriptor, how)
+        if not _flock_within(descriptor, how, _INDEX_PATIENCE):
+            raise TimeoutError(f"another process holds {folder}")
         yield
     finally:
-        os.close(descriptor)
+        _unlock(descriptor)
 
 
 def _sources_digest(function: Callable[..., Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import subprocess
 import sys
@@ -68,6 +69,18 @@ def test_a_cache_that_the_power_failed_over_is_written_anew(load: Callable, tmp_
             file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
         assert compiles(load(1), 3) == (8, 1)
         assert compiles(load(1), 3) == (8, 0)
+
+
+def test_a_cache_that_a_stopped_process_holds_is_done_without(
+    load: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "_INDEX_PATIENCE", 0.05)
+    compiles(load(1), 3)
+    (lock,) = (tmp_path / "cache").rglob(".lock")
+    with lock.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert compiles(load(1), 3) == (8, 1)
+    assert compiles(load(1), 3) == (8, 0)
 
 
 def test_without_a_place_to_keep_it_a_loop_is_compiled_all_the_same(load: Callable, tmp_path: Path) -> None:
