@@ -80,5 +80,5 @@ $(OLDEST_VENV)/bin/python:
 
 $(OLDEST): pyproject.toml oldest.txt | $(OLDEST_VENV)/bin/python
 	@echo "installing the oldest versions that rtseg admits into $(OLDEST_VENV)"
-	$(OLDEST_VENV)/bin/python $(PIP_INSTALL) --constraint oldest.txt --editable '.[openvino]' connected-components-3d hypothesis mcap mcap-ros2-support onnx pytest pytest-xdist scipy
+	$(OLDEST_VENV)/bin/python $(PIP_INSTALL) --constraint oldest.txt --editable '.[openvino]' connected-components-3d hypothesis mcap mcap-ros2-support onnx pytest pytest-timeout pytest-xdist scipy
 	touch $@

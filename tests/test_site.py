@@ -93,6 +93,7 @@ def test_parameters_and_commands_are_those_of_the_code(site: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # all of a page's commands
 @pytest.mark.parametrize("page", TUTORIALS, ids=[page.stem for page in TUTORIALS])
 def test_a_tutorial_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -108,5 +109,5 @@ def test_a_tutorial_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
         else:
             continue
         for command in commands:
-            answer = subprocess.run(command, capture_output=True, text=True, timeout=1200)
+            answer = subprocess.run(command, capture_output=True, text=True, timeout=500)
             assert answer.returncode == 0, f"{block}\n{answer.stderr}"

@@ -15,7 +15,7 @@ from rtseg.lab.fleet.local_cluster import LocalCluster
 from tests.lab.fleet.drives import write_drive, write_fleet
 from tests.lab.fleet.test_replay import replay, result_table
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
