@@ -28,7 +28,7 @@ from rtseg.grouping import (
 )
 from rtseg.grouping.cascade import FOUR_NEIGHBORS
 from rtseg.lab.data.affinity_scenes import GRID_OFFSETS, NOISE_LEVELS, label_affinities, street_scene
-from rtseg.ops.adjacency import quantize_affinity
+from rtseg.ops.affinities import quantize_affinity
 
 SIZES = ((256, 512), (512, 1024), (1024, 2048))
 FRAME = (1024, 2048)

@@ -10,16 +10,10 @@ import os
 from pathlib import Path
 
 import numpy as np
-from told import machine, tell
+from told import machine, private_mib, tell
 
 import rtseg
 from rtseg.frame import Frame
-
-
-def private_mib() -> float:
-    """Resident memory of this process that is shared with no other."""
-    _, resident, shared, *_ = map(int, Path("/proc/self/statm").read_text().split())
-    return (resident - shared) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def main() -> None:
@@ -37,7 +31,7 @@ def main() -> None:
         for number in range(3):
             pipeline(Frame(picture, stamp=number * 10**8))
         pipelines.append(pipeline)
-        taken.append(round(private_mib(), 1))
+        taken.append(round(private_mib(os.getpid()), 1))
     tell({"model": arguments.model, "private_mib_by_cameras": taken, **machine()}, arguments.out)
 
 

@@ -19,16 +19,9 @@ from rtseg_ros.demo.drive import render_drive
 from rtseg_ros.demo.live import Process
 from rtseg_ros.recorder import Recording
 from rtseg_ros.transport import private_environment
-from told import machine, processor_seconds, tell
+from told import machine, private_mib, processor_seconds, tell
 
 TOPICS = ("-r", "image:=image_raw", "-r", "camera_info:=camera_info")
-
-
-def private_mib(pid: int) -> float:
-    """Resident memory that no other process maps, which Fast DDS' shared frames are not."""
-    rolled = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    words = [line.split() for line in rolled.splitlines() if line.startswith(("Private_Clean", "Private_Dirty"))]
-    return sum(int(each[1]) for each in words) / 1024
 
 
 def measure(arguments: argparse.Namespace, video: Path, together: bool, folder: Path) -> dict[str, object]:

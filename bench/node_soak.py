@@ -30,7 +30,7 @@ from rtseg_ros.messages import nanoseconds, stamp_of, to_image, to_jpeg
 from rtseg_ros.transport import private_environment
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
-from told import machine, tell
+from told import machine, private_mib, tell
 
 SHARE = 0.05
 TURN = 60.0
@@ -151,10 +151,12 @@ class Camera:
 
 
 def _usage(pid: int) -> tuple[float, int, int]:
-    """Resident MiB without what is shared with others, open descriptors and threads of a process."""
-    _, resident, shared, *_ = map(int, Path(f"/proc/{pid}/statm").read_text().split())
-    private = (resident - shared) * os.sysconf("SC_PAGE_SIZE") / 2**20
-    return private, len(list(Path(f"/proc/{pid}/fd").iterdir())), len(list(Path(f"/proc/{pid}/task").iterdir()))
+    """Private MiB, open descriptors and threads of a process."""
+    return (
+        private_mib(pid),
+        len(list(Path(f"/proc/{pid}/fd").iterdir())),
+        len(list(Path(f"/proc/{pid}/task").iterdir())),
+    )
 
 
 def soak(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:

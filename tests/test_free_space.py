@@ -24,6 +24,7 @@ from rtseg.messages import (
     surface_mask,
 )
 from rtseg.messages.free_space import DRIVABLE
+from rtseg.ops import region_statistics
 from rtseg.results import Instances
 
 ROAD, SIDEWALK, STRUCTURE = (len(CLASSES) + i for i in range(3))
@@ -42,10 +43,10 @@ class _Street(StreetWorld):
 
 def instances_of(labels: np.ndarray, class_ids: list[int], scores: float = 0.9) -> Instances:
     n = len(class_ids)
-    nothing = np.zeros((n, 4), np.float32)
+    found = region_statistics(labels.astype(np.int32), n)
     return Instances(
         labels.astype(np.int32), np.arange(1, n + 1, dtype=np.int32), np.int32(class_ids),
-        np.full(n, scores, np.float32), nothing, np.zeros(n, np.int64), nothing[:, :2],
+        np.full(n, scores, np.float32), found.boxes.astype(np.float32), found.areas, found.centers.astype(np.float32),
     )  # fmt: skip
 
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from rtseg.compiled import compiled
 from rtseg.grouping.chains import contract_graph
 from rtseg.grouping.gaec import gaec
-from rtseg.ops.adjacency import Offsets, check_mask, collect_edges, quantize_affinity, quantize_threshold
+from rtseg.ops.adjacency import collect_edges
+from rtseg.ops.affinities import Offsets, check_mask, quantize_affinity, quantize_threshold
 from rtseg.ops.threads import thread_count
 from rtseg.ops.union_find import find_root, number_roots, supported_weights, unite_grid
 

@@ -15,7 +15,8 @@ from rtseg.grouping.affinity_union import merge_regions
 from rtseg.grouping.association import follow_strongest
 from rtseg.grouping.grouped import GroupedInstances, channel_means, renumber
 from rtseg.grouping.position_aware import join_segments
-from rtseg.ops.adjacency import collect_edges, forward_weights, quantize_affinity, quantize_threshold
+from rtseg.ops.adjacency import collect_edges
+from rtseg.ops.affinities import forward_weights, quantize_affinity, quantize_threshold
 
 FOUR_NEIGHBORS = ((0, 1), (1, 0), (0, -1), (-1, 0))
 """Order of a level's affinity channels: right, lower, left, upper neighbor; two channels are the first two."""

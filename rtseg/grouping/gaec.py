@@ -41,7 +41,7 @@ from numpy.typing import NDArray
 from rtseg.errors import ArgumentError
 from rtseg.grouping.contraction import contract_in_order
 from rtseg.grouping.tiles import contract_block, contract_tiles, name_pixels, pixel_edges
-from rtseg.ops.adjacency import Offsets, check_mask, forward_weights, quantize_threshold
+from rtseg.ops.affinities import Offsets, check_mask, forward_weights, quantize_threshold
 from rtseg.ops.threads import run_strips, thread_count
 from rtseg.ops.union_find import number_roots
 

@@ -13,7 +13,7 @@ from rtseg.errors import ArgumentError, GroupingError
 from rtseg.grouping.block_edges import block_parts, collect_block_edges
 from rtseg.grouping.block_graph import contract_stage, order_by_tiles, unite_certain
 from rtseg.grouping.grouped import GroupedInstances, renumber
-from rtseg.ops.adjacency import FIXED_POINT_ONE, LARGEST, quantize_threshold
+from rtseg.ops.affinities import FIXED_POINT_ONE, count_outside, quantize_threshold
 from rtseg.ops.components import label_components
 from rtseg.ops.threads import run_strips, strip_bounds, thread_count
 from rtseg.ops.union_find import find_root
@@ -214,21 +214,13 @@ def _check(
 
 def _are_probabilities(values: NDArray[np.float32], workers: int) -> bool:
     bounds = strip_bounds(values.size, workers)
-    good = [False] * workers
+    bad = [0] * workers
 
     def look(i: int) -> None:
-        good[i] = _in_range(values[bounds[i] : bounds[i + 1]])
+        bad[i] = count_outside(values[bounds[i] : bounds[i + 1]])
 
     run_strips(look, workers)
-    return all(good)
-
-
-@compiled
-def _in_range(values):  # type: ignore[no-untyped-def]
-    good = True
-    for i in range(values.size):
-        good &= (values[i] >= np.float32(0.0)) & (values[i] <= LARGEST)
-    return good
+    return not any(bad)
 
 
 def partition(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rtseg.lanes.ground import GroundPlane
 from rtseg.messages.grid import ASIDE, CELL, OCCUPIED, UNKNOWN, Grid, empty_cells
-from rtseg.messages.layer import GROUND_TYPE, ground_points, sampled, sampled_columns, sampled_rows
+from rtseg.messages.layer import GROUND_TYPE, ground_points, sampled, sampled_box, sampled_columns, sampled_rows
 from rtseg.results import Instances
 
 if TYPE_CHECKING:
@@ -118,10 +118,9 @@ class Ground:
         cells[_cells_of(self.points[kinds >= FOOT])[:2]] = OCCUPIED
         return Grid(cells, (0.0, -ASIDE), CELL)
 
-    def reaches(self, row: int, feet: NDArray[np.bool_]) -> bool:
-        """Whether what stands on these pixels (h, w) and is seen up to a row of them is :data:`TALL`."""
-        at = self.points[feet]
-        at = at[np.isfinite(at["x"])]
+    def reaches(self, row: int, feet: NDArray[np.void]) -> bool:
+        """Whether what stands on these of the points, (k,), and is seen up to a row of them is :data:`TALL`."""
+        at = feet[np.isfinite(feet["x"])]
         if not len(at):
             return False
         near = at[np.argmin(at["x"])]
@@ -179,23 +178,30 @@ def surface_kinds(instances: Instances, surfaces: Surfaces, ground: Ground) -> N
     kinds[beneath] = STANDING
     closed = _lowest(stands | beneath)
     kinds[closed] = np.where(stands[closed], FOOT, UNDER)
-    tall = _tall(closed, labels, is_thing, ground)
+    windows = [sampled_box(box, instances.labels.shape[1]) for box in instances.boxes]
+    tall = _tall(closed, labels, is_thing, windows, ground)
     if tall.any():
         kinds[ground.before(tall) & (kinds == DRIVABLE)] = NOTHING
     return kinds
 
 
 def _tall(
-    feet: NDArray[np.bool_], labels: NDArray[np.int32], is_thing: NDArray[np.bool_], ground: Ground
+    feet: NDArray[np.bool_],
+    labels: NDArray[np.int32],
+    is_thing: NDArray[np.bool_],
+    windows: list[tuple[slice, slice]],
+    ground: Ground,
 ) -> NDArray[np.bool_]:
-    """Those (h, w) of the feet that belong to things that are tall."""
+    """Those (h, w) of the feet that belong to things that are tall; `windows` are where each thing is seen."""
     tall = np.zeros_like(feet)
     for number in np.unique(labels[feet]):
         if is_thing[number]:
-            mine = labels == number
-            own = feet & mine
-            if ground.reaches(int(np.argmax(mine.any(axis=1))), own):
-                tall |= own
+            window = windows[number - 1]
+            mine = labels[window] == number
+            own = feet[window] & mine
+            top = window[0].start + int(np.argmax(mine.any(axis=1)))
+            if ground.reaches(top, ground.points[window][own]):
+                tall[window] |= own
     return tall
 
 

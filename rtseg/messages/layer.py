@@ -85,6 +85,18 @@ def sampled(picture: NDArray[Kind]) -> NDArray[Kind]:
     return np.ascontiguousarray(picture[step // 2 :: step, step // 2 :: step])
 
 
+def sampled_box(box: NDArray[np.floating], width: int) -> tuple[slice, slice]:
+    """Rows and columns of :func:`sampled` that show a box.
+
+    Args:
+        box: (x0, y0, x1, y1) in pixels of the picture, not negative, x1 and y1 exclusive.
+        width: of the picture.
+    """
+    step = _step(width)
+    x0, y0, x1, y1 = (max(0, -((step // 2 - int(side)) // step)) for side in box)
+    return slice(y0, y1), slice(x0, x1)
+
+
 def sampled_rows(camera: Camera) -> NDArray[np.intp]:
     """Rows of a camera's pictures that :func:`sampled` takes."""
     step = _step(camera.width)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.compiled import compiled, compiled_in_place
-from rtseg.ops.adjacency import Offsets, check_mask, quantize_affinity, quantize_threshold
+from rtseg.ops.affinities import Offsets, check_mask, quantize_affinity, quantize_threshold
 from rtseg.ops.threads import run_strips, strip_bounds, thread_count
 
 _SIDES = 2  # edges on each side that speak for one

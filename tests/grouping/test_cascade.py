@@ -14,7 +14,7 @@ from rtseg.errors import ArgumentError, GroupingError
 from rtseg.grouping import CascadeLevel, cascade_gaec, gaec, pa_gaec, segment_affinity
 from rtseg.grouping.association import follow_strongest
 from rtseg.grouping.cascade import FOUR_NEIGHBORS, foreground, reopen
-from rtseg.ops.adjacency import quantize_affinity, quantize_threshold
+from rtseg.ops.affinities import quantize_affinity, quantize_threshold
 
 seeds = st.integers(0, 2**32 - 1)
 

@@ -14,7 +14,7 @@ from rtseg.grouping import gaec
 from rtseg.grouping.contraction import contract_in_order
 from rtseg.grouping.tiles import name_pixels, pixel_edges
 from rtseg.lab.data.affinity_scenes import GRID_OFFSETS, NOISE_LEVELS, Corruption, label_affinities, street_scene
-from rtseg.ops.adjacency import forward_weights, quantize_threshold
+from rtseg.ops.affinities import forward_weights, quantize_threshold
 from rtseg.ops.union_find import number_roots
 from tests.grouping.affinity_reference import gaec as reference_gaec
 from tests.ops.test_components import spiral

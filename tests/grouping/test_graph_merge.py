@@ -8,7 +8,7 @@ import pytest
 from rtseg.errors import ArgumentError, GroupingError
 from rtseg.grouping import GMIS_OFFSETS, GraphMergeSettings, graph_merge
 from rtseg.grouping.graph_merge import GMIS_DISTANCES, partition
-from rtseg.ops.adjacency import LARGEST
+from rtseg.ops.affinities import LARGEST
 from tests.grouping.affinity_reference import contract_greedily
 
 SETTINGS = GraphMergeSettings(super_classes=((1, 2), (3,)), min_pixels=2, cell=4)

@@ -9,14 +9,8 @@ from hypothesis import strategies as st
 
 from rtseg.errors import ArgumentError, GroupingError
 from rtseg.ops import region_adjacency
-from rtseg.ops.adjacency import (
-    FIXED_POINT_ONE,
-    LARGEST,
-    collect_edges,
-    forward_weights,
-    quantize_affinity,
-    quantize_threshold,
-)
+from rtseg.ops.adjacency import collect_edges
+from rtseg.ops.affinities import FIXED_POINT_ONE, LARGEST, forward_weights, quantize_affinity, quantize_threshold
 
 OFFSETS = ((0, 1), (1, 0), (1, -2), (-1, 0))
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rtseg.errors import ArgumentError, MediaError
 from rtseg.files import refuse_inputs, write_bytes
 from rtseg.grouping import affinity_union, gaec
-from rtseg.ops.adjacency import MAX_PIXELS, check_mask, quantize_affinity
+from rtseg.ops.affinities import MAX_PIXELS, check_mask, quantize_affinity
 
 _LEVELS = (0.98, 0.95, 0.9, 0.8, 0.7, 0.6)
 

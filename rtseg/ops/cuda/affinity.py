@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rtseg.ops.adjacency import Offsets, check_offsets, quantize_threshold
+from rtseg.ops.affinities import Offsets, check_offsets, quantize_threshold
 from rtseg.ops.cuda.components import Numbering, check_array
 from rtseg.ops.cuda.module import Launcher, blocks, cuda_launcher
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.errors import ArgumentError
-from rtseg.ops.adjacency import quantize_threshold
+from rtseg.ops.affinities import quantize_threshold
 from rtseg.ops.cuda.components import Numbering, check_array, check_shape
 from rtseg.ops.cuda.merging import RegionGraph
 from rtseg.ops.cuda.module import Launcher, blocks, cuda_launcher
