@@ -18,7 +18,7 @@ OLDEST_TESTS := $(addprefix tests/,lanes camera media ops grouping instances run
 OLDEST_LEFT_OUT := tests/ops/cuda tests/runtime/gpu tests/runtime/tensorrt tests/runtime/backends/test_onnx_torch.py \
 	tests/instances/test_on_device.py
 
-.PHONY: demo test test-fast test-oldest environments lint bench docs release clean
+.PHONY: demo test test-fast test-oldest lint bench docs release clean
 
 ## Run the whole system live and write out/demo/ (INPUT=path for a bag or video of your own, TOPIC=name for one of its cameras).
 demo: $(RUNTIME)
@@ -36,9 +36,6 @@ test-fast: $(DEVELOPMENT)
 test-oldest: $(OLDEST)
 	@$(OLDEST_VENV)/bin/python -c "import sys, cv2, numpy; print('Python', sys.version.split()[0], '- NumPy', numpy.__version__, '- OpenCV', cv2.__version__)"
 	NUMBA_CACHE_DIR=$(OLDEST_VENV)/.numba HYPOTHESIS_PROFILE=quick $(OLDEST_VENV)/bin/python -m pytest -m "not slow" -n 2 --dist loadfile $(OLDEST_TESTS) $(addprefix --ignore=,$(OLDEST_LEFT_OUT)) $(PYTEST_ARGS)
-
-## The environments of all tests; `make -j 2 environments` makes them side by side.
-environments: $(DEVELOPMENT) $(OLDEST)
 
 ## Style, types, and which part may import which.
 lint: $(DEVELOPMENT)

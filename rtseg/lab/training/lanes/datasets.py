@@ -17,17 +17,15 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler
 
 from rtseg.errors import DatasetError
-from rtseg.files import write_bytes, write_text
 from rtseg.lab.data.cityscapes import read_picture
 from rtseg.lab.data.culane import CulaneImage, has_test_set
 from rtseg.lab.data.lane_labels import check_pictures, read_lane_labels
 from rtseg.lab.data.tusimple import LabelledImage
+from rtseg.lab.render.road_file import write_road
 from rtseg.lab.training.augment import AugmentConfig, augment_appearance, augment_geometry
 from rtseg.lab.training.lanes.targets import SampleShape, TargetPainter
 from rtseg.lab.training.supervision import Supervision
 from rtseg.ops import resize_image
-
-_QUALITY = 93
 
 
 @dataclass(frozen=True)
@@ -77,27 +75,12 @@ def render_cache(
 
         jobs = [(seed, str(folder), size) for seed in missing]
         with multiprocessing.get_context("spawn").Pool(workers) as pool:
-            done = pool.imap(_render_one, jobs)
+            done = pool.imap(write_road, jobs)
             for seed in track(done, total=len(jobs), description="rendering", console=progress_console):
                 if time.monotonic() > until:
                     seeds = range(seeds.start, seed + 1)
                     break
     return [_read_rendered(folder / f"{seed:07d}.json") for seed in seeds]
-
-
-def _render_one(job: tuple[int, str, tuple[int, int]]) -> int:
-    from rtseg.lab.render import render_road
-
-    cv2.setNumThreads(1)
-    seed, folder, size = job
-    road = render_road(seed, size=size)
-    stem = Path(folder) / f"{seed:07d}"
-    _, pixels = cv2.imencode(".jpg", road.image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    write_bytes(stem.with_suffix(".jpg"), pixels.tobytes())
-    content = json.dumps([np.round(np.asarray(lane, np.float64), 2).tolist() for lane in road.lanes])
-    # The labels come last, so that an interrupted rendering leaves no half frame that looks whole.
-    write_text(stem.with_suffix(".json"), content)
-    return seed
 
 
 def _read_rendered(path: Path) -> LabelledFrame:
