@@ -46,6 +46,7 @@ def _random_message(rng: np.random.Generator, stamp: int) -> Image:
     return message
 
 
+@pytest.mark.timeout(680)
 def test_ten_thousand_random_messages(start_node: Callable[..., Peer], model: Path) -> None:
     peer = start_node(silence_warning=100.0)
     masks = peer.listen(Image, "lane_mask")
@@ -67,7 +68,7 @@ def test_ten_thousand_random_messages(start_node: Callable[..., Peer], model: Pa
 
     # Frames that follow each other closely get lost, or stale, the more so on a busy machine: go on until the node has
     # seen enough of each kind.
-    peer.insist(send_some, enough, every=0.05, what="too few messages seen", seconds=900.0)
+    peer.insist(send_some, enough, every=0.05, what="too few messages seen", seconds=600.0)
     health = peer.wait_for_health(
         lambda h: int(h["received"]) == int(h["processed"]) + int(h["dropped"]), "frames unaccounted for"
     )

@@ -316,7 +316,11 @@ def test_two_machines_train_one_network(tmp_path: Path, road: Path) -> None:
         subprocess.Popen([*start, "--node-rank", str(rank), *meet, *work], env=environment, stderr=subprocess.PIPE)
         for rank in range(2)
     ]
-    said = [machine.communicate(timeout=300)[1].decode(errors="replace") for machine in machines]
+    try:
+        said = [machine.communicate(timeout=250)[1].decode(errors="replace") for machine in machines]
+    finally:
+        for machine in machines:
+            machine.terminate()  # one alone would wait for the other, long after this test
     assert [machine.returncode for machine in machines] == [0, 0], said[0][-2000:]
     network, trained = load_network(out / "model.safetensors")
     assert trained.processes == 2
