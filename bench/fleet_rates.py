@@ -14,6 +14,9 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +31,7 @@ from rtseg.lab.fleet.queue import Done, Task, TaskQueue
 from rtseg.lab.fleet.ray_workers import RayWorkers
 from rtseg.lab.fleet.settings import JobSettings, model_hash
 from rtseg.lab.fleet.sources import find_recordings
-from rtseg.lab.fleet.worker import Worker, memory_mib
+from rtseg.lab.fleet.worker import Worker, bound_threads, memory_mib
 from rtseg.lab.replay.replay import replay
 from rtseg.lab.replay.run import Run
 from rtseg.loading import load
@@ -114,36 +117,100 @@ class _AtMost:
         return None
 
 
+class _PlainProcess:
+    """A process that decodes recordings and runs the pipeline, without Ray, rows or anything else."""
+
+    def __init__(self, model: str) -> None:
+        self._process = ProcessPoolExecutor(1, get_context("spawn"), _open_plain, (model,))
+
+    def run(self, uri: str) -> int:
+        return self._process.submit(_run_plain, uri).result()
+
+    def cpu(self) -> float:
+        return self._process.submit(time.process_time).result()
+
+    def close(self) -> None:
+        self._process.shutdown()
+
+
+_plain: Any = None
+
+
+def _open_plain(model: str) -> None:
+    global _plain
+    bound_threads(1)
+    _plain = load(model, threads=1)
+
+
+def _run_plain(uri: str) -> int:
+    _plain.reset()
+    with open_frames(uri) as source:
+        return sum(_plain(frame) is not None for frame in source)
+
+
+def _run_all(processes: Sequence[_PlainProcess], uris: Sequence[str]) -> int:
+    """Give each recording to the next process that is free; returns the frames."""
+    left = list(uris)
+
+    def work(process: _PlainProcess) -> int:
+        frames = 0
+        while left:
+            with suppress(IndexError):  # another took the last
+                frames += process.run(left.pop(0))
+        return frames
+
+    with ThreadPoolExecutor(len(processes)) as threads:
+        return sum(threads.map(work, processes))
+
+
 @app.command()
 def scaling(sources: Sources = None, model: str = "lanes-lite", rounds: int = 3) -> None:
-    """One worker and two of one thread each, in turns, with warm workers."""
-    walls: dict[int, list[float]] = {1: [], 2: []}
-    cpu: dict[int, list[float]] = {1: [], 2: []}
+    """One worker and two of one thread each beside plain processes of the same work, in turns, all of them warm.
+
+    Plain processes share nothing: what two of them bring less than twice is this machine's.
+    """
+    ways = [(kind, most) for kind in ("plain processes", "workers") for most in (2, 1)]
+    walls: dict[tuple[str, int], list[float]] = {way: [] for way in ways}
+    cpu: dict[tuple[str, int], list[float]] = {way: [] for way in ways}
     frames = 0
     with tempfile.TemporaryDirectory() as folder:
         chosen = recordings(sources or [], Path(folder, "drives"))
         settings = _settings(model)
         pool = RayWorkers(settings, f"{folder}/out", workers=2, threads=1)
-        slots = pool._slots
+        plain = [_PlainProcess(model) for _ in range(2)]
+
+        def spent() -> float:
+            of_workers = ray.get([slot.actor.__ray_call__.remote(_cpu) for slot in pool._slots])
+            return sum(of_workers) + sum(process.cpu() for process in plain)
+
         for turn in range(rounds + 1):
-            for most in (2, 1):
-                before = sum(ray.get([slot.actor.__ray_call__.remote(_cpu) for slot in slots]))
-                queue = TaskQueue(chosen, settings, f"{folder}/{turn}-{most}")
-                begin = time.perf_counter()
-                frames = run_job(queue, _AtMost(pool, most), progress=False).frames
+            for kind, most in ways:
+                queue = TaskQueue(chosen, settings, f"{folder}/{turn}-{most}") if kind == "workers" else None
+                before, begin = spent(), time.perf_counter()
+                if queue is None:
+                    frames = _run_all(plain[:most], [one.uri for one in chosen])
+                else:
+                    frames = run_job(queue, _AtMost(pool, most), progress=False).frames
+                wall = time.perf_counter() - begin
                 if turn:
-                    walls[most].append(time.perf_counter() - begin)
-                    cpu[most].append(sum(ray.get([slot.actor.__ray_call__.remote(_cpu) for slot in slots])) - before)
+                    walls[kind, most].append(wall)
+                    cpu[kind, most].append(spent() - before)
         pool.close()
-    for most in (1, 2):
+        for process in plain:
+            process.close()
+    for kind, most in ways:
         print(
-            f"{most} workers: best {frames / min(walls[most]):.1f} frames a second, "
-            f"{1e3 * min(cpu[most]) / frames:.2f} ms of CPU a frame"
+            f"{most} {kind}: best {frames / min(walls[kind, most]):.1f} frames a second, "
+            f"{1e3 * min(cpu[kind, most]) / frames:.2f} ms of CPU a frame"
         )
-    ratios = [one / two for one, two in zip(walls[1], walls[2], strict=True)]
-    print(f"two against one, by turn: {', '.join(f'{ratio:.2f}x' for ratio in ratios)}; best against best", end=" ")
-    print(f"{min(walls[1]) / min(walls[2]):.2f}x; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-    print(f"by CPU time alone, as on cores that nobody else uses: {2 * min(cpu[1]) / min(cpu[2]):.2f}x")
+    for kind in ("plain processes", "workers"):
+        ratios = [one / two for one, two in zip(walls[kind, 1], walls[kind, 2], strict=True)]
+        print(
+            f"two {kind} against one, by turn: {', '.join(f'{ratio:.2f}x' for ratio in ratios)}; best against best "
+            f"{min(walls[kind, 1]) / min(walls[kind, 2]):.2f}x; by CPU time alone, as on cores that nobody else uses: "
+            f"{2 * min(cpu[kind, 1]) / min(cpu[kind, 2]):.2f}x"
+        )
+    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 
 
 def _cpu(_: Any) -> float:

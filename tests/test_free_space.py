@@ -10,7 +10,7 @@ import pytest
 
 from rtseg.camera import Camera, Mount
 from rtseg.lab.render.road import RoadShape, ground_maps
-from rtseg.lab.render.scene import sample_camera
+from rtseg.lab.render.scene import HOOD, sample_camera
 from rtseg.lab.render.street.street import CLASSES, StreetWorld, sample_street
 from rtseg.lab.render.view import View
 from rtseg.lanes import GroundPlane
@@ -66,7 +66,7 @@ def render(seed: int, size: tuple[int, int] = (360, 640)) -> tuple[Instances, Ca
     kinds[canvas.standing > 0] = 3
     free = labels == 0
     labels[free] = count + kinds[free]
-    labels[canvas.standing == 2] = 0  # the bonnet, ignored
+    labels[canvas.standing == HOOD] = 0  # ignored
     labels[labels < 0] = count + 3  # small things
     found = instances_of(labels, [*street.class_ids.tolist(), ROAD, SIDEWALK, STRUCTURE])
     return found, camera, np.stack([maps.x, maps.y, maps.u]), world

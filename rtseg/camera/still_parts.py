@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from rtseg.camera.luma import sparse_luma
 from rtseg.frame import Frame
 
 _LOOK = 0.24  # seconds between looks
-_JUDGED = (40, 160)  # looks after which it is judged: first to have it soon, then for good
+_JUDGED = (12, 40, 160)  # looks after which it is judged: first to have a bonnet soon, in the end for good
+_SPOTTED = 40  # looks before which spots are not told from the road
 _EDGE = 3.0  # levels a sample that make an edge in the mean
 _KEPT = 0.75  # share of its usual strength that a standing edge keeps in the mean
 _LOWER = 0.7  # share of the height below which a bonnet's edge lies
@@ -23,6 +25,7 @@ _BOWED = 0.15  # share of the height by which it rises and falls
 _LEVEL = 2.0  # times steeper down than across: lane lines run more aslant
 _ACROSS = 0.7  # share of the columns in which it is seen
 _ROUGH = 1  # samples up or down by which it may go on from column to column
+_SMOOTH = 0.16  # share of the width over which an edge is leveled: where a line meets a bonnet its edge is weak
 _STEADY = 8.0  # levels of standard deviation of what is painted over a picture
 _ENDS = 0.2  # share of the height, above and below, within which spots lie: far scenery stands still, too
 _SPOT, _SPOTS = 0.04, 0.08  # largest share of the picture, of one and of all
@@ -91,7 +94,8 @@ class StillParts:
         still = (kept >= _EDGE) & (kept >= _KEPT * usual)
         mask = _below_bonnet(still & (np.abs(down) >= _LEVEL * np.abs(right)), np.abs(down))
         steady = np.sqrt(np.maximum(square - mean * mean, 0)) <= _STEADY
-        mask |= _spots(still & steady & ~mask, right, down)
+        if self._looks >= _SPOTTED:
+            mask |= _spots(still & steady & ~mask, right, down)
         if not mask.any():
             return mask
         radius = max(1, round(_MARGIN * mask.shape[1]))
@@ -107,7 +111,6 @@ def _below_bonnet(edges: NDArray[np.bool_], strength: NDArray[np.float32]) -> ND
     height, width = edges.shape
     top = int(_LOWER * height)
     gain = np.where(edges, 1 + 0.1 * np.minimum(strength, 10), 0)[top:]
-    mask = np.zeros(edges.shape, np.bool_)
     reached = gain[:, 0]
     came = np.zeros(gain.shape, np.intp)
     rows = np.arange(len(gain))
@@ -117,14 +120,17 @@ def _below_bonnet(edges: NDArray[np.bool_], strength: NDArray[np.float32]) -> ND
         best = before.argmax(axis=0)
         came[:, x] = np.clip(rows + best - _ROUGH, 0, len(rows) - 1)
         reached = gain[:, x] + before[best, rows]
-    row, seen, path = int(reached.argmax()), 0, []
+    row, seen, path = int(reached.argmax()), 0, np.zeros(width, np.intp)
     for x in range(width - 1, -1, -1):
         seen += bool(edges[max(0, top + row - 1) : top + row + 2, x].any())
-        mask[top + row :, x] = True
-        path.append(row)
+        path[x] = row
         row = int(came[row, x])
-    crosses = seen >= _ACROSS * width and max(path) - min(path) <= _BOWED * height
-    return mask if crosses else np.zeros_like(mask)
+    if seen < _ACROSS * width or np.ptp(path) > _BOWED * height:
+        return np.zeros(edges.shape, np.bool_)
+    reach = round(_SMOOTH * width / 2)
+    smooth = np.median(sliding_window_view(np.pad(path, reach, "edge"), 2 * reach + 1), axis=1)
+    # What stands up from a bonnet is no line: a star, washers.
+    return np.asarray(np.arange(height)[:, None] >= top + np.minimum(path, smooth))
 
 
 def _spots(still: NDArray[np.bool_], right: NDArray[np.float32], down: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -32,20 +32,38 @@ def frames(
     return made
 
 
+def bonnet_pixels() -> np.ndarray:
+    bonnet = np.zeros((HEIGHT, WIDTH), np.uint8)
+    cv2.ellipse(bonnet, (WIDTH // 2, HEIGHT + 20), (WIDTH * 7 // 10, 40), 0, 180, 360, 1, -1)
+    return bonnet > 0
+
+
 def learned(parts: StillParts, seen: list[Frame], moving: bool | None = True) -> list[bool]:
     return [parts.update(frame, moving) for frame in seen]
 
 
 def test_bonnet_and_text_are_found_and_the_line_is_not() -> None:
     parts = StillParts()
-    assert sum(learned(parts, frames(40))) == 1
+    assert sum(learned(parts, frames(40))) == 2
     mask = parts.mask
     assert mask is not None
-    assert mask[-10:, 40:-40].all()
+    assert mask[bonnet_pixels()].all()
     assert mask[4:14, 8:70].mean() > 0.8
     road = mask[HEIGHT // 2 : HEIGHT - 40]
     assert not road.any()
     assert mask.mean() < 0.3
+
+
+def test_a_bonnet_is_known_after_three_seconds_even_beneath_a_line_that_runs_onto_it() -> None:
+    parts = StillParts()
+    seen = frames(12)
+    for frame in seen:
+        cv2.line(frame.image, (WIDTH // 2 - 20, HEIGHT // 2), (60, HEIGHT - 13), (255, 255, 255), 9)
+        frame.image[HEIGHT - 14 :, 52:68] = 255
+    assert sum(learned(parts, seen)) == 1
+    assert parts.mask is not None
+    assert parts.mask[bonnet_pixels()].all()
+    assert not parts.mask[: HEIGHT - 30].any()
 
 
 @pytest.mark.parametrize("moving", [False, None])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rtseg.camera import Camera
 from rtseg.errors import ConfigError
-from rtseg.lab.render.scene import Ego, RenderedRoad, World, sample_camera
+from rtseg.lab.render.scene import HOOD, Ego, RenderedRoad, World, sample_camera
 from rtseg.lab.render.style import RoadStyle, sample_style
 from rtseg.lab.render.truth import lane_polylines, paint_mask
 from rtseg.lab.render.vehicles import Vehicle, random_vehicle
@@ -91,6 +91,13 @@ class Drive:
             lines = lane_polylines(self.style, self._world.shape(ego), view, ego.traveled)
             marked = zip(lines, self.style.lines, strict=True)
             yield round(k * 1e9 / self.fps), [line for line, of in marked if of.kind != "none" and len(line) > 1]
+
+    def hood(self) -> NDArray[np.bool_]:
+        """What the own vehicle's hood covers of every frame, (H, W)."""
+        height, width = self._painted
+        canvas = self._world.picture(self._ego(0.0), View(self.camera.scaled(width, height)), [])[1]
+        covered = (canvas.standing == HOOD).astype(np.uint8)
+        return np.asarray(cv2.resize(covered, self.size[::-1], interpolation=cv2.INTER_NEAREST_EXACT) > 0)
 
     def _frame(self, k: int, view: View, small: View) -> RenderedRoad:
         seconds = k / self.fps

@@ -27,6 +27,7 @@ BEND = 420.0  # metres over which the curvature of a road swings
 LIGHT = {"sun": 1.0, "overcast": 0.84, "dusk": 0.34, "night": 0.03}
 BRIDGE_EVERY = 900.0  # metres from a bridge to the next
 CHUNK = 60.0  # metres of kerb whose vehicles are drawn from one seed
+HOOD = 2  # in a canvas' flags of what stands before the road
 HIDDEN = 0.93  # a lane line covered to this part is not labelled
 
 
@@ -351,7 +352,7 @@ def hood(canvas: Canvas, style: RoadStyle, rng: np.random.Generator) -> None:
     canvas.image[inside] = paint[inside]
     canvas.distance[inside] = 1.0
     canvas.glow[inside] *= 0.1
-    canvas.standing[inside] = 2
+    canvas.standing[inside] = HOOD
 
 
 def _above_hood(line: NDArray[np.float32], canvas: Canvas) -> NDArray[np.float32]:
@@ -359,5 +360,5 @@ def _above_hood(line: NDArray[np.float32], canvas: Canvas) -> NDArray[np.float32
     if not len(line):
         return line
     at = np.rint(line).astype(int)
-    under = canvas.standing[at[:, 1], at[:, 0]] == 2
+    under = canvas.standing[at[:, 1], at[:, 0]] == HOOD
     return line[: int(np.argmax(under))] if under.any() else line

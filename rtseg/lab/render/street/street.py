@@ -14,7 +14,7 @@ from rtseg.camera import Camera
 from rtseg.errors import ConfigError
 from rtseg.lab.render.canvas import Canvas
 from rtseg.lab.render.road import RoadShape
-from rtseg.lab.render.scene import Ego, World, sample_camera
+from rtseg.lab.render.scene import HOOD, Ego, World, sample_camera
 from rtseg.lab.render.street.actors import Actor, paint_actor, painting_order
 from rtseg.lab.render.street.models import Light
 from rtseg.lab.render.street.population import Population
@@ -135,7 +135,7 @@ class StreetWorld(World):
                 paint_actor(canvas, shape, actors[i], light, shadow, self.sun / 3, int(firsts[i]))
 
         image, canvas, _, _ = self.picture(ego, view, [], frame, things)
-        labels[canvas.standing == 2] = 0  # the bonnet
+        labels[canvas.standing == HOOD] = 0
         parts = [(actor, i, name) for actor in actors for i, name in enumerate(actor.classes)]
         if (view.height, view.width) != (camera.height, camera.width):
             size = (camera.width, camera.height)
