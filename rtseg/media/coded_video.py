@@ -12,7 +12,7 @@ from av.video.codeccontext import VideoCodecContext
 from numpy.typing import NDArray
 
 from rtseg.errors import ImageError
-from rtseg.media.containers import upright_picture
+from rtseg.media.containers import UprightPictures
 from rtseg.media.encodings import MAX_MESSAGE_PIXELS
 from rtseg.media.nal_units import Continuity
 
@@ -61,6 +61,7 @@ class PacketDecoder:
         self._max_pixels = max_pixels
         self._codec: VideoCodecContext | None = None
         self._name = ""
+        self._upright = UprightPictures()
         self._continuity = Continuity("")
         self._waiting: dict[int, Any] = {}  # what came with packets whose picture has not come yet
         self._number = 0
@@ -84,6 +85,7 @@ class PacketDecoder:
         name = _codec_name(named)
         if self._codec is None or name != self._name:
             self._name, self._codec = name, _open(name, self._max_pixels)
+            self._upright = UprightPictures()
             self._continuity = Continuity(name)
             self._waiting.clear()
         content = bytes(data)
@@ -119,7 +121,7 @@ class PacketDecoder:
         for frame in frames:
             note = self._waiting.pop(frame.pts, None) if frame.pts is not None else None
             if note is not None and not frame.is_corrupt:
-                yield upright_picture(frame), note
+                yield self._upright.picture(frame), note
 
 
 def _codec_name(named: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import av
 import cv2
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from rtseg.media.encodings import MAX_PIXELS
@@ -21,6 +22,9 @@ FILE_FORMATS = (
 """Containers that hold their own frames. Playlists (HLS, DASH, concat, SDP) name other files and addresses."""
 STREAM_FORMATS = (*FILE_FORMATS, "rtsp", "rtp", "sdp", "hls", "mpjpeg", "live_flv", "mpegtsraw")
 STREAM_PROTOCOLS = ("rtsp", "rtsps", "rtp", "srtp", "srt", "rtmp", "rtmps", "http", "https", "httpproxy", "udp", "tcp")
+
+_ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.partition(".")[0]) >= 17 else {}  # which others have
+_TRUSTED = 30  # frames for which a display matrix holds, at least; then it is read from the next key frame
 
 
 def file_name(path: str | Path) -> str:
@@ -53,29 +57,46 @@ def pictures_of(container: av.container.InputContainer) -> av.VideoStream:
     return stream
 
 
-def upright_picture(frame: av.VideoFrame, aspect: Fraction | None = None) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 BGR of a decoded frame as a player shows it: square pixels, turned as its display matrix says.
+class UprightPictures:
+    """Makes pictures of the decoded frames of one stream, as a player shows them: square pixels, turned upright.
 
-    Args:
-        frame: decoded.
-        aspect: width of a pixel divided by its height; None or 0 where the file does not say.
+    In one thread, and with one converter for all frames: a frame's own would start threads for each.
     """
-    image = np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
-    if aspect and aspect != 1 and Fraction(1, 4) <= aspect <= 4:
-        height, width = image.shape[:2]
-        # Never fewer pixels than there are: the shorter side grows.
-        size = (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
-        if size != (width, height):
-            image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
-    return np.ascontiguousarray(_turned(image, frame))
+
+    def __init__(self) -> None:
+        self._converter = VideoReformatter()
+        self._matrix: NDArray[np.int32] | None = None
+        self._age = -1  # of the matrix, in frames
+
+    def picture(self, frame: av.VideoFrame, aspect: Fraction | None = None) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 BGR of the stream's next frame, turned as the display matrix says.
+
+        Args:
+            frame: decoded.
+            aspect: width of a pixel divided by its height; None or 0 where the file does not say.
+        """
+        converted = self._converter.reformat(frame, format="bgr24", **_ONE_THREAD)
+        image = np.asarray(converted.to_ndarray(), np.uint8)
+        if aspect and aspect != 1 and Fraction(1, 4) <= aspect <= 4:
+            height, width = image.shape[:2]
+            # Never fewer pixels than there are: the shorter side grows.
+            size = (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
+            if size != (width, height):
+                image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+        return np.ascontiguousarray(_turned(image, self._display_matrix(frame)))
+
+    def _display_matrix(self, frame: av.VideoFrame) -> NDArray[np.int32] | None:
+        # Side data that was asked for and its frame refer to each other: the frame stays in memory, with all that it
+        # holds, until cycles are collected.
+        self._age += 1
+        if not self._age or (self._age > _TRUSTED and frame.key_frame):
+            data: Any = frame.side_data.get("DISPLAYMATRIX")
+            self._matrix, self._age = None if data is None else np.frombuffer(bytes(data), np.int32), 0
+        return self._matrix
 
 
-def _turned(image: NDArray[np.uint8], frame: av.VideoFrame) -> NDArray[np.uint8]:
-    data: Any = frame.side_data.get("DISPLAYMATRIX")
-    if data is None:
-        return image
-    matrix = np.frombuffer(bytes(data), np.int32)
-    if matrix.size != 9:
+def _turned(image: NDArray[np.uint8], matrix: NDArray[np.int32] | None) -> NDArray[np.uint8]:
+    if matrix is None or matrix.size != 9:
         return image
     a, b, c, d = (int(matrix[i]) for i in (0, 1, 3, 4))  # x' = a x + c y, y' = b x + d y
     if abs(a) + abs(d) >= abs(b) + abs(c):

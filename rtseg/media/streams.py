@@ -11,7 +11,7 @@ import av
 
 from rtseg.errors import MediaError
 from rtseg.frame import Frame
-from rtseg.media.containers import STREAM_PROTOCOLS, open_stream, pictures_of, upright_picture
+from rtseg.media.containers import STREAM_PROTOCOLS, UprightPictures, open_stream, pictures_of
 from rtseg.media.frame_source import FrameSource
 
 logger = logging.getLogger("rtseg")
@@ -94,13 +94,13 @@ class StreamSource(FrameSource):
             try:
                 container = self._container or self._open()
                 self._container = container
-                stream = pictures_of(container)
+                stream, pictures = pictures_of(container), UprightPictures()
                 for frame in container.decode(stream):
                     if frame.is_corrupt:
                         self.skip("a frame of the stream is damaged")
                         continue
                     failed = 0
-                    yield Frame(upright_picture(frame, stream.sample_aspect_ratio), time.time_ns())
+                    yield Frame(pictures.picture(frame, stream.sample_aspect_ratio), time.time_ns())
                 reason = "its end"
             except (av.FFmpegError, OSError) as error:
                 reason = getattr(error, "strerror", None) or type(error).__name__

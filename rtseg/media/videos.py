@@ -8,11 +8,12 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 
 from rtseg.errors import MediaError
 from rtseg.files import is_there
 from rtseg.frame import Frame
-from rtseg.media.containers import open_file, pictures_of, upright_picture
+from rtseg.media.containers import UprightPictures, open_file, pictures_of
 from rtseg.media.damage import missing_bytes
 from rtseg.media.frame_source import FrameSource
 
@@ -112,9 +113,10 @@ class VideoSource(FrameSource):
         decoded = 0
         spoilt = False  # since a damaged picture, to which the next ones refer
         last: Fraction | None = None
-        gaps = _Gaps()
+        gaps, pictures = _Gaps(), UprightPictures()
         stream = pictures_of(container)
         stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = max(1, cv2.getNumThreads())  # workers with cores of their own bound these
         period = 1 / Fraction(stream.average_rate or 30)
         packets = container.demux(stream)
         while True:
@@ -153,7 +155,7 @@ class VideoSource(FrameSource):
                     else Fraction(frame.pts * frame.time_base)
                 )
                 decoded += 1
-                yield Frame(upright_picture(frame, stream.sample_aspect_ratio), _nanoseconds(at))
+                yield Frame(pictures.picture(frame, stream.sample_aspect_ratio), _nanoseconds(at))
         if self._stated and (last or 0) + _EARLY + 2 * period < self._stated:
             self.tell(self._path, f"states pictures up to {float(self._stated):.1f} s, of which the last are missing")
 

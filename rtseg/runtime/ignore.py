@@ -112,8 +112,8 @@ class IgnoreMask:
 class LearnedMask(IgnoreMask):
     """What stands still in a camera's frames while the road moves, learned from the first of them.
 
-    A bonnet is ignored after about three seconds of driving, text and logos after ten; where frames change their size the
-    mask is learned anew.
+    A bonnet is ignored after about three seconds of driving, text and logos after ten; where frames change their size
+    the mask is learned anew.
     """
 
     def __init__(self) -> None:
