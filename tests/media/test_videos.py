@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import struct
 import threading
@@ -9,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -143,3 +145,21 @@ def test_pictures_larger_than_the_limit_are_never_decoded(tmp_path: Path, monkey
     monkeypatch.setattr(containers, "MAX_PIXELS", 96 * 128 - 1)
     with pytest.raises(MediaError, match="none that decode"):
         list(open_frames(path))
+
+
+def test_frames_leave_neither_threads_nor_memory_behind(tmp_path: Path) -> None:
+    """Of each frame that was kept a converter would be, too, with threads of its own."""
+    gc.collect()
+    gc.disable()
+    try:
+        before = threads()
+        frames = open_frames(write_video(tmp_path / "a.mp4"))
+        held = [threads() for _ in frames]
+    finally:
+        gc.enable()
+    assert len(held) == 12
+    assert max(held) - before <= cv2.getNumThreads() + 1
+
+
+def threads() -> int:
+    return len(list(Path("/proc/self/task").iterdir()))
