@@ -1,126 +1,103 @@
-"""The masks of many objects as lists of grid points, and how they overlap a label image."""
+"""The masks of many objects as runs of grid points, and how they overlap a label image."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import NDArray
 
-from rtseg.compiled import compiled
-
-
-@dataclass(frozen=True)
-class MaskStore:
-    """Masks one behind the other.
-
-    Attributes:
-        starts: (n + 1,) int32; mask i is points starts[i] to starts[i + 1].
-        ys, xs: (m,) int32 grid points.
-    """
-
-    starts: NDArray[np.int32]
-    ys: NDArray[np.int32]
-    xs: NDArray[np.int32]
-
-    @staticmethod
-    def empty() -> MaskStore:
-        """No masks."""
-        return MaskStore(np.zeros(1, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int32))
-
-    @staticmethod
-    def of(grid: NDArray[np.int32], count: int) -> MaskStore:
-        """The masks of the labels 1..count of (h, w) int32."""
-        return MaskStore(*_points(grid, count))
-
-    @property
-    def sizes(self) -> NDArray[np.int32]:
-        """(n,) points of each mask."""
-        return np.diff(self.starts)
-
-    def overlaps(
-        self, before: NDArray[np.float64], after: NDArray[np.float64], grid: NDArray[np.int32], count: int
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Lay the masks over a label image, each moved and stretched from one box into another.
-
-        Args:
-            before: (n, 4) boxes (x0, y0, x1, y1) in grid units in which the masks are.
-            after: (n, 4) boxes into which they are laid.
-            grid: (h, w) int32 labels 0..count.
-            count: number of labels.
-
-        Returns:
-            (n, count) grid points shared with each label, and (n,) those that lie on nothing; stretched masks count
-            as many as they cover, what falls outside the image does not count.
-        """
-        shared = np.zeros((len(self.starts) - 1, count))
-        background = np.zeros(len(self.starts) - 1)
-        sizes = np.maximum(before[:, 2:] - before[:, :2], 1e-9)
-        scales = (after[:, 2:] - after[:, :2]) / sizes
-        _lay_over(self.starts, self.ys, self.xs, before, after, scales, grid, shared, background)
-        return shared, background
-
-    def choose(self, other: MaskStore, source: NDArray[np.integer]) -> MaskStore:
-        """Put a store together: `source` i >= 0 is mask i of `other`, -1 - i is mask i of this one."""
-        return MaskStore(*_gather(self.starts, self.ys, self.xs, other.starts, other.ys, other.xs, source))
+from rtseg.compiled import compiled, compiled_in_place
 
 
 @compiled
-def _points(grid, count):  # type: ignore[no-untyped-def]
-    height, width = grid.shape
-    starts = np.zeros(count + 1, np.int32)
+def mask_runs(labels, step, count):  # type: ignore[no-untyped-def]
+    """Sample a label image and list the runs of each label.
+
+    Args:
+        labels: (H, W) int32, 0..count.
+        step: pixels from point to point; the middle of each step is taken, or of a side shorter than one.
+        count: number of labels.
+
+    Returns:
+        The samples (h, w) int32; (count + 1,) int32 starts, and (m, 3) int32 runs (y, begin, end): the mask of label
+        i + 1 is the runs starts[i] to starts[i + 1], row by row; and (count,) int32 points of each.
+    """
+    top, left = min(step, labels.shape[0]) // 2, min(step, labels.shape[1]) // 2
+    height, width = (labels.shape[0] - top + step - 1) // step, (labels.shape[1] - left + step - 1) // step
+    grid, found = np.empty((height, width), np.int32), np.empty((height * width, 4), np.int32)
+    starts, sizes = np.zeros(count + 1, np.int32), np.zeros(count, np.int32)
+    used = 0
     for y in range(height):
-        for x in range(width):
-            label = grid[y, x]
+        row, line = labels[top + y * step], grid[y]
+        at = np.uintp(left)  # unsigned indices need no check for negative ones
+        for x in range(np.uintp(width)):
+            line[x] = row[at]
+            at += np.uintp(step)
+        x = np.uintp(0)
+        while x < np.uintp(width):
+            label, begin = line[x], x
+            x += np.uintp(1)
+            while x < np.uintp(width) and line[x] == label:
+                x += np.uintp(1)
             if label > 0:
+                found[used, 0], found[used, 1], found[used, 2], found[used, 3] = y, begin, x, label
                 starts[label] += 1
+                sizes[label - 1] += x - begin
+                used += 1
     for i in range(count):
         starts[i + 1] += starts[i]
-    ys, xs = np.empty(starts[count], np.int32), np.empty(starts[count], np.int32)
-    at = starts[:count].copy()
-    for y in range(height):
-        for x in range(width):
-            label = grid[y, x]
-            if label > 0:
-                ys[at[label - 1]] = y
-                xs[at[label - 1]] = x
-                at[label - 1] += 1
-    return starts, ys, xs
+    runs, following = np.empty((used, 3), np.int32), starts.copy()
+    for r in range(used):
+        i = found[r, 3] - 1
+        for k in range(3):
+            runs[following[i], k] = found[r, k]
+        following[i] += 1
+    return grid, starts, runs, sizes
 
 
-@compiled
-def _lay_over(starts, ys, xs, before, after, scales, grid, shared, background):  # type: ignore[no-untyped-def]
+@compiled_in_place
+def lay_over(runs, before, after, step, grid, counts):  # type: ignore[no-untyped-def]
+    """Count the points of a mask on each label of a grid, when it is moved and stretched from one box into another.
+
+    Args:
+        runs: (m, 3) int32 of the mask.
+        before: (4,) box (x0, y0, x1, y1) in pixels in which the mask is.
+        after: (4,) box into which it is laid.
+        step: pixels from point to point of the grid.
+        grid: (h, w) int32 labels.
+        counts: (labels + 1,) int32, written; what falls outside the grid does not count.
+
+    Returns:
+        How many points of the grid each of them covers.
+    """
+    for label in range(counts.size):
+        counts[label] = 0
+    x_before, y_before, x_after, y_after = before[0] / step, before[1] / step, after[0] / step, after[1] / step
+    x_scale = (after[2] / step - x_after) / max(before[2] / step - x_before, 1e-9)
+    y_scale = (after[3] / step - y_after) / max(before[3] / step - y_before, 1e-9)
     height, width = grid.shape
-    for i in range(starts.size - 1):
-        weight = scales[i, 0] * scales[i, 1]
-        for p in range(starts[i], starts[i + 1]):
-            x = int(np.floor(after[i, 0] + (xs[p] + 0.5 - before[i, 0]) * scales[i, 0]))
-            y = int(np.floor(after[i, 1] + (ys[p] + 0.5 - before[i, 1]) * scales[i, 1]))
-            if 0 <= x < width and 0 <= y < height:
-                label = grid[y, x]
-                if label > 0:
-                    shared[i, label - 1] += weight
-                else:
-                    background[i] += weight
+    for r in range(len(runs)):
+        y = int(np.floor(y_after + (runs[r, 0] + 0.5 - y_before) * y_scale))
+        if 0 <= y < height:
+            for place in range(runs[r, 1], runs[r, 2]):
+                x = int(np.floor(x_after + (place + 0.5 - x_before) * x_scale))
+                if 0 <= x < width:
+                    counts[grid[y, x]] += 1
+    return x_scale * y_scale
 
 
 @compiled
-def _gather(starts, ys, xs, new_starts, new_ys, new_xs, source):  # type: ignore[no-untyped-def]
+def choose_masks(starts, runs, new_starts, new_runs, source):  # type: ignore[no-untyped-def]
+    """Put masks together: ``source[k]`` i >= 0 is mask i of the new ones, -1 - i is mask i of the others."""
     out_starts = np.zeros(source.size + 1, np.int32)
     for i in range(source.size):
         j = source[i]
         size = new_starts[j + 1] - new_starts[j] if j >= 0 else starts[-j] - starts[-1 - j]
         out_starts[i + 1] = out_starts[i] + size
-    out_ys, out_xs = np.empty(out_starts[-1], np.int32), np.empty(out_starts[-1], np.int32)
+    out = np.empty((out_starts[-1], 3), np.int32)
     for i in range(source.size):
         j = source[i]
-        at = out_starts[i]
-        if j >= 0:
-            for p in range(new_starts[j], new_starts[j + 1]):
-                out_ys[at], out_xs[at] = new_ys[p], new_xs[p]
-                at += 1
-        else:
-            for p in range(starts[-1 - j], starts[-j]):
-                out_ys[at], out_xs[at] = ys[p], xs[p]
-                at += 1
-    return out_starts, out_ys, out_xs
+        begin = new_starts[j] if j >= 0 else starts[-1 - j]
+        for r in range(out_starts[i], out_starts[i + 1]):
+            at = begin + r - out_starts[i]
+            for k in range(3):
+                out[r, k] = new_runs[at, k] if j >= 0 else runs[at, k]
+    return out_starts, out

@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtseg.errors import ArgumentError
-from rtseg.instances import InstanceTracker, InstanceTrackerSettings
-from rtseg.instances.masks import MaskStore
+from rtseg.instances import InstanceTracker, InstanceTrackerSettings, tracking
+from rtseg.instances.track_table import BOX, VELOCITY
 from rtseg.instances.tracking import MAX_ID
 from rtseg.lab.scores.instances.identity import IdentityLog
 from rtseg.ops import region_statistics
+from tests.instances.plain_tracking import PlainTracker
 
 FRAME = 33_333_333
 SIZE = (120, 240)
@@ -25,6 +26,7 @@ class Scene:
         self.tracker = InstanceTracker(classes, settings)
         self.log = IdentityLog()
         self.stamp = 0
+        self.score = 0.8
 
     def show(
         self, boxes: dict[int, tuple[float, float, float, float]], kinds: dict[int, int] | None = None, frames: int = 1
@@ -42,7 +44,7 @@ class Scene:
         labels = table[truth]
         found = region_statistics(labels, len(names))
         classes = np.array([(kinds or {}).get(name, 0) for name in names], np.int32)
-        scores = np.full(len(names), 0.8, np.float32)
+        scores = np.full(len(names), self.score, np.float32)
         ids, self.voted = self.tracker.update(labels, found.boxes, classes, scores, self.stamp)
         assert len(set(ids.tolist())) == len(ids)
         self.log.update(truth, labels, ids)
@@ -199,34 +201,52 @@ def test_noise_never_breaks_it(seed: int) -> None:
         assert len(set(again.tolist())) == count
 
 
-@settings(max_examples=20)
-@given(st.integers(0, 10**6), st.integers(0, 5), st.integers(0, 5))
-def test_mask_stores_equal_plain_arrays(seed: int, count: int, others: int) -> None:
+def boxes_of_noise(rng: np.random.Generator, size: tuple[int, int], before: list[np.ndarray]) -> list[np.ndarray]:
+    """Boxes (x, y, width, height): of one pixel or large, moved on from the last frame's, some gone, in any order."""
+    moved = [box + np.append(rng.integers(-4, 5, 2), rng.integers(-1, 2, 2)) for box in before if rng.random() < 0.8]
+    sides = [1, 3, 9, size[0], 2 * size[1]]
+    fresh = [
+        np.append(rng.integers(-3, size[::-1]), rng.choice(sides, 2)) for _ in range(int(rng.choice([0, 1, 2, 40])))
+    ]
+    boxes = [*moved, *fresh]
+    return [boxes[i] for i in rng.permutation(len(boxes))[: 1 + int(rng.integers(0, 60))]]
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 10**6))
+def test_it_does_what_plain_arrays_do(seed: int) -> None:
+    """Noise with pauses, stamps that jump back, images of other sizes, more objects than tracks, ids that run over."""
     rng = np.random.default_rng(seed)
-    size = tuple(int(n) for n in rng.integers(1, 9, 2))
-    grid = rng.integers(0, count + 1, size).astype(np.int32)
-    under = rng.integers(0, others + 1, size).astype(np.int32)
-    store = MaskStore.of(grid, count)
-    before = rng.uniform(0, 4, (count, 4)) + np.array([0, 0, 5, 5])
-    after = rng.uniform(-2, 5, (count, 4)) + np.array([0, 0, 8, 8])
-    shared, background = store.overlaps(before, after, under, others)
-    for i in range(count):
-        expected = np.zeros(others + 1)
-        scale = (after[i, 2:] - after[i, :2]) / (before[i, 2:] - before[i, :2])
-        for y, x in zip(*np.nonzero(grid == i + 1), strict=True):
-            to = np.floor(after[i, :2] + (np.array([x, y]) + 0.5 - before[i, :2]) * scale).astype(int)
-            if (to >= 0).all() and to[0] < size[1] and to[1] < size[0]:
-                expected[under[to[1], to[0]]] += scale.prod()
-        np.testing.assert_allclose(background[i], expected[0])
-        np.testing.assert_allclose(shared[i], expected[1:])
-    second = MaskStore.of(under, others)
-    source = np.concatenate([-1 - np.arange(count), np.arange(others)])[rng.permutation(count + others)]
-    chosen = store.choose(second, source)
-    for i, where in enumerate(source):
-        a, j = (second, where) if where >= 0 else (store, -1 - where)
-        part, wanted = slice(chosen.starts[i], chosen.starts[i + 1]), slice(a.starts[j], a.starts[j + 1])
-        np.testing.assert_array_equal(chosen.ys[part], a.ys[wanted])
-        np.testing.assert_array_equal(chosen.xs[part], a.xs[wanted])
+    most, memory, size = int(rng.choice([6, 2048])), float(rng.choice([0.0, 0.1, 0.7])), (33, 47)
+    limits = InstanceTrackerSettings(memory=memory, gate=float(rng.choice([0.0, 0.75, 10.0])), reset_after=1.0)
+    plain, tracker = PlainTracker(3, limits, most), InstanceTracker(3, limits)
+    plain._last_id = tracker._last_id = int(rng.choice([0, MAX_ID - 5]))
+    stamp, boxes = 0, list[np.ndarray]()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tracking, "_MAX_TRACKS", most)
+        for _ in range(12):
+            stamp += int(rng.choice([0, 1, 1, 1, 5, 40, -2], p=[0.1, 0.2, 0.2, 0.2, 0.2, 0.05, 0.05])) * FRAME
+            size = (int(rng.integers(1, 40)), int(rng.choice([1, 47, 700]))) if rng.random() < 0.05 else size
+            boxes = boxes_of_noise(rng, size, boxes)
+            truth = np.zeros(size, np.int32)
+            for name, (x, y, width, height) in enumerate(boxes):
+                truth[max(0, y) : max(0, y + height), max(0, x) : max(0, x + width)] = name + 1
+            names, labels = np.unique(np.append(0, truth), return_inverse=True)
+            labels, count = labels[1:].reshape(size).astype(np.int32), len(names) - 1
+            found = region_statistics(labels, count)
+            arguments = labels, found.boxes, rng.integers(0, 3, count).astype(np.int32), rng.random(count), stamp
+            for one, other in zip(tracker.update(*arguments), plain.update(*arguments), strict=True):
+                np.testing.assert_array_equal(one, other)
+            np.testing.assert_array_equal(tracker._tracks[:, BOX : BOX + 4], plain._boxes)
+            np.testing.assert_array_equal(tracker._tracks[:, VELOCITY : VELOCITY + 4], plain._velocities)
+
+
+def test_scores_that_are_no_numbers_break_nothing() -> None:
+    scene = Scene()
+    scene.score = float("nan")
+    for step in range(4):
+        assert scene.show({1: (20 + step, 50, 24, 20), 2: (90, 50, 30, 20)}) == {1: 1, 2: 2}
+        assert set(scene.voted.tolist()) <= {0, 1, 2}
 
 
 def test_settings_that_make_no_sense_are_refused() -> None:
