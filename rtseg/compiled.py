@@ -21,6 +21,7 @@ import numba
 from numba.core.caching import FunctionCache
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.dispatcher import Dispatcher
+from numba.core.runtime.nrt import rtsys
 from numba.core.sigutils import normalize_signature
 from numba.core.types import unliteral
 
@@ -112,9 +113,12 @@ class _Cache(FunctionCache):  # type: ignore[misc]
         self._ours = False
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        # Numba's own makes ready for compiling first, and imports SciPy for it: half the time to load the kernels of a
+        # model. Machine code needs the runtime alone.
+        rtsys.initialize(target_context)
         try:
             with _locked(self._cache_path, fcntl.LOCK_SH):
-                return super().load_overload(sig, target_context)
+                return self._load_overload(sig, target_context)
         except Exception:  # half written before the power went, or by who knows what: pickle raises anything
             return None
 

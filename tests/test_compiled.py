@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -60,6 +61,20 @@ def test_what_is_compiled_is_found_again_until_a_kernel_that_it_calls_changes(lo
     assert compiles(load(1), 3) == (8, 1)
     assert compiles(load(1), 3) == (8, 0)
     assert compiles(load(2), 3) == (10, 1)  # only the other file has changed, and not its length
+
+
+def test_what_is_kept_is_loaded_without_all_that_compiling_takes(load: Callable, tmp_path: Path) -> None:
+    compiles(load(1), 3)
+    script = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+from calling import calling
+print(calling(3), sum(calling.stats.cache_hits.values()), "numba.np.linalg" in sys.modules)
+print(calling(0.5), sum(calling.stats.cache_misses.values()))
+"""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    told = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert told.stdout.splitlines() == ["8 1 False", "3.0 1"]
 
 
 def test_a_cache_that_the_power_failed_over_is_written_anew(load: Callable, tmp_path: Path) -> None:

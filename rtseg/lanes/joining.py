@@ -131,6 +131,15 @@ def _fit_ends(widths, sums, line, top, bottom, limit, top_ends, bottom_ends):  #
 
 
 @compiled
+def _total(values):  # type: ignore[no-untyped-def]
+    # With Numba's sum(), as with its arange(), SciPy is imported wherever the kernel is loaded.
+    total = np.float32(0.0)
+    for value in values:
+        total += value
+    return total
+
+
+@compiled
 def _join(widths, sums, left, right, colors, tolerance, growth, gap, stroke):  # type: ignore[no-untyped-def]
     count, height = widths.shape
     limit, reliable = max(8, height // 10), max(4, height // 30)
@@ -142,7 +151,9 @@ def _join(widths, sums, left, right, colors, tolerance, growth, gap, stroke):  #
     for i in range(count):
         _fit_ends(widths, sums, i, tops[i], bottoms[i], limit, top_ends, bottom_ends)
     alive = np.ones(count, np.bool_)
-    line = np.arange(count).astype(np.int32)
+    line = np.empty(count, np.int32)
+    for number in range(count):
+        line[number] = number
     while True:
         keep, drop = _find_double(widths, sums, tops, bottoms, alive, 1.1, 0.6, stroke)
         if keep < 0:
@@ -152,7 +163,7 @@ def _join(widths, sums, left, right, colors, tolerance, growth, gap, stroke):  #
         if keep < 0:
             return line
         # The line takes the color of the part with more pixels.
-        if widths[keep].sum() < widths[drop].sum():
+        if _total(widths[keep]) < _total(widths[drop]):
             keep, drop = drop, keep
         for y in range(height):
             widths[keep, y] += widths[drop, y]

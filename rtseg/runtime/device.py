@@ -27,8 +27,8 @@ from rtseg.errors import BackendError, RtsegError
 if TYPE_CHECKING:
     from rtseg.ops.cuda.module import Launcher
 
-# What the kernel modules of NVIDIA's drivers leave in /dev: desktop and data center, then Jetson.
-_DEVICE_FILES = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu")
+# What NVIDIA's drivers leave: on desktops and in data centers, on a Jetson, in Linux under Windows.
+_DEVICE_FILES = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu", "/usr/lib/wsl/lib/libcuda.so.1")
 
 DLA = "dla"  # device: the first deep learning accelerator of a Jetson, with what it cannot do on the GPU
 _EVENT_RECORD_EXTERNAL = 1  # CU_EVENT_RECORD_EXTERNAL: in a captured graph, an event that the host may read

@@ -89,7 +89,9 @@ def select(
         return Candidate(name, place.name, lambda: open_device_path(name, model, interpreter, place, network))
 
     hosts = tuple(on_host(name) for name in kinds["cpu"])
-    if device == "cpu" or (device == "auto" and not kinds["cuda"]):
+    # Without a driver there is no device, and nothing to say of it; CuPy takes longer to import than a network to open.
+    none = not kinds["cuda"] or (bool(hosts) and not device_driver_present())
+    if device == "cpu" or (device == "auto" and none):
         return Selection(hosts)
     try:
         place: Device = CudaDevice(number or 0)

@@ -39,6 +39,7 @@ def model(model_folder: Callable[..., Path]) -> Model:
 @pytest.fixture
 def with_card(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(selection, "CudaDevice", Place)
+    monkeypatch.setattr(selection, "device_driver_present", lambda: True)
 
 
 def _select(model: Model, device: str = "auto", backend: str = "auto") -> Any:
@@ -66,6 +67,12 @@ def test_a_machine_without_a_card_uses_its_cpu_and_says_nothing(model: Model) ->
     assert [str(candidate) for candidate in chosen.wanted] == ["onnxruntime on cpu", "openvino on cpu"]
     assert (chosen.reserve, chosen.reason) == ((), None)
     assert load(model.path.parent).fallbacks == []
+
+
+@without_card
+def test_without_a_driver_no_device_is_looked_for(model: Model, monkeypatch: Any) -> None:
+    monkeypatch.setattr(selection, "CudaDevice", lambda _: pytest.fail("it takes importing CuPy"))
+    assert all(candidate.device == "cpu" for candidate in _select(model).wanted)
 
 
 @without_card
