@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,8 @@ from rtseg.media.damage import damage_noted
 from rtseg.messages import surfaces_of
 from rtseg.runtime import find_model
 from rtseg.stream import FrameLoop
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 WRONG_STAMP = "its stamp lies before the last one, or far ahead of it"
 
@@ -66,6 +69,7 @@ class Worker:
     def __init__(self, settings: JobSettings, out: str, threads: int | None = None) -> None:
         self._settings = settings
         self._out = out
+        keep_freed_memory()
         if threads is not None:
             bound_threads(threads)
         self._pipeline = load(settings.model, device=settings.device, backend=settings.backend, threads=threads)
@@ -188,3 +192,11 @@ def bound_threads(threads: int) -> None:
 
     cv2.setNumThreads(threads)
     numba.set_num_threads(min(threads, numba.get_num_threads()))
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep what it frees, for pages that go back after each frame are asked for and cleared again."""
+    with suppress(OSError, AttributeError, TypeError):  # another C library than glibc
+        allocator = ctypes.CDLL(None)
+        allocator.mallopt(_TRIM_THRESHOLD, 256 << 20)
+        allocator.mallopt(_MMAP_THRESHOLD, 32 << 20)
