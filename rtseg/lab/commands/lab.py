@@ -200,7 +200,7 @@ def ignored(
     recordings: Annotated[list[str] | None, typer.Argument(help="Videos and bags.")] = None,
     model: Annotated[str, typer.Option("--model", "-m", help="Bundled lane model or folder.")] = "lanes-lite",
     drives: Annotated[int, typer.Option(min=0, help="Rendered roads, with and without bonnet and text.")] = 5,
-    seconds: Annotated[float, typer.Option(min=1.0, help="Of each drive.")] = 15.0,
+    seconds: Annotated[float, typer.Option(min=1.0, help="Of each drive; text needs 16.")] = 20.0,
 ) -> None:
     """Measure what --ignore auto learns: lines found on it, and lines that it costs."""
     from rtseg.lab.studies.ignored import score_recordings, table
