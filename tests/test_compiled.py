@@ -35,6 +35,8 @@ def calling(x):
 def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], ModuleType]:
     """Write the two modules, and import them as a new process would, with a cache of their own."""
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+    # Python's own cache takes a file that changes within a second, and not in length, for the one before.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
     def written(added: int) -> ModuleType:
         compiled._digest.cache_clear()

@@ -53,7 +53,7 @@ def main() -> None:
         parser.error(f"expected each node once, got {' '.join(names)}")
     common = _common_namespace(sys.argv)
     parts = [name.rpartition("/") for name in names]
-    sys.exit(lifecycle.run(*(partial(NODES[kind], common + namespace) for namespace, _, kind in parts)))
+    lifecycle.run(*(partial(NODES[kind], common + namespace) for namespace, _, kind in parts))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
@@ -199,7 +198,7 @@ def confident_instances(instances: Instances, min_score: float) -> Instances:
 
 def main() -> None:
     """Run the node until SIGINT or SIGTERM."""
-    sys.exit(lifecycle.run(InstancesNode))
+    lifecycle.run(InstancesNode)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
@@ -207,7 +206,7 @@ class LanesNode(FrameNode):
 
 def main() -> None:
     """Run the node until SIGINT or SIGTERM."""
-    sys.exit(lifecycle.run(LanesNode))
+    lifecycle.run(LanesNode)
 
 
 if __name__ == "__main__":

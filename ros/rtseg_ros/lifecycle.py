@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -89,15 +89,15 @@ class _Ending:
         self.ask()
 
 
-def _leave(code: int) -> None:
+def _leave(code: int) -> NoReturn:
     """End the process whatever its threads are at."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
 
 
-def run(*make_nodes: Callable[[], Any], arguments: Sequence[str] | None = None) -> int:
-    """Run nodes until SIGINT or SIGTERM, which end the process with code 0; returns the exit code of a failure.
+def run(*make_nodes: Callable[[], Any], arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run nodes until SIGINT or SIGTERM, then end the process: with code 0, or that of a node's failure.
 
     Each node has a thread, in which it is configured and receives, so that none waits for another.
 
@@ -116,12 +116,9 @@ def run(*make_nodes: Callable[[], Any], arguments: Sequence[str] | None = None) 
     for thread in threads:
         thread.join()
     rclpy.try_shutdown()
-    if ending.code:
-        return ending.code
     # All is in order now. The interpreter would take its time to take itself apart, and wait for a compiler or a
     # network that does not return, or crash with it.
-    _leave(0)
-    return 0
+    _leave(ending.code)
 
 
 def _serve(node: Any, ending: _Ending) -> None:

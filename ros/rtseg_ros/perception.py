@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -59,7 +58,7 @@ class PerceptionNode(FrameNode):
 
 def main() -> None:
     """Run the node until SIGINT or SIGTERM."""
-    sys.exit(lifecycle.run(PerceptionNode))
+    lifecycle.run(PerceptionNode)
 
 
 if __name__ == "__main__":
