@@ -1,4 +1,4 @@
-"""Chromium without a window, and what axe-core finds wrong with a page in it."""
+"""Chromium without a window: what a page's script answers, and what axe-core finds wrong with a page."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import re
 import shutil
 import subprocess
 from html import unescape
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 
 import axe_core_python
 
@@ -29,6 +32,48 @@ addEventListener("load", async () => {
 });
 </script>
 """
+
+
+def answer_of(page: str, profile: Path, width: int) -> str:
+    """What a script of the page passes to ``answer(text)``, in real time: a budget of virtual time may pass unused.
+
+    Args:
+        page: HTML.
+        profile: folder for the browser.
+        width: of the window, pixels.
+    """
+    answers: Queue[str] = Queue()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            told = "<script>const answer = text => fetch('/', { method: 'POST', body: text });</script>"
+            self._send(page.replace("<head>", f"<head>{told}", 1).encode() if self.path == "/" else b"")
+
+        def do_POST(self) -> None:
+            answers.put(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            self._send(b"")
+
+        def _send(self, body: bytes) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        place = (f"--window-size={width},900", f"--user-data-dir={profile}", f"http://127.0.0.1:{server.server_port}/")
+        command = [str(BROWSER), *FLAGS, "--remote-debugging-port=0", *place]
+        quiet = subprocess.DEVNULL
+        with subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet) as browser:
+            try:
+                return answers.get(timeout=60)
+            finally:
+                browser.terminate()
+                server.shutdown()
 
 
 def violations(page: Path, profile: Path, width: int = 1280, dark: bool = False) -> list[str]:
