@@ -34,20 +34,27 @@ addEventListener("load", async () => {
 """
 
 
-def answer_of(page: str, profile: Path, width: int) -> str:
-    """What a script of the page passes to ``answer(text)``, in real time: a budget of virtual time may pass unused.
+def _asked(page: str, script: str) -> str:
+    """A page with a script at its end; its own policy lets no other run."""
+    return re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page).replace("</body>", f"{script}</body>")
+
+
+def answer_of(page: str, script: str, profile: Path, width: int) -> str:
+    """What a script passes to ``answer(text)``, in real time: a budget of virtual time may pass unused.
 
     Args:
         page: HTML.
+        script: run at the page's end.
         profile: folder for the browser.
         width: of the window, pixels.
     """
+    told = "<script>const answer = text => fetch('/', { method: 'POST', body: text });</script>"
+    asked = _asked(page, told + script).encode()
     answers: Queue[str] = Queue()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            told = "<script>const answer = text => fetch('/', { method: 'POST', body: text });</script>"
-            self._send(page.replace("<head>", f"<head>{told}", 1).encode() if self.path == "/" else b"")
+            self._send(asked if self.path == "/" else b"")
 
         def do_POST(self) -> None:
             answers.put(self.rfile.read(int(self.headers["Content-Length"])).decode())
@@ -85,9 +92,8 @@ def violations(page: Path, profile: Path, width: int = 1280, dark: bool = False)
         width: of the window, pixels.
         dark: as one who prefers dark pages sees it.
     """
-    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page.read_text(encoding="utf-8"))
     asked = page.with_name(f"asked_{page.name}")
-    asked.write_text(text.replace("</body>", f"{_ASK % _AXE.as_uri()}</body>"), encoding="utf-8")
+    asked.write_text(_asked(page.read_text(encoding="utf-8"), _ASK % _AXE.as_uri()), encoding="utf-8")
     scheme = f"--blink-settings=preferredColorScheme={0 if dark else 1}"
     budget = ("--timeout=60000", "--virtual-time-budget=20000", "--dump-dom")
     place = (f"--window-size={width},900", scheme, f"--user-data-dir={profile}", asked.as_uri())
