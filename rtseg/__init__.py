@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from rtseg.errors import RtsegError
@@ -19,6 +20,10 @@ from rtseg.results import Instances, Lanes
 if TYPE_CHECKING:
     from rtseg.loading import load
     from rtseg.runtime import Pipeline
+
+# From 1.32 on ONNX Runtime keeps an id of the machine and events to be sent to its makers, unless this is set when it
+# is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__: str
 __all__ = ["Frame", "Instances", "Lanes", "Pipeline", "RtsegError", "load"]

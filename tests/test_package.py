@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
@@ -30,3 +35,25 @@ def test_the_version_stands_in_one_place() -> None:
         *((ROOT / path).read_text(encoding="utf-8") for path in ("rtseg/__init__.py", "ros/setup.py")),
     ]
     assert not any(re.search(rf'version\w*\s*=\s*"{re.escape(version[1])}"', text) for text in elsewhere)
+
+
+OPENED = """
+import os, sys, rtseg
+from rtseg.runtime import find_model
+assert "onnxruntime" not in sys.modules
+from rtseg.runtime.backends.onnx_runtime import OnnxRuntimeBackend
+model = find_model("lanes-lite")
+OnnxRuntimeBackend(model.path, model.card, 1).warm_up()
+print(os.environ["ORT_DISABLE_TELEMETRY"])
+"""
+
+
+@pytest.mark.parametrize("said", [None, "0"])
+def test_nothing_is_kept_in_the_home_folder_to_be_reported(said: str | None, tmp_path: Path) -> None:
+    home = {name: str(tmp_path) for name in ("HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME")}
+    setting = {} if said is None else {"ORT_DISABLE_TELEMETRY": said}
+    others = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    command = [sys.executable, "-c", OPENED]
+    told = subprocess.run(command, env=others | home | setting, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert told.stdout.strip() == (said or "1")
+    assert said is not None or not list(tmp_path.iterdir())
