@@ -28,6 +28,8 @@ _ASK = """
 addEventListener("load", async () => {
   const found = await axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"] });
   const wrong = found.violations.flatMap(each => each.nodes.map(node => `${each.id}: ${node.html.slice(0, 120)}`));
+  const wide = document.documentElement.scrollWidth;
+  if (wide > innerWidth) wrong.push(`${wide} pixels wide in a window of ${innerWidth}`);
   document.title = JSON.stringify([matchMedia("(prefers-color-scheme: dark)").matches, found.passes.length, wrong]);
 });
 </script>
@@ -84,7 +86,7 @@ def answer_of(page: str, script: str, profile: Path, width: int) -> str:
 
 
 def violations(page: Path, profile: Path, width: int = 1280, dark: bool = False) -> list[str]:
-    """What breaks WCAG 2.1 (A and AA) on a page: contrast, names for what is seen, reach by keys.
+    """What breaks WCAG 2.1 (A and AA) on a page: contrast, names, reach by keys; or is wider than the window.
 
     Args:
         page: HTML; a copy is written beside it, which may run axe's script.

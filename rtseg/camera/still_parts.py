@@ -24,7 +24,9 @@ _LOWER = 0.7  # share of the height below which a bonnet's edge lies
 _BOWED = 0.15  # share of the height by which it rises and falls
 _LEVEL = 2.0  # times steeper down than across: lane lines run more aslant
 _ACROSS = 0.7  # share of the columns in which it is seen
+_STAYS = 0.5  # the same of one that is known: light that changes takes some of its edge
 _ROUGH = 1  # samples up or down by which it may go on from column to column
+_CLIMB = 0.6  # columns of edge that such a step must be worth: else it climbs lines of the road for a few
 _SMOOTH = 0.16  # share of the width over which an edge is leveled: where a line meets a bonnet its edge is weak
 _STEADY = 8.0  # levels of standard deviation of what is painted over a picture
 _ENDS = 0.2  # share of the height, above and below, within which spots lie: far scenery stands still, too
@@ -47,6 +49,7 @@ class StillParts:
     def reset(self) -> None:
         """Begin anew, as for another camera."""
         self.mask: NDArray[np.bool_] | None = None
+        self._bonnet = np.zeros((1, 1), np.bool_)
         self._last: int | None = None
         self._size = (0, 0)
         self._looks = 0
@@ -92,7 +95,11 @@ class StillParts:
         mean, square, right, down, usual = self._sums / self._looks
         kept = np.hypot(right, down)
         still = (kept >= _EDGE) & (kept >= _KEPT * usual)
-        mask = _below_bonnet(still & (np.abs(down) >= _LEVEL * np.abs(right)), np.abs(down))
+        level = still & (np.abs(down) >= _LEVEL * np.abs(right))
+        bonnet = _below_bonnet(level, np.abs(down))
+        if bonnet.any() or not self._bonnet.any() or _seen_along(self._bonnet, level) < _STAYS:
+            self._bonnet = bonnet
+        mask = self._bonnet.copy()
         steady = np.sqrt(np.maximum(square - mean * mean, 0)) <= _STEADY
         if self._looks >= _SPOTTED:
             mask |= _spots(still & steady & ~mask, right, down)
@@ -116,7 +123,7 @@ def _below_bonnet(edges: NDArray[np.bool_], strength: NDArray[np.float32]) -> ND
     rows = np.arange(len(gain))
     steps = range(-_ROUGH, _ROUGH + 1)
     for x in range(1, width):
-        before = np.stack([reached[np.clip(rows + step, 0, len(rows) - 1)] - 0.05 * abs(step) for step in steps])
+        before = np.stack([reached[np.clip(rows + step, 0, len(rows) - 1)] - _CLIMB * abs(step) for step in steps])
         best = before.argmax(axis=0)
         came[:, x] = np.clip(rows + best - _ROUGH, 0, len(rows) - 1)
         reached = gain[:, x] + before[best, rows]
@@ -131,6 +138,12 @@ def _below_bonnet(edges: NDArray[np.bool_], strength: NDArray[np.float32]) -> ND
     smooth = np.median(sliding_window_view(np.pad(path, reach, "edge"), 2 * reach + 1), axis=1)
     # What stands up from a bonnet is no line: a star, washers.
     return np.asarray(np.arange(height)[:, None] >= top + np.minimum(path, smooth))
+
+
+def _seen_along(bonnet: NDArray[np.bool_], edges: NDArray[np.bool_]) -> float:
+    """The share of columns in which there is an edge where a bonnet begins."""
+    around = cv2.dilate(edges.astype(np.uint8), np.ones((2 * _ROUGH + 1, 1), np.uint8)) > 0
+    return float(around[bonnet.argmax(axis=0), np.arange(bonnet.shape[1])].mean())
 
 
 def _spots(still: NDArray[np.bool_], right: NDArray[np.float32], down: NDArray[np.float32]) -> NDArray[np.bool_]:

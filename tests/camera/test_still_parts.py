@@ -66,6 +66,31 @@ def test_a_bonnet_is_known_after_three_seconds_even_beneath_a_line_that_runs_ont
     assert not parts.mask[: HEIGHT - 30].any()
 
 
+def faint_at_the_sides(seen: list[Frame]) -> list[Frame]:
+    """The bonnet of these frames is as bright as the road in a third of the width, and a short line lies there."""
+    rng = np.random.default_rng(5)
+    for frame in seen:
+        for side in (slice(0, WIDTH // 6), slice(-WIDTH // 6, None)):
+            part = frame.image[HEIGHT // 2 :, side]
+            part[:] = cv2.GaussianBlur(rng.integers(40, 160, part.shape, np.uint8), (0, 0), 1.2)
+        cv2.line(frame.image, (WIDTH - 30, HEIGHT - 42), (WIDTH - 1, HEIGHT - 36), (255, 255, 255), 2)
+    return seen
+
+
+def test_a_bonnet_that_is_known_stays_when_its_sides_grow_faint() -> None:
+    seen = frames(40, line=False)
+    parts = StillParts()
+    learned(parts, [*seen[:12], *faint_at_the_sides(seen[12:])])
+    assert parts.mask is not None
+    assert parts.mask[bonnet_pixels()].mean() > 0.98
+    assert not parts.mask[HEIGHT // 2 : HEIGHT - 50].any()
+    # Beforehand the same is not enough to be one.
+    parts = StillParts()
+    learned(parts, faint_at_the_sides(frames(12, line=False)))
+    assert parts.mask is not None
+    assert not parts.mask[HEIGHT // 2 :].any()
+
+
 @pytest.mark.parametrize("moving", [False, None])
 def test_a_vehicle_that_stands_teaches_nothing(moving: bool | None) -> None:
     parts = StillParts()

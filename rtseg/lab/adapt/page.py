@@ -37,7 +37,7 @@ def write_page(
             shares = [f"{100 * share:.1f}" for share in (score.f1, score.precision, score.recall)]
             told = [f"{100 * one.gain:+.1f}", f"{100 * one.least_gain:+.1f}"] if when == "after" else ["", ""]
             rows.append((f"{one.name}, {when}", str(len(one.before)), str(one.lines), *shares, *told))
-    placed = [f"{100 * float(np.mean(one)):.3f}" if one else "" for one in clips.placed]
+    placed = [f"{100 * float(np.mean(one)):.3f} % of the width" if one else "not known" for one in clips.placed]
     own = compared[0].totals
     data = ReportData(
         title=f"{name}: {start} adapted to a camera",
@@ -45,8 +45,8 @@ def write_page(
         figures=[
             ("F1 before", f"{100 * own[0].f1:.1f} %"),
             ("F1 after", f"{100 * own[1].f1:.1f} %"),
-            ("beside the line, before", f"{placed[0]} % of the width"),
-            ("beside the line, after", f"{placed[1]} % of the width"),
+            ("beside the line, before", placed[0]),
+            ("beside the line, after", placed[1]),
         ],
         facts=machine_facts(),
         tables=[("Before and after", _HEADER, rows)],

@@ -16,6 +16,7 @@ import yaml
 from rtseg.errors import MediaError, WeakSupervisionError
 from rtseg.lab.data.instance_folders import instance_frames
 from rtseg.lab.weak.annotations import load_annotations
+from rtseg.lab.weak.compare.ablation import AblationRow
 from rtseg.lab.weak.compare.ablation_run import run_ablation
 from rtseg.lab.weak.compare.trial import TrialSettings
 from rtseg.lab.weak.keywords.attention import AttentionSettings
@@ -25,6 +26,7 @@ from rtseg.lab.weak.keywords.label import LabelRun, LabelSettings, extract_frame
 from rtseg.lab.weak.keywords.proposal_stage import build_proposals
 from rtseg.lab.weak.label_report import left_out, write_label_report
 from rtseg.lab.weak.proposals import Found, FrameFile, ProposalSource, open_proposals
+from tests.browser import BROWSER, NONE_HERE, violations
 from tests.lab.weak.shapes import CLASSES, draw_shapes, keywords_of, write_shapes
 
 COUNT = 12
@@ -102,6 +104,16 @@ def test_what_was_left_out_is_said(run: LabelRun) -> None:
     page = write_label_report(run, "shapes").read_text()
     assert "elsewhere.png" in page
     assert page.count("data:image/jpeg") >= 4
+    assert len(page) < 10_000_000
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason=NONE_HERE)
+@pytest.mark.parametrize(("width", "dark"), [(500, True), (800, False), (1280, False)])
+def test_in_a_browser_nothing_in_the_report_breaks_wcag(run: LabelRun, width: int, dark: bool, tmp_path: Path) -> None:
+    ablation = [AblationRow(name, 0.8, 0.7, 0.6, np.nan, 0.5, 12, 9, (56.4, 61.3)) for name in ("random", "regions")]
+    page = write_label_report(run, "shapes", ablation)
+    assert violations(page, tmp_path / "profile", width, dark) == []
 
 
 def test_every_stage_leaves_something_to_look_at(run: LabelRun) -> None:
