@@ -18,7 +18,7 @@ OLDEST_TESTS := $(addprefix tests/,lanes camera media ops grouping instances run
 OLDEST_LEFT_OUT := tests/ops/cuda tests/runtime/gpu tests/runtime/tensorrt tests/runtime/backends/test_onnx_torch.py \
 	tests/instances/test_on_device.py
 
-.PHONY: demo test test-fast test-oldest lint bench docs release clean
+.PHONY: demo test test-fast test-oldest lint bench bench-results docs release clean
 
 ## Run the whole system live and write out/demo/ (INPUT=path for a bag or video of your own, TOPIC=name for one of its cameras).
 demo: $(RUNTIME)
@@ -47,6 +47,10 @@ lint: $(DEVELOPMENT)
 ## Speed, beside peers in the same run.
 bench: $(DEVELOPMENT)
 	$(BIN)/python -m pytest bench --benchmark-only --benchmark-columns=min,median,mean,rounds $(PYTEST_ARGS)
+
+## Renew the figures of the documentation by this machine, which should do nothing else: bench/results/, README.md.
+bench-results: $(DEVELOPMENT)
+	PYTHONPATH=.:ros $(BIN)/python bench/renew.py
 
 ## The documentation site, into out/site/; a broken link or name ends it.
 docs: $(DEVELOPMENT)

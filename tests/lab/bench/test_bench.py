@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import mmap
+import re
 from pathlib import Path
 from typing import Any
 
@@ -349,8 +350,14 @@ def test_resident_memory_follows_what_is_held() -> None:
     assert after - before > 32
 
 
-def test_the_shipped_results_can_be_read() -> None:
-    results = Path(__file__).resolve().parents[3] / "bench" / "results"
-    file = BenchFile.load(results / "cpu-2-cores.json")
-    assert {run.precision for run in file.runs} == {"int8", "fp32"}
-    assert any(run.floor is not None and run.peers for run in file.runs)
+def test_the_shipped_results_can_be_read_and_the_readme_tells_the_newest() -> None:
+    root = Path(__file__).resolve().parents[3]
+    files = [path for path in (root / "bench" / "results").glob("*.json") if not path.name.startswith("node-")]
+    file = max(map(BenchFile.load, files), key=lambda each: each.date)
+    assert {each.precision for each in file.runs} == {"int8", "fp32"}
+    assert any(each.floor is not None and each.peers for each in file.runs)
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    for each in file.runs:
+        if each.precision == "int8":
+            (row,) = re.findall(rf"(?m)^\| `{each.model}` \|.*$", readme)
+            assert row.endswith(f"| {each.sequential_fps:.0f} at {each.size[1]}x{each.size[0]} |")
