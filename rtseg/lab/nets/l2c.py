@@ -16,7 +16,7 @@ class L2CLanes(nn.Module):
         backbone: name of the backbone.
         channels: c of the paper, of the pyramid and of the head's first layer.
         lanes: n, the greatest number of lane lines; the network has n + 1 outputs, 0 being background.
-        pretrained: load ImageNet weights where a package ships them (efficientnet-lite0 only).
+        pretrained: load ImageNet weights where a package ships them (the EfficientNet-Lites).
     """
 
     def __init__(

@@ -78,7 +78,8 @@ class AveragedModule(lightning.LightningModule):
             TrainingError: after a hundred of these in a row, since nothing is learned any more.
         """
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        if all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
+        # Asked of all at once: each answer that is waited for would leave a card idle.
+        if not gradients or bool(torch.stack([torch.isfinite(gradient).all() for gradient in gradients]).all()):
             self.spoiled = 0
             return
         self.spoiled += 1
@@ -111,11 +112,14 @@ class AveragedModule(lightning.LightningModule):
 def update_average(average: nn.Module, net: nn.Module, decay: float, step: int) -> None:
     """Move the average towards the weights; early steps count more, so that the start is forgotten."""
     keep = min(decay, (1.0 + step) / (10.0 + step))
+    means, values = [], []
     for mean, value in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
         if mean.is_floating_point():
-            mean.lerp_(value, 1.0 - keep)
+            means.append(mean)
+            values.append(value)
         else:
             mean.copy_(value)
+    torch._foreach_lerp_(means, values, 1.0 - keep)
 
 
 def _optimizer(net: nn.Module, settings: OptimizerConfig) -> torch.optim.Optimizer:

@@ -20,7 +20,9 @@ class NetworkConfig(Settings):
     which spares their backward pass, the dearest one.
     """
 
-    backbone: Literal["resnet18", "resnet18-half", "resnet34", "efficientnet-lite0"]
+    backbone: Literal[
+        "resnet18", "resnet18-half", "resnet34", "efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"
+    ]
     channels: Positive = 32
     lanes: Annotated[int, Field(ge=1, le=253)] = 6
     pretrained: bool = False

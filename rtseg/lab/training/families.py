@@ -200,6 +200,8 @@ def training_loader(config: RunConfig, data: RunData) -> DataLoader[Any]:
         batch_size=max(1, config.batch // config.processes),
         sampler=data.sampler,
         num_workers=config.workers,
+        persistent_workers=config.workers > 0,
+        pin_memory=torch.cuda.is_available(),
         worker_init_fn=_single_threaded,
     )
 

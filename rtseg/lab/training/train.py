@@ -149,6 +149,7 @@ def train(
         num_nodes=nodes,
         accelerator="cpu" if config.processes // nodes > max(1, torch.cuda.device_count()) else "auto",
         strategy="ddp" if config.processes > 1 else "auto",
+        benchmark=torch.cuda.is_available(),  # samples are all of one size
         gradient_clip_val=config.optimizer.clip_norm,
         logger=TensorBoardLogger(str(out), name="", version="logs"),
         log_every_n_steps=10,

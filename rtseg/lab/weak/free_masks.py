@@ -19,7 +19,7 @@ from pydantic import Field
 
 from rtseg.compiled import compiled
 from rtseg.errors import WeakSupervisionError
-from rtseg.lab.nets.efficientnet_lite import EfficientNetLite0, imagenet_state
+from rtseg.lab.nets.efficientnet_lite import EfficientNetLite, imagenet_state
 from rtseg.ops import preprocess
 from rtseg.ops.mask_nms import matrix_nms
 from rtseg.settings import Settings
@@ -141,7 +141,7 @@ class FreeMaskFeatures:
     channels = 112 + 192
 
     def __init__(self) -> None:
-        self._net = EfficientNetLite0()
+        self._net = EfficientNetLite()
         self._net.load_imagenet(imagenet_state())
         self._net.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._tapped: list[torch.Tensor] = []

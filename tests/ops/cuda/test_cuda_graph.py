@@ -20,7 +20,7 @@ from rtseg.ops.cuda.status import check_status
 
 pytestmark = pytest.mark.gpu
 
-SIZE, COARSE, REGIONS = (256, 512), (64, 128), 4096
+SIZE, COARSE, REGIONS = (256, 512), (64, 128), 1 << 13
 MEAN, STD = (123.7, 116.3, 103.5), (58.4, 57.1, 57.4)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from rtseg.errors import WeakSupervisionError
-from rtseg.lab.nets.efficientnet_lite import EfficientNetLite0, imagenet_state
+from rtseg.lab.nets.efficientnet_lite import EfficientNetLite, imagenet_state
 from rtseg.lab.weak.keywords.fitting import (
     Advance,
     FitSettings,
@@ -54,7 +54,7 @@ class AttentionNet(nn.Module):
 
     def __init__(self, classes: int, pretrained: bool = True) -> None:
         super().__init__()
-        self.backbone = EfficientNetLite0()
+        self.backbone = EfficientNetLite()
         if pretrained:
             self.backbone.load_imagenet(imagenet_state())
         self.coarse = nn.Conv2d(self.backbone.channels[3], classes, 1)
@@ -135,7 +135,7 @@ class _Frames(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, Tensor]:
         index, draw = item
-        pixels = vary(self.images[index], (self.seed, draw), EfficientNetLite0.mean, EfficientNetLite0.std)
+        pixels = vary(self.images[index], (self.seed, draw), EfficientNetLite.mean, EfficientNetLite.std)
         return pixels, torch.from_numpy(self.keywords[index].astype(np.float32))
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from rtseg.errors import ModelError
-from rtseg.lab.nets.efficientnet_lite import EfficientNetLite0, imagenet_state
+from rtseg.lab.nets.efficientnet_lite import EfficientNetLite, imagenet_state
 from rtseg.lab.weak.annotations import Proposals
 from rtseg.lab.weak.keywords.fitting import (
     Advance,
@@ -57,10 +57,11 @@ class FeatureNet(nn.Module):
 
     def __init__(self, classes: int, pretrained: bool = True) -> None:
         super().__init__()
+        stages = EfficientNetLite()
         self.backbone = nn.ModuleDict(
             {
-                "stages": EfficientNetLite0(),
-                "head": nn.Conv2d(EfficientNetLite0.channels[3], FEATURES, 1, bias=False),
+                "stages": stages,
+                "head": nn.Conv2d(stages.channels[3], FEATURES, 1, bias=False),
                 "norm": nn.BatchNorm2d(FEATURES, eps=1e-3, momentum=0.01),
             }
         )
@@ -70,7 +71,7 @@ class FeatureNet(nn.Module):
 
     def _load_imagenet(self, state: dict[str, Tensor]) -> None:
         stages = self.backbone["stages"]
-        assert isinstance(stages, EfficientNetLite0)
+        assert isinstance(stages, EfficientNetLite)
         stages.load_imagenet(state)
         try:
             for name, prefix in (("head", "_conv_head."), ("norm", "_bn1.")):
@@ -161,7 +162,7 @@ class _Regions(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, Tensor]:
         index, draw = item
-        pixels = vary(self.regions[index], (self.seed, draw), EfficientNetLite0.mean, EfficientNetLite0.std)
+        pixels = vary(self.regions[index], (self.seed, draw), EfficientNetLite.mean, EfficientNetLite.std)
         return pixels, torch.tensor(int(self.labels[index]))
 
 
@@ -216,7 +217,7 @@ def extract_features(
     net.to(device)
     features = np.zeros((len(proposals), FEATURES), np.float32)
     stages = net.backbone["stages"]
-    assert isinstance(stages, EfficientNetLite0)
+    assert isinstance(stages, EfficientNetLite)
     for frame, path in enumerate(paths):
         members = proposals.of_frame(frame)
         if len(members):
