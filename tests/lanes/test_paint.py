@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from rtseg.lanes import TrackedLanes
-from rtseg.lanes.paint import MarkingMemory, paint_of, solid_of
+from rtseg.lanes.paint import MarkingMemory, _median, paint_of, solid_of
 from tests.lanes.road_of_lines import WHITE, YELLOW, road_with
 
 Image = NDArray[np.uint8]
@@ -23,6 +23,12 @@ def test_solid_and_dashed_lines_of_one_picture(size: tuple[int, int], color: tup
     solid = solid_of(paint_of(image, lines))
     assert (solid[[0, 3]] > 0.8).all()
     assert (solid[[1, 2]] < 0.2).all()
+
+
+@given(st.integers(1, 3), st.integers(1, 50), st.integers(0, 2**32 - 1))
+def test_medians_are_numpys(rows: int, columns: int, seed: int) -> None:
+    values = np.random.default_rng(seed).integers(0, 40, (rows, columns)).astype(np.float32) / 4
+    np.testing.assert_array_equal(_median(values), np.median(values, axis=-1))
 
 
 def test_a_road_without_paint_is_not_solid() -> None:
