@@ -130,36 +130,30 @@ def _option(parameter: Any) -> str:
 def benchmarks() -> str:
     """How fast the models are, beside plain code, from the results that `rtseg bench` and bench/ wrote."""
     results = ROOT / "bench" / "results"
-    files = (json.loads(path.read_text(encoding="utf-8")) for path in results.glob("*.json"))
-    found = max((each for each in files if "runs" in each), key=lambda each: each["date"])
+    files = [json.loads(path.read_text(encoding="utf-8")) for path in results.glob("*.json")]
+    files = sorted((each for each in files if "runs" in each), key=lambda each: each["date"])
+    cards = [each for each in files if each["runs"][0]["device_to_device"]]
+    found = [each for each in files if each not in cards][-1]
     live = json.loads((results / "node-stream-2-cores.json").read_text(encoding="utf-8"))
-    rows, peers = [], []
+    peers = []
     for run in found["runs"]:
-        name, size, whole = f"{run['model']}, {run['precision']}", run["size"], run["host_to_host"]
-        network = ROOT / "engines" / run["model"] / run["network"]
-        if sha256(network.read_bytes()).hexdigest() != run["sha256"]:
-            name += ", as it was then"
-        infer = next(stage["p50"] for stage in run["stages"] if stage["stage"] == "infer")
-        rates = f"{run['sequential_fps']:.0f} | {run['streamed_fps']:.0f}"
-        times = f"{infer:.1f} | {whole['p50']:.1f} | {whole['p99']:.1f}"
-        rows.append(f"| {name} | {size[1]}x{size[0]} | {rates} | {times} |")
         for peer in run["peers"]:
             if peer["total"] is not None:
-                longer = peer["total"]["p50"] / whole["p50"]
-                peers.append(f"| {name} | {peer['name']} | {peer['total']['p50']:.1f} | {longer:.1f} |")
+                longer = peer["total"]["p50"] / run["host_to_host"]["p50"]
+                peers.append(f"| {_measured(run)} | {peer['name']} | {peer['total']['p50']:.1f} | {longer:.1f} |")
     wait = live["stamp_to_mask_ms"]
     text = [
         "# How fast",
         f"Measured by `rtseg bench --compare` on {found['hardware']}, on {found['date'][:10]} (commit "
         f"`{found['commit']}`, ONNX Runtime {found['versions']['onnxruntime']}); what has become faster since is under "
         "[changes](changelog.md). The same command gives these figures of your machine, and `rtseg bench compare` sets "
-        "results side by side on a page. No card and no Jetson has been measured.",
-        "| model | frames | a second, one by one | a second, streamed | network, ms | all, p50 ms | all, p99 ms |\n"
-        "|---|---|---:|---:|---:|---:|---:|\n" + "\n".join(rows),
+        "results side by side on a page. No Jetson and no TensorRT has been measured.",
+        _rates(found),
         "*All* is from an image in memory to its result: preprocessing, network, grouping, ids.",
         "## Beside plain code",
         "The same networks in the same run, with OpenCV and NumPy around them as one would write it:",
         "| model | peer | p50 ms | times as long as rtseg |\n|---|---|---:|---:|\n" + "\n".join(peers),
+        *(text for each in cards for text in (f"## On {each['hardware']}", _on_card(each))),
         "## In a ROS 2 node",
         f"`python bench/node_stream.py`, {live['model']} on {live['cores']} cores under a camera of "
         f"{live['rate_hz']:.0f} frames a second for {live['seconds']:.0f} s, over DDS: {live['masks']} masks of "
@@ -168,6 +162,38 @@ def benchmarks() -> str:
         "[grouping](grouping.md) have their own figures.",
     ]
     return "\n\n".join(text) + "\n"
+
+
+def _rates(found: dict[str, Any]) -> str:
+    rows = []
+    for run in found["runs"]:
+        size, whole = run["size"], run["host_to_host"]
+        infer = next(stage["p50"] for stage in run["stages"] if stage["stage"] == "infer")
+        rates = f"{run['sequential_fps']:.0f} | {run['streamed_fps']:.0f}"
+        times = f"{infer:.1f} | {whole['p50']:.1f} | {whole['p99']:.1f}"
+        rows.append(f"| {_measured(run)} | {size[1]}x{size[0]} | {rates} | {times} |")
+    return (
+        "| model | frames | a second, one by one | a second, streamed | network, ms | all, p50 ms | all, p99 ms |\n"
+        "|---|---|---:|---:|---:|---:|---:|\n" + "\n".join(rows)
+    )
+
+
+def _on_card(found: dict[str, Any]) -> str:
+    backend = found["runs"][0]["backend"]
+    on_card = ", ".join(f"{run['device_to_device']['p50']:.2f}" for run in found["runs"])
+    return (
+        f"By {backend['backend']} in {backend['precision']}, on {found['date'][:10]}, beside "
+        f"{found['facts']['processor']}:\n\n{_rates(found)}\n\n"
+        f"Preprocessing, network and grouping take {on_card} ms of it on the card; the rest is copies and the "
+        "host's share, lines and ids. More is in [on a GPU](gpu.md)."
+    )
+
+
+def _measured(run: dict[str, Any]) -> str:
+    """A run's model; one that has another network by now is told."""
+    network = ROOT / "engines" / run["model"] / run["network"]
+    same = sha256(network.read_bytes()).hexdigest() == run["sha256"]
+    return f"{run['model']}, {run['precision']}" + ("" if same else ", as it was then")
 
 
 def models() -> str:
