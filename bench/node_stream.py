@@ -45,7 +45,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
     recording, log = folder / "recording", folder / "player.json"
     models = dict(zip(task.models, arguments.model or task.models.values(), strict=True))
     parameters = [word for name, model in models.items() for word in ("-p", f"{name}:={model}")]
-    parameters += ["-p", f"threads:={arguments.threads}"]
+    parameters += ["-p", f"threads:={arguments.threads}", "-p", f"backend:={arguments.backend}"]
     playing = ["--rate", str(arguments.rate), "--seconds", str(arguments.seconds), "--hold", str(arguments.hold)]
     processes = [
         Process(
@@ -127,6 +127,7 @@ def main() -> None:
     parser.add_argument("--task", choices=list(TASKS), default="lanes")
     parser.add_argument("--model", nargs="+", help="as many as the task has; by default the bundled ones")
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--backend", default="auto")
     parser.add_argument("--no-profile", action="store_true", help="without the large-frame profile, for comparison")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()

@@ -14,7 +14,7 @@ from rtseg.errors import BackendError, ModelError
 from rtseg.lanes.interpreter import LaneInterpreter
 from rtseg.loading import load
 from rtseg.runtime import bundled_models
-from rtseg.runtime.backends import available_backends, check_backend
+from rtseg.runtime.backends import available_backends, check_backend, preferred_backends, registry
 from rtseg.runtime.backends.registry import BACKENDS, Entry
 from rtseg.runtime.device import parse_device
 from rtseg.runtime.models import Model, find_model
@@ -64,9 +64,19 @@ def test_other_devices_are_refused(device: str) -> None:
 @without_card
 def test_a_machine_without_a_card_uses_its_cpu_and_says_nothing(model: Model) -> None:
     chosen = _select(model)
-    assert [str(candidate) for candidate in chosen.wanted] == ["onnxruntime on cpu", "openvino on cpu"]
+    assert sorted(str(candidate) for candidate in chosen.wanted) == ["onnxruntime on cpu", "openvino on cpu"]
     assert (chosen.reserve, chosen.reason) == ((), None)
     assert load(model.path.parent).fallbacks == []
+
+
+@pytest.mark.parametrize(("has_vnni", "first"), [(True, "openvino"), (False, "onnxruntime")])
+def test_openvino_comes_first_where_the_cpu_multiplies_bytes(
+    has_vnni: bool, first: str, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_has_vnni", lambda: has_vnni)
+    assert preferred_backends()[0] == first
+    assert [candidate.backend for candidate in _select(model, "cpu").wanted] == list(preferred_backends())
+    assert preferred_backends("cuda") == ("tensorrt", "torch", "onnxruntime")
 
 
 @without_card

@@ -70,6 +70,8 @@ def _compile(model: Path, threads: int) -> openvino.CompiledModel:
         "INFERENCE_NUM_THREADS": threads,
         # On CPUs with bf16 OpenVINO lowers float32 silently; masks must not depend on the CPU's make.
         "INFERENCE_PRECISION_HINT": "f32",
+        # The networks of several cameras or tasks would all be tied to the same cores.
+        "ENABLE_CPU_PINNING": False,
     }
     return core.compile_model(core.read_model(model), "CPU", settings)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ class Entry:
         return importlib.import_module(f"rtseg.runtime.backends.{self.module}")
 
 
-# Best first.
+# Best first; but see `preferred_backends`.
 BACKENDS = {
     "tensorrt": Entry("tensorrt", ("tensorrt", "tensorrt_rtx"), ("cuda",)),
     "torch": Entry("torch", ("torch",), ("cuda",), ("cpu",)),  # on a CPU slower than the others
@@ -55,8 +56,24 @@ BACKENDS = {
 
 
 def preferred_backends(device: str = "cpu") -> tuple[str, ...]:
-    """Names of the backends for a kind of `device` (``cpu`` or ``cuda``), installed or not, best first."""
-    return tuple(name for name, entry in BACKENDS.items() if device in entry.preferred)
+    """Names of the backends for a kind of `device` (``cpu`` or ``cuda``), installed or not, best first.
+
+    Where the CPU has AVX-512 VNNI OpenVINO comes first: it runs int8 networks in half to two thirds of ONNX Runtime's
+    time there, but held to AVX2 in more.
+    """
+    names = [name for name, entry in BACKENDS.items() if device in entry.preferred]
+    if device == "cpu" and _has_vnni():
+        names.sort(key=lambda name: name != "openvino")
+    return tuple(names)
+
+
+@cache
+def _has_vnni() -> bool:
+    """Whether the CPU multiplies and adds 64 bytes at a time; where its features cannot be read it does not."""
+    try:
+        return "avx512_vnni" in Path("/proc/cpuinfo").read_text().split()
+    except OSError:
+        return False
 
 
 def available_backends(device: str = "cpu") -> list[str]:

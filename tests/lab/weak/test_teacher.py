@@ -42,7 +42,7 @@ def drive() -> Drive:
 
 @pytest.fixture
 def model() -> Iterator[Pipeline]:
-    pipeline = rtseg.load("lanes-lite", threads=1)
+    pipeline = rtseg.load("lanes-lite", backend="onnxruntime", threads=1)  # the same lines on every CPU
     yield pipeline
     pipeline.close()
 
