@@ -8,8 +8,9 @@ a function ``register(app)`` as entry point of the group ``rtseg.commands``.
 from __future__ import annotations
 
 import logging
+import re
 import signal
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, requires
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Literal
@@ -70,7 +71,7 @@ def first_steps(
         console.print(rtseg.__version__)
         raise typer.Exit
     if context.invoked_subcommand is None:
-        console.print(_FIRST_STEPS)
+        console.print(Text(_FIRST_STEPS))
 
 
 @app.command("compile")
@@ -266,12 +267,25 @@ def main() -> None:
         if _ended:  # what breaks on the way out, workers that got the signal too, is no news
             raise SystemExit(128 + _ended[0]) from None
         # Names, disks and rights are the system's, and its errors say all there is to say.
-        if not isinstance(error, RtsegError | OSError):
+        told = str(error) if isinstance(error, RtsegError | OSError) else _not_installed(error)
+        if not told:
             raise
-        PlainConsole(stderr=True).print(Text.assemble(("rtseg: ", "red"), visible(error)))
+        PlainConsole(stderr=True).print(Text.assemble(("rtseg: ", "red"), visible(told)))
         raise SystemExit(2) from None
     finally:
         be_quiet(False)  # --quiet is for one command, wherever this is called from
+
+
+def _not_installed(error: Exception) -> str:
+    """Which package of an extra is missing, and what installs it; empty for any other error."""
+    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    declared = [re.match(r"([\w.-]+).*\bextra == ['\"]([\w-]+)['\"]", each) for each in requires("rtseg") or ()]
+    extras = {each[2] for each in declared if each and each[1].replace("-", "_").lower() == package.lower()}
+    if not extras:
+        return ""
+    public = sorted(extras - {"dev"})
+    cure = f"'rtseg[{public[0]}]'" if len(public) == 1 else package
+    return f"this needs the package {package}, which is not installed: pip install {cure}"
 
 
 def _end(number: int, _: FrameType | None) -> None:

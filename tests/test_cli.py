@@ -156,8 +156,33 @@ def test_without_arguments_it_says_what_to_do_first(rtseg: Rtseg) -> None:
     answer = rtseg()
     assert answer.code == 0
     assert [f"rtseg {command} " in answer.out for command in ("run", "replay", "doctor")] == [True] * 3
-    assert len(answer.out.splitlines()) < 12
+    assert len(answer.out.splitlines()) == 7
     assert rtseg("--version").out.strip() == version("rtseg")
+
+
+@pytest.mark.parametrize(
+    ("package", "arguments", "cure"),
+    [
+        ("torch", ["train", "lanes-lite-finetune", "--data", "frames", "--out", "mine"], "'rtseg[train]'"),
+        ("fsspec", ["fleet", "replay", "drives", "--out", "monday"], "'rtseg[fleet]'"),
+        ("onnx", ["calibrate", "int8", "lanes-lite", "--out", "mine"], "onnx"),
+    ],
+)
+def test_without_an_extra_its_commands_say_what_installs_it(package: str, arguments: list[str], cure: str) -> None:
+    program = f"import sys; sys.modules[{package!r}] = None; from rtseg.cli import main; main()"
+    command = [sys.executable, "-c", program, *arguments]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert answer.returncode == 2
+    assert answer.stderr == f"rtseg: this needs the package {package}, which is not installed: pip install {cure}\n"
+
+
+def test_a_module_of_ones_own_that_is_missing_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise ModuleNotFoundError("No module named 'rtseg.nothing'", name="rtseg.nothing")
+
+    monkeypatch.setattr(cli, "app", broken)
+    with pytest.raises(ModuleNotFoundError):
+        main()
 
 
 def test_exit_codes_are_told(rtseg: Rtseg) -> None:

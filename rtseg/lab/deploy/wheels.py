@@ -82,7 +82,7 @@ def print_wheels() -> bool:
     """Print the table; False if something is missing."""
     complete = True
     for jetpack in JETPACKS:
-        console.print(f"\n{jetpack.name}, Python {jetpack.python}\n")
+        _lines("", f"{jetpack.name}, Python {jetpack.python}", "")
         try:
             wheels = resolve(jetpack, runtime_requirements(jetpack))
         except LookupError as error:
@@ -90,10 +90,15 @@ def print_wheels() -> bool:
             complete = False
             continue
         compiled = {name: file for name, file in wheels.items() if not file.endswith("-any.whl")}
-        console.print("| package | wheel |\n|---|---|")
+        _lines("| package | wheel |", "|---|---|")
         for name, file in sorted(compiled.items()):
             console.print(f"| {name} | `{file}` |")
         pure = sorted(set(wheels) - set(compiled))
-        console.print(f"\nPure Python: {', '.join(pure)}.")
-    console.print(f"\n{_SYSTEM}.")
+        _lines("", f"Pure Python: {', '.join(pure)}.")
+    _lines("", f"{_SYSTEM}.")
     return complete
+
+
+def _lines(*lines: str) -> None:
+    for line in lines:
+        console.print(line)
