@@ -23,7 +23,8 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.dispatcher import Dispatcher
 from numba.core.runtime.nrt import rtsys
 from numba.core.sigutils import normalize_signature
-from numba.core.types import unliteral
+
+from rtseg import linked
 
 _PATIENCE = 60.0  # seconds that a kernel is waited for which another process compiles: that one may have been stopped
 _INDEX_PATIENCE = 2.0  # and that what is kept is waited for, which takes milliseconds to read or to write
@@ -42,8 +43,8 @@ def compiled(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     # The wrapper left out is for callers in C, of whom there are none: a twentieth of the time to compile.
     options = {"nogil": True, "no_cfunc_wrapper": True, **options}
     dispatcher = numba.njit(**options)(function)
-    resolve = dispatcher.get_call_template
-    dispatcher.get_call_template = lambda types, named: resolve(*_for_any_value(types, named))
+    called = linked.CalledKernel(dispatcher)
+    dispatcher.get_call_template, dispatcher.get_overload = called.get_call_template, called.get_overload
     with suppress(RuntimeError):  # nowhere to keep it: neither beside the library nor in a user's cache
         dispatcher._cache = _Cache(function)  # noqa: SLF001 - what its enable_caching() does, with a cache of ours
         _compile_in_turn(dispatcher)
@@ -81,7 +82,7 @@ def _compile_in_turn(dispatcher: Any) -> None:
     compile_now = dispatcher.compile
 
     def compile_in_turn(signature: Any) -> Any:
-        # Numba's lock first, as it is held already where a kernel is compiled for one that calls it.
+        # Numba's lock first, as in `compile_unless_taken`: threads of this process wait there and not in the turn.
         with global_compiler_lock:
             if is_kept(dispatcher, tuple(normalize_signature(signature)[0])):
                 return compile_now(signature)
@@ -89,15 +90,6 @@ def _compile_in_turn(dispatcher: Any) -> None:
                 return compile_now(signature)
 
     dispatcher.compile = compile_in_turn
-
-
-def _for_any_value(types: Any, named: Any) -> Any:
-    """Leave values out of the types that another kernel calls with, as Numba does of callers in Python.
-
-    Else a kernel is compiled once more for every constant it is called with, and for every ``n = 0`` that is counted up
-    before it is handed over: for as long as Numba has not seen the counting, the type of n is the number 0.
-    """
-    return [unliteral(one) for one in types], {name: unliteral(one) for name, one in named.items()}
 
 
 class _Cache(FunctionCache):  # type: ignore[misc]
@@ -134,8 +126,9 @@ class _Cache(FunctionCache):  # type: ignore[misc]
     def turn(self, patience: float) -> Iterator[bool]:
         """Be the one process that compiles this kernel; give whether that is so, after so many seconds at most.
 
-        Who calls this holds Numba's lock. Kernels call each other in one direction, so that two processes never wait
-        for each other. Where there is no place for the lock every process has its turn.
+        Who calls this holds Numba's lock. A process holds one turn at a time, for kernels that others call are compiled
+        into those (`rtseg.linked`): two never wait for each other. Where there is no place for the lock every process
+        has its turn.
         """
         descriptor = None
         with suppress(OSError):
@@ -212,7 +205,7 @@ def _sources_digest(function: Callable[..., Any]) -> str:
             if isinstance(called, Dispatcher) and called.py_func not in seen:
                 seen.add(called.py_func)
                 waiting.append(called.py_func)
-    files = {__file__, *(kernel.__code__.co_filename for kernel in seen)}
+    files = {__file__, linked.__file__, *(kernel.__code__.co_filename for kernel in seen)}
     return hashlib.sha256("".join(sorted(map(_digest, files))).encode()).hexdigest()
 
 
