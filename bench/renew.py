@@ -3,7 +3,7 @@
     python bench/renew.py                          # bench/results/<this machine>.json, README.md
     python bench/renew.py --frames 10 --seconds 5 --root trial      # a trial, in a copy of README.md and bench/results
 
-For a machine that does nothing else, about a quarter of an hour. Files are written when everything was measured.
+For a machine that does nothing else, about twenty minutes. Files are written when everything was measured.
 """
 
 from __future__ import annotations
@@ -24,31 +24,37 @@ from rtseg.lab.report.machine import hardware_name
 
 ROOT = Path(__file__).resolve().parents[1]
 LANES, STREETS = (1280, 720), (1280, 640)
-RUNS = (
-    ("lanes-lite", LANES, "--compare"),
-    ("lanes-r18", LANES, "--compare"),
-    ("instances-lite", STREETS, "--compare"),
-    ("gmis-lite", STREETS, "--compare"),
-    ("l2c-instances-lite", STREETS, "--compare"),
-    ("lanes-lite", LANES, "--network", "model-fp32.onnx"),
-    ("lanes-r18", LANES, "--network", "model-fp32.onnx"),
-)
+MODELS = {
+    "lanes-lite": LANES,
+    "lanes-r18": LANES,
+    "instances-lite": STREETS,
+    "gmis-lite": STREETS,
+    "l2c-instances-lite": STREETS,
+}
+BASE = ("--backend", "onnxruntime")  # what pip install rtseg brings
+WAYS: dict[tuple[str, ...], Iterable[str]] = {
+    (*BASE, "--compare"): MODELS,
+    (*BASE, "--network", "model-fp32.onnx"): ("lanes-lite", "lanes-r18"),
+    ("--backend", "openvino"): MODELS if find_spec("openvino") else (),
+}
 IDLE = 0.3  # load of a machine that does nothing else
 
 
 def measure(file: Path, frames: int) -> BenchFile:
     """Time every model in a process of its own."""
-    for model, (width, height), *more in RUNS:
-        size = ("--width", str(width), "--height", str(height), "--frames", str(frames))
-        command = [sys.executable, "-m", "rtseg", "bench", "--model", model, *size, *more, "--json", str(file)]
-        subprocess.run(command, check=True)
+    for way, models in WAYS.items():
+        for model in models:
+            width, height = MODELS[model]
+            size = ("--width", str(width), "--height", str(height), "--frames", str(frames))
+            command = [sys.executable, "-m", "rtseg", "bench", "--model", model, *size, *way, "--json", str(file)]
+            subprocess.run(command, check=True)
     return BenchFile.load(file)
 
 
 def with_rates(readme: str, runs: Iterable[BenchRun]) -> str:
-    """The README with what each model's int8 network was measured at, frame by frame, in the last cell of its row."""
+    """The README with each model's rate, int8 by ONNX Runtime, frame by frame, in the last cell of its row."""
     for run in runs:
-        if run.precision == "int8":
+        if run.precision == "int8" and run.backend["backend"].startswith("ONNX"):
             told = f"{run.sequential_fps:.0f} at {run.size[1]}x{run.size[0]} |"
             readme = re.sub(rf"(?m)^(\| `{re.escape(run.model)}` \|.*\|) [^|]* \|$", rf"\g<1> {told}", readme)
     return readme
@@ -73,7 +79,7 @@ def main() -> None:
         measured = measure(models, arguments.frames)
         live = find_spec("rclpy") is not None
         if live:
-            stream = [sys.executable, str(ROOT / "bench" / "node_stream.py"), "--out", str(node)]
+            stream = [sys.executable, str(ROOT / "bench" / "node_stream.py"), *BASE, "--out", str(node)]
             subprocess.run([*stream, "--seconds", str(arguments.seconds)], check=True)
         for path in (models, node) if live else (models,):
             shutil.copy(path, results / path.name)

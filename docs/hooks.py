@@ -190,10 +190,11 @@ def _on_card(found: dict[str, Any]) -> str:
 
 
 def _measured(run: dict[str, Any]) -> str:
-    """A run's model; one that has another network by now is told."""
+    """A run's model, and its backend where it needs an extra; a network that is another by now is told."""
     network = ROOT / "engines" / run["model"] / run["network"]
     same = sha256(network.read_bytes()).hexdigest() == run["sha256"]
-    return f"{run['model']}, {run['precision']}" + ("" if same else ", as it was then")
+    backend = ", OpenVINO" if run["backend"]["backend"].startswith("OpenVINO") else ""
+    return f"{run['model']}, {run['precision']}{backend}" + ("" if same else ", as it was then")
 
 
 def models() -> str:
