@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.ops import preprocess
+from rtseg.ops.preprocess import preprocess
 from rtseg.runtime.card import ModelInput
 
 BORDER = 114.0
