@@ -28,6 +28,7 @@ MODELS = {
     "lanes-lite": LANES,
     "lanes-r18": LANES,
     "instances-lite": STREETS,
+    "daffnet-base": STREETS,
     "gmis-lite": STREETS,
     "l2c-instances-lite": STREETS,
 }

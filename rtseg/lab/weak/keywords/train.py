@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rtseg.errors import ConfigError, WeakSupervisionError
-from rtseg.lab.training.configurations import load_config, parse_config
+from rtseg.lab.training.configurations import load_stages, parse_config
 from rtseg.lab.training.instances.config import InstanceConfig
 from rtseg.lab.weak.annotations import read_annotations
 from rtseg.lab.weak.keywords.labels import IMAGES, LABELS
@@ -49,7 +49,8 @@ def fit_config(labels: Path, config: str | Path, epochs: int | None = None) -> I
     Args:
         labels: folder of `instances.json` (COCO) and `images`.
         config: bundled training configuration of an instance network, or a file; its classes and the length of an
-            epoch are replaced by the labels'. Weights of its own classes are left out where the labels have others.
+            epoch are replaced by the labels'. Weights of its own classes are left out where the labels have others. Of
+            several stages it is the first: the others go on from what was trained on labels of its own.
         epochs: instead of the configuration's.
 
     Raises:
@@ -65,6 +66,7 @@ def fit_config(labels: Path, config: str | Path, epochs: int | None = None) -> I
     if classes != chosen.classes:
         fields["loss"]["class_weights"] = ()
     fields |= {
+        "stage": "",
         "classes": classes,
         "samples_per_epoch": len(content["images"]),
         "epochs": epochs or chosen.epochs,
@@ -80,7 +82,7 @@ def instance_config(config: str | Path) -> InstanceConfig:
     Raises:
         ConfigError: it is of no instance network, or does not validate.
     """
-    chosen = load_config(config)
+    chosen = load_stages(config)[0]
     if not isinstance(chosen, InstanceConfig):
         raise ConfigError(f"expected a configuration of an instance network, got {config} of {chosen.model}")
     return chosen
