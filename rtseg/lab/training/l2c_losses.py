@@ -80,8 +80,8 @@ def split_loss(log_probabilities: Tensor, ids: Tensor) -> Tensor:
         ids: (m,) instance id of each sampled pixel.
     """
     foreground = log_probabilities[:, 1:].softmax(1)
-    _, instance = torch.unique(ids, return_inverse=True)
-    members = F.one_hot(instance).to(foreground.dtype)
+    _, instance = torch.unique(ids.cpu(), return_inverse=True)
+    members = F.one_hot(instance).to(foreground)
     mean = (members.T @ foreground) / members.sum(0)[:, None]
     return -(mean * mean.clamp(min=1e-9).log()).sum(1).mean()
 
@@ -113,11 +113,12 @@ def l2c_loss(
     log_probabilities = F.log_softmax(logits, dim=1)
     background = background_loss(log_probabilities, ids)
     pair, mixed = logits.new_zeros(()), logits.new_zeros(())
-    for per_pixel, labels in zip(log_probabilities.flatten(2), ids, strict=True):
+    # Pixels are drawn on the host, where a card's labels come in one copy: it would be waited for at every line.
+    for per_pixel, labels in zip(log_probabilities.flatten(2), ids.cpu(), strict=True):
         chosen, identities = sample_pixels(labels, samples, generator)
         if len(chosen):
-            drawn = per_pixel[:, chosen].T
-            pair = pair + pairwise_loss(drawn, identities, margin)
+            drawn = per_pixel[:, chosen.to(logits.device)].T
+            pair = pair + pairwise_loss(drawn, identities.to(logits.device), margin)
             mixed = mixed + split_loss(drawn, identities)
     pair, mixed = pair / len(ids), mixed / len(ids)
     loss = pair + background + split * mixed
