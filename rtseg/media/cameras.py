@@ -14,6 +14,9 @@ from rtseg.frame import Frame
 from rtseg.media.frame_source import FrameSource
 
 
+_ERRORS = 2  # LOG_LEVEL_ERROR
+
+
 class CameraSource(FrameSource):
     """Frames of a video device until it goes away; stamps are wall-clock times of arrival.
 
@@ -25,7 +28,13 @@ class CameraSource(FrameSource):
     """
 
     def __init__(self, index: int) -> None:
-        self._capture = cv2.VideoCapture(index, cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY)
+        log = getattr(cv2.utils, "logging", cv2)  # OpenCV 4.8 has its functions at the top
+        level = log.getLogLevel()
+        log.setLogLevel(_ERRORS)  # what it warns of is told below
+        try:
+            self._capture = cv2.VideoCapture(index, cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY)
+        finally:
+            log.setLogLevel(level)
         if not self._capture.isOpened():
             raise MediaError(
                 f"expected a camera at index {index}, got none that opens; "
