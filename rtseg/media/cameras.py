@@ -13,7 +13,6 @@ from rtseg.errors import MediaError
 from rtseg.frame import Frame
 from rtseg.media.frame_source import FrameSource
 
-
 _ERRORS = 2  # LOG_LEVEL_ERROR
 
 
