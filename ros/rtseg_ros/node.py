@@ -28,7 +28,7 @@ from rtseg_ros.endpoints import Endpoints
 from rtseg_ros.label_infos import LabelInfos
 from rtseg_ros.loading import THREAD_NAME, Loading
 from rtseg_ros.messages import nanoseconds, to_frame
-from rtseg_ros.packets import Packets
+from rtseg_ros.packets import Packet, Packets
 from rtseg_ros.parameters import NodeParameters
 from rtseg_ros.reports import Condition, Reports
 from rtseg_ros.road_camera import RoadCamera
@@ -51,15 +51,6 @@ class _Received:
     message: CameraMessage
     frame: Frame | None
     at: float
-
-
-@dataclass(frozen=True)
-class _Packet:
-    """A message with a piece of a video, when it came, and whether any before it were lost on their way."""
-
-    message: Any
-    at: float
-    after_loss: bool
 
 
 class FrameNode(LifecycleNode):
@@ -92,7 +83,7 @@ class FrameNode(LifecycleNode):
         self.plane: GroundPlane | None = None
         self._state = "unconfigured"
         self._error = ""
-        self._loop: FrameLoop[_Received | _Packet] = FrameLoop()
+        self._loop: FrameLoop[_Received | Packet] = FrameLoop()
         self._worker: threading.Thread | None = None
         self.endpoints = Endpoints(self)
         self._camera = CameraInput(self, self.endpoints, self._receive, self._lose)
@@ -245,13 +236,13 @@ class FrameNode(LifecycleNode):
             if isinstance(message, Image):  # costs nothing to look at; and the stamp of a broken one tells nothing
                 frame = to_frame(message)
             elif not isinstance(message, CompressedImage):
-                return self._receive_packet(_Packet(message, received_at, self._packet_lost))
+                return self._receive_packet(Packet(message, received_at, self._packet_lost))
         except ImageError as error:
             self._loop.admit(None)
             return self._drop(INVALID, _sentence(error))
         return self._admit(_Received(message, frame, received_at))
 
-    def _receive_packet(self, packet: _Packet) -> None:
+    def _receive_packet(self, packet: Packet) -> None:
         given_up = self._loop.put_in_order(packet)
         self._packet_lost = given_up > 0
         for _ in range(given_up):
@@ -265,11 +256,11 @@ class FrameNode(LifecycleNode):
         else:
             self._loop.put(received)
 
-    def _work(self, loop: FrameLoop[_Received | _Packet], statistics: StreamStatistics) -> None:
+    def _work(self, loop: FrameLoop[_Received | Packet], statistics: StreamStatistics) -> None:
         while (received := loop.get()) is not None:
             statistics.begin()
             try:
-                if isinstance(received, _Packet):
+                if isinstance(received, Packet):
                     self._decode(received, loop)
                 else:
                     self._process(received, loop)
@@ -284,19 +275,17 @@ class FrameNode(LifecycleNode):
                 statistics.end()
             del received
 
-    def _decode(self, packet: _Packet, loop: FrameLoop[_Received | _Packet]) -> None:
+    def _decode(self, packet: Packet, loop: FrameLoop[_Received | Packet]) -> None:
         """Decode a packet, also where nobody will see its picture: of those that wait the newest is then worked on."""
-        if packet.after_loss:
-            self._packets.lose()
         try:
-            for sent, picture in self._packets.frames(packet.message, self.parameters.max_pixels):
+            for sent, picture in self._packets.frames(packet, self.parameters.max_pixels):
                 if not loop.closed:
                     self._admit(_Received(sent, picture, packet.at))
         except Exception:
             loop.admit(None)
             raise
 
-    def _process(self, received: _Received, loop: FrameLoop[_Received | _Packet]) -> None:
+    def _process(self, received: _Received, loop: FrameLoop[_Received | Packet]) -> None:
         message, received_at = received.message, received.at
         if self._is_old(message, received_at):
             return self._drop(OLD)

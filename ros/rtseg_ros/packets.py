@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,21 @@ from rtseg_ros.messages import nanoseconds
 
 if TYPE_CHECKING:
     from rtseg.media.coded_video import PacketDecoder
+
+
+@dataclass(frozen=True)
+class Packet:
+    """A message with a piece of a video.
+
+    Attributes:
+        message: ffmpeg_image_transport_msgs/FFMPEGPacket.
+        at: when it came, by the monotonic clock.
+        after_loss: whether any before it were lost on their way.
+    """
+
+    message: Any
+    at: float
+    after_loss: bool
 
 
 class Packets:
@@ -24,16 +40,11 @@ class Packets:
         """Begin with another stream."""
         self._decoder = None
 
-    def lose(self) -> None:
-        """Say that a packet was lost on its way here."""
-        if self._decoder is not None:
-            self._decoder.lose()
-
-    def frames(self, message: Any, max_pixels: int) -> Iterator[tuple[Any, Frame]]:
+    def frames(self, packet: Packet, max_pixels: int) -> Iterator[tuple[Any, Frame]]:
         """Give the messages whose pictures a packet completes, and these.
 
         Args:
-            message: ffmpeg_image_transport_msgs/FFMPEGPacket.
+            packet: all have to be given, in their order.
             max_pixels: pictures that announce more are refused; of the first packet it counts.
 
         Raises:
@@ -43,5 +54,8 @@ class Packets:
             from rtseg.media.coded_video import PacketDecoder  # with FFmpeg, which other nodes do without
 
             self._decoder = PacketDecoder(max_pixels)
+        elif packet.after_loss:
+            self._decoder.lose()
+        message = packet.message
         for pixels, sent in self._decoder.decode(message.encoding, np.frombuffer(message.data, np.uint8), message):
             yield sent, Frame(pixels, nanoseconds(sent.header.stamp), sent.header.frame_id)
