@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.compiled import compiled, compiled_in_place
+from rtseg.compiled import compiled_in_place
 from rtseg.lanes.fragments import Fragments
 
 
@@ -121,16 +121,15 @@ def _find_double(widths, sums, tops, bottoms, alive, nearness, share, stroke):  
     return -1, -1
 
 
-@compiled
-def _fit_ends(widths, sums, line, top, bottom, limit, top_ends, bottom_ends):  # type: ignore[no-untyped-def]
-    centers = np.empty(widths.shape[1])
+@compiled_in_place
+def _fit_ends(widths, sums, line, top, bottom, limit, centers, top_ends, bottom_ends):  # type: ignore[no-untyped-def]
     for y in range(len(centers)):
         centers[y] = sums[line, y] / max(widths[line, y], np.float32(1))
     _fit_end(centers, widths[line], top, 1, limit, top_ends[line])
     _fit_end(centers, widths[line], bottom, -1, limit, bottom_ends[line])
 
 
-@compiled
+@compiled_in_place
 def _total(values):  # type: ignore[no-untyped-def]
     # With Numba's sum(), as with its arange(), SciPy is imported wherever the kernel is loaded.
     total = np.float32(0.0)
@@ -139,21 +138,17 @@ def _total(values):  # type: ignore[no-untyped-def]
     return total
 
 
-@compiled
-def _join(widths, sums, left, right, colors, tolerance, growth, gap, stroke):  # type: ignore[no-untyped-def]
+@compiled_in_place
+def _join(widths, sums, left, right, colors, tolerance, growth, gap, stroke, spans, ends, centers, alive, line):  # type: ignore[no-untyped-def]
+    """Write to `line`; what is worked in comes from the caller too, since arrays made here take long to compile."""
     count, height = widths.shape
     limit, reliable = max(8, height // 10), max(4, height // 30)
-    tops = np.zeros(count, np.int32)
-    bottoms = np.zeros(count, np.int32)
+    tops, bottoms = spans
+    top_ends, bottom_ends = ends
     _spans(widths, tops, bottoms)
-    top_ends = np.zeros((count, 3))
-    bottom_ends = np.zeros((count, 3))
     for i in range(count):
-        _fit_ends(widths, sums, i, tops[i], bottoms[i], limit, top_ends, bottom_ends)
-    alive = np.ones(count, np.bool_)
-    line = np.empty(count, np.int32)
-    for number in range(count):
-        line[number] = number
+        _fit_ends(widths, sums, i, tops[i], bottoms[i], limit, centers, top_ends, bottom_ends)
+        alive[i], line[i] = True, i
     while True:
         keep, drop = _find_double(widths, sums, tops, bottoms, alive, 1.1, 0.6, stroke)
         if keep < 0:
@@ -161,7 +156,7 @@ def _join(widths, sums, left, right, colors, tolerance, growth, gap, stroke):  #
                 tops, bottoms, top_ends, bottom_ends, colors, alive, tolerance, growth, gap, reliable
             )
         if keep < 0:
-            return line
+            return
         # The line takes the color of the part with more pixels.
         if _total(widths[keep]) < _total(widths[drop]):
             keep, drop = drop, keep
@@ -175,7 +170,7 @@ def _join(widths, sums, left, right, colors, tolerance, growth, gap, stroke):  #
             if line[i] == drop:
                 line[i] = keep
         tops[keep], bottoms[keep] = min(tops[keep], tops[drop]), max(bottoms[keep], bottoms[drop])
-        _fit_ends(widths, sums, keep, tops[keep], bottoms[keep], limit, top_ends, bottom_ends)
+        _fit_ends(widths, sums, keep, tops[keep], bottoms[keep], limit, centers, top_ends, bottom_ends)
 
 
 def join_fragments(
@@ -208,5 +203,10 @@ def join_fragments(
         (F,) int32, the fragment whose rows now hold the line that fragment i belongs to.
     """
     parts = fragments.widths, fragments.sums, fragments.left, fragments.right
-    line: NDArray[np.int32] = _join(*parts, colors, tolerance, growth, gap, stroke)
+    count, height = fragments.widths.shape
+    spans = np.zeros(count, np.int32), np.zeros(count, np.int32)
+    ends = np.empty((count, 3)), np.empty((count, 3))
+    line = np.empty(count, np.int32)
+    room = np.empty(height), np.empty(count, np.bool_)
+    _join(*parts, colors, tolerance, growth, gap, stroke, spans, ends, *room, line)
     return line

@@ -5,22 +5,27 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.compiled import compiled
+from rtseg.compiled import compiled_in_place
 from rtseg.errors import ArgumentError
 
 
-@compiled
-def _shortest_augmenting_paths(cost, columns_of):  # type: ignore[no-untyped-def]
-    """Assign every row (rows <= columns), a shortest augmenting path each; potentials keep reduced costs positive."""
+@compiled_in_place
+def _forget(shortest, visited):  # type: ignore[no-untyped-def]
+    for column in range(len(shortest)):
+        shortest[column], visited[column] = np.inf, False
+
+
+@compiled_in_place
+def _shortest_augmenting_paths(cost, row_potential, column_potential, shortest, row_of, came_from, visited, columns_of):  # type: ignore[no-untyped-def]
+    """Assign every row (rows <= columns), a shortest augmenting path each; potentials keep reduced costs positive.
+
+    What is worked in comes from the caller: to make arrays here takes as long to compile as all the rest.
+    """
     rows, columns = cost.shape
-    row_potential, column_potential = np.zeros(rows + 1), np.zeros(columns + 1)
-    row_of = np.full(columns + 1, -1)  # column `columns` is where each search starts
-    came_from = np.zeros(columns + 1, np.int64)
     for row in range(rows):
-        row_of[columns] = row
+        row_of[columns] = row  # this column is where each search starts
         at = columns
-        shortest = np.full(columns + 1, np.inf)
-        visited = np.zeros(columns + 1, np.bool_)
+        _forget(shortest, visited)
         while row_of[at] != -1:
             visited[at] = True
             source = row_of[at]
@@ -74,5 +79,8 @@ def assign(cost: NDArray[np.floating], limit: float) -> NDArray[np.int32]:
     padded[:, :columns] = np.minimum(matrix, 2 * limit + 1)
     columns_of = np.full(rows, -1, np.int64)
     if rows:
-        _shortest_augmenting_paths(padded, columns_of)
+        room = columns + rows + 1
+        potentials_and_lengths = np.zeros(rows), np.zeros(room), np.empty(room)
+        paths = np.full(room, -1, np.int64), np.zeros(room, np.int64), np.empty(room, np.bool_)
+        _shortest_augmenting_paths(padded, *potentials_and_lengths, *paths, columns_of)
     return np.where(columns_of < columns, columns_of, -1).astype(np.int32)
