@@ -258,9 +258,9 @@ def main() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(VisibleFormatter("%(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:  # nohup, say, has SIGHUP ignored
-            signal.signal(number, _end)
+    heard = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
+    for number in heard:  # nohup, say, has SIGHUP ignored
+        signal.signal(number, _end)
     try:
         app()
     except Exception as error:
@@ -273,7 +273,10 @@ def main() -> None:
         PlainConsole(stderr=True).print(Text.assemble(("rtseg: ", "red"), visible(told)))
         raise SystemExit(2) from None
     finally:
-        be_quiet(False)  # --quiet is for one command, wherever this is called from
+        # Wherever this is called from, --quiet and ends in order are for one command.
+        be_quiet(False)
+        for number in heard:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _not_installed(error: Exception) -> str:

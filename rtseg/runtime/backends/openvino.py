@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,19 @@ class OpenVinoBackend:
         del self._request, self._network
 
 
+@cache
+def _core() -> openvino.Core:
+    """The process's only one, never given up.
+
+    On CPUs with AMX each one's plugin gives its thread a stack for signals, and when it goes puts back the one that it
+    found. Of several that went in another order than they came a stack was left that is no longer there, and the next
+    signal that Python handles (Ctrl-C, SIGTERM, the end of a child) ended the process without a word.
+    """
+    return openvino.Core()
+
+
 def _compile(model: Path, threads: int) -> openvino.CompiledModel:
-    core = openvino.Core()
+    core = _core()
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads,

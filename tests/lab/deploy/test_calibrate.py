@@ -242,7 +242,11 @@ def test_a_recipe_gives_the_same_files_again(tmp_path: Path, labelled: Path) -> 
 def test_a_shipped_recipe_is_of_the_shipped_files(path: Path) -> None:
     recipe = Recipe.load(path)
     assert recipe.model == path.stem
-    assert recipe.same_files(hashes(find_model(recipe.model).card)), "calibrate again: rtseg calibrate int8 --recipe"
+    assert recipe.results is not None
+    made = {name: entry.sha256 for name, entry in recipe.results.files.items()}
+    shipped = hashes(find_model(recipe.model).card)
+    assert "model.onnx" in shipped
+    assert shipped.items() <= made.items(), "calibrate again: rtseg calibrate int8 --recipe"  # not all are shipped
 
 
 def test_a_recipe_that_does_not_fit_is_refused(tmp_path: Path, model: Path) -> None:
