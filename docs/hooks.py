@@ -137,10 +137,11 @@ def benchmarks() -> str:
     live = json.loads((results / "node-stream-2-cores.json").read_text(encoding="utf-8"))
     peers = []
     for run in found["runs"]:
+        name = _measured(run)
         for peer in run["peers"]:
             if peer["total"] is not None:
                 longer = peer["total"]["p50"] / run["host_to_host"]["p50"]
-                peers.append(f"| {_measured(run)} | {peer['name']} | {peer['total']['p50']:.1f} | {longer:.1f} |")
+                peers.append(f"| {name} | {peer['name']} | {peer['total']['p50']:.1f} | {longer:.1f} |")
     wait = live["stamp_to_mask_ms"]
     text = [
         "# How fast",

@@ -258,8 +258,9 @@ def main() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(VisibleFormatter("%(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    # nohup, say, has SIGHUP ignored, which stays so.
     heard = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
-    for number in heard:  # nohup, say, has SIGHUP ignored
+    for number in heard:
         signal.signal(number, _end)
     try:
         app()

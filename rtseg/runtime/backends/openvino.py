@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: an option that is often faster on Intel machines."""
+"""OpenVINO on the CPU, where it is installed: faster than ONNX Runtime on CPUs with AVX-512 VNNI."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def fit_config(labels: Path, config: str | Path, epochs: int | None = None) -> I
 
 
 def instance_config(config: str | Path) -> InstanceConfig:
-    """Read a bundled training configuration, or a file, of an instance network.
+    """Read a bundled training configuration, or a file, of an instance network; of several stages the first.
 
     Raises:
         ConfigError: it is of no instance network, or does not validate.
