@@ -50,6 +50,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
+def pytest_report_teststatus(report: pytest.TestReport | pytest.CollectReport) -> tuple[str, str, str] | None:
+    # With -v the line that says that a test failed says why: of a long log often only a part is at hand.
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if not report.failed or crash is None:
+        return None
+    kind, letter = ("failed", "F") if getattr(report, "when", "") == "call" else ("error", "E")
+    reason = crash.message.partition("\n")[0]
+    return kind, letter, f"{'FAILED' if kind == 'failed' else 'ERROR'} ({reason[:300]})"
+
+
 @pytest.fixture(scope="session")
 def driving_data() -> Path:
     """Folder of real driving data beside the repository; tests that need it skip, saying so, where it is absent."""
