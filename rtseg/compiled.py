@@ -36,7 +36,8 @@ def compiled(function: Callable[..., Any] | None = None, **options: Any) -> Any:
 
     Args:
         function: what Numba can compile.
-        options: of :func:`numba.njit`, such as ``inline="always"`` or ``fastmath={"contract"}``.
+        options: of :func:`numba.njit`, such as ``inline="always"`` or ``fastmath={"contract"}``; not
+            ``"reassoc"``, with which results depend on the width of the CPU's registers.
     """
     if function is None:
         return lambda function: compiled(function, **options)

@@ -44,15 +44,32 @@ def renumber(labels, mapping):  # type: ignore[no-untyped-def]
     return origin[1 : count + 1].copy()
 
 
-@compiled(fastmath={"reassoc"})
+@compiled
 def _run_sums(maps, starts, ends, owners, sums):  # type: ignore[no-untyped-def]
-    """Add up every run of pixels; reassociation lets the sum of a run use vector registers."""
+    """Add up every run of pixels, eight sums side by side.
+
+    Told apart here they fit vector registers of any width; left to the compiler, the order of addition, and with it
+    the last bit of a score, would be that of the CPU's make.
+    """
     for c in range(maps.shape[0]):
         for r in range(starts.size):
             run = maps[c, starts[r] : ends[r]]  # indices from 0 on need no check for negative ones
-            total = np.float32(0.0)
-            for i in range(run.size):
+            a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = np.float32(0.0)
+            i = 0
+            while i + 8 <= run.size:
+                a0 += run[i]
+                a1 += run[i + 1]
+                a2 += run[i + 2]
+                a3 += run[i + 3]
+                a4 += run[i + 4]
+                a5 += run[i + 5]
+                a6 += run[i + 6]
+                a7 += run[i + 7]
+                i += 8
+            total = ((a0 + a4) + (a2 + a6)) + ((a1 + a5) + (a3 + a7))
+            while i < run.size:
                 total += run[i]
+                i += 1
             sums[owners[r], c] += total
 
 
