@@ -86,8 +86,12 @@ def write_yolo(
     names: bool = False,
     sigmoid: bool = True,
     open_sides: bool = False,
+    silent: bool = False,
 ) -> Path:
-    """A segmenting YOLO: boxes are cells, scores what of the cell is red or green, prototypes the colors themselves."""
+    """A segmenting YOLO: boxes are cells, scores what of the cell is red or green, prototypes the colors themselves.
+
+    A silent one is sure of nothing, whatever it is shown.
+    """
     graph = Graph()
     source = "images"
     if half:
@@ -96,7 +100,8 @@ def write_yolo(
     cells = rows * columns
     pooled = graph.pool(source, CELL, CELL)
     scores = graph.linear(pooled, [[3, -3, 0], [-3, 3, 0]], [0, 0])
-    scores = graph.add("Clip", scores, graph.constant(0.001), graph.constant(0.95)) if sigmoid else scores
+    least, most = (0.0, 0.0) if silent else (0.001, 0.95)
+    scores = graph.add("Clip", scores, graph.constant(least), graph.constant(most)) if sigmoid else scores
     # The person's color lies on prototype 0, the car's on 1; a cell asks for what it is full of.
     weight = np.zeros((prototypes, 3))
     weight[0, :2], weight[1, :2] = (40, -40), (-40, 40)
@@ -215,6 +220,39 @@ def write_row_anchors(path: Path, version: int = 1) -> Path:
             "exist_col": ([1, 2, across, lines], kind),
         },
     )
+
+
+def turn_ends(path: Path, of_bytes: bool = False, channels_last: bool = True, outputs: bool = False) -> Path:
+    """The same network as other tools export it: bytes in, channels last, at its outputs as well."""
+    model = onnx.load(path)
+    graph, (image,) = model.graph, model.graph.input
+    inner, nodes = image.name, []
+    source = image.name = "pictures"
+    if channels_last:
+        nodes.append(helper.make_node("Transpose", [source], ["turned"], perm=[0, 3, 1, 2]))
+        source = "turned"
+        sides = [side.dim_value for side in image.type.tensor_type.shape.dim]
+        for side, value in zip(image.type.tensor_type.shape.dim, (sides[0], *sides[2:], sides[1]), strict=True):
+            side.dim_value = value
+    if of_bytes:
+        image.type.tensor_type.elem_type = TensorProto.UINT8
+        nodes.append(helper.make_node("Cast", [source], ["cast"], to=TensorProto.FLOAT))
+        graph.initializer.append(numpy_helper.from_array(np.float32(255), "most"))
+        nodes.append(helper.make_node("Div", ["cast", "most"], ["divided"]))
+        source = "divided"
+    nodes.append(helper.make_node("Identity", [source], [inner]))
+    for node in reversed(nodes):
+        graph.node.insert(0, node)
+    for output in graph.output if outputs else ():
+        dims = output.type.tensor_type.shape.dim
+        given = [side.dim_value for side in dims]
+        graph.node.append(helper.make_node("Transpose", [output.name], [f"{output.name}_last"], perm=[0, 2, 3, 1]))
+        output.name += "_last"
+        for side, value in zip(dims, (given[0], *given[2:], given[1]), strict=True):
+            side.dim_value = value
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+    return path
 
 
 def paint_lines(scale: int = 1) -> tuple[np.ndarray, list[tuple[float, float, float]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -27,6 +28,7 @@ from tests.foreign_networks import (
     WIDTH,
     paint_lines,
     paint_objects,
+    turn_ends,
     write_lane_map,
     write_row_anchors,
     write_semantic,
@@ -118,6 +120,27 @@ def test_anchors_of_the_papers_data_sets(tmp_path: Path) -> None:
         assert card.input.top == top
 
 
+@pytest.mark.parametrize("layout", ["classes", "objectness", "selected"])
+def test_the_layout_of_a_network_that_finds_nothing_is_recognized(tmp_path: Path, layout: str) -> None:
+    # Its scores are zeros, which are whole numbers as those of classes are.
+    made = import_model(
+        write_yolo(tmp_path / "n.onnx", layout, names=True, silent=True), "yolo-seg", tmp_path / "model"
+    )
+    assert made.card.grouping.parameters["layout"] == layout
+    assert len(made.result) == 0
+
+
+@pytest.mark.parametrize("text", ["{0: 'person', 1: 'car'}", '{"1": "car", "0": "person"}', '["person", "car"]'])
+def test_names_are_read_as_exporters_write_them(tmp_path: Path, text: str) -> None:
+    for path in (write_yolo(tmp_path / "yolo.onnx"), write_semantic(tmp_path / "semantic.onnx")):
+        model = onnx.load(path)
+        names = text.replace("]", ', "road"]').replace("}", ", 2: 'road'}") if "semantic" in path.name else text
+        model.metadata_props.append(onnx.StringStringEntryProto(key="names", value=names))
+        onnx.save(model, path)
+        family, answers = ("yolo-seg", Answers()) if "yolo" in path.name else ("semantic", SEEN)
+        assert import_model(path, family, tmp_path / path.stem, answers).card.classes[:2] == OBJECTS
+
+
 # -- what is fixed in the file
 
 
@@ -132,6 +155,38 @@ def test_open_batches_and_half_precision_are_fixed_at_import(tmp_path: Path) -> 
         if backend == "openvino":
             pytest.importorskip("openvino", reason="openvino is not installed (the extra `openvino`)")
         assert len(rtseg.load(tmp_path / "model", backend=backend)(paint_objects(SCENE))) == len(SCENE)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("of_bytes", [False, True])
+@pytest.mark.parametrize("family", ["yolo-seg", "semantic", "row-anchor", "lane-map"])
+def test_bytes_and_channels_last_find_the_same(tmp_path: Path, family, of_bytes: bool, channels_last: bool) -> None:
+    path, answers, ends_last = tmp_path / "net.onnx", SEEN, False
+    if family == "yolo-seg":
+        write_yolo(path, names=True)
+        answers = Answers()
+    elif family == "semantic":
+        write_semantic(path)
+        answers, ends_last = semantic_answers(), channels_last
+    elif family == "row-anchor":
+        write_row_anchors(path)
+        answers = replace(SEEN, anchors="0.03125, 0.96875", top=0.0)
+    else:
+        write_lane_map(path)
+        answers, ends_last = replace(SEEN, background=True), channels_last
+    import_model(path, family, tmp_path / "plain", answers)
+    turn_ends(path, of_bytes, channels_last, ends_last)
+    if of_bytes and answers.normalization:
+        with pytest.raises(ConfigError, match="takes bytes and normalizes them by itself; leave out --normalize"):
+            import_model(path, family, tmp_path / "model", answers)
+        answers = replace(answers, normalization=None)
+    card = import_model(path, family, tmp_path / "model", answers).card
+    assert (card.input.height, card.input.width) == (HEIGHT, WIDTH)
+    image = paint_lines(1)[0] if card.task == "lanes" else paint_objects(SCENE)
+    found, plain = (rtseg.load(tmp_path / name)(image) for name in ("model", "plain"))
+    assert len(plain) == (2 if card.task == "lanes" else 5 if family == "semantic" else len(SCENE))
+    for name in ("mask",) if card.task == "lanes" else ("labels", "class_ids"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(plain, name))
 
 
 def test_open_sides_are_asked_for(tmp_path: Path) -> None:
@@ -213,6 +268,17 @@ def test_what_does_not_fit_is_one_sentence_at_import(tmp_path: Path, family, ans
     assert not (tmp_path / "model").exists()
 
 
+def test_scores_that_are_no_numbers_are_told(tmp_path: Path) -> None:
+    path = write_yolo(tmp_path / "net.onnx", names=True)
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT and len(tensor.dims) == 4:
+            tensor.CopyFrom(numpy_helper.from_array(np.full(tensor.dims, np.nan, np.float32), tensor.name))
+    onnx.save(model, path)
+    with pytest.raises(ModelError, match="finite scores in output0"):
+        import_model(path, "yolo-seg", tmp_path / "model")
+
+
 def test_scores_without_a_sigmoid_are_told(tmp_path: Path) -> None:
     path = write_yolo(tmp_path / "net.onnx", sigmoid=False, names=True)
     with pytest.raises(ModelError, match="scores of 0 to 1"):
@@ -236,9 +302,9 @@ def _one_node(
     "case",
     [
         "bytes",
-        "channels last",
+        "channels",
         "batch",
-        "uint8",
+        "int32",
         "varying",
         "text",
         "cut",
@@ -255,12 +321,12 @@ def test_files_that_are_no_such_network_are_told(tmp_path: Path, case: str) -> N
         path.write_bytes(b"not a network")
     elif case == "cut":
         path.write_bytes(write_yolo(tmp_path / "whole.onnx").read_bytes()[:-700])
-    elif case == "channels last":
-        _one_node(path, copy, [1, 64, 64, 3], (TensorProto.FLOAT, [1, 64, 64, 3]))
+    elif case == "channels":
+        _one_node(path, copy, [1, 4, 64, 64], (TensorProto.FLOAT, [1, 4, 64, 64]))
     elif case == "batch":
         _one_node(path, copy, [8, 3, 64, 64], (TensorProto.FLOAT, [8, 3, 64, 64]))
-    elif case == "uint8":
-        _one_node(path, copy, [1, 3, 64, 64], (TensorProto.UINT8, [1, 3, 64, 64]), TensorProto.UINT8)
+    elif case == "int32":
+        _one_node(path, copy, [1, 3, 64, 64], (TensorProto.INT32, [1, 3, 64, 64]), TensorProto.INT32)
     elif case == "varying":
         _one_node(path, helper.make_node("NonZero", ["x"], ["y"]), [1, 3, 8, 8], (TensorProto.INT64, [4, "n"]))
         model = onnx.load(path)
@@ -291,9 +357,9 @@ def test_files_that_are_no_such_network_are_told(tmp_path: Path, case: str) -> N
         "empty": "empty file",
         "newer": r"pixels: Unsupported model IR version: 99.*older opset",
         "own": "without operators of its own",
-        "channels last": "channels first",
-        "batch": "one picture",
-        "uint8": "float32 or float16",
+        "channels": "one picture of 3 channels",
+        "batch": "a batch of 1",
+        "int32": "float32, float16 or uint8",
         "varying": "fixed number of detections",
         "text": "arrays of numbers",
     }.get(case, "expected an ONNX network")

@@ -136,15 +136,16 @@ def checked_classes(names: list[str], where: str) -> tuple[str, ...]:
 
 
 def names_in(metadata: dict[str, str]) -> tuple[str, ...] | None:
-    """The classes that YOLO's exporters write into a file as a Python literal; None where there are none."""
+    """The classes that exporters write into a file as a Python literal or as JSON; None where there are none."""
     try:
         names = ast.literal_eval(metadata.get("names", ""))
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return None
     if isinstance(names, dict):
-        if sorted(names) != list(range(len(names))):
+        numbered = {str(number): name for number, name in names.items()}  # JSON has numbers as texts
+        if set(numbered) != {str(number) for number in range(len(names))}:
             return None
-        names = [names[i] for i in range(len(names))]
+        names = [numbered[str(number)] for number in range(len(numbered))]
     if not isinstance(names, list | tuple) or not names:
         return None
     found = [str(name) for name in names]

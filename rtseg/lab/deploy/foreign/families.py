@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -52,10 +52,12 @@ def _yolo_seg(path: Path, network: ForeignNetwork, answers: Answers) -> Describe
         for prototypes, maps in network.outputs.items():
             stride = _stride(maps, network.size)
             if values.ndim == 3 and stride is not None:
-                for layout in [answers.layout] if answers.layout else get_args(Layout):
-                    columns = _columns(values, layout, len(classes), maps.shape[1])
-                    if columns is not None and (answers.layout or _can_be(columns, layout, len(classes))):
-                        found.append((table, prototypes, stride, layout))
+                layouts = [answers.layout] if answers.layout else _layouts(values, len(classes), maps.shape[1])
+                found += [
+                    (table, prototypes, stride, layout)
+                    for layout in layouts
+                    if _columns(values, layout, len(classes), maps.shape[1]) is not None
+                ]
     if len(found) != 1:
         if len({choice[:2] for choice in found}) == 1:
             answers.require(path, "layout")
@@ -73,6 +75,11 @@ def _yolo_seg(path: Path, network: ForeignNetwork, answers: Answers) -> Describe
     columns = _columns(network.outputs[table], layout, len(classes), channels)
     assert columns is not None
     scores = columns[4:5] if layout == "selected" else columns[4 : BEFORE_CLASSES[layout] + len(classes)]
+    if not np.isfinite(scores).all():
+        raise ModelError(
+            f"expected finite scores in {table} of {path.name}, got NaN or infinite values for a picture of noise; "
+            "check its weights, or export it in float32"
+        )
     if not (scores.min() >= -1e-3 and scores.max() <= 1 + 1e-3):
         raise ModelError(
             f"expected scores of 0 to 1 in {table} of {path.name}, got {scores.min():.3g} to {scores.max():.3g}; "
@@ -97,25 +104,33 @@ def _columns(values: NDArray[np.float32], layout: Layout, classes: int, prototyp
     return None if upright is None else values[0] if upright else values[0].T
 
 
-def _can_be(columns: NDArray[np.float32], layout: Layout, classes: int) -> bool:
-    """Tables of different layouts may have as many columns: a column of class numbers tells them apart."""
-    kinds = columns[5]
-    numbered = bool((kinds == np.rint(kinds)).all() and kinds.min() >= 0 and kinds.max() < classes)
-    return numbered == (layout == "selected")
+def _layouts(values: NDArray[np.float32], classes: int, prototypes: int) -> list[Layout]:
+    """Layouts that a table may have: others may have as many columns as ``selected``, but no corners and no numbers.
+
+    A network that is sure of nothing gives zeros for the scores of classes, which are whole numbers too.
+    """
+    selected = _columns(values, "selected", classes, prototypes)
+    if selected is not None:
+        kinds = selected[5]
+        numbered = bool((kinds == np.rint(kinds)).all() and kinds.min() >= 0 and kinds.max() < classes)
+        if numbered and (selected[2:4] >= selected[:2]).all(axis=0).mean() > 0.5:
+            return ["selected"]
+    return [layout for layout in get_args(Layout) if layout != "selected"]
 
 
 def _semantic(path: Path, network: ForeignNetwork, answers: Answers) -> Described:
     answers.refuse_others(
         "semantic", "output", "classes", "normalization", "order", "fit", "things", "ignored", "drivable", "ground"
     )  # fmt: skip
+    answers = _completed(answers, classes=names_in(network.metadata), fit="stretch")
     answers.require(path, "classes", "normalization", "order")
-    answers = _completed(answers, fit="stretch")
     classes = answers.classes or ()
-    name, values = _largest_map(path, network, answers, "a map of class scores or numbers")
+    counts = (1, len(classes))
+    name, values = _largest_map(path, network, answers, "a map of class scores or numbers", counts)
     parameters = _named(
         things=answers.things, ignored=answers.ignored, drivable=answers.drivable, ground=answers.ground
     )
-    sides = _as_map(values).shape
+    sides = values.shape
     if name in network.integers or (sides[1] == 1 and len(classes) > 1):
         _expect_numbers(path, name, values, len(classes))
         kind = "class_ids"
@@ -123,12 +138,8 @@ def _semantic(path: Path, network: ForeignNetwork, answers: Answers) -> Describe
         kind = "class_scores"
         if sides[1] != len(classes):
             raise ModelError(
-                f"expected a channel for each of {len(classes)} classes, {path.name} gives {name} {values.shape}; "
-                + (
-                    "export it channels first"
-                    if sides[3] == len(classes)
-                    else "name them all with --classes, those not wanted among --ignored"
-                )
+                f"expected a channel for each of {len(classes)} classes, {path.name} gives {name} "
+                f"{network.outputs[name].shape}; name them all with --classes, those not wanted among --ignored"
             )
         parameters["scale"] = _scale(values, sums=sides[1] > 1)
     return Described(
@@ -143,9 +154,10 @@ def _semantic(path: Path, network: ForeignNetwork, answers: Answers) -> Describe
 
 def _lane_map(path: Path, network: ForeignNetwork, answers: Answers) -> Described:
     answers.refuse_others("lane-map", "output", "normalization", "order", "fit", "background", "top")
-    name, values = _largest_map(path, network, answers, "lane maps (1, n, h, w)")
-    sides = _as_map(values).shape
-    if sides[1] > 1 + _MOST_LINES:
+    counts = range(1, 2 + _MOST_LINES)
+    name, values = _largest_map(path, network, answers, "lane maps (1, n, h, w)", counts)
+    sides = values.shape
+    if sides[1] not in counts:
         raise ModelError(
             f"expected a map for each of up to {_MOST_LINES} lines, {path.name} gives {name} {sides}; import it as "
             "what it is, or name another --output"
@@ -254,14 +266,19 @@ def _stride(maps: NDArray[np.float32], size: tuple[int, int]) -> int | None:
     return stride if (maps.shape[2] * stride, maps.shape[3] * stride) == size else None
 
 
-def _as_map(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(1, h, w) as (1, 1, h, w)."""
-    return values[:, None] if values.ndim == 3 else values
+def _as_map(values: NDArray[np.float32], counts: Container[int]) -> NDArray[np.float32]:
+    """(1, n, h, w) of (1, h, w), or of (1, h, w, n) if n alone may be a number of channels."""
+    if values.ndim == 3:
+        return values[:, None]
+    last = values.shape[1] not in counts and values.shape[3] in counts
+    return np.moveaxis(values, 3, 1) if last else values
 
 
-def _largest_map(path: Path, network: ForeignNetwork, answers: Answers, wanted: str) -> tuple[str, NDArray[np.float32]]:
-    """The output that was named, or of most pixels: smaller ones are those of auxiliary heads."""
-    maps = {name: _as_map(values) for name, values in network.outputs.items() if values.ndim in (3, 4)}
+def _largest_map(
+    path: Path, network: ForeignNetwork, answers: Answers, wanted: str, counts: Container[int]
+) -> tuple[str, NDArray[np.float32]]:
+    """The output that was named, or of most pixels: smaller ones are those of auxiliary heads; channels first."""
+    maps = {name: _as_map(values, counts) for name, values in network.outputs.items() if values.ndim in (3, 4)}
     maps = {name: values for name, values in maps.items() if values.shape[0] == 1 and min(values.shape[2:]) > 1}
     if not maps:
         raise ModelError(f"expected {wanted}, {path.name} gives {_listed(network.outputs)}")
@@ -270,13 +287,13 @@ def _largest_map(path: Path, network: ForeignNetwork, answers: Answers, wanted: 
         found = [name for name in maps if name in (named, named + RENAMED)]
         if not found:
             raise ConfigError(f"expected --output to name one of {_listed(maps)}, got {named!r}")
-        return found[0], network.outputs[found[0]]
+        return found[0], maps[found[0]]
     pixels = {name: values.shape[2] * values.shape[3] for name, values in maps.items()}
     largest = [name for name in maps if pixels[name] == max(pixels.values())]
     if len(largest) > 1:
         listed = _listed({name: network.outputs[name] for name in largest})
         raise ConfigError(f"{path.name} gives several maps of one size, {listed}; say with --output which is meant")
-    return largest[0], network.outputs[largest[0]]
+    return largest[0], maps[largest[0]]
 
 
 def _expect_numbers(path: Path, name: str, values: NDArray[np.float32], classes: int) -> None:
@@ -292,7 +309,7 @@ def _scale(values: NDArray[np.float32], sums: bool) -> str:
     """Logits, or probabilities: these lie between 0 and 1 and, where classes exclude each other, sum to 1."""
     inside = values.min() >= 0 and values.max() <= 1
     if inside and sums:
-        inside = bool(np.allclose(_as_map(values).sum(axis=1), 1, atol=0.02))
+        inside = bool(np.allclose(values.sum(axis=1), 1, atol=0.02))
     return "probabilities" if inside else "logits"
 
 

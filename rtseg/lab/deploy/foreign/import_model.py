@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +67,7 @@ def import_model(
     """
     _refuse_another(path, out)
     network = open_foreign(path, size)
-    described = FAMILIES[family](path, network, answers or Answers())
+    described = FAMILIES[family](path, network, _with_what_is_inside(path, network, answers or Answers()))
     needs = _input(network, described)
     image = _picture(described, needs) if picture is None else np.asarray(read_image(picture))
     with staging(out) as stage:
@@ -102,6 +102,15 @@ def _refuse_another(path: Path, out: Path) -> None:
             f"expected a new folder, or an earlier import of {path.name}, got {out}, which holds the model "
             f"{before.name}; give another --out"
         )
+
+
+def _with_what_is_inside(path: Path, network: ForeignNetwork, answers: Answers) -> Answers:
+    """A network of bytes normalizes them by itself."""
+    if not network.takes_bytes:
+        return answers
+    if answers.normalization not in (None, NORMALIZATIONS["none"]):
+        raise ConfigError(f"{path.name} takes bytes and normalizes them by itself; leave out --normalize")
+    return replace(answers, normalization=NORMALIZATIONS["none"])
 
 
 def _command(path: Path) -> str:

@@ -40,6 +40,7 @@ class ForeignNetwork:
         model: the ``onnx.ModelProto``: input (1, 3, h, w) float32, outputs float32.
         input: name.
         size: (h, w).
+        takes_bytes: whether the file's input is uint8, so that it normalizes by itself.
         outputs: values by name, float32 as the network gives them.
         integers: names of outputs that were integers.
         metadata: texts that the exporter left in the file.
@@ -49,13 +50,17 @@ class ForeignNetwork:
     model: Any
     input: str
     size: tuple[int, int]
+    takes_bytes: bool
     outputs: dict[str, NDArray[np.float32]]
     integers: frozenset[str]
     metadata: dict[str, str]
     precision: Precision
 
     def reduced(self, outputs: Mapping[str, Sequence[int]]) -> bytes:
-        """The network with these outputs alone, brought to these sides, and nothing that only others need."""
+        """The network with these outputs alone, brought to these sides, and nothing that only others need.
+
+        An output whose channels come last, where these sides have them before the rows, is turned.
+        """
         import onnx
 
         model = onnx.ModelProto()
@@ -65,8 +70,9 @@ class ForeignNetwork:
         del graph.output[:]
         graph.output.extend(kept)
         for output in graph.output:
-            if tuple(outputs[output.name]) != self.outputs[output.name].shape:
-                _reshape(graph, output, outputs[output.name])
+            wanted, given = tuple(outputs[output.name]), self.outputs[output.name].shape
+            if wanted != given:
+                _bring(graph, output, wanted, turned=len(given) == 4 and wanted == (given[0], given[3], *given[1:3]))
         _drop_unread(graph)
         content: bytes = model.SerializeToString()
         return content
@@ -75,7 +81,8 @@ class ForeignNetwork:
 def open_foreign(path: Path, size: tuple[int, int] | None = None) -> ForeignNetwork:
     """Read a network, fix its batch to 1 and its sides, and run it once to see what it gives.
 
-    Half-precision and integer tensors at its ends become float32 by casts inside the file.
+    Half-precision and integer tensors at its ends become float32 by casts inside the file, and an input with channels
+    last takes them first.
 
     Args:
         path: ONNX file; weights may lie in files beside it.
@@ -91,13 +98,13 @@ def open_foreign(path: Path, size: tuple[int, int] | None = None) -> ForeignNetw
         raise ConfigError(f"importing a network needs the package onnx ({error}): pip install onnx") from error
     model = _read(path)
     graph = model.graph
-    name, fixed = _fix_input(path, graph, size)
+    name, fixed, takes_bytes = _fix_input(path, graph, size)
     integers = _cast_outputs(path, graph)
     del graph.value_info[:]
     constants = [tensor.data_type for tensor in graph.initializer]
     half = onnx.TensorProto.FLOAT16 in constants
     quantized = any("QuantizeLinear" in node.op_type or node.op_type.startswith("QLinear") for node in graph.node)
-    outputs = _probe(path, model, name, fixed)
+    outputs = _probe(path, model, name, fixed, 255.0 if takes_bytes else 1.0)
     for output in graph.output:
         output.type.tensor_type.shape.Clear()
         for side in outputs[output.name].shape:
@@ -106,6 +113,7 @@ def open_foreign(path: Path, size: tuple[int, int] | None = None) -> ForeignNetw
         model,
         name,
         fixed,
+        takes_bytes,
         outputs,
         frozenset(integers),
         {entry.key: entry.value for entry in model.metadata_props},
@@ -152,8 +160,8 @@ def _weight_files(model: Any) -> list[str]:
     return sorted({entry.value for entry in entries if entry.key == "location"})
 
 
-def _fix_input(path: Path, graph: Any, size: tuple[int, int] | None) -> tuple[str, tuple[int, int]]:
-    """Give the input fixed sides and float32; its name and (h, w)."""
+def _fix_input(path: Path, graph: Any, size: tuple[int, int] | None) -> tuple[str, tuple[int, int], bool]:
+    """Give the input fixed sides, channels first and float32; its name, (h, w), and whether it was uint8."""
     import onnx
 
     constants = {tensor.name for tensor in graph.initializer}
@@ -168,20 +176,19 @@ def _fix_input(path: Path, graph: Any, size: tuple[int, int] | None) -> tuple[st
             tensor.shape.dim.add()
     sides = [side.dim_value if side.HasField("dim_value") else 0 for side in tensor.shape.dim]
     shown = ", ".join(str(side or "open") for side in sides)
-    if len(sides) != 4 or sides[0] > 1 or sides[1] not in (0, 3):
-        hint = (
-            "export it channels first"
-            if len(sides) == 4 and sides[3] == 3
-            else "export it for one picture of 3 channels"
+    last = len(sides) == 4 and sides[3] == 3 and sides[1] != 3
+    if len(sides) != 4 or sides[0] > 1 or (not last and sides[1] not in (0, 3)):
+        several = len(sides) == 4 and sides[0] > 1
+        raise ModelError(
+            f"expected an input (1, 3, height, width), or with channels last, {path.name} has {entry.name} ({shown}); "
+            f"export it for {'one picture, a batch of 1' if several else 'one picture of 3 channels'}"
         )
-        raise ModelError(f"expected an input (1, 3, height, width), {path.name} has {entry.name} ({shown}); {hint}")
-    if tensor.elem_type not in (kinds.FLOAT, kinds.FLOAT16):
+    if tensor.elem_type not in (kinds.FLOAT, kinds.FLOAT16, kinds.UINT8):
         kind = kinds.DataType.Name(tensor.elem_type).lower()
         raise ModelError(
-            f"expected an input of float32 or float16, {path.name} has {entry.name} of {kind}; export it without the "
-            "preprocessing inside"
+            f"expected an input of float32, float16 or uint8, {path.name} has {entry.name} of {kind}; export it so"
         )
-    height, width = sides[2:]
+    height, width = sides[1:3] if last else sides[2:]
     if size is None and not (height and width):
         raise ModelError(f"{path.name} leaves the size of its input open ({shown}); say which with --size WIDTHxHEIGHT")
     if size is not None and ((height or size[0]), (width or size[1])) != size:
@@ -191,11 +198,32 @@ def _fix_input(path: Path, graph: Any, size: tuple[int, int] | None) -> tuple[st
     fixed = size or (height, width)
     for side, value in zip(tensor.shape.dim, (1, 3, *fixed), strict=True):
         side.dim_value = value
-    if tensor.elem_type == kinds.FLOAT16:
+    takes_bytes = tensor.elem_type == kinds.UINT8
+    if last or tensor.elem_type != kinds.FLOAT:
         inner, entry.name = entry.name, entry.name + RENAMED
+        nodes = _as_the_network_takes_it(entry.name, inner, tensor.elem_type, last)
+        for node in reversed(nodes):
+            graph.node.insert(0, node)
         tensor.elem_type = kinds.FLOAT
-        graph.node.insert(0, onnx.helper.make_node("Cast", [entry.name], [inner], to=kinds.FLOAT16))
-    return entry.name, fixed
+    return entry.name, fixed, takes_bytes
+
+
+def _as_the_network_takes_it(source: str, inner: str, kind: int, channels_last: bool) -> list[Any]:
+    """Operators that make of `source` (1, 3, h, w) float32 the input `inner` of another type, or with channels last."""
+    import onnx
+
+    steps: list[tuple[str, dict[str, Any]]] = []
+    if kind == onnx.TensorProto.UINT8:  # to the nearest number, where a resized frame lies between two
+        steps.append(("Round", {}))
+    if kind != onnx.TensorProto.FLOAT:
+        steps.append(("Cast", {"to": kind}))
+    if channels_last:
+        steps.append(("Transpose", {"perm": [0, 2, 3, 1]}))
+    names = [source, *(f"{source}_{number}" for number in range(1, len(steps))), inner]
+    return [
+        onnx.helper.make_node(step, [names[i]], [names[i + 1]], **attributes)
+        for i, (step, attributes) in enumerate(steps)
+    ]
 
 
 def _cast_outputs(path: Path, graph: Any) -> list[str]:
@@ -220,12 +248,12 @@ def _cast_outputs(path: Path, graph: Any) -> list[str]:
     return integers
 
 
-def _probe(path: Path, model: Any, name: str, size: tuple[int, int]) -> dict[str, NDArray[np.float32]]:
-    """Run the network on two pictures of noise: its outputs must have the same sides for both."""
+def _probe(path: Path, model: Any, name: str, size: tuple[int, int], scale: float) -> dict[str, NDArray[np.float32]]:
+    """Run the network on two pictures of noise up to `scale`: its outputs must have the same sides for both."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     rng = np.random.default_rng(0)
-    dark, bright = (scale * rng.random((1, 3, *size), dtype=np.float32) for scale in (0.02, 1.0))
+    dark, bright = (most * rng.random((1, 3, *size), dtype=np.float32) for most in (0.02 * scale, scale))
     try:
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         names = [output.name for output in session.get_outputs()]
@@ -254,16 +282,20 @@ def _mend(reason: str) -> str:
     return "export it again, at the size at which it is to run"
 
 
-def _reshape(graph: Any, output: Any, sides: Sequence[int]) -> None:
+def _bring(graph: Any, output: Any, sides: Sequence[int], turned: bool) -> None:
+    """Bring an output to these sides, by turning its channels from the last place or by counting its sides anew."""
     import onnx
 
     inner = output.name + "_before"
     for node in graph.node:
         node.input[:] = [inner if name == output.name else name for name in node.input]
         node.output[:] = [inner if name == output.name else name for name in node.output]
-    shape = onnx.numpy_helper.from_array(np.array(sides, np.int64), inner + "_sides")
-    graph.initializer.append(shape)
-    graph.node.append(onnx.helper.make_node("Reshape", [inner, shape.name], [output.name]))
+    if turned:
+        graph.node.append(onnx.helper.make_node("Transpose", [inner], [output.name], perm=[0, 3, 1, 2]))
+    else:
+        shape = onnx.numpy_helper.from_array(np.array(sides, np.int64), inner + "_sides")
+        graph.initializer.append(shape)
+        graph.node.append(onnx.helper.make_node("Reshape", [inner, shape.name], [output.name]))
     output.type.tensor_type.shape.Clear()
     for side in sides:
         output.type.tensor_type.shape.dim.add().dim_value = side
