@@ -553,12 +553,15 @@ def test_objects_are_scored_and_quantized_with_the_gate(tmp_path: Path, street: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("half", [False, True])
-def test_an_engine_is_compiled(tmp_path: Path, half: bool) -> None:
+@pytest.mark.parametrize("taking", ["float32", "float16", "bytes"])
+def test_an_engine_is_compiled(tmp_path: Path, taking: str) -> None:
     pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed (the extra `tensorrt`)")
     from rtseg.runtime.tensorrt import compile_model
 
-    import_model(write_yolo(tmp_path / "n.onnx", names=True, half=half), "yolo-seg", tmp_path / "model")
+    path = write_yolo(tmp_path / "n.onnx", names=True, half=taking == "float16")
+    if taking == "bytes":
+        turn_ends(path, of_bytes=True)
+    import_model(path, "yolo-seg", tmp_path / "model")
     engine, record = compile_model(find_model(tmp_path / "model"), "fp16", "sm89", folder=tmp_path / "cache")
     assert engine.is_file()
     assert {tensor.shape for tensor in record.tensors if tensor.mode == "output"} == {(1, 10, 32), (1, 4, 32, 64)}

@@ -101,6 +101,8 @@ def open_foreign(path: Path, size: tuple[int, int] | None = None) -> ForeignNetw
     name, fixed, takes_bytes = _fix_input(path, graph, size)
     integers = _cast_outputs(path, graph)
     del graph.value_info[:]
+    if takes_bytes:
+        _leave_out_bytes(model)
     constants = [tensor.data_type for tensor in graph.initializer]
     half = onnx.TensorProto.FLOAT16 in constants
     quantized = any("QuantizeLinear" in node.op_type or node.op_type.startswith("QLinear") for node in graph.node)
@@ -226,6 +228,18 @@ def _as_the_network_takes_it(source: str, inner: str, kind: int, channels_last: 
     ]
 
 
+def _leave_out_bytes(model: Any) -> None:
+    """Let float32 go where bytes went, which TensorRT has none of inside a network, if the operators there take it."""
+    cast = next(node for node in model.graph.node if node.op_type == "Cast")
+    kept = type(cast).FromString(cast.SerializeToString())
+    cast.op_type = "Identity"
+    del cast.attribute[:]
+    try:
+        _session(model)
+    except Exception:  # the library raises many kinds
+        cast.CopyFrom(kept)
+
+
 def _cast_outputs(path: Path, graph: Any) -> list[str]:
     """Make every output float32; give the names of those that were integers."""
     import onnx
@@ -250,12 +264,10 @@ def _cast_outputs(path: Path, graph: Any) -> list[str]:
 
 def _probe(path: Path, model: Any, name: str, size: tuple[int, int], scale: float) -> dict[str, NDArray[np.float32]]:
     """Run the network on two pictures of noise up to `scale`: its outputs must have the same sides for both."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
     rng = np.random.default_rng(0)
     dark, bright = (most * rng.random((1, 3, *size), dtype=np.float32) for most in (0.02 * scale, scale))
     try:
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = _session(model)
         names = [output.name for output in session.get_outputs()]
         first, second = (session.run(names, {name: value}) for value in (dark, bright))
     except Exception as error:  # the library raises many kinds
@@ -271,6 +283,12 @@ def _probe(path: Path, model: Any, name: str, size: tuple[int, int], scale: floa
                 f"{np.shape(a)} and {np.shape(b)}; export it with a fixed number of detections"
             )
     return dict(zip(names, second, strict=True))
+
+
+def _session(model: Any) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def _mend(reason: str) -> str:
