@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rtseg.runtime.card import ModelCard
 from rtseg.runtime.ignore import IgnoreMask, LearnedMask, ignore_mask
 from rtseg.runtime.interpreter import AnyInterpreter
 from rtseg.runtime.models import find_model
-from rtseg.runtime.pipeline import Pipeline
-from rtseg.runtime.selection import select
+from rtseg.runtime.selection import open_ahead, select
+
+if TYPE_CHECKING:
+    from rtseg.runtime.pipeline import Pipeline
 
 __all__ = ["interpreter_for", "load"]
 
@@ -45,8 +48,13 @@ def load(
     """
     mask = ignore_mask(ignore)
     model = find_model(name_or_path, network)
+    wanted = device, backend, threads or os.cpu_count() or 1, network
+    ahead = open_ahead(model, *wanted)
+    # What takes Numba is imported while the network is opened.
+    from rtseg.runtime.pipeline import Pipeline
+
     interpreter = interpreter_for(model.card, mask)
-    selection = select(model, interpreter, device, backend, threads or os.cpu_count() or 1, network)
+    selection = select(model, interpreter, *wanted, ahead)
     return Pipeline(model.card, interpreter, selection, mask if isinstance(mask, LearnedMask) else None)
 
 

@@ -78,8 +78,6 @@ class Loading:
         return pipelines
 
     def _load(self, task: str, parameter: str, parameters: NodeParameters, pipelines: list[Pipeline]) -> None:
-        from rtseg.runtime.compilation import warm_up_told  # Numba, with the model and not with the node
-
         model = getattr(parameters, parameter)
         self.progress = f"loading {model}"
         self._logger.info(self.progress)
@@ -98,6 +96,8 @@ class Loading:
                 f"expected a model for {task}, got {pipeline.card.name} for {pipeline.card.task}; set parameter "
                 f"{parameter}"
             )
+        from rtseg.runtime.compilation import warm_up_told  # Numba, with the model and not with the node
+
         warm_up_told(pipeline, self._note_kernel)
 
     def _note_kernel(self, compiled: int, kernel: str) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rtseg.errors import BackendError
 from rtseg.runtime.backends import (
+    Backend,
     available_backends,
     check_backend,
     check_backend_names,
@@ -18,7 +21,9 @@ from rtseg.runtime.card import verified_model_file
 from rtseg.runtime.device import DLA, CudaDevice, Device, device_driver_present, device_faults, parse_device
 from rtseg.runtime.interpreter import AnyInterpreter
 from rtseg.runtime.models import Model
-from rtseg.runtime.paths import FramePath, HostPath
+
+if TYPE_CHECKING:
+    from rtseg.runtime.paths import FramePath
 
 
 @dataclass(frozen=True)
@@ -54,8 +59,46 @@ class Selection:
     reason: str | None = None
 
 
+def open_ahead(
+    model: Model, device: str, backend: str, threads: int, network: str | None
+) -> Future[Backend | None] | None:
+    """Begin to open, in a thread, what :func:`select` will try first, for whoever imports Numba meanwhile.
+
+    Libraries read and compile a network without Python's lock, in about the time that importing what comes after the
+    network takes.
+
+    Args:
+        model: the model.
+        device: as of :func:`select`, as are all the others.
+        backend: name, or ``auto``.
+        threads: of the network.
+        network: file name, or None.
+
+    Returns:
+        What gives the backend, None for one that is not for the CPU; or None where that is not tried first.
+    """
+    if device not in ("auto", "cpu") or (device == "auto" and device_driver_present()):
+        return None
+
+    def open_first() -> Backend | None:
+        names = _names("cpu", backend)
+        return _open_network(names[0], model, threads, network) if names else None
+
+    with_one = ThreadPoolExecutor(1, "rtseg-open")
+    try:
+        return with_one.submit(open_first)
+    finally:
+        with_one.shutdown(wait=False)
+
+
 def select(
-    model: Model, interpreter: AnyInterpreter, device: str, backend: str, threads: int, network: str | None
+    model: Model,
+    interpreter: AnyInterpreter,
+    device: str,
+    backend: str,
+    threads: int,
+    network: str | None,
+    ahead: Future[Backend | None] | None = None,
 ) -> Selection:
     """Say what to try.
 
@@ -66,6 +109,7 @@ def select(
         backend: ``auto`` or the name of one, which alone is then tried.
         threads: of the network on a CPU.
         network: file name of the network that was asked for, None to choose the best for each backend.
+        ahead: of :func:`open_ahead`, with the same arguments.
 
     Raises:
         BackendError: if the device or backend cannot be had; a device found wanting is one for ``cuda``, not for
@@ -83,7 +127,8 @@ def select(
     kinds = {"cpu": _names("cpu", backend), "cuda": _names("cuda", backend)}
 
     def on_host(name: str) -> Candidate:
-        return Candidate(name, "cpu", lambda: _open_host(name, model, interpreter, threads, network))
+        first = ahead if name == kinds["cpu"][0] else None
+        return Candidate(name, "cpu", lambda: _open_host(name, model, interpreter, threads, network, first))
 
     def on_device(name: str, place: Device) -> Candidate:
         return Candidate(name, place.name, lambda: open_device_path(name, model, interpreter, place, network))
@@ -155,14 +200,27 @@ def network_for(model: Model, backend: str, on_device: bool, network: str | None
     raise BackendError(f"the card of {model.card.name} names no network for {backend}{' on a device' * on_device}")
 
 
-def _open_host(name: str, model: Model, interpreter: AnyInterpreter, threads: int, network: str | None) -> FramePath:
-    backend = create_backend(name, network_for(model, name, False, network), model.card, threads)
+def _open_host(
+    name: str,
+    model: Model,
+    interpreter: AnyInterpreter,
+    threads: int,
+    network: str | None,
+    ahead: Future[Backend | None] | None = None,
+) -> FramePath:
+    from rtseg.runtime.paths import HostPath
+
+    backend = (ahead.result() if ahead is not None else None) or _open_network(name, model, threads, network)
     if interpreter.mirror is not None:
         from rtseg.runtime.backends.flip import FlipBackend
 
         backend = FlipBackend(backend, interpreter.mirror)
     backend.warm_up()
     return HostPath(model.card, backend, interpreter)
+
+
+def _open_network(name: str, model: Model, threads: int, network: str | None) -> Backend:
+    return create_backend(name, network_for(model, name, False, network), model.card, threads)
 
 
 def _names(kind: str, backend: str) -> list[str]:

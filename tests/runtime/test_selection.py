@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from rtseg.runtime.backends import available_backends, check_backend, preferred_
 from rtseg.runtime.backends.registry import BACKENDS, Entry
 from rtseg.runtime.device import parse_device
 from rtseg.runtime.models import Model, find_model
-from rtseg.runtime.selection import network_for, select
+from rtseg.runtime.selection import network_for, open_ahead, select
 from tests.conftest import _gpu_missing
 
 without_card = pytest.mark.skipif(_gpu_missing() is None, reason="a CUDA device is here")
@@ -77,6 +79,41 @@ def test_openvino_comes_first_where_the_cpu_multiplies_bytes(
     assert preferred_backends()[0] == first
     assert [candidate.backend for candidate in _select(model, "cpu").wanted] == list(preferred_backends())
     assert preferred_backends("cuda") == ("tensorrt", "torch", "onnxruntime")
+
+
+@without_card
+@pytest.mark.parametrize("device", ["auto", "cpu"])
+def test_the_network_is_opened_once_ahead_of_what_follows_it(
+    device: str, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[tuple[str, bool]] = []
+    create = selection.create_backend
+
+    def note(name: str, *rest: Any) -> Any:
+        opened.append((name, threading.current_thread() is threading.main_thread()))
+        return create(name, *rest)
+
+    monkeypatch.setattr(selection, "create_backend", note)
+    load(model.path.parent, device)
+    assert opened == [(available_backends()[0], False)]
+
+
+def test_on_a_device_nothing_is_opened_ahead(model: Model, with_card: None) -> None:
+    assert [open_ahead(model, device, "auto", 1, None) for device in ("auto", "cuda", "cuda:1", "dla")] == [None] * 4
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_a_network_that_does_not_open_ahead_is_the_same_error(backend: str, model_folder: Callable[..., Path]) -> None:
+    pytest.importorskip(backend, reason=f"{backend} is not installed")
+    model = find_model(model_folder())
+    model.path.write_bytes(b"no network")
+    selected = select(model, LaneInterpreter(model.card), "cpu", backend, 1, None)
+    with pytest.raises(ModelError) as plain:
+        selected.wanted[0].open()
+    ahead = open_ahead(model, "cpu", backend, 1, None)
+    selected = select(model, LaneInterpreter(model.card), "cpu", backend, 1, None, ahead)
+    with pytest.raises(ModelError, match=re.escape(str(plain.value))):
+        selected.wanted[0].open()
 
 
 @without_card

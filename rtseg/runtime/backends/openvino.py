@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
 from numpy.typing import NDArray
 
 from rtseg.errors import BackendError, ModelError
 from rtseg.runtime.backends.shared import OpenNetworks
 from rtseg.runtime.backends.signature import Shape, check_signature
+from rtseg.runtime.backends.without_converter import openvino
 from rtseg.runtime.card import ModelCard
 
 _COMPILED: OpenNetworks[openvino.CompiledModel] = OpenNetworks()

@@ -1,4 +1,4 @@
-"""OpenVINO leaves the process as it was: signals are handled whatever was loaded and closed before."""
+"""OpenVINO leaves the process as it was: signals are handled whatever was loaded and closed before, names are there."""
 
 from __future__ import annotations
 
@@ -30,3 +30,27 @@ def test_a_signal_is_handled_after_models_were_closed() -> None:
     pytest.importorskip("openvino", reason="OpenVINO is not installed")
     ended = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=120)
     assert (ended.returncode, ended.stdout.strip()) == (0, "[True]"), ended.stderr
+
+
+def test_the_converter_is_there_for_whoever_asks() -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    program = """
+import sys
+import rtseg
+rtseg.load("lanes-lite", backend="openvino", device="cpu")
+before = "openvino.tools.ovc" in sys.modules
+import openvino
+from openvino import convert_model
+from openvino.tools import ovc
+print(before, convert_model is ovc.convert_model, hasattr(openvino, "no_such_name"))
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stdout.strip()) == (0, "False True False"), ended.stderr
+
+
+def test_a_converter_that_is_there_already_stays() -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    program = "import openvino; had = openvino.convert_model; import rtseg.runtime.backends.openvino; print("
+    program += "openvino.convert_model is had, hasattr(openvino, '__getattr__'))"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stdout.strip()) == (0, "True False"), ended.stderr
