@@ -119,10 +119,12 @@ def prepare(
     """Compile the kernels that models need, once, so that the first start of the node does not have to.
 
     Run it after installation and after each update, as the user that runs the node (or with NUMBA_CACHE_DIR set for
-    both): compiled code is kept beside the library where that can be written, else in the user's cache.
+    both): compiled code is kept beside the library where that can be written, else in the user's cache. Exit code 1 if
+    it cannot be kept.
     """
     import time
 
+    from rtseg.compiled import unkept
     from rtseg.loading import load
     from rtseg.runtime.compilation import warm_up_told
 
@@ -143,6 +145,8 @@ def prepare(
             console.print(f"{name}: {compiled} kernels compiled in {seconds:.0f} s")
     if as_json:
         print_json(prepared)
+    if unkept:  # which was told when it came to light
+        raise typer.Exit(1)
 
 
 @engines_app.command("list")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +26,11 @@ from numba.core.runtime.nrt import rtsys
 from numba.core.sigutils import normalize_signature
 
 from rtseg import linked
+
+logger = logging.getLogger("rtseg")
+
+unkept: list[str] = []
+"""Why kernels that this process compiled will be compiled again, a sentence for each place."""
 
 _PATIENCE = 60.0  # seconds that a kernel is waited for which another process compiles: that one may have been stopped
 _INDEX_PATIENCE = 2.0  # and that what is kept is waited for, which takes milliseconds to read or to write
@@ -148,14 +154,27 @@ class _Cache(FunctionCache):  # type: ignore[misc]
             _unlock(descriptor)
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        with suppress(OSError):  # no room: it will be compiled again
+        try:
             self._impl.locator.ensure_cache_path()
             with _locked(self._cache_path, fcntl.LOCK_EX):
                 try:
                     super().save_overload(sig, data)
+                except OSError:
+                    raise
                 except Exception:  # an index that cannot be read
                     self.flush()
                     super().save_overload(sig, data)
+        except TimeoutError:  # another process holds what is kept
+            pass
+        except OSError as error:  # no room: it will be compiled again
+            _not_kept(os.path.dirname(self._cache_path), error.strerror or str(error))
+
+
+@cache
+def _not_kept(folder: str, reason: str) -> None:
+    """Tell it once, whatever the number of kernels."""
+    unkept.append(f"compiled kernels cannot be kept in {folder}: {reason}")
+    logger.warning("%s; every start compiles them anew, until there is room or NUMBA_CACHE_DIR names it", unkept[-1])
 
 
 def _flock_within(descriptor: int, how: int, patience: float) -> bool:

@@ -106,6 +106,25 @@ def test_without_a_place_to_keep_it_a_loop_is_compiled_all_the_same(load: Callab
     assert load(1).calling(3.0) == 8
 
 
+def test_a_disk_that_is_full_is_told_once_and_a_loop_is_compiled_all_the_same(load: Callable, tmp_path: Path) -> None:
+    load(1)  # writes the modules
+    script = f"""
+import resource, sys
+sys.path.insert(0, {str(tmp_path)!r})
+from calling import calling
+from rtseg import compiled
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+print(calling(3), calling(3.0), len(compiled.unkept))
+"""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "full"), "PYTHONDONTWRITEBYTECODE": "1"}
+    told = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert told.stdout.splitlines() == ["8 8.0 1"]
+    (line,) = told.stderr.splitlines()
+    assert line.startswith(f"compiled kernels cannot be kept in {tmp_path / 'full'}: File too large; every start ")
+    kept = [path for path in (tmp_path / "full").rglob("*") if path.is_file() and path.stat().st_size]
+    assert kept == []
+
+
 def test_processes_that_compile_at_once_for_several_types_leave_the_right_code_for_each(
     load: Callable, tmp_path: Path
 ) -> None:

@@ -15,6 +15,8 @@ import signal
 import sys
 from pathlib import Path
 
+from rtseg_ros import shared_memory
+
 VARIABLE = "RTSEG_PYTHON"
 
 
@@ -61,6 +63,8 @@ def _run(module: str) -> None:
             os.execve(str(Path(python).expanduser()), [python, *sys.argv], environment)
         except OSError as error:
             sys.exit(f"rtseg: expected {VARIABLE} to name a Python, got {python!r}: {error}")
+    if reason := shared_memory.why_none_starts():
+        sys.exit(f"rtseg: {reason}")
     try:
         importlib.import_module("rtseg")
         importlib.import_module("rclpy")

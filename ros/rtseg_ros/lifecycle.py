@@ -14,8 +14,11 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import get_rmw_implementation_identifier
 
+from rtseg_ros import shared_memory
 from rtseg_ros.loading import Stopped
+from rtseg_ros.transport import profile_is_set
 
 SPIN_SECONDS = 0.2
 PATIENCE = 4.0
@@ -107,10 +110,14 @@ def run(*make_nodes: Callable[[], Any], arguments: Sequence[str] | None = None) 
             and `close()`.
         arguments: command line with ROS arguments, by default that of the process.
     """
+    shortage = shared_memory.why_slow(profile_is_set(os.environ))  # before this process takes its share
     # The nodes' own handlers: rclpy's would shut the context down first, and nothing could be said or undone any more.
     rclpy.init(args=sys.argv if arguments is None else list(arguments), signal_handler_options=SignalHandlerOptions.NO)
     ending = _Ending()
-    threads = [threading.Thread(target=_serve, args=(make_node(), ending), daemon=True) for make_node in make_nodes]
+    nodes = [make_node() for make_node in make_nodes]
+    if shortage and "fastrtps" in get_rmw_implementation_identifier():
+        nodes[0].get_logger().warning(shortage)
+    threads = [threading.Thread(target=_serve, args=(node, ending), daemon=True) for node in nodes]
     for thread in threads:
         thread.start()
     for thread in threads:

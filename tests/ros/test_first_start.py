@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -116,6 +117,14 @@ def test_prepare_compiles_all_that_the_node_needs(
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE)
         assert done.returncode == 0, done.stdout + done.stderr
         assert expected in done.stdout
+    full = shutil.copytree(tmp_path / "kernels", tmp_path / "full")
+    for file in full.rglob("motion.slopes*"):
+        file.unlink()
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); "
+    command[2], environment["NUMBA_CACHE_DIR"] = limit + command[2], str(full)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert (done.returncode, " 1 kernels compiled" in done.stdout) == (1, True), done.stdout + done.stderr
+    assert f"compiled kernels cannot be kept in {full}: File too large" in done.stderr
     process = start("-p", f"model:={model}", "-r", "__ns:=/prepared", NUMBA_CACHE_DIR=str(tmp_path / "kernels"))
     peer = Peer("/prepared", process)
     try:

@@ -124,10 +124,13 @@ def run_live(
         topic: image topic of a bag.
 
     Raises:
-        RtsegError: if a process ends early or nothing moves any more.
+        RtsegError: if a process ends early or nothing moves any more, or shared memory is full.
     """
+    from rtseg_ros.shared_memory import why_none_starts
     from rtseg_ros.transport import private_environment
 
+    if reason := why_none_starts():
+        raise RtsegError(reason)
     environment = private_environment(os.environ)
     recording, log = folder / "recording", folder / "player.json"
     with open_frames(source, topic) as frames:
