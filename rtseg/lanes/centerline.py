@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.compiled import compiled, compiled_in_place
+from rtseg.compiled import compiled_in_place
 
 _KNOT = 4  # rows between fitted points; a lane line is straight over so few
 
@@ -113,11 +113,10 @@ def _smooth(center, weight, top, bottom, reach, robust, knots, out):  # type: ig
                         weight[y] /= off * off
 
 
-@compiled
-def _trace(widths, sums, left, right, columns, margin, reach, robust):  # type: ignore[no-untyped-def]
+@compiled_in_place
+def _trace(widths, sums, left, right, columns, margin, reach, robust, center, weight, knots, curve, line):  # type: ignore[no-untyped-def]
+    """Write the points of the line, and give how many there are; all that is written to has room for H."""
     height = len(widths)
-    center = np.zeros(height)
-    weight = np.zeros(height)
     _row_centers(widths, sums, left, right, columns, margin, center, weight)
     _trim_tips(widths, weight, reach)
     top, bottom = height, -1
@@ -125,19 +124,17 @@ def _trace(widths, sums, left, right, columns, margin, reach, robust):  # type: 
         if weight[y] > 0:
             top, bottom = min(top, y), y
     length = max(bottom - top + 1, 0)
-    curve = np.empty(length)
     if length:
-        knots = np.empty(-(-(length - 1) // _KNOT) + 1)
-        _smooth(center, weight, top, bottom, reach, robust, knots, curve)
+        _smooth(center, weight, top, bottom, reach, robust, knots[: -(-(length - 1) // _KNOT) + 1], curve)
     first, last = length, -1  # in sight
     for i in range(length):
         if 0 <= curve[i] <= columns - 1:
             first, last = min(first, i), i
-    line = np.empty((max(last - first + 1, 0), 2), np.float32)
-    for i in range(len(line)):
+    count = max(last - first + 1, 0)
+    for i in range(count):
         line[i, 0] = min(max(np.float32(curve[first + i]), np.float32(0)), np.float32(columns - 1))
         line[i, 1] = top + first + i
-    return line
+    return count
 
 
 def center_line(
@@ -163,5 +160,9 @@ def center_line(
     Returns:
         (k, 2) float32 (x, y), one point a row from the line's top to its bottom; k = 0 if none is in sight.
     """
-    line: NDArray[np.float32] = _trace(widths, sums, left, right, columns, max(1, columns // 100), reach, robust)
-    return line
+    height = len(widths)
+    center, weight, knots, curve = np.zeros(height), np.empty(height), np.empty(height), np.empty(height)
+    line = np.empty((height, 2), np.float32)
+    margin = max(1, columns // 100)
+    count = _trace(widths, sums, left, right, columns, margin, reach, robust, center, weight, knots, curve, line)
+    return line[:count].copy()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from rtseg.compiled import compiled, compiled_in_place
+from rtseg.compiled import compiled_in_place
 from rtseg.lanes.centerline import center_line
 from rtseg.lanes.color_runs import ColorRuns
 from rtseg.lanes.confidence import Calibration, calibrated, check_calibration
@@ -91,11 +91,10 @@ class DetectedLanes:
         return mask
 
 
-@compiled
-def _foreground(logits, points, rows, columns):  # type: ignore[no-untyped-def]
-    """Probability of not being background (channel 0) at image points, from interpolated logits."""
+@compiled_in_place
+def _foreground(logits, points, rows, columns, probability):  # type: ignore[no-untyped-def]
+    """Write the probability of not being background (channel 0) at image points, from interpolated logits."""
     channels, height, width = logits.shape
-    probability = np.empty(len(points))
     for i in range(len(points)):
         x = min(max((points[i, 0] + 0.5) * width / columns - 0.5, 0.0), width - 1.0)
         y = min(max((points[i, 1] + 0.5) * height / rows - 0.5, 0.0), height - 1.0)
@@ -113,7 +112,6 @@ def _foreground(logits, points, rows, columns):  # type: ignore[no-untyped-def]
             else:
                 others += np.exp(min(value - background, 60.0))
         probability[i] = others / (1 + others)
-    return probability
 
 
 @compiled_in_place
@@ -162,32 +160,44 @@ def _tenth(values):  # type: ignore[no-untyped-def]
     return values[above] - step * (1 - share) if share >= 0.5 else values[below] + step * share
 
 
-@compiled
-def _measure(polyline, widths, logits, rows, columns):  # type: ignore[no-untyped-def]
-    """The rows of a line that have pixels, the probability of foreground at every fourth of them and their stroke."""
+@compiled_in_place
+def _measure_in(polyline, widths, logits, rows, columns, seen, strokes, points, probability, values):  # type: ignore[no-untyped-def]
+    """Write what `_measure` gives of rows, and give how many probabilities there are, the evidence and the stroke."""
     count = 0
-    seen = np.empty(len(polyline), np.bool_)
-    strokes = np.empty(len(polyline))
     for i in range(len(polyline)):
         width = widths[int(polyline[i, 1])]
         seen[i] = width > 0
         if seen[i]:
             strokes[count] = width
             count += 1
-    points = np.empty((-(-count // 4), 2), np.float32)
     at = 0
     for i in range(len(polyline)):
         if seen[i]:
             if at % 4 == 0:
                 points[at // 4, 0], points[at // 4, 1] = polyline[i, 0], polyline[i, 1]
             at += 1
-    probability = _foreground(logits, points, rows, columns)
-    steps = np.empty(max(len(polyline) - 1, 0))
-    for i in range(len(steps)):
-        steps[i] = abs(polyline[i + 1, 0] - polyline[i, 0])
-    slope = _median(steps)
-    evidence = _tenth(probability.copy()) * (count / len(polyline)) if count else 0.0
-    return seen, probability, evidence, _median(strokes[:count]) / np.sqrt(1 + slope * slope)
+    known = -(-count // 4)
+    _foreground(logits, points[:known], rows, columns, probability)
+    for i in range(known):
+        values[i] = probability[i]
+    evidence = _tenth(values[:known]) * (count / len(polyline)) if count else 0.0
+    for i in range(len(polyline) - 1):
+        values[i] = abs(polyline[i + 1, 0] - polyline[i, 0])
+    slope = _median(values[: max(len(polyline) - 1, 0)])
+    return known, evidence, _median(strokes[:count]) / np.sqrt(1 + slope * slope)
+
+
+def _measure(
+    polyline: NDArray[np.float32], widths: NDArray[np.float32], logits: NDArray[np.float32], rows: int, columns: int
+) -> tuple[NDArray[np.bool_], NDArray[np.float64], float, float]:
+    """The rows of a line that have pixels, the probability of foreground at every fourth of them and their stroke."""
+    length, most = len(polyline), -(-len(polyline) // 4)
+    seen, points, probability = np.empty(length, np.bool_), np.empty((most, 2), np.float32), np.empty(most)
+    strokes, values = np.empty(length), np.empty(length)
+    known, evidence, stroke = _measure_in(
+        polyline, widths, logits, rows, columns, seen, strokes, points, probability, values
+    )
+    return seen, probability[:known], evidence, stroke
 
 
 class LaneDecoder:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.compiled import compiled, compiled_in_place
+from rtseg.compiled import compiled_in_place
 from rtseg.errors import ArgumentError
 from rtseg.lanes.decode import DetectedLanes
 from rtseg.lanes.motion import moved, road_motion, slopes
@@ -315,12 +315,9 @@ def _compare_two(a, a_weight, b, b_weight, rows, line, slope, weight, both, part
     return distance, 1 - _sum(both, part) / _sum(weight, part)
 
 
-@compiled
-def _compare(a, a_weight, b, b_weight, rows, distance, unshared):  # type: ignore[no-untyped-def]
+@compiled_in_place
+def _compare(a, a_weight, b, b_weight, rows, line, slope, weight, both, part, distance, unshared):  # type: ignore[no-untyped-def]
     """Write what `_compare_two` gives for lines a (n, m) and b (k, m)."""
-    # Apart, for rows of one array are of another type, for which what is called would be compiled once more.
-    line, slope, weight, both = np.empty(len(rows)), np.empty(len(rows)), np.empty(len(rows)), np.empty(len(rows))
-    part = np.empty(8)
     for i in range(len(a)):
         for j in range(len(b)):
             distance[i, j], unshared[i, j] = _compare_two(
@@ -336,5 +333,5 @@ def _compared(
         (np.array([x for x, _ in part]), np.array([weight for _, weight in part])) for part in (lines, others)
     )
     distance, unshared = np.empty((len(a), len(b))), np.empty((len(a), len(b)))
-    _compare(a, a_weight, b, b_weight, rows, distance, unshared)
+    _compare(a, a_weight, b, b_weight, rows, *np.empty((4, len(rows))), np.empty(8), distance, unshared)
     return distance, unshared

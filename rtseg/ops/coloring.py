@@ -17,12 +17,10 @@ from rtseg.errors import ArgumentError, GroupingError
 _BLOCK = np.uintp(16)  # pixels colored at once
 
 
-@compiled
-def argmax_channels(maps, winners):  # type: ignore[no-untyped-def]
-    """Write the winning channel of every source pixel, ties to the lower; say whether all values are finite."""
+@compiled_in_place
+def _argmax_channels(maps, winners, best):  # type: ignore[no-untyped-def]
     channels, height, width = maps.shape
     finite = True
-    best = np.empty(width, np.float32)
     for y in range(height):
         for x in range(width):
             best[x] = maps[0, y, x]
@@ -38,6 +36,16 @@ def argmax_channels(maps, winners):  # type: ignore[no-untyped-def]
                     winners[y, x] = c
         finite &= check == 0
     return finite
+
+
+def argmax_channels(maps: NDArray[np.float32], winners: NDArray[np.uint8]) -> bool:
+    """Write the winning channel of every source pixel, ties to the lower; say whether all values are finite.
+
+    Args:
+        maps: (C, h, w) float32, C-contiguous.
+        winners: (h, w) uint8.
+    """
+    return bool(_argmax_channels(maps, winners, np.empty(maps.shape[2], np.float32)))
 
 
 @compiled

@@ -145,10 +145,8 @@ def _filter_row(image, y, y_first, y_weights, x_first, x_weights, column, row): 
         _filter_pixels(column, x_first, x_weights, x, row)
 
 
-@compiled
-def _resize(image, y_first, y_weights, x_first, x_weights, out):  # type: ignore[no-untyped-def]
-    column = np.zeros(image.shape[1] + 3 * _AT_ONCE, np.float32)
-    row = np.empty((3, len(x_first)), np.float32)
+@compiled_in_place
+def _resize(image, y_first, y_weights, x_first, x_weights, column, row, out):  # type: ignore[no-untyped-def]
     for y in range(len(out)):
         _filter_row(image, y, y_first, y_weights, x_first, x_weights, column, row)
         for c in range(3):
@@ -156,11 +154,9 @@ def _resize(image, y_first, y_weights, x_first, x_weights, out):  # type: ignore
                 out[y, x, c] = np.uint8(np.int32(row[c, x]))
 
 
-@compiled
-def _preprocess(image, y_first, y_weights, x_first, x_weights, places, scale, shift, out):  # type: ignore[no-untyped-def]
+@compiled_in_place
+def _preprocess(image, y_first, y_weights, x_first, x_weights, column, row, places, scale, shift, out):  # type: ignore[no-untyped-def]
     """As `_resize`, and write channel c of the image, normalized, to ``out[places[c]]``."""
-    column = np.zeros(image.shape[1] + 3 * _AT_ONCE, np.float32)
-    row = np.empty((3, len(x_first)), np.float32)
     for y in range(out.shape[1]):
         _filter_row(image, y, y_first, y_weights, x_first, x_weights, column, row)
         for c in range(3):
@@ -168,6 +164,11 @@ def _preprocess(image, y_first, y_weights, x_first, x_weights, places, scale, sh
             factor, offset = scale[places[c]], shift[places[c]]
             for x in range(np.uint64(len(target))):
                 target[x] = np.float32(np.int32(source[x])) * factor + offset
+
+
+def _buffers(image: NDArray[np.uint8], x_first: NDArray[np.int32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What `_filter_row` works in: for the columns of the flat image, and for a row of the result with its padding."""
+    return np.zeros(image.shape[1] + 3 * _AT_ONCE, np.float32), np.empty((3, len(x_first)), np.float32)
 
 
 def _flat(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -195,7 +196,7 @@ def resize_image(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.
     height, width = check_size(size)
     rows, columns = _row_filter(image.shape[0], height), _column_filter(image.shape[1], width)
     out = np.empty((height, width, 3), np.uint8)
-    _resize(source, *rows, *columns, out)
+    _resize(source, *rows, *columns, *_buffers(source, columns[0]), out)
     return out
 
 
@@ -242,5 +243,5 @@ def preprocess(
     shift = (-np.asarray(mean, np.float64) / deviation).astype(np.float32)
     places = (2, 1, 0) if order == "rgb" else (0, 1, 2)
     rows, columns = _row_filter(image.shape[0], height), _column_filter(image.shape[1], width)
-    _preprocess(source, *rows, *columns, places, scale, shift, out[0])
+    _preprocess(source, *rows, *columns, *_buffers(source, columns[0]), places, scale, shift, out[0])
     return out
