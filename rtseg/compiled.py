@@ -174,7 +174,7 @@ class _Cache(FunctionCache):  # type: ignore[misc]
 def _not_kept(folder: str, reason: str) -> None:
     """Tell it once, whatever the number of kernels."""
     unkept.append(f"compiled kernels cannot be kept in {folder}: {reason}")
-    logger.warning("%s; every start compiles them anew, until there is room or NUMBA_CACHE_DIR names it", unkept[-1])
+    logger.warning("%s; every start compiles them anew; make room, or set NUMBA_CACHE_DIR", unkept[-1])
 
 
 def _flock_within(descriptor: int, how: int, patience: float) -> bool:
