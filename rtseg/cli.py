@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Annotated, Literal
 
 import typer
-from rich.status import Status
+from rich.progress import TaskID
 from rich.text import Text
 
 from rtseg.errors import ConfigError, RtsegError
@@ -29,7 +29,6 @@ from rtseg.printing import (
     console,
     described,
     print_json,
-    progress_console,
     visible,
 )
 
@@ -86,12 +85,11 @@ def compile_engine(
     as_json: JsonOption = False,
 ) -> None:
     """Compile a TensorRT engine into the cache, so that the first start of the node does not have to."""
-    from rich.progress import Progress
-
+    from rtseg.progress import Bars
     from rtseg.runtime import find_model
     from rtseg.runtime.tensorrt import compile_model
 
-    with Progress(console=progress_console, transient=True) as progress:
+    with Bars(counted=False, transient=True) as progress:
         task = progress.add_task(f"compiling {described(model)} for {target} in {precision}", total=1.0)
         engine, record = compile_model(
             find_model(model),
@@ -126,15 +124,18 @@ def prepare(
 
     from rtseg.compiled import unkept
     from rtseg.loading import load
+    from rtseg.progress import Bars
     from rtseg.runtime.compilation import warm_up_told
 
     prepared = []
     for name in models or ["lanes-lite", "instances-lite"]:
         start = time.monotonic()
-        with progress_console.status(f"preparing {described(name)}") as status:
+        with Bars(transient=True) as bars:
+            task = bars.add_task(f"preparing {described(name)}", total=None)
 
-            def tell(count: int, kernel: str, name: str = name, status: Status = status) -> None:
-                status.update(f"preparing {described(name)}: {count + 1} kernels, now {kernel}")
+            def tell(count: int, kernel: str, name: str = name, bars: Bars = bars, task: TaskID = task) -> None:
+                told = f"preparing {described(name)}: compiling kernel {described(kernel)}"
+                bars.update(task, description=told, completed=count, refresh=True)
 
             pipeline = load(name, device=device, backend=backend)
             compiled = warm_up_told(pipeline, tell)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rtseg.options import JsonOption
-from rtseg.printing import console, described, print_json, progress_console
+from rtseg.printing import console, described, print_json
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -53,13 +53,12 @@ def models_get(
     ] = None,
 ) -> None:
     """Fetch models into the user's folder; what does not have the hashes of its card is not kept."""
-    from rich.progress import Progress
-
+    from rtseg.progress import Bars
     from rtseg.runtime.model_fetch import get_model
 
     folders = {}
     for name in names:
-        with Progress(console=progress_console, transient=True) as progress:
+        with Bars(counted=False, transient=True) as progress:
             task = progress.add_task(f"fetching {described(name)}", total=1.0)
             folders[name] = get_model(name, source, partial(_show, progress, task))
         if not as_json:

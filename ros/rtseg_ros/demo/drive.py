@@ -8,7 +8,7 @@ from pathlib import Path
 from rtseg.camera import Camera, Mount
 from rtseg.lab.render import Drive, RenderedRoad, RenderedStreet, StreetDrive
 from rtseg.lab.replay.video_writer import VideoWriter
-from rtseg_ros.demo.progress import progress
+from rtseg.progress import Bars
 
 SIZE = (720, 1280)
 
@@ -20,7 +20,7 @@ def render_drive(folder: Path, seed: int, seconds: float, fps: float, street: bo
     """
     drive: Drive | StreetDrive = StreetDrive(seed, seconds, fps, SIZE) if street else Drive(seed, seconds, fps, SIZE)
     video, calibration = folder / "drive.mp4", folder / "camera.yaml"
-    with VideoWriter(video, fps, SIZE) as writer, progress() as bar:
+    with VideoWriter(video, fps, SIZE) as writer, Bars() as bar:
         frames: Iterable[RenderedRoad | RenderedStreet] = drive
         for frame in bar.track(frames, total=len(drive), description="painting the drive"):
             writer.write(frame.image)

@@ -17,7 +17,7 @@ from typing import Any
 from rtseg.errors import RtsegError
 from rtseg.media import open_frames
 from rtseg.printing import progress_console
-from rtseg_ros.demo.progress import progress
+from rtseg.progress import Bars
 from rtseg_ros.demo.tasks import INSTANCES, LANES, DemoTask
 
 STARTING_SECONDS = 180.0
@@ -153,7 +153,7 @@ def run_live(
             _wait(lambda: (recording / "ready").exists(), running, STARTING_SECONDS, f"the {node.name} did not come up")
         wanted = [*(["--camera", str(camera)] if camera else []), *(["--topic", topic] if topic else [])]
         player = start("player", "rtseg_ros.player", str(source), "--log", str(log), *wanted, "--ros-args", *REMAPPINGS)
-        with progress() as bar:
+        with Bars() as bar:
             driven = bar.add_task("driving", total=total)
             last, moved = 0, time.monotonic()
             played: dict[str, Any] | None = None

@@ -20,10 +20,10 @@ from rtseg.lab.report.plots import Series
 from rtseg.lab.report.report import Picture, ReportData, write_report
 from rtseg.media import draw_lanes, open_frames
 from rtseg.messages import surfaces_of
+from rtseg.progress import Bars
 from rtseg.results import Instances, Lanes
 from rtseg.runtime import LatencyLog, find_model
 from rtseg_ros.demo.live import LiveRun
-from rtseg_ros.demo.progress import progress
 from rtseg_ros.demo.tasks import LANES, DemoTask, draw_results, lanes_from_mask, results_from_masks
 
 PICTURES = 12
@@ -79,7 +79,7 @@ def write_products(
     classes, surfaces = card.classes, surfaces_of(card)
     every = max(1, len(live.stamps) // PICTURES)
     video: VideoWriter | None = None
-    with ResultBag(out / "result.mcap", camera, classes=classes, surfaces=surfaces) as bag, progress() as bar:
+    with ResultBag(out / "result.mcap", camera, classes=classes, surfaces=surfaces) as bag, Bars() as bar:
         matched = _matched(source, live, task)
         for number, (frame, found, milliseconds) in enumerate(
             bar.track(matched, total=len(live.stamps), description="drawing")

@@ -13,7 +13,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import Progress
 
 from rtseg.errors import RtsegError
 from rtseg.frame import Frame
@@ -25,7 +24,7 @@ from rtseg.lab.render import render_road
 from rtseg.lab.report.machine import commit, hardware_name, library_versions, machine_facts, utc_now
 from rtseg.loading import load
 from rtseg.media import decode_compressed, decode_image
-from rtseg.printing import progress_console
+from rtseg.progress import Bars
 from rtseg.results import Instances, Lanes
 from rtseg.runtime import LatencyLog, Pipeline, find_model
 from rtseg.runtime.card import ModelFile
@@ -81,9 +80,9 @@ def bench_model(
     before = resident_memory()
     threads = settings.threads or os.cpu_count() or 1
     model = find_model(name_or_path, settings.network)
-    images = [np.ascontiguousarray(render_road(seed, size=settings.size).image) for seed in range(_DISTINCT_IMAGES)]
-    pipeline = load(name_or_path, settings.device, settings.backend, threads, settings.network)
+    pipeline = load(name_or_path, settings.device, settings.backend, threads, settings.network)  # may be refused
     try:
+        images = [np.ascontiguousarray(render_road(seed, size=settings.size).image) for seed in range(_DISTINCT_IMAGES)]
         run = _measure(pipeline, model, images, settings, threads, before)
     finally:
         pipeline.close()
@@ -136,7 +135,7 @@ def _measure(
 
     log, whole, device, meter = LatencyLog(), LatencyLog(), LatencyLog(), PowerMeter(card_number)
     spent = 0.0
-    with Progress(console=progress_console, transient=True) as progress:
+    with Bars(transient=True) as progress:
         task = progress.add_task("one by one", total=settings.frames)
         for block in _blocks(settings.frames):
             with meter:

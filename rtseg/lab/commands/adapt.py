@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from rtseg.options import JsonOption, ModelOption, TopicOption
-from rtseg.printing import console, print_json, progress_console, remarks_console
+from rtseg.printing import console, print_json, remarks_console
+from rtseg.progress import Bars
 
 app = typer.Typer()
 
@@ -31,15 +32,14 @@ def adapt(
     quarter of each recording is kept back and decides; rendered roads must not get worse. Exit code 1 if it is not
     better. Stopped, the same command goes on.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+    from rich.progress import TaskID
 
     from rtseg.lab.adapt.run import REPORT, WORK, Settings
     from rtseg.lab.adapt.run import adapt as run
 
     settings = Settings(tuple(recordings), model, minutes, labels, topic)
-    columns = (TextColumn("{task.description:<18}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bars: dict[str, TaskID] = {}
-    with Progress(*columns, console=progress_console) as progress:
+    with Bars() as progress:
 
         def advance(step: str, done: int, of: int) -> None:
             if step not in bars:

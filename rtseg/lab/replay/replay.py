@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from rtseg.camera import Mount
@@ -34,7 +33,8 @@ from rtseg.lanes.mounting import MountingSettings
 from rtseg.media.frame_source import FrameSource
 from rtseg.media.images import ImageSource
 from rtseg.media.overlay import draw_instances, draw_lanes
-from rtseg.printing import described, progress_console
+from rtseg.printing import described
+from rtseg.progress import Bars
 from rtseg.results import Instances, Lanes
 from rtseg.runtime.compilation import compilation_told
 from rtseg.runtime.latency import StageLatency
@@ -288,8 +288,7 @@ def _view(view: str | None, out: Path, run: Run, camera: Camera | None) -> Abstr
 
 
 def _shown(run: Run, progress: bool) -> Iterator[tuple[Frame, Lanes | Instances]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=progress_console, redirect_stdout=False, disable=not progress) as bar:
+    with Bars(disable=not progress) as bar:
         name = described(run.source.name)
         task = bar.add_task(name, total=run.source.count)
 

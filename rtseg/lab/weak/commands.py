@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import TaskID
 
 from rtseg.lab.weak.exemplar.commands import add_to
 from rtseg.options import JsonOption
-from rtseg.printing import console, print_json, progress_console
+from rtseg.printing import console, print_json
+from rtseg.progress import Bars
 
 if TYPE_CHECKING:
     from rtseg.lab.weak.keywords.label import LabelSettings
@@ -196,9 +197,8 @@ def _settings(small: bool, beta: float, retention: float) -> LabelSettings:
 @contextmanager
 def _progress() -> Iterator[StageProgress]:
     """One bar a stage, which appears when the stage begins."""
-    columns = (TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=progress_console) as bars:
+    with Bars() as bars:
 
         def advance(stage: str, done: int, total: int) -> None:
             if stage not in tasks:

@@ -41,13 +41,11 @@ def write_streets(
         for job in jobs:
             _write_one(job)
     elif jobs:
-        from rich.progress import track
-
-        from rtseg.printing import progress_console
+        from rtseg.progress import Bars
 
         with multiprocessing.get_context("spawn").Pool(workers) as pool:
             done = pool.imap_unordered(_write_one, jobs, chunksize=4)
-            for _ in track(done, total=len(jobs), description="rendering streets", console=progress_console):
+            for _ in Bars.over(done, "rendering streets", total=len(jobs)):
                 pass
     return folder
 

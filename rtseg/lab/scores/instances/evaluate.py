@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import track
 
 from rtseg.errors import ConfigError, DatasetError
 from rtseg.files import check_outputs
@@ -25,7 +24,8 @@ from rtseg.lab.scores.instances.scores import score_instances
 from rtseg.lab.scores.instances.sheet import InstanceSheet
 from rtseg.lab.scores.instances.variants import AS_IT_IS, Variant, ablation_variants, oracle_variants
 from rtseg.lab.scores.true_maps import true_maps
-from rtseg.printing import described, progress_console
+from rtseg.printing import described
+from rtseg.progress import Bars
 from rtseg.results import Instances
 from rtseg.runtime import Pipeline
 from rtseg.runtime.card import ModelCard
@@ -80,7 +80,7 @@ def evaluate_instances(
     variants = ablation_variants(card) if ablation else []
     varied = {variant.name: _Reading(variant, card) for variant in variants if variant.change}
     latency, sheet = LatencyLog(), InstanceSheet(card.classes)
-    for frame in track(frames, described(Path(data).name), console=progress_console, disable=not progress):
+    for frame in Bars.over(frames, described(Path(data).name), disable=not progress):
         truth = frame.truth()
         scored = scored_truth(frame, truth)
         image = frame.image()

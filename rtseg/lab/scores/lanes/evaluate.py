@@ -11,7 +11,6 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import track
 from rich.table import Table
 
 from rtseg.errors import ConfigError, DatasetError
@@ -26,7 +25,7 @@ from rtseg.lab.scores.lanes.reliability import Reliability, plot_reliability
 from rtseg.lab.scores.lanes.samples import TUSIMPLE_WIDTH, LaneSample, labelled_samples, rendered_samples
 from rtseg.lab.scores.lanes.tusimple import TusimpleScore
 from rtseg.media.overlay import draw_lanes
-from rtseg.printing import progress_console
+from rtseg.progress import Bars
 from rtseg.results import Lanes
 from rtseg.runtime import ModelCard
 from rtseg.runtime.latency import LatencyLog
@@ -206,7 +205,7 @@ def evaluate_lanes(
         check_outputs(Path(out), [REPORT, SCORES, PREDICTIONS], [] if data is None else [Path(data)])
     latency, images = LatencyLog(), []
     gallery, best = Gallery(spread=9, worst=9, apart=1), Gallery(spread=1, worst=9, apart=1)
-    shown = track(samples, dataset, total=count, console=progress_console, disable=not progress)
+    shown = Bars.over(samples, dataset, total=count, disable=not progress)
     for index, sample in enumerate(shown):
         pipeline.reset()
         lanes = pipeline(Frame(sample.image))

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import track
 from rich.table import Table
 
 from rtseg.errors import ConfigError, DatasetError, ImageError
@@ -29,7 +28,7 @@ from rtseg.lab.scores.lanes.tusimple import TusimpleScore
 from rtseg.lab.training.config import LaneSetConfig
 from rtseg.lab.training.lanes.sets import find_set, split_set
 from rtseg.media.images import read_image
-from rtseg.printing import progress_console
+from rtseg.progress import Bars
 from rtseg.results import Lanes
 
 
@@ -111,7 +110,7 @@ def score_sets(
         if not part.keep_back:
             continue
         _, kept = split_set(part, read_labels(find_set(part.folder, data)))
-        shown = track(kept, part.name, console=progress_console, disable=not progress)
+        shown = Bars.over(kept, part.name, disable=not progress)
         frames = tuple(_score(pipeline, label, part.supervision) for label in shown)
         scores.append(SetScore(part.name, part.supervision, frames))
     if not scores:

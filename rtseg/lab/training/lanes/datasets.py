@@ -69,14 +69,12 @@ def render_cache(
     folder.mkdir(parents=True, exist_ok=True)
     missing = [seed for seed in seeds if not (folder / f"{seed:07d}.json").is_file()]
     if missing:
-        from rich.progress import track
-
-        from rtseg.printing import progress_console
+        from rtseg.progress import Bars
 
         jobs = [(seed, str(folder), size) for seed in missing]
         with multiprocessing.get_context("spawn").Pool(workers) as pool:
             done = pool.imap(write_road, jobs)
-            for seed in track(done, total=len(jobs), description="rendering", console=progress_console):
+            for seed in Bars.over(done, "rendering", total=len(jobs)):
                 if time.monotonic() > until:
                     seeds = range(seeds.start, seed + 1)
                     break
