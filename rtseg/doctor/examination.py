@@ -16,7 +16,7 @@ from rtseg.loading import load
 from rtseg.page import Page, render_page
 from rtseg.printing import visible
 from rtseg.runtime.backends import preferred_backends
-from rtseg.runtime.device import DLA, CudaDevice, parse_device
+from rtseg.runtime.device import DLA, CudaDevice, device_driver_present, parse_device
 from rtseg.runtime.models import bundled_models, find_model
 
 
@@ -78,11 +78,14 @@ class Examination:
             text = visible(finding.fault or finding.found)
             found.add_row(finding.what, Text.assemble(("fault ", "red"), text) if finding.fault else text)
         models = Table("model", "would use", "why not faster")
+        rows: dict[tuple[str, str], list[str]] = {}  # most models have the same outlook
         for model in self.models:
-            used = f"{model.facts.get('backend')} on {model.device}" if model.backend else Text("fault", "red")
+            used = f"{model.facts.get('backend')} on {model.device}" if model.backend else ""
             reasons = [f"{ways}: {reason}" for ways, reason in _by_reason(model.passed_over)]
             why = [model.fault] if model.fault else reasons or ["this is the fastest"]
-            models.add_row(model.model, used, Text("\n".join(map(visible, why))))
+            rows.setdefault((used, "\n".join(map(visible, why))), []).append(visible(model.model))
+        for (used, told), names in rows.items():
+            models.add_row(Text("\n".join(names)), used or Text("fault", "red"), Text(told))
         return [found, models]
 
     def json(self) -> str:
@@ -159,7 +162,11 @@ def _outlook(name: str, device: str, backend: str) -> Outlook:
     except RtsegError as error:
         return Outlook(name, None, None, {}, (), str(error))
     passed: list[PassedOver] = []
+    cardless = device == "auto" and not device_driver_present()
     for way in _ways(device, backend):
+        if cardless and way[1] == "cuda":  # as in loading; what to install for a card that is not there is no news
+            passed.append(PassedOver(*way, "this machine has no NVIDIA driver"))
+            continue
         try:
             pipeline = load(name, device=way[1], backend=way[0])
             try:

@@ -146,7 +146,7 @@ def _no_card() -> str | None:
                 f"none: the driver is older than CUDA {major}, which this CuPy is for; it needs {needed} "
                 "(for an older one: pip uninstall cupy-cuda13x, then pip install 'rtseg[gpu-cuda12]')"
             )
-        return f"none: {error}"
+        return f"none: {error}" if device_driver_present() else "none: no NVIDIA driver"
 
 
 def _cards() -> str:

@@ -18,6 +18,7 @@ from rtseg.doctor.examination import examine
 from rtseg.doctor.findings import has_card, look_around
 from rtseg.runtime import bundled_models
 from rtseg.runtime.backends import preferred_backends
+from rtseg.runtime.device import device_driver_present
 from tests.threshold_network import write_threshold_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,6 +107,10 @@ def test_all_is_well_and_json_says_so(model: Path, tmp_path: Path) -> None:
             ("torch", "cuda"),
             ("onnxruntime", "cuda"),
         ]
+    if not device_driver_present():
+        assert {way["reason"] for way in outlook["passed_over"] if way["device"] == "cuda"} == {
+            "this machine has no NVIDIA driver"
+        }
 
 
 def test_what_variables_ask_for_and_cannot_be_is_a_fault(model: Path, tmp_path: Path) -> None:
@@ -133,7 +138,8 @@ def test_a_backend_whose_package_is_hidden_is_passed_over(model: Path, tmp_path:
     (outlook,) = answer.report["models"]
     assert (outlook["backend"], outlook["device"]) == (next_best, "cpu")
     reasons = {(way["backend"], way["device"]): way["reason"] for way in outlook["passed_over"]}
-    assert f"pip install {best}" in reasons[best, "cpu"]
+    cure = "'rtseg[openvino]'" if best == "openvino" else best
+    assert reasons[best, "cpu"].endswith(f"pip install {cure}")
     assert "not installed" in answer.found("cupy")["found"]
     assert "not found" in answer.found("ros")["found"]
 

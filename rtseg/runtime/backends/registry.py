@@ -25,12 +25,14 @@ class Entry:
         libraries: of which it needs one.
         preferred: ``cpu``, ``cuda`` or both, where it is tried unasked.
         possible: where it runs if it is asked for by name.
+        extra: of rtseg, which installs a library that suits it; empty where the library has its own name.
     """
 
     module: str
     libraries: tuple[str, ...]
     preferred: tuple[str, ...]
     possible: tuple[str, ...] = ()
+    extra: str = ""
 
     @property
     def installed(self) -> bool:
@@ -48,10 +50,10 @@ class Entry:
 
 # Best first; but see `preferred_backends`.
 BACKENDS = {
-    "tensorrt": Entry("tensorrt", ("tensorrt", "tensorrt_rtx"), ("cuda",)),
+    "tensorrt": Entry("tensorrt", ("tensorrt", "tensorrt_rtx"), ("cuda",), extra="tensorrt"),
     "torch": Entry("torch", ("torch",), ("cuda",), ("cpu",)),  # on a CPU slower than the others
     "onnxruntime": Entry("onnx_runtime", ("onnxruntime",), ("cpu", "cuda")),
-    "openvino": Entry("openvino", ("openvino",), ("cpu",)),
+    "openvino": Entry("openvino", ("openvino",), ("cpu",), extra="openvino"),
 }
 
 
@@ -99,7 +101,8 @@ def check_backend(name: str, device: str) -> None:
         raise BackendError(f"expected a backend that runs on {device}: {', '.join(fitting)}, got {name!r}")
     if not entry.installed:
         library = entry.libraries[-1]
-        raise BackendError(f"backend {name} needs the package {library}, which is not installed: pip install {library}")
+        cure = f"'rtseg[{entry.extra}]'" if entry.extra else library
+        raise BackendError(f"backend {name} needs the package {library}, which is not installed: pip install {cure}")
 
 
 def check_backend_names(card: ModelCard) -> None:
