@@ -11,6 +11,7 @@ import pytest
 import typer
 
 from rtseg.cli import app
+from rtseg.runtime import bundled_models, find_model
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md")])
@@ -55,3 +56,14 @@ def test_modules_files_and_links_are_there(page: Path) -> None:
         assert path.exists() or path.resolve().relative_to(ROOT).as_posix() in MADE, target
     for path in re.findall(r"`((?:rtseg|tests|examples|engines|docs|ros|bench)/[\w./-]+)`", text):
         assert (ROOT / path).exists(), path
+
+
+def test_scores_of_the_readme_are_those_of_the_cards() -> None:
+    rows = re.findall(
+        r"^\| `([\w-]+)` \|[^|]*\|[^|]*\| (.*?) \|", (ROOT / "README.md").read_text(encoding="utf-8"), re.M
+    )
+    told = {name: re.findall(r"\b(accuracy|AP50|AP) (\d+\.\d)\b", text) for name, text in rows}
+    assert {name for name, scores in told.items() if scores} == set(bundled_models())
+    for name in bundled_models():
+        scores = [(s.metric, f"{100 * s.value:.1f}") for s in find_model(name).card.scores if s.precision == "int8"]
+        assert set(told[name]) <= set(scores), name
