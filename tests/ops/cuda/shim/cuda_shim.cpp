@@ -112,14 +112,19 @@ void release(void*) {}
 
 char launch_end;  // what every thread of a launch did comes before what follows the launch
 
-void trampoline() {
+// A thread of a block, from its first instruction to its last. Not inlined: its fiber goes on in other operating system
+// threads, whose own `worker` and `current` are to be looked up anew.
+[[gnu::noinline]] void run_thread() {
     Worker* w = worker;
     acquire(&w->home_tsan);  // what went before the launch comes before it
     w->kernel.invoke(w->arguments);
     release(&launch_end);
     static_cast<Thread*>(current)->state = DONE;
     w->yield();
-    std::abort();  // a finished fiber is never resumed
+}
+
+void trampoline() {
+    for (;;) run_thread();  // the next block's, or the next launch's
 }
 
 #ifdef SHIM_TSAN
@@ -217,6 +222,16 @@ Thread* Worker::pick() {
     return nullptr;
 }
 
+// A fiber at the start of trampoline(): one that is new, or that a fault has left in the middle of a kernel.
+void begin(Thread* thread) {
+    thread->started = false;
+    getcontext(&thread->context);
+    thread->context.uc_stack.ss_sp = thread->stack.get();
+    thread->context.uc_stack.ss_size = STACK;
+    thread->context.uc_link = nullptr;
+    makecontext(&thread->context, trampoline, 0);
+}
+
 void Worker::run_block(dim3 block) {
     for (auto& list : ready) list.clear();
     waiting = votes = 0;
@@ -226,15 +241,11 @@ void Worker::run_block(dim3 block) {
         thread->index = i;
         thread->thread = {i % block_size.x, i / block_size.x % block_size.y, i / block_size.x / block_size.y};
         thread->block = block;
-        thread->started = false;
-        getcontext(&thread->context);
-        thread->context.uc_stack.ss_sp = thread->stack.get();
-        thread->context.uc_stack.ss_size = STACK;
-        thread->context.uc_link = nullptr;
-        makecontext(&thread->context, trampoline, 0);
 #ifdef SHIM_TSAN
+        thread->started = false;  // fibers of the sanitizer may be others for every block
         if (thread->tsan == nullptr) thread->tsan = __tsan_create_fiber(0);
 #endif
+        if (!thread->started || thread->state != DONE) begin(thread);  // else it waits in trampoline()
         make_ready(thread);
     }
     while (alive > 0 && error.empty()) {
