@@ -14,6 +14,7 @@ from rclpy.publisher import Publisher
 from std_msgs.msg import Header
 
 from rtseg.frame import Frame
+from rtseg.label_image import look_up
 from rtseg.lanes import GroundPlane
 from rtseg.media.overlay import draw_instances
 from rtseg.messages import (
@@ -24,7 +25,6 @@ from rtseg.messages import (
     class_mask,
     detections,
     instance_mask,
-    look_up,
     surface_confidence,
     surface_kinds,
     surface_mask,

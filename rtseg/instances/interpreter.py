@@ -16,6 +16,7 @@ from rtseg.instances.methods.method import FoundInstances, MapInstances, class_n
 from rtseg.instances.methods.warm_up import warm_up_maps
 from rtseg.instances.mirror import mirrored_channels
 from rtseg.instances.on_device import MAX_INSTANCES, DescribedInstances, DescribingGrouping
+from rtseg.label_image import look_up
 from rtseg.ops import RegionStatistics, region_statistics
 from rtseg.ops.assignment import assign
 from rtseg.results import Instances
@@ -130,7 +131,7 @@ class InstanceInterpreter:
     def _drivable_area(self, labels: NDArray[np.int32], class_ids: NDArray[np.int32]) -> NDArray[np.bool_] | None:
         if not len(self._drivable):
             return None
-        return np.concatenate([[False], np.isin(class_ids, self._drivable)])[labels]
+        return look_up(labels, np.isin(class_ids, self._drivable), np.uint8).view(np.bool_)
 
     def warm_up(self, frame: Frame) -> None:
         """Group, describe and track some objects, twice, as they would be in two frames."""

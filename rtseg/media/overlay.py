@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.frame import check_image
+from rtseg.label_image import look_up
 from rtseg.results import Instances, Lanes, class_name
 
 Image = NDArray[np.uint8]
@@ -100,8 +101,8 @@ def draw_instances(
         ImageError: it is no image.
     """
     # A whole number of palettes, so that masks have the color of their boxes whatever their ids.
-    table = np.concatenate([[0], (instances.ids - 1) % (255 // len(_PALETTE) * len(_PALETTE)) + 1]).astype(np.uint8)
-    canvas = _paint_masks(check_image(image), table[instances.labels])
+    colors = (instances.ids - 1) % (255 // len(_PALETTE) * len(_PALETTE)) + 1
+    canvas = _paint_masks(check_image(image), look_up(instances.labels, colors, np.uint8))
     scale = canvas.shape[0] / 720
     placed: list[tuple[int, int, int, int]] = []
     for i, identity in enumerate(instances.ids.tolist()):

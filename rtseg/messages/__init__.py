@@ -26,7 +26,7 @@ from rtseg.messages.layer import (
     surface_confidence,
     surface_mask,
 )
-from rtseg.messages.masks import JPEG_FORMAT, Mask, class_mask, instance_mask, jpeg_bytes, lane_mask, look_up
+from rtseg.messages.masks import JPEG_FORMAT, Mask, class_mask, instance_mask, jpeg_bytes, lane_mask
 
 __all__ = [
     "DETECTIONS",
@@ -63,7 +63,6 @@ __all__ = [
     "line_confidence",
     "line_labels",
     "line_mask",
-    "look_up",
     "point_fields",
     "surface_confidence",
     "surface_kinds",

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.camera import Camera
+from rtseg.label_image import look_up
 from rtseg.lanes.ego import EgoLane
 from rtseg.lanes.ground import GroundPlane
 from rtseg.messages.grid import AHEAD
-from rtseg.messages.masks import Mask, look_up
+from rtseg.messages.masks import Mask
 from rtseg.results import Instances, Lanes
 
 Kind = TypeVar("Kind", bound=np.generic)

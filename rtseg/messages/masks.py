@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.errors import ImageError
+from rtseg.label_image import look_up
 from rtseg.results import Instances, Lanes
 
 JPEG_FORMAT = "bgr8; jpeg compressed bgr8"
@@ -64,15 +64,6 @@ def instance_mask(instances: Instances) -> Mask:
 def class_mask(instances: Instances) -> Mask:
     """``class_mask``: mono8, 1 + the index of the class of the object at each pixel, 0 where there is none."""
     return Mask(look_up(instances.labels, instances.class_ids + 1, np.uint8), "mono8")
-
-
-def look_up(labels: NDArray[np.int32], values: NDArray[Any], dtype: type) -> NDArray[Any]:
-    """Replace label i + 1 of (H, W) int32 by values[i], 0 staying 0."""
-    table: NDArray[Any] = np.zeros(max(256, len(values) + 1), dtype=dtype)
-    table[1 : len(values) + 1] = values
-    if len(table) == 256:  # nearly always; `take` makes 64-bit indices of all pixels first, at several times the time
-        return np.asarray(cv2.LUT(labels.astype(np.uint8), table))
-    return np.asarray(np.take(table, labels))
 
 
 def jpeg_bytes(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:

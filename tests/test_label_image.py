@@ -1,4 +1,4 @@
-"""What the pixels of masks are, beside the plain rule."""
+"""Values in place of labels, beside the plain rule."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtseg.messages import look_up
+from rtseg.label_image import look_up
 
 
 @given(
