@@ -3,12 +3,15 @@
 The export folds each BatchNorm into the convolution before it. Here the convolution gets the folded weights, and its
 BatchNorm the statistics of what then comes in, with the scale and shift that undo them: the network computes what the
 file does, and its BatchNorm is in a state to train on.
+
+An instance network may be of other classes: the layers that tell them begin anew, all others go on.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,8 @@ from rtseg.lab.nets.l2c_instances import CENTER_UNIT, L2CInstances
 from rtseg.runtime.half_weights import with_float_weights
 from rtseg.runtime.models import find_model, float_network
 
+logger = logging.getLogger("rtseg")
+
 _TOLERANCE = 1e-3  # relative to the largest value of a map
 
 
@@ -33,7 +38,7 @@ def load_exported(net: nn.Module, model: str, images: Iterable[Tensor], line_bia
     """Put the fp32 weights of an exported model into the network it was exported from.
 
     Args:
-        net: the network, of the family and the sizes of the model.
+        net: the network, of the family and the sizes of the model; of instances also of other classes.
         model: bundled model or folder with a card.
         images: batches (B, 3, H, W) of normalized training images, for BatchNorm's statistics.
         line_bias: by how much the export of a lane network lowered the background's logit.
@@ -54,6 +59,46 @@ def load_exported(net: nn.Module, model: str, images: Iterable[Tensor], line_bia
     if isinstance(net, L2CLanes):
         net.lower_background(-line_bias)
     _measure_norms(net, norms, images)
+
+
+def fitted(net: nn.Module, weights: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    """The weights for the network: of an instance network of other classes without those that tell classes.
+
+    Args:
+        net: gives the weights of the layers that begin anew.
+        weights: of a run, by name.
+        source: of the weights, for what is told.
+    """
+    layers = _class_layers(net)
+    own = net.state_dict()
+    anew = {
+        name
+        for name, value in weights.items()
+        if name in own and name.rpartition(".")[0] in layers and _of_other_classes(own[name].shape, value.shape)
+    }
+    if anew:
+        _tell_anew(source)
+    return {name: own[name] if name in anew else value for name, value in weights.items()}
+
+
+def _class_layers(net: nn.Module) -> set[str]:
+    """Names of the layers that give class maps: such as they are, one for each stride."""
+    if not isinstance(net, InstanceNetwork):
+        return set()
+    channels = {entry.channels for entry in net.maps if entry.kind == "semantic"}
+    return {
+        name
+        for name, layer in net.named_modules()
+        if isinstance(layer, nn.Conv2d) and layer.bias is not None and layer.out_channels in channels
+    }
+
+
+def _of_other_classes(own: Sequence[int], given: Sequence[int]) -> bool:
+    return own[0] != given[0] and tuple(own[1:]) == tuple(given[1:])
+
+
+def _tell_anew(source: str) -> None:
+    logger.warning("what tells classes begins anew: %s knows others", source)
 
 
 def _norms(net: nn.Module, probe: Tensor) -> dict[nn.Module, nn.BatchNorm2d]:
@@ -88,17 +133,23 @@ def _load_folded(path: Path, net: nn.Module, norms: dict[nn.Module, nn.BatchNorm
     constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
     layers = dict(net.named_modules())
     missing = {layer for layer in layers.values() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)}
+    class_layers = _class_layers(net)
+    anew = False
     for node in graph.node:
         if node.op_type not in ("Conv", "ConvTranspose"):
             continue
-        layer = layers.get(_module_name(node.name))
+        name = _module_name(node.name)
+        layer = layers.get(name)
         weight = constants.get(node.input[1])
-        if (
-            not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
-            or weight is None
-            or weight.shape != tuple(layer.weight.shape)
-        ):
-            raise ModelError(f"expected the layers of the configuration's network in {path}, got {node.name}")
+        other = f"expected the layers of the configuration's network in {path}, got {node.name}"
+        if not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) or weight is None:
+            raise ModelError(other)
+        if name in class_layers and _of_other_classes(layer.weight.shape, weight.shape):
+            missing.discard(layer)
+            anew = True
+            continue
+        if weight.shape != tuple(layer.weight.shape):
+            raise ModelError(other)
         missing.discard(layer)
         layer.weight.copy_(torch.from_numpy(weight.copy()))
         shift = np.zeros(layer.out_channels, np.float32) if len(node.input) < 3 else constants[node.input[2]].copy()
@@ -115,6 +166,8 @@ def _load_folded(path: Path, net: nn.Module, norms: dict[nn.Module, nn.BatchNorm
             raise ModelError(f"expected no bias in {path} at {node.name}, where the configuration's network has none")
     if missing:
         raise ModelError(f"expected all layers of the configuration's network in {path}, {len(missing)} are not there")
+    if anew:
+        _tell_anew(str(path.parent.name))
 
 
 def _module_name(node: str) -> str:
@@ -142,7 +195,7 @@ def _take_out_center_unit(net: L2CInstances) -> None:
 
 
 def _compare(net: nn.Module, path: Path, probe: Tensor) -> None:
-    """Make sure that the network computes what the file does."""
+    """Make sure that the network computes what the file does, but for maps of other classes."""
     whole = ExportedMaps(net) if isinstance(net, InstanceNetwork) else net
     maps = whole(probe)
     options = onnxruntime.SessionOptions()
@@ -150,6 +203,8 @@ def _compare(net: nn.Module, path: Path, probe: Tensor) -> None:
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     expected = session.run(None, {session.get_inputs()[0].name: probe.numpy()})
     for mine, theirs in zip((maps,) if isinstance(maps, Tensor) else maps, expected, strict=True):
+        if isinstance(net, InstanceNetwork) and _of_other_classes(mine.shape[1:], theirs.shape[1:]):
+            continue  # only layers of classes can have come this far
         difference = float(np.abs(mine.numpy() - theirs).max())
         if not difference <= _TOLERANCE * max(1.0, float(np.abs(theirs).max())):
             raise ModelError(f"expected the configuration's network in {path}, its maps differ by {difference:.3g}")

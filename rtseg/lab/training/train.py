@@ -33,7 +33,7 @@ from rtseg.lab.training.averaged_module import AveragedModule
 from rtseg.lab.training.config import RunConfig
 from rtseg.lab.training.configurations import load_config, parse_config
 from rtseg.lab.training.epochs import EpochPictures
-from rtseg.lab.training.exported_weights import load_exported
+from rtseg.lab.training.exported_weights import fitted, load_exported
 from rtseg.lab.training.families import FAMILIES, training_loader
 from rtseg.lab.training.hours import (
     Deadline,
@@ -245,7 +245,7 @@ def _check_start(config: RunConfig) -> None:
 def _start(module: AveragedModule, config: RunConfig, loader: DataLoader[Any], deadline: Deadline | None) -> None:
     """Load the weights to go on from: a run's, or those of an exported model."""
     if Path(config.start).suffix == ".safetensors":
-        weights = read_weights(Path(config.start))
+        weights = fitted(module.net, read_weights(Path(config.start)), config.start)
         try:
             module.net.load_state_dict(weights)
         except RuntimeError as error:

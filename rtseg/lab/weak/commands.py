@@ -115,12 +115,16 @@ def train(
     out: Annotated[Path, typer.Option("--out", "-o", help="Model folder to write: card.yaml and the networks.")],
     config: Annotated[str, typer.Option(help="Training configuration of an instance network.")] = "instances-lite",
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the configuration's.")] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(help="Go on from these weights, whose classes may be others: a model, or a run's safetensors."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train an instance network on labels made of keywords, and make an engine of it (needs the train extra)."""
     from rtseg.lab.weak.keywords.train import train_from_labels
 
-    card = train_from_labels(run, out, config, epochs)
+    card = train_from_labels(run, out, config, epochs, start)
     if as_json:
         print_json({"model": out, "card": card})
         return

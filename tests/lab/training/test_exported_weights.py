@@ -14,7 +14,7 @@ from rtseg.errors import ModelError
 from rtseg.lab.deploy.export import run_maps
 from rtseg.lab.nets.heads import ExportedMaps, InstanceNetwork
 from rtseg.lab.training.configurations import load_config
-from rtseg.lab.training.exported_weights import load_exported
+from rtseg.lab.training.exported_weights import fitted, load_exported
 from rtseg.lab.training.families import FAMILIES
 from rtseg.runtime.card import ModelCard, sha256_of
 from rtseg.runtime.models import bundled_models, bundled_models_folder, find_model
@@ -54,6 +54,46 @@ def test_the_network_computes_what_the_file_does_evaluating_and_training(name: s
     # BatchNorm was measured on this very batch, so that normalizing by the batch's own statistics changes nothing.
     for mine, training in zip(evaluated, maps(network.train(), x), strict=True):
         np.testing.assert_allclose(training.numpy(), mine.numpy(), atol=1e-2 * max(1.0, float(mine.abs().max())))
+
+
+@pytest.mark.parametrize("name", ["instances-lite", pytest.param("gmis-lite", marks=pytest.mark.slow)])
+def test_a_network_of_other_classes_goes_on_but_for_what_tells_them(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = load_config(name)
+    own = config.model_copy(update={"classes": ("pallet", "forklift")})
+    torch.manual_seed(4)
+    network = FAMILIES[config.model].build(own, False)
+    x = pictures(network, (64, 96))
+    begun = maps(network.eval(), x)
+    load_exported(network, name, [x])
+    assert f"{name} knows others" in caplog.text
+    same = new_network(name)
+    load_exported(same, name, [x])
+    for entry, mine, before, theirs in zip(
+        network.maps, maps(network.eval(), x), begun, maps(same.eval(), x), strict=True
+    ):
+        if entry.kind == "semantic":
+            assert mine.shape == before.shape != theirs.shape
+        else:
+            torch.testing.assert_close(mine, theirs)
+
+
+def test_weights_of_a_run_of_other_classes_are_fitted(caplog: pytest.LogCaptureFixture) -> None:
+    config = load_config("instances-lite")
+    given = FAMILIES[config.model].build(config, False)
+    network = FAMILIES[config.model].build(config.model_copy(update={"classes": ("pallet",)}), False)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    network.load_state_dict(fitted(network, given.state_dict(), "a run"))
+    assert "a run knows others" in caplog.text
+    kept = {name for name, value in given.state_dict().items() if value.shape != before[name].shape}
+    assert len(kept) == 2 * len({entry.stride for entry in network.maps})  # weight and bias at each stride
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(value, before[name] if name in kept else given.state_dict()[name])
+    narrow = config.model_copy(update={"network": config.network.model_copy(update={"channels": 32})})
+    other = FAMILIES[config.model].build(narrow, False)
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        other.load_state_dict(fitted(other, given.state_dict(), "a run"))
 
 
 def test_the_lowered_background_of_lanes_is_raised_again() -> None:

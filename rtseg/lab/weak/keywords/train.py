@@ -17,7 +17,9 @@ TRAINING = "09-training"
 _INPUTS = "inputs.json"
 
 
-def train_from_labels(run: Path, out: Path, config: str | Path = "instances-lite", epochs: int | None = None) -> Path:
+def train_from_labels(
+    run: Path, out: Path, config: str | Path = "instances-lite", epochs: int | None = None, start: str | None = None
+) -> Path:
     """Train an instance network on the labels of a run of `rtseg weak label`, and make a model folder of it.
 
     Args:
@@ -26,6 +28,8 @@ def train_from_labels(run: Path, out: Path, config: str | Path = "instances-lite
         out: model folder to write.
         config: see :func:`fit_config`.
         epochs: instead of the configuration's.
+        start: what to go on from instead of the configuration's, as of :func:`rtseg.lab.training.train.train`; its
+            classes may be others, as those of the finder of masks are.
 
     Returns:
         The path of the model's card.
@@ -33,12 +37,16 @@ def train_from_labels(run: Path, out: Path, config: str | Path = "instances-lite
     Raises:
         WeakSupervisionError: there are no finished labels, or none has an instance.
         ConfigError: the configuration is of no instance network, or does not validate.
+        ModelError: there is nothing to start from, or it is another network's.
     """
     labels = run / "08-labels"
     if not (labels / LABELS).is_file():
         raise WeakSupervisionError(f"expected labels in {labels}, got none; run rtseg weak label --out {run} first")
     fitted = fit_config(labels, config, epochs)
     command = f"rtseg weak train {run} --config {config} --out {out}"
+    if start is not None:
+        fitted = fitted.model_copy(update={"start": start})
+        command += f" --start {start}"
     data = [f"{fitted.samples_per_epoch} frames labelled by rtseg weak label from keywords"]
     return train_model(labels, fitted, run / TRAINING, out, command, data)
 
