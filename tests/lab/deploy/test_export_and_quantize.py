@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from rtseg.errors import DatasetError, ModelError
-from rtseg.lab.deploy import package
+from rtseg.lab.deploy import package, quantize
 from rtseg.lab.deploy.export import export_onnx, run_maps
 from rtseg.lab.deploy.package import package_model
 from rtseg.lab.deploy.quantize import calibrate_ranges, compare_networks, network_inputs, quantize_network
@@ -102,6 +102,22 @@ def test_int8_stays_near_float_and_is_smaller(tmp_path: Path) -> None:
 def test_quantizing_needs_frames(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="calibrate"):
         calibrate_ranges(tmp_path / "float.onnx", [])
+
+
+def test_percentiles_of_frames_held_a_few_at_a_time_are_those_of_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_onnx(network(), tmp_path / "float.onnx", SIZE)
+    rng = np.random.default_rng(0)
+    # Each frame reaches farther than those before it, so that one that is left out is missed.
+    inputs = [(i + 1) * rng.standard_normal((1, 3, *SIZE)).astype(np.float32) for i in range(6)]
+    few = calibrate_ranges(tmp_path / "float.onnx", inputs, "percentile").ranges
+    monkeypatch.setattr(quantize, "_HISTOGRAM_FRAMES", len(inputs))
+    whole = calibrate_ranges(tmp_path / "float.onnx", inputs, "percentile").ranges
+    assert few.keys() == whole.keys()
+    for name in whole.keys():  # noqa: SIM118
+        span = float(np.ptp(whole[name].range_value))
+        np.testing.assert_allclose(few[name].range_value, whole[name].range_value, atol=0.02 * span)
 
 
 @pytest.fixture
