@@ -16,6 +16,7 @@ from rtseg.instances.methods.method import FoundInstances, MapInstances, class_n
 from rtseg.instances.methods.warm_up import warm_up_maps
 from rtseg.instances.mirror import mirrored_channels
 from rtseg.instances.on_device import MAX_INSTANCES, DescribedInstances, DescribingGrouping
+from rtseg.instances.quality import expected_overlap
 from rtseg.label_image import look_up
 from rtseg.ops import RegionStatistics, region_statistics
 from rtseg.ops.assignment import assign
@@ -91,6 +92,8 @@ class InstanceInterpreter:
             ids = np.arange(1, len(keep) + 1, dtype=np.int32)
             if self._tracker is not None and frame.stamp is not None:
                 ids, class_ids = self._tracker.update(labels, boxes, class_ids, scores, frame.stamp)
+        if self._parameters.quality is not None:  # after the tracker, in which a score is the weight of a class's vote
+            scores = expected_overlap(scores, statistics.areas[keep], frame.size, self._parameters.quality)
         return Instances(
             labels=labels,
             ids=ids,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,21 @@ def test_the_score_of_a_coloring_is_its_area(instance_model: ModelFolder) -> Non
     large = load(instance_model(parameters={"score_area": 800}))(np.kron(image, np.ones((2, 2, 1), np.uint8)))
     np.testing.assert_allclose(large.scores, found.scores)
     np.testing.assert_allclose(large.areas, 4 * found.areas, rtol=0.05)
+
+
+def test_a_score_becomes_the_overlap_that_is_to_be_expected(instance_model: ModelFolder) -> None:
+    image, _ = paint(SCENE)
+    plain = load(instance_model("cascade_gaec"))(Frame(image))
+    judged = load(instance_model("cascade_gaec", parameters={"quality": [2.0, 0.5, 0.4]}))(Frame(image))
+    assert len(plain) == len(SCENE)
+    assert isinstance(plain, Instances)
+    assert isinstance(judged, Instances)
+    np.testing.assert_array_equal(judged.labels, plain.labels)
+    np.testing.assert_array_equal(judged.ids, plain.ids)
+    for score, area, found in zip(plain.scores.tolist(), plain.areas.tolist(), judged.scores.tolist(), strict=True):
+        sure = min(max(score, 0.001), 0.999)
+        odds = math.exp(2.0) * (area / image[..., 0].size) ** 0.5 * (sure / (1 - sure)) ** 0.4
+        assert found == pytest.approx(odds / (1 + odds), rel=1e-5)
 
 
 def test_what_is_cut_in_two_is_joined_by_its_embedding(instance_model: ModelFolder) -> None:

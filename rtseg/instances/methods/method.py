@@ -33,6 +33,8 @@ class GroupingParameters(Settings):
         flip: run the network on the mirrored image too and average (:mod:`rtseg.instances.mirror`).
         track: follow instances from frame to frame; without, ids are labels.
         tracker: how.
+        quality: weights by which a score becomes the overlap with the true object that is to be expected, see
+            :func:`rtseg.instances.quality.expected_overlap`; None keeps the method's.
         drivable: classes that may be driven on, whose pixels become :attr:`rtseg.results.Instances.drivable`.
         ground: further classes that lie flat on the ground, such as a sidewalk; all others stand on it.
     """
@@ -41,6 +43,7 @@ class GroupingParameters(Settings):
     flip: bool = False
     track: bool = True
     tracker: InstanceTrackerSettings = InstanceTrackerSettings()
+    quality: tuple[float, float, float] | None = None
     drivable: tuple[str, ...] = ()
     ground: tuple[str, ...] = ()
 

@@ -126,6 +126,22 @@ def instance_ids(
     console.print(table(score_ids(load(model), street_drives(drives, seconds), console.print)))
 
 
+@lab_app.command("mask-quality")
+def mask_quality(
+    data: Annotated[Path, typer.Option(help="Folder of labelled frames.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="Bundled model or folder.")] = "instances-lite",
+    limit: Annotated[int, typer.Option(min=1, help="Frames at most, evenly from all.")] = 190,
+) -> None:
+    """Fit what size and score tell of how good a mask is, on frames that are not held out: a card's `quality`."""
+    from rtseg.lab.data.instance_folders import instance_frames
+    from rtseg.lab.data.selection import evenly
+    from rtseg.lab.studies.mask_quality import fit_quality, found_overlaps
+    from rtseg.loading import load
+
+    weights = fit_quality(found_overlaps(load(model), evenly(instance_frames([data], "train"), limit)))
+    console.print(f"quality: [{', '.join(f'{weight:.2f}' for weight in weights)}]", highlight=False, markup=False)
+
+
 @lab_app.command("lane-page")
 def lane_page(
     model: Annotated[
