@@ -16,6 +16,7 @@ from rtseg.lab.nets.heads import ExportedMaps, InstanceNetwork
 from rtseg.lab.training.configurations import load_config
 from rtseg.lab.training.exported_weights import fitted, load_exported
 from rtseg.lab.training.families import FAMILIES
+from rtseg.lab.training.instances.config import DaffNetConfig
 from rtseg.runtime.card import ModelCard, sha256_of
 from rtseg.runtime.models import bundled_models, bundled_models_folder, find_model
 
@@ -81,6 +82,7 @@ def test_a_network_of_other_classes_goes_on_but_for_what_tells_them(
 
 def test_weights_of_a_run_of_other_classes_are_fitted(caplog: pytest.LogCaptureFixture) -> None:
     config = load_config("instances-lite")
+    assert isinstance(config, DaffNetConfig)
     given = FAMILIES[config.model].build(config, False)
     network = FAMILIES[config.model].build(config.model_copy(update={"classes": ("pallet",)}), False)
     before = {name: value.clone() for name, value in network.state_dict().items()}
