@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from rtseg.runtime.backends.without_converter import openvino
 from rtseg.runtime.card import ModelCard
 
 _COMPILED: OpenNetworks[openvino.CompiledModel] = OpenNetworks()
+# At its first use OpenVINO's binding looks up what it needs of NumPy; of two threads that come to that at once each
+# waits for the other for ever, one of them with Python's lock.
+_OPENING = threading.Lock()
 
 
 class OpenVinoBackend:
@@ -28,13 +32,14 @@ class OpenVinoBackend:
 
     def __init__(self, model: Path, card: ModelCard, threads: int) -> None:
         try:
-            network = _COMPILED.get(model, threads, lambda: _compile(model, threads))
-            check_signature(
-                card,
-                {_name(i, card): _shape(i) for i in network.inputs},
-                {_name(o, card): _shape(o) for o in network.outputs},
-                {_name(t, card): t.element_type.to_dtype().name for t in (*network.inputs, *network.outputs)},
-            )
+            with _OPENING:
+                network = _COMPILED.get(model, threads, lambda: _compile(model, threads))
+                check_signature(
+                    card,
+                    {_name(i, card): _shape(i) for i in network.inputs},
+                    {_name(o, card): _shape(o) for o in network.outputs},
+                    {_name(t, card): t.element_type.to_dtype().name for t in (*network.inputs, *network.outputs)},
+                )
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot load {model}: {error}; export the model again") from error
         self._network = network

@@ -1,4 +1,4 @@
-"""OpenVINO leaves the process as it was: signals are handled whatever was loaded and closed before, names are there."""
+"""OpenVINO leaves the process as it was: signals are handled, names are there, threads need not wait for each other."""
 
 from __future__ import annotations
 
@@ -54,3 +54,24 @@ def test_a_converter_that_is_there_already_stays() -> None:
     program += "openvino.convert_model is had, hasattr(openvino, '__getattr__'))"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert (ended.returncode, ended.stdout.strip()) == (0, "True False"), ended.stderr
+
+
+@pytest.mark.slow
+def test_models_are_loaded_in_two_threads_at_once() -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    program = """
+import threading
+import numpy as np
+import rtseg
+
+def go(name):
+    rtseg.load(name, backend="openvino", device="cpu")(np.zeros((360, 640, 3), np.uint8))
+
+threads = [threading.Thread(target=go, args=("lanes-lite",)) for _ in range(2)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+    for _ in range(6):  # of processes whose threads could wait for each other for ever one in three did
+        subprocess.run([sys.executable, "-c", program], check=True, timeout=45)
