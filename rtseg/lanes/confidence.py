@@ -48,8 +48,32 @@ def fit_calibration(measures: ArrayLike, right: ArrayLike, weight: ArrayLike, pe
     share = np.asarray(weight, dtype=np.float64) / max(float(np.sum(weight)), 1e-12)
     if not 0 < float(share @ truth) < 1:
         raise ArgumentError("expected right and wrong lines to fit a calibration to, got one kind only; add frames")
-    middle, ridge = terms.mean(axis=0) * [0, 1, 1], np.diag([0.0, penalty, penalty])
-    shifted, found = terms - middle, np.zeros(3)  # shifted, the three hardly depend on each other
+    found = fit_logistic(terms, truth, share, penalty)
+    offset, a, b = (round(float(value), 3) for value in found)
+    if not (a >= 0 and b >= 0):
+        raise ArgumentError(
+            f"expected lines to be right more often the surer and the longer they are, got slopes {a} and {b}; "
+            "add frames, or leave the confidence as it is"
+        )
+    return offset, a, b
+
+
+def fit_logistic(
+    features: NDArray[np.float64], truth: NDArray[np.float64], share: NDArray[np.float64], penalty: float
+) -> NDArray[np.float64]:
+    """Logistic regression on three features by Newton's method.
+
+    Args:
+        features: (n, 3), the first of them 1.
+        truth: (n,) in [0, 1].
+        share: (n,) of each in the whole, which is 1.
+        penalty: on the squares of the last two weights, against perfect separation.
+
+    Returns:
+        (3,) weights of the features, whose sum is the log-odds.
+    """
+    middle, ridge = features.mean(axis=0) * [0, 1, 1], np.diag([0.0, penalty, penalty])
+    shifted, found = features - middle, np.zeros(3)  # shifted, the three hardly depend on each other
     for _ in range(_STEPS):
         probability = 1 / (1 + np.exp(-shifted @ found))
         gradient = shifted.T @ (share * (probability - truth)) + ridge @ found
@@ -59,13 +83,7 @@ def fit_calibration(measures: ArrayLike, right: ArrayLike, weight: ArrayLike, pe
         if np.abs(step).max() < 1e-8:
             break
     found[0] -= middle @ found
-    offset, a, b = (round(float(value), 3) for value in found)
-    if not (a >= 0 and b >= 0):
-        raise ArgumentError(
-            f"expected lines to be right more often the surer and the longer they are, got slopes {a} and {b}; "
-            "add frames, or leave the confidence as it is"
-        )
-    return offset, a, b
+    return found
 
 
 def check_calibration(calibration: Calibration | None) -> None:

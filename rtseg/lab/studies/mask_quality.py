@@ -13,6 +13,7 @@ from rtseg.instances.quality import mask_features
 from rtseg.lab.data.instance_labels import InstanceFrame
 from rtseg.lab.scores.instances.evaluate import scored_truth
 from rtseg.lab.scores.instances.overlaps import Overlaps, overlaps
+from rtseg.lanes.confidence import fit_logistic
 from rtseg.runtime import Pipeline
 from rtseg.runtime.interpreter import interpret
 from rtseg.runtime.latency import StageClock
@@ -20,7 +21,6 @@ from rtseg.runtime.latency import StageClock
 Weights = tuple[float, float, float]
 
 _RIDGE = 1e-3
-_STEPS = 30  # of Newton; a handful are enough
 
 
 def found_overlaps(pipeline: Pipeline, frames: Sequence[InstanceFrame]) -> list[Overlaps]:
@@ -56,11 +56,5 @@ def fit_quality(frames: Sequence[Overlaps]) -> Weights:
     y = np.concatenate([np.zeros(0), *(f.iou.max(axis=1, initial=0.0)[k] for f, k in zip(frames, known, strict=True))])
     if not len(x):
         raise DatasetError(f"expected instances to fit scores to in {len(frames)} frames, found none")
-    weights = np.zeros(3)
-    for _ in range(_STEPS):
-        p = 1 / (1 + np.exp(-x @ weights))
-        gradient = x.T @ (p - y) + _RIDGE * weights
-        curvature = (x * (p * (1 - p))[:, None]).T @ x + _RIDGE * np.eye(3)
-        weights -= np.linalg.solve(curvature, gradient)
-    first, size, sure = weights.tolist()
+    first, size, sure = fit_logistic(x, y, np.full(len(x), 1 / len(x)), _RIDGE / len(x)).tolist()
     return first, size, sure
