@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reprlib import Repr
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -10,6 +11,8 @@ from rtseg.errors import ArgumentError
 
 NonNegative = Annotated[float, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+_SHORT = Repr()  # YAML may hold in a kilobyte what would be written as gigabytes
+_SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxtuple, _SHORT.maxstring, _SHORT.maxother = 2, 8, 8, 160, 160
 Own = TypeVar("Own", bound="Settings")
 
 
@@ -45,5 +48,5 @@ def first_fault(error: ValidationError, *parents: str) -> str:
     first = error.errors()[0]
     field = ".".join((*parents, *(str(part) for part in first["loc"])))
     message = first["msg"].removeprefix("Value error, ")
-    got = "" if isinstance(first["input"], dict | BaseModel) else f", got {first['input']!r}"
+    got = "" if isinstance(first["input"], dict | BaseModel) else f", got {_SHORT.repr(first['input'])}"
     return f"{field}: {message}{got}" if field else f"{message}{got}"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rtseg.camera.lens import COEFFICIENTS, PLUMB_BOB, lens_of
 from rtseg.errors import CalibrationError, MediaError
 from rtseg.files import write_text
+from rtseg.yaml_text import parse_yaml
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ class Camera:
             CalibrationError: if the file cannot be read or a field is missing, unknown or wrong; it names the field.
         """
         try:
-            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+            content = parse_yaml(Path(path).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise CalibrationError(f"expected a camera YAML file at {path}: {error}") from error
         try:

@@ -11,14 +11,17 @@ import yaml
 from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
 from rtseg.errors import ModelError
-from rtseg.files import write_text
+from rtseg.files import is_there, write_text
 from rtseg.runtime.older_cards import with_kinds
 from rtseg.runtime.onnx_file import refuse_external_data
 from rtseg.settings import Settings, first_fault
+from rtseg.yaml_text import parse_yaml
 
 Task = Literal["lanes", "instances"]
 Precision = Literal["fp32", "fp16", "int8"]
 Positive = Annotated[int, Field(gt=0)]
+Mean = Annotated[float, Field(ge=-1e6, le=1e6)]
+Deviation = Annotated[float, Field(ge=1e-6, le=1e6)]  # beyond these nothing of a pixel is left in float32
 Method = TypeVar("Method")
 Parameters = TypeVar("Parameters", bound=Settings)
 
@@ -58,8 +61,8 @@ class ModelInput(Settings):
     width: Positive
     height: Positive
     order: Literal["rgb", "bgr"]
-    mean: tuple[float, float, float]
-    std: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+    mean: tuple[Mean, Mean, Mean]
+    std: tuple[Deviation, Deviation, Deviation]
     fit: Literal["stretch", "letterbox"] = "stretch"
     top: Annotated[float, Field(ge=0, le=0.9)] = 0.0
 
@@ -184,7 +187,7 @@ class ModelCard(Settings):
             ModelError: if the file is missing, is no YAML, or a field is wrong; the message names the field.
         """
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            content = parse_yaml(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             trained = isinstance(error, FileNotFoundError) and (path.parent / "model.safetensors").is_file()
             mend = f"; it is a training run: rtseg export {path.parent} --out my-model" if trained else ""
@@ -286,7 +289,7 @@ def verified_model_file(folder: Path, entry: ModelFile) -> Path:
         ModelError: if the file is missing, is not the one the card was written for, or keeps weights in another.
     """
     path = folder / entry.file
-    if not path.is_file():
+    if not is_there(path):
         raise ModelError(f"the card in {folder} names {entry.file}, which is not there; restore it or train it again")
     found = sha256_of(path)
     if found != entry.sha256:

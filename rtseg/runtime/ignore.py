@@ -18,6 +18,7 @@ from rtseg.errors import ArgumentError, ConfigError, ImageError, MediaError
 from rtseg.files import write_bytes
 from rtseg.frame import Frame
 from rtseg.settings import Settings, first_fault
+from rtseg.yaml_text import parse_yaml
 
 Share = Annotated[float, Field(ge=0, le=1)]
 _PICTURES = (".png", ".bmp", ".tif", ".tiff", ".webp", ".pgm")  # JPEG blurs edges, and has no alpha
@@ -190,7 +191,7 @@ def _read_picture(path: Path) -> NDArray[np.bool_]:
 
 def _read_polygons(path: Path) -> tuple[tuple[tuple[float, float], ...], ...]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise MediaError(f"expected an ignore mask at {path}: {error.strerror or error}") from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:

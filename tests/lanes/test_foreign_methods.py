@@ -228,6 +228,8 @@ def test_anchors_that_do_not_fit_are_told() -> None:
         LaneInterpreter(anchor_card(2, row_lines=[1, 7]))
     with pytest.raises(ModelError, match="rows"):
         LaneInterpreter(card("row_anchor", [{"name": "a", "kind": "row_anchors", "shape": [1, 9, 8, 4]}]))
+    with pytest.raises(ModelError, match=r"parameters\.rows: expected the first before the last"):
+        LaneInterpreter(anchor_card(1, rows=[1.0, 0.4]))
     with pytest.raises(ModelError, match="kind row_anchors"):
         LaneInterpreter(card("row_anchor", [{"name": "a", "kind": "row_cells", "shape": [1, 9, 8, 4]}], rows=SPAN))
     with pytest.raises(ModelError, match="stretched"):

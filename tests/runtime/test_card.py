@@ -26,6 +26,8 @@ def test_a_card_survives_being_written(model_folder, tmp_path):
         ("surprise", 1),
         ("input", {"width": 0, "height": 32, "order": "rgb", "mean": [0, 0, 0], "std": [1, 1, 1]}),
         ("input", {"width": 64, "height": 32, "order": "rgb", "mean": [0, 0, 0], "std": [1, 0, 1]}),
+        ("input", {"width": 64, "height": 32, "order": "rgb", "mean": [1e300, 0, 0], "std": [1, 1, 1]}),
+        ("input", {"width": 64, "height": 32, "order": "rgb", "mean": [0, 0, 0], "std": [1, 1, 1e-300]}),
         ("model", {"file": "../model.onnx", "sha256": "0" * 64, "precision": "fp32"}),
         ("model", {"file": "model.onnx", "sha256": "short", "precision": "fp32"}),
     ],
@@ -45,6 +47,14 @@ def test_what_is_no_card_is_refused(tmp_path, text):
     path.write_text(text)
     with pytest.raises(ModelError, match=r"card\.yaml"):
         ModelCard.load(path)
+
+
+def test_a_name_that_no_file_can_have_is_refused(model_folder):
+    folder = model_folder()
+    card = (folder / "card.yaml").read_text()
+    (folder / "card.yaml").write_text(card.replace("file: model.onnx", f"file: {'a' * 5000}"))
+    with pytest.raises(ModelError, match="which is not there"):
+        find_model(folder)
 
 
 def test_a_changed_network_is_refused(model_folder):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-import yaml
 
 from rtseg.errors import ModelError
 from rtseg.lab.training.config import TrainingConfig
@@ -14,6 +13,7 @@ from rtseg.lab.training.exported_weights import load_exported
 from rtseg.lab.training.hours import epochs_done
 from rtseg.lab.training.lanes.module import build_network
 from rtseg.runtime import find_model
+from rtseg.yaml_text import parse_yaml
 
 RECIPE = "lanes-lite-finetune"
 _OTHERS = ("lanes-r18",)  # whose networks are trained by the same schedule
@@ -54,5 +54,5 @@ def share_done(run: Path) -> float:
     checkpoint = run / "last.ckpt"
     if not checkpoint.is_file():
         return 0.0
-    epochs = int(yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["epochs"])
+    epochs = int(parse_yaml((run / "config.yaml").read_text(encoding="utf-8"))["epochs"])
     return min(1.0, epochs_done(checkpoint) / epochs)

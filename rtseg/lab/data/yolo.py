@@ -14,6 +14,7 @@ from rtseg.lab.data.cityscapes640 import read_polygons
 from rtseg.lab.data.coco import CocoFrame, CocoMask
 from rtseg.lab.data.label_files import Refused, read_text, stop, with_any_suffix
 from rtseg.media.images import image_size
+from rtseg.yaml_text import parse_yaml
 
 _BOX = 2  # pairs of a line that has center, width and height
 _LABELS, _IMAGES = "labels", "images"
@@ -78,7 +79,7 @@ def _label_files(folder: Path) -> list[Path]:
 def _names_file(folder: Path) -> Path | None:
     for file in sorted((*folder.glob("*.yaml"), *folder.glob("*.yml"))):
         try:
-            if "names" in (yaml.safe_load(read_text(file, "names of classes")) or {}):
+            if "names" in (parse_yaml(read_text(file, "names of classes")) or {}):
                 return file
         except (DatasetError, yaml.YAMLError, TypeError):
             continue
@@ -86,7 +87,7 @@ def _names_file(folder: Path) -> Path | None:
 
 
 def _names(file: Path) -> list[str]:
-    names = yaml.safe_load(read_text(file, "names of classes"))["names"]
+    names = parse_yaml(read_text(file, "names of classes"))["names"]
     if isinstance(names, dict) and sorted(names) == list(range(len(names))):
         names = [names[index] for index in range(len(names))]
     if not isinstance(names, list) or not names:

@@ -28,6 +28,7 @@ from rtseg.lab.report.machine import machine_facts
 from rtseg.lab.report.report import Picture, ReportData, render_report
 from rtseg.printing import json_text, visible
 from rtseg.settings import Settings
+from rtseg.yaml_text import parse_yaml
 
 BETTER = {
     **{"certainty": "higher", "found": "higher"},
@@ -140,7 +141,7 @@ def read_gate(path: str | Path) -> tuple[GateRule, ...]:
         ConfigError: it does not parse.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = parse_yaml(Path(path).read_text(encoding="utf-8"))
         rules = tuple(GateRule.model_validate(entry) for entry in content)
     except (OSError, yaml.YAMLError, ValidationError, TypeError) as error:
         raise ConfigError(f"expected a gate, a list of metric and margin, at {path}, got {error}") from error

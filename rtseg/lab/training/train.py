@@ -50,6 +50,7 @@ from rtseg.lab.training.lanes.datasets import MixtureSampler, render_cache
 from rtseg.lab.training.quick import shortened
 from rtseg.printing import progress_console, remarks_console
 from rtseg.runtime import find_model
+from rtseg.yaml_text import parse_yaml
 
 Config = TypeVar("Config", bound=RunConfig)
 
@@ -192,7 +193,7 @@ def _prepared(config: Config, out: Path, resume: bool, deadline: Deadline | None
     if not resume:
         return config
     saved = out / "config.yaml"
-    earlier = parse_config(yaml.safe_load(saved.read_text(encoding="utf-8")), str(saved))
+    earlier = parse_config(parse_yaml(saved.read_text(encoding="utf-8")), str(saved))
     if not isinstance(earlier, type(config)):
         raise ConfigError(f"expected a run of {config.model} to go on with in {out}, got one of {earlier.model}")
     return earlier

@@ -14,7 +14,7 @@ from typing import Annotated
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from rtseg.errors import GroupingError, ModelError
 from rtseg.lanes import DetectedLanes
@@ -29,7 +29,15 @@ from rtseg.settings import Probability
 _KINDS = ("row_cells", "row_exists", "column_cells", "column_exists")
 _SHIFT = 3  # masks are drawn with eighths of a pixel
 
-Span = tuple[Annotated[float, Field(ge=0, le=1.2)], Annotated[float, Field(ge=0, le=1.2)]]
+
+def _rising_span(span: tuple[float, float]) -> tuple[float, float]:
+    if not span[0] < span[1]:
+        raise ValueError("expected the first before the last")
+    return span
+
+
+Share = Annotated[float, Field(ge=0, le=1.2)]
+Span = Annotated[tuple[Share, Share], AfterValidator(_rising_span)]
 
 
 class RowAnchorParameters(TrackedParameters):

@@ -14,6 +14,7 @@ from rtseg.media.natural_order import natural_key
 from rtseg.media.storage.base import Storage
 from rtseg.media.storage.kinds import is_recording, open_storage, suffix_of
 from rtseg.printing import visible
+from rtseg.yaml_text import parse_yaml
 
 METADATA = "metadata.yaml"
 MAX_METADATA = 1 << 20
@@ -118,9 +119,9 @@ def _files_of(folder: Path) -> list[Path]:
 def _listed(path: Path) -> list[str]:
     """The files that a metadata.yaml names; none if it does not parse."""
     try:
-        content = yaml.safe_load(_text(path))
+        content = parse_yaml(_text(path))
         names = content[_KEY]["relative_file_paths"]
-    except (yaml.YAMLError, TypeError, KeyError, ValueError, RecursionError):
+    except (yaml.YAMLError, TypeError, KeyError):
         logger.warning("%s cannot be used; going on with the files beside it", visible(path))
         return []
     return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []

@@ -11,6 +11,7 @@ import yaml
 
 from rtseg.errors import ConfigError
 from rtseg.instances.methods.yolo_seg import Layout
+from rtseg.yaml_text import parse_yaml
 
 Numbers = tuple[float, float, float]
 
@@ -139,7 +140,7 @@ def names_in(metadata: dict[str, str]) -> tuple[str, ...] | None:
     """The classes that exporters write into a file as a Python literal or as JSON; None where there are none."""
     try:
         names = ast.literal_eval(metadata.get("names", ""))
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return None
     if isinstance(names, dict):
         numbered = {str(number): name for number, name in names.items()}  # JSON has numbers as texts
@@ -184,11 +185,12 @@ def _classes_of_file(path: Path) -> list[str]:
         text = path.read_text(encoding="utf-8")
         if path.suffix.lower() not in (".yaml", ".yml"):
             return [line.strip() for line in text.splitlines() if line.strip()]
-        names = yaml.safe_load(text)
+        names = parse_yaml(text)
         names = names.get("names") if isinstance(names, dict) else names
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"expected a list of classes in {path}: {error}") from error
-    names = [names[key] for key in sorted(names)] if isinstance(names, dict) else names
-    if not isinstance(names, list):
-        raise ConfigError(f"expected a list of classes in {path}, or one called names")
+    if isinstance(names, dict):  # by their numbers
+        names = [names[key] for key in sorted(names)] if all(type(key) is int for key in names) else None
+    if not isinstance(names, list) or any(isinstance(name, list | dict) for name in names):
+        raise ConfigError(f"expected a list of classes in {path}, or one called names, or names by their numbers")
     return [str(name) for name in names]

@@ -18,6 +18,9 @@ from rtseg.runtime.card import Grouping, ModelOutput, Task
 
 _MOST_LINES = 16  # of a lane network: what has more of them there is a map of something else
 
+_GRIDS = ((8, 16, 32), (8, 16, 32, 64))  # pixels of the input to a cell, of the grids that YOLO's boxes lie on
+_LEAST_REACH = 2.0  # pixels of an input that some box reaches to, where boxes are in pixels
+
 Outputs = dict[str, NDArray[np.float32]]
 
 
@@ -52,7 +55,7 @@ def _yolo_seg(path: Path, network: ForeignNetwork, answers: Answers) -> Describe
         for prototypes, maps in network.outputs.items():
             stride = _stride(maps, network.size)
             if values.ndim == 3 and stride is not None:
-                layouts = [answers.layout] if answers.layout else _layouts(values, len(classes), maps.shape[1])
+                layouts = [answers.layout] if answers.layout else _layouts(values, len(classes), maps, network.size)
                 found += [
                     (table, prototypes, stride, layout)
                     for layout in layouts
@@ -85,6 +88,12 @@ def _yolo_seg(path: Path, network: ForeignNetwork, answers: Answers) -> Describe
             f"expected scores of 0 to 1 in {table} of {path.name}, got {scores.min():.3g} to {scores.max():.3g}; "
             "export it with the sigmoid inside"
         )
+    reach = float(columns[:4].max())
+    if 0 < reach <= _LEAST_REACH:
+        raise ModelError(
+            f"expected boxes in pixels of the input in {table} of {path.name}, got {columns[:4].min():.3g} to "
+            f"{reach:.3g}, which are shares of its sides; export it with boxes in pixels"
+        )
     return Described(
         task="instances",
         method="yolo_seg",
@@ -104,18 +113,28 @@ def _columns(values: NDArray[np.float32], layout: Layout, classes: int, prototyp
     return None if upright is None else values[0] if upright else values[0].T
 
 
-def _layouts(values: NDArray[np.float32], classes: int, prototypes: int) -> list[Layout]:
+def _layouts(
+    values: NDArray[np.float32], classes: int, maps: NDArray[np.float32], size: tuple[int, int]
+) -> list[Layout]:
     """Layouts that a table may have: others may have as many columns as ``selected``, but no corners and no numbers.
 
-    A network that is sure of nothing gives zeros for the scores of classes, which are whole numbers too.
+    A network that is sure of nothing gives zeros for the scores of classes, which are whole numbers too. Where there is
+    one box for each cell of the usual grids, there is no ``objectness``, and where there are three, there is: else a
+    table of ``classes`` would fit the other layout if one class too few is named.
     """
-    selected = _columns(values, "selected", classes, prototypes)
+    selected = _columns(values, "selected", classes, maps.shape[1])
     if selected is not None:
         kinds = selected[5]
         numbered = bool((kinds == np.rint(kinds)).all() and kinds.min() >= 0 and kinds.max() < classes)
         if numbered and (selected[2:4] >= selected[:2]).all(axis=0).mean() > 0.5:
             return ["selected"]
-    return [layout for layout in get_args(Layout) if layout != "selected"]
+    for strides in _GRIDS:
+        cells = sum((size[0] // stride) * (size[1] // stride) for stride in strides)
+        if cells in values.shape[1:]:
+            return ["classes"]
+        if 3 * cells in values.shape[1:]:
+            return ["objectness"]
+    return ["classes", "objectness"]
 
 
 def _semantic(path: Path, network: ForeignNetwork, answers: Answers) -> Described:
@@ -141,7 +160,7 @@ def _semantic(path: Path, network: ForeignNetwork, answers: Answers) -> Describe
                 f"expected a channel for each of {len(classes)} classes, {path.name} gives {name} "
                 f"{network.outputs[name].shape}; name them all with --classes, those not wanted among --ignored"
             )
-        parameters["scale"] = _scale(values, sums=sides[1] > 1)
+        parameters["scale"] = _scale(values)
     return Described(
         task="instances",
         method="semantic",
@@ -171,7 +190,7 @@ def _lane_map(path: Path, network: ForeignNetwork, answers: Answers) -> Describe
         answers.require(path, "normalization", "order", "background")
         if answers.background and sides[1] < 2:
             raise ConfigError(f"expected --no-background, for {path.name} gives one lane map alone, {name}")
-        parameters = {"scale": _scale(values, sums=False), "background": bool(answers.background)}
+        parameters = {"scale": _scale(values), "background": bool(answers.background)}
     return Described(
         task="lanes",
         method="lane_map",
@@ -305,12 +324,9 @@ def _expect_numbers(path: Path, name: str, values: NDArray[np.float32], classes:
         )
 
 
-def _scale(values: NDArray[np.float32], sums: bool) -> str:
-    """Logits, or probabilities: these lie between 0 and 1 and, where classes exclude each other, sum to 1."""
-    inside = values.min() >= 0 and values.max() <= 1
-    if inside and sums:
-        inside = bool(np.allclose(values.sum(axis=1), 1, atol=0.02))
-    return "probabilities" if inside else "logits"
+def _scale(values: NDArray[np.float32]) -> str:
+    """Logits, or probabilities, which lie between 0 and 1: of classes that exclude each other, or each by itself."""
+    return "probabilities" if values.min() >= 0 and values.max() <= 1 else "logits"
 
 
 def _directions(names: list[str]) -> tuple[str, str]:

@@ -22,6 +22,7 @@ from rtseg.runtime.card import ModelCard, ModelFile, ModelInput, Training, sha25
 
 NETWORK, CARD, OVERLAY = "model.onnx", "card.yaml", "overlay.jpg"
 _PICTURE_SEED = 3
+_LEAST_SIDE, _MOST_SIDE = 64, 1280  # pixels of a rendered street
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ def import_model(
     _refuse_another(path, out)
     network = open_foreign(path, size)
     described = FAMILIES[family](path, network, _with_what_is_inside(path, network, answers or Answers()))
+    _refuse_infinite(path, network, described)
     needs = _input(network, described)
     image = _picture(described, needs) if picture is None else np.asarray(read_image(picture))
     with staging(out) as stage:
@@ -89,6 +91,16 @@ def import_model(
         for name in (NETWORK, OVERLAY, CARD):
             os.replace(stage / name, out / name)
     return Imported(card, result, out / OVERLAY)
+
+
+def _refuse_infinite(path: Path, network: ForeignNetwork, described: Described) -> None:
+    """Check what is read of the network: the picture that it is tried on may show nothing of what it finds."""
+    for output in described.outputs:
+        if not np.isfinite(network.outputs[output.name]).all():
+            raise ModelError(
+                f"expected finite values in {output.name} of {path.name}, got NaN or infinite ones for a picture of "
+                "noise; check its weights, or export it in float32"
+            )
 
 
 def _refuse_another(path: Path, out: Path) -> None:
@@ -171,4 +183,5 @@ def _picture(described: Described, needs: ModelInput) -> NDArray[np.uint8]:
 
     if described.task == "lanes":
         return render_road(_PICTURE_SEED).image
-    return render_street(_PICTURE_SEED, (needs.height, needs.width)).image
+    height, width = (min(max(side, _LEAST_SIDE), _MOST_SIDE) for side in (needs.height, needs.width))
+    return render_street(_PICTURE_SEED, (height, width)).image

@@ -13,23 +13,13 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from rtseg.errors import ConfigError, ModelError
+from rtseg.lab.deploy.foreign.reading import read_network, text_of
 from rtseg.runtime.card import Precision
 
 RENAMED = "_float32"
 """What the names of inputs and outputs end in that were none of float32."""
-_BIGGEST = 2**31 - 1  # bytes of a protobuf message
+_MOST_PIXELS = 1 << 25  # of an input: what is larger is a slip of the pen, and takes all memory
 _NOISE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (/\S+ .*\) )?")  # before what ONNX Runtime has to say
-_PYTORCH = "a file of PyTorch; export it first (torch.onnx.export, or yolo export format=onnx)"
-_OTHERS = (
-    (0, b"PK\x03\x04", _PYTORCH),
-    (0, b"\x80\x02", _PYTORCH),
-    (4, b"TFL3", "a TensorFlow Lite file; export the network to ONNX (tf2onnx)"),
-    (0, b"\x89HDF", "a Keras file; export the network to ONNX (tf2onnx)"),
-    (0, b"ftrt", "a TensorRT engine; import the ONNX file that it was built of"),
-    (0, b"version https://git-lfs", "a pointer of Git LFS; fetch the file itself (git lfs pull)"),
-    (0, b"<", "a web page or XML; download the ONNX file itself"),
-)
-"""Files that people take for a network: where in them stands what, and what they are."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +86,7 @@ def open_foreign(path: Path, size: tuple[int, int] | None = None) -> ForeignNetw
         import onnx
     except ImportError as error:
         raise ConfigError(f"importing a network needs the package onnx ({error}): pip install onnx") from error
-    model = _read(path)
+    model = read_network(path)
     graph = model.graph
     name, fixed, takes_bytes = _fix_input(path, graph, size)
     integers = _cast_outputs(path, graph)
@@ -118,48 +108,9 @@ def open_foreign(path: Path, size: tuple[int, int] | None = None) -> ForeignNetw
         takes_bytes,
         outputs,
         frozenset(integers),
-        {entry.key: entry.value for entry in model.metadata_props},
+        {text_of(entry.key): text_of(entry.value) for entry in model.metadata_props},
         "int8" if quantized else "fp16" if half else "fp32",
     )
-
-
-def _read(path: Path) -> Any:
-    """The ``onnx.ModelProto`` of a file, with weights that lie in files beside it."""
-    import onnx
-
-    expected = f"expected an ONNX network in {path}"
-    try:
-        with path.open("rb") as file:
-            start = file.read(64)
-    except OSError as error:
-        raise ModelError(f"{expected}, which cannot be read: {error.strerror}") from error
-    if not start:
-        raise ModelError(f"{expected}, got an empty file")
-    for at, mark, what in _OTHERS:
-        if start[at:].startswith(mark):
-            raise ModelError(f"{expected}, got {what}")
-    try:
-        model = onnx.load(path, load_external_data=False)
-    except Exception as error:  # protobuf raises kinds of its own
-        raise ModelError(f"{expected}, got a file that is none: {error}") from error
-    if not model.graph.node or not model.graph.output:
-        raise ModelError(f"{expected}, got a file without operators or outputs")
-    try:
-        onnx.load_external_data_for_model(model, str(path.parent))
-        if model.ByteSize() > _BIGGEST:
-            raise ValueError("together they are larger than 2 GB")
-    except Exception as error:
-        raise ModelError(
-            f"{expected} with its weights beside it ({', '.join(_weight_files(model))}): {error}; copy all files of "
-            "the export into one folder"
-        ) from error
-    return model
-
-
-def _weight_files(model: Any) -> list[str]:
-    """Names of the files in which a network's weights lie, as it has them."""
-    entries = (entry for tensor in model.graph.initializer for entry in tensor.external_data)
-    return sorted({entry.value for entry in entries if entry.key == "location"})
 
 
 def _fix_input(path: Path, graph: Any, size: tuple[int, int] | None) -> tuple[str, tuple[int, int], bool]:
@@ -172,11 +123,13 @@ def _fix_input(path: Path, graph: Any, size: tuple[int, int] | None) -> tuple[st
         named = ", ".join(entry.name for entry in inputs) or "none"
         raise ModelError(f"expected a network of one input, a picture, {path.name} has {named}; export it so")
     entry, kinds = inputs[0], onnx.TensorProto
+    if not entry.type.HasField("tensor_type"):
+        raise ModelError(f"expected a picture as input, {path.name} has {entry.name}, which is no array; export it so")
     tensor = entry.type.tensor_type
     if not tensor.HasField("shape"):
         for _ in range(4):
             tensor.shape.dim.add()
-    sides = [side.dim_value if side.HasField("dim_value") else 0 for side in tensor.shape.dim]
+    sides = [max(0, side.dim_value) for side in tensor.shape.dim]  # some exporters write -1 for what they leave open
     shown = ", ".join(str(side or "open") for side in sides)
     last = len(sides) == 4 and sides[3] == 3 and sides[1] != 3
     if len(sides) != 4 or sides[0] > 1 or (not last and sides[1] not in (0, 3)):
@@ -186,18 +139,12 @@ def _fix_input(path: Path, graph: Any, size: tuple[int, int] | None) -> tuple[st
             f"export it for {'one picture, a batch of 1' if several else 'one picture of 3 channels'}"
         )
     if tensor.elem_type not in (kinds.FLOAT, kinds.FLOAT16, kinds.UINT8):
-        kind = kinds.DataType.Name(tensor.elem_type).lower()
+        known = dict(zip(kinds.DataType.values(), kinds.DataType.keys(), strict=True))
+        kind = known.get(tensor.elem_type, f"type {tensor.elem_type}").lower()
         raise ModelError(
             f"expected an input of float32, float16 or uint8, {path.name} has {entry.name} of {kind}; export it so"
         )
-    height, width = sides[1:3] if last else sides[2:]
-    if size is None and not (height and width):
-        raise ModelError(f"{path.name} leaves the size of its input open ({shown}); say which with --size WIDTHxHEIGHT")
-    if size is not None and ((height or size[0]), (width or size[1])) != size:
-        raise ModelError(
-            f"expected the size of the network, {width or 'any'}x{height or 'any'}, got --size {size[1]}x{size[0]}"
-        )
-    fixed = size or (height, width)
+    fixed = _fixed_sides(path, sides[1:3] if last else sides[2:], size)
     for side, value in zip(tensor.shape.dim, (1, 3, *fixed), strict=True):
         side.dim_value = value
     takes_bytes = tensor.elem_type == kinds.UINT8
@@ -210,22 +157,47 @@ def _fix_input(path: Path, graph: Any, size: tuple[int, int] | None) -> tuple[st
     return entry.name, fixed, takes_bytes
 
 
+def _fixed_sides(path: Path, given: list[int], size: tuple[int, int] | None) -> tuple[int, int]:
+    """(h, w) of the input: those of the file, and `size` where it leaves them open, as 0."""
+    height, width = given
+    if size is None and not (height and width):
+        raise ModelError(
+            f"{path.name} leaves the size of its input open ({width or 'open'}x{height or 'open'}); say which with "
+            "--size WIDTHxHEIGHT"
+        )
+    if size is not None and ((height or size[0]), (width or size[1])) != size:
+        raise ModelError(
+            f"expected the size of the network, {width or 'any'}x{height or 'any'}, got --size {size[1]}x{size[0]}"
+        )
+    fixed = size or (height, width)
+    if fixed[0] * fixed[1] > _MOST_PIXELS:
+        raise ModelError(
+            f"expected an input of at most {_MOST_PIXELS / 1e6:.0f} million pixels, {path.name} takes "
+            f"{fixed[1]}x{fixed[0]}; export it for the size at which it is to run"
+        )
+    return fixed
+
+
 def _as_the_network_takes_it(source: str, inner: str, kind: int, channels_last: bool) -> list[Any]:
     """Operators that make of `source` (1, 3, h, w) float32 the input `inner` of another type, or with channels last."""
     import onnx
 
-    steps: list[tuple[str, dict[str, Any]]] = []
+    steps: list[tuple[str, list[str], dict[str, Any]]] = []
+    nodes = []
     if kind == onnx.TensorProto.UINT8:  # to the nearest number, where a resized frame lies between two
-        steps.append(("Round", {}))
+        half = onnx.helper.make_tensor("value", onnx.TensorProto.FLOAT, [], [0.5])
+        nodes.append(onnx.helper.make_node("Constant", [], [f"{source}_half"], value=half))
+        steps += [("Add", [f"{source}_half"], {}), ("Floor", [], {})]  # Round is there from opset 11 on
     if kind != onnx.TensorProto.FLOAT:
-        steps.append(("Cast", {"to": kind}))
+        steps.append(("Cast", [], {"to": kind}))
     if channels_last:
-        steps.append(("Transpose", {"perm": [0, 2, 3, 1]}))
+        steps.append(("Transpose", [], {"perm": [0, 2, 3, 1]}))
     names = [source, *(f"{source}_{number}" for number in range(1, len(steps))), inner]
-    return [
-        onnx.helper.make_node(step, [names[i]], [names[i + 1]], **attributes)
-        for i, (step, attributes) in enumerate(steps)
+    nodes += [
+        onnx.helper.make_node(step, [names[i], *more], [names[i + 1]], **attributes)
+        for i, (step, more, attributes) in enumerate(steps)
     ]
+    return nodes
 
 
 def _leave_out_bytes(model: Any) -> None:
@@ -245,10 +217,17 @@ def _cast_outputs(path: Path, graph: Any) -> list[str]:
     import onnx
 
     kinds, integers = onnx.TensorProto, []
-    whole = (kinds.INT64, kinds.INT32, kinds.INT16, kinds.INT8, kinds.UINT8, kinds.UINT16, kinds.BOOL)
+    whole = (
+        *(kinds.INT64, kinds.INT32, kinds.INT16, kinds.INT8, kinds.BOOL),
+        *(kinds.UINT64, kinds.UINT32, kinds.UINT16, kinds.UINT8),
+    )
+    named = {output.name: type(output).FromString(output.SerializeToString()) for output in graph.output}
+    del graph.output[:]  # one that is named twice is one
+    graph.output.extend(named.values())
     for output in graph.output:
         tensor = output.type.tensor_type
-        if not output.type.HasField("tensor_type") or tensor.elem_type not in (kinds.FLOAT, kinds.FLOAT16, *whole):
+        of_numbers = (kinds.FLOAT, kinds.FLOAT16, kinds.BFLOAT16, kinds.DOUBLE, *whole)
+        if not output.type.HasField("tensor_type") or tensor.elem_type not in of_numbers:
             raise ModelError(
                 f"expected outputs that are arrays of numbers, {path.name} has {output.name}, which is not"
             )
@@ -282,6 +261,11 @@ def _probe(path: Path, model: Any, name: str, size: tuple[int, int], scale: floa
                 f"expected outputs whose sides do not depend on the picture, {path.name} gives {output} "
                 f"{np.shape(a)} and {np.shape(b)}; export it with a fixed number of detections"
             )
+        if not a.size:
+            raise ModelError(
+                f"expected outputs with something in them, {path.name} gives {output} {a.shape} for a picture of "
+                "noise; export it with a fixed number of detections, or without this output"
+            )
     return dict(zip(names, second, strict=True))
 
 
@@ -293,10 +277,14 @@ def _session(model: Any) -> onnxruntime.InferenceSession:
 
 def _mend(reason: str) -> str:
     """What to do about a failure of ONNX Runtime."""
+    if "codec can't decode" in reason:
+        return "a name in it is no UTF-8: export it with plain names"
     if "Unsupported model IR version" in reason or "is till opset" in reason:
         return "export it with an older opset, such as 17"
     if "No Op registered" in reason or "not a registered function/op" in reason:
         return "export it without operators of its own"
+    if "invalid model" in reason:
+        return "export it again, and look at it with onnx.checker.check_model"
     return "export it again, at the size at which it is to run"
 
 
@@ -332,8 +320,11 @@ def _drop_unread(graph: Any) -> None:
     graph.node.extend(nodes)
     constants = [tensor for tensor in graph.initializer if tensor.name in wanted]
     copied = [type(tensor).FromString(tensor.SerializeToString()) for tensor in constants]
-    del graph.initializer[:]
+    listed = {tensor.name for tensor in graph.initializer} - wanted  # old files list their weights as inputs as well
+    inputs = [type(entry).FromString(entry.SerializeToString()) for entry in graph.input if entry.name not in listed]
+    del graph.initializer[:], graph.input[:]
     graph.initializer.extend(copied)
+    graph.input.extend(inputs)
 
 
 def _read_by(node: Any) -> set[str]:

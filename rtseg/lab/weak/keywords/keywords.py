@@ -14,6 +14,7 @@ import yaml
 from numpy.typing import NDArray
 
 from rtseg.errors import WeakSupervisionError
+from rtseg.yaml_text import parse_yaml
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def _parse_csv(text: str) -> dict[str, tuple[str, ...]]:
 
 def _parse_yaml(text: str, path: Path) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
     try:
-        content = yaml.safe_load(text)
+        content = parse_yaml(text)
     except yaml.YAMLError as error:
         raise WeakSupervisionError(f"expected a YAML keyword file in {path}, got {error}") from error
     if not isinstance(content, dict):

@@ -1,0 +1,67 @@
+"""Whatever is wrong with YAML of others, it is a YAMLError; and files of every kind tell it in their own words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rtseg.camera import Camera
+from rtseg.errors import RtsegError
+from rtseg.lab.deploy.recipe import Recipe
+from rtseg.lab.fleet.compare import read_gate
+from rtseg.lab.training.configurations import load_config
+from rtseg.runtime.card import ModelCard
+from rtseg.runtime.ignore import IgnoreMask
+from rtseg.yaml_text import parse_yaml
+
+WRONG = {
+    "a deep list": "[" * 1000,
+    "deep mappings": "{a: " * 1000,
+    "a day that is none": "name: 2024-99-99",
+    "a number too long": "name: " + "9" * 6000,
+    "an object of Python": "!!python/object/apply:os.getcwd []",
+    "half a list": "[1, 2",
+}
+
+
+@pytest.mark.parametrize("text", WRONG.values(), ids=WRONG)
+def test_what_is_no_yaml_is_told_as_that(text: str) -> None:
+    with pytest.raises(yaml.YAMLError):
+        parse_yaml(text)
+
+
+def test_what_is_yaml_is_read() -> None:
+    assert parse_yaml("a: [1, 0.5, yes, text, ~]") == {"a": [1, 0.5, True, "text", None]}
+    assert parse_yaml("") is None
+
+
+READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "card": ("card.yaml", ModelCard.load),
+    "camera": ("camera.yaml", Camera.load),
+    "ignore mask": ("ignore.yaml", IgnoreMask.load),
+    "recipe": ("recipe.yaml", Recipe.load),
+    "gate": ("gate.yaml", read_gate),
+    "training": ("training.yaml", load_config),
+}
+
+
+@pytest.mark.parametrize("wrong", ["a deep list", "a day that is none"])
+@pytest.mark.parametrize("kind", READERS)
+def test_files_of_every_kind_tell_it(tmp_path: Path, kind: str, wrong: str) -> None:
+    name, read = READERS[kind]
+    (tmp_path / name).write_text(WRONG[wrong])
+    with pytest.raises(RtsegError, match="nested too deeply" if "deep" in wrong else "month must be in"):
+        read(tmp_path / name)
+
+
+def test_a_card_that_would_be_gigabytes_when_written_is_told_in_a_line(tmp_path: Path) -> None:
+    lines = ["a: &a [x, x, x, x, x, x, x, x, x, x]"]
+    for letter, before in zip("bcdefghi", "abcdefgh", strict=True):
+        lines.append(f"{letter}: &{letter} [{', '.join([f'*{before}'] * 10)}]")
+    (tmp_path / "card.yaml").write_text("\n".join([*lines, "name: *i"]))
+    with pytest.raises(RtsegError, match="name: Input should be a valid string") as told:
+        ModelCard.load(tmp_path / "card.yaml")
+    assert len(str(told.value)) < 2000
