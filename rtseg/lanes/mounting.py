@@ -38,6 +38,7 @@ _ROUNDS = 3
 _NEAR, _FAR = math.radians(0.3), math.radians(15)  # errors that bend nothing, and that are none of the mounting
 _NORMAL, _MEDIAN = 1.4826, 1.2533  # standard deviation by the median deviation; standard error of a median
 _SIGMAS = 2.0
+_HEIGHT_SIGMAS = 3.0  # one lane that is followed for minutes is one draw of the widths that lanes have
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -214,16 +215,16 @@ class MountingWatch:
             yaw = _watched(mount.yaw, left, spread[1], math.radians(settings.yaw))
             true = settings.lane_width / heights
             share = math.hypot(settings.lane_width_spread, spread[2] / heights)
-            height = _watched(mount.height, true, true * share, mount.height * settings.height)
+            height = _watched(mount.height, true, true * share, mount.height * settings.height, _HEIGHT_SIGMAS)
             if height.verdict == WRONG and count < _FEWEST_LANES:
                 height = replace(height, verdict=UNKNOWN)
         return Mounting(mount, pitch, yaw, height, count)
 
 
-def _watched(configured: float, seen: float, spread: float, borne: float) -> Watched:
+def _watched(configured: float, seen: float, spread: float, borne: float, sigmas: float = _SIGMAS) -> Watched:
     off = abs(seen - configured)
     verdict = UNKNOWN
-    if off > borne + _SIGMAS * spread:
+    if off > borne + sigmas * spread:
         verdict = WRONG
     elif off <= borne + spread and spread <= borne / 2:
         verdict = RIGHT

@@ -127,6 +127,16 @@ def test_one_narrow_lane_is_no_wrong_height() -> None:
     assert watch.mounting.correction.height == pytest.approx(TRUE.height, rel=0.05)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [2.35, 5.25])
+def test_a_lane_of_unusual_width_that_is_followed_for_minutes_is_no_wrong_height(width: float) -> None:
+    # What a camera sees of lanes 3.5 m wide from 1.45 m is what it sees of those so wide from a height so changed.
+    watch = MountingWatch()
+    drive(watch, replace(TRUE, height=width / 3.5 * TRUE.height), 200.0)
+    assert watch.mounting is not None
+    assert watch.mounting.height.verdict == UNKNOWN
+
+
 def test_where_lanes_are_narrow_the_height_is_right_once_that_is_said() -> None:
     # What a camera sees of lanes 3.5 m wide from 1.45 m is what it sees of those 2.6 m wide from 1.08 m.
     configured = replace(TRUE, height=2.6 / 3.5 * TRUE.height)
