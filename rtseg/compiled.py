@@ -8,12 +8,13 @@ to be compiled anew when that one changes: see :class:`_Cache`.
 from __future__ import annotations
 
 import fcntl
+import gc
 import hashlib
 import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def compiled(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     dispatcher.get_call_template, dispatcher.get_overload = called.get_call_template, called.get_overload
     with suppress(RuntimeError):  # nowhere to keep it: neither beside the library nor in a user's cache
         dispatcher._cache = _Cache(function)  # noqa: SLF001 - what its enable_caching() does, with a cache of ours
-        _compile_in_turn(dispatcher)
+    _compile_in_turn(dispatcher)
     return dispatcher
 
 
@@ -89,14 +90,27 @@ def _compile_in_turn(dispatcher: Any) -> None:
     compile_now = dispatcher.compile
 
     def compile_in_turn(signature: Any) -> Any:
+        cache = dispatcher._cache  # noqa: SLF001
         # Numba's lock first, as in `compile_unless_taken`: threads of this process wait there and not in the turn.
         with global_compiler_lock:
             if is_kept(dispatcher, tuple(normalize_signature(signature)[0])):
                 return compile_now(signature)
-            with dispatcher._cache.turn(_PATIENCE):  # noqa: SLF001
+            with cache.turn(_PATIENCE) if isinstance(cache, _Cache) else nullcontext(), _no_collections():
                 return compile_now(signature)
 
     dispatcher.compile = compile_in_turn
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Leave garbage alone: what Numba makes for a kernel lives until it is compiled, and there is much to go through."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 class _Cache(FunctionCache):  # type: ignore[misc]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import importlib.util
 import os
 import subprocess
@@ -77,6 +78,16 @@ print(calling(0.5), sum(calling.stats.cache_misses.values()))
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
     told = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert told.stdout.splitlines() == ["8 1 False", "3.0 1"]
+
+
+def test_garbage_is_collected_again_after_a_kernel_that_cannot_be_compiled() -> None:
+    @compiled.compiled
+    def wrong(number):
+        return number.nothing
+
+    with pytest.raises(numba.TypingError):
+        wrong(1)
+    assert gc.isenabled()
 
 
 def test_a_cache_that_the_power_failed_over_is_written_anew(load: Callable, tmp_path: Path) -> None:
