@@ -103,7 +103,7 @@ def _compile_in_turn(dispatcher: Any) -> None:
 
 @contextmanager
 def _no_collections() -> Iterator[None]:
-    """Leave garbage alone: what Numba makes for a kernel lives until it is compiled, and there is much to go through."""
+    """Leave garbage alone: what Numba makes for a kernel, which is much, lives until it is compiled."""
     collecting = gc.isenabled()
     gc.disable()
     try:

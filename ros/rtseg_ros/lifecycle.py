@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -94,8 +95,9 @@ class _Ending:
 
 def _leave(code: int) -> NoReturn:
     """End the process whatever its threads are at."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # a log file on a disk that is full
+            stream.flush()
     os._exit(code)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 STEP_SECONDS = 0.1
 TELLING_SECONDS = 1.0
 COMPILING = "compiling kernels, once"
+UNKEPT_CURE = "every start compiles them anew; make room, or set NUMBA_CACHE_DIR, and start the node again"
 THREAD_NAME = "rtseg"
 """Of all threads that work for a node: one that is left when the node has been closed hangs, and is not waited for."""
 
@@ -35,11 +36,12 @@ class Loading:
 
     Attributes:
         progress: what is being done, or empty.
+        unkept: why kernels that were compiled will be compiled again, or empty.
         check_for_end: is called ten times a second, and raises Stopped to break off.
     """
 
     def __init__(self, logger: Any, report: Callable[[], None]) -> None:
-        self.progress = ""
+        self.progress = self.unkept = ""
         self.check_for_end: Callable[[], None] = lambda: None
         self._logger = logger
         self._report = report
@@ -96,9 +98,11 @@ class Loading:
                 f"expected a model for {task}, got {pipeline.card.name} for {pipeline.card.task}; set parameter "
                 f"{parameter}"
             )
-        from rtseg.runtime.compilation import warm_up_told  # Numba, with the model and not with the node
+        from rtseg.compiled import unkept  # Numba, with the model and not with the node
+        from rtseg.runtime.compilation import warm_up_told
 
         warm_up_told(pipeline, self._note_kernel)
+        self.unkept = "; ".join(f"{reason}; {UNKEPT_CURE}" for reason in unkept)
 
     def _note_kernel(self, compiled: int, kernel: str) -> None:
         if not self.progress.startswith(COMPILING):

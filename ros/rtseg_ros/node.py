@@ -21,7 +21,7 @@ from rtseg.errors import ImageError, RtsegError
 from rtseg.frame import Frame
 from rtseg.lanes import GroundPlane, Mounting
 from rtseg.stream import FAILED, INVALID, OLD, STALE, STAMP, FrameLoop
-from rtseg_ros import lifecycle, parameters
+from rtseg_ros import lifecycle, parameters, shared_memory
 from rtseg_ros.camera_input import CameraInput, CameraMessage
 from rtseg_ros.diagnostics import Limits, NodeHealth
 from rtseg_ros.endpoints import Endpoints
@@ -138,6 +138,7 @@ class FrameNode(LifecycleNode):
             self._road.open()
             models = [(task.name, task.model_parameter) for task in self.tasks]
             self.pipelines = self.loading.load(models, self.parameters)
+            self.hints["kernels"] = self.loading.unkept
             for task, pipeline in zip(self.tasks, self.pipelines, strict=True):
                 task.open(pipeline)
             self.open_outputs()
@@ -362,6 +363,8 @@ class FrameNode(LifecycleNode):
 
     def _health(self) -> NodeHealth:
         publishers, foreign = self._camera.publishers()
+        fast_dds = "fastrtps" in get_rmw_implementation_identifier()
+        full = shared_memory.why_full() if fast_dds else ""
         return NodeHealth(
             state=self._state,
             error=self._error,
@@ -373,10 +376,10 @@ class FrameNode(LifecycleNode):
             qos_conflicts=self.endpoints.qos_conflicts,
             rivals=self.endpoints.rivals,
             clock_stands=self._clock_stands(),
-            hints=[hint for hint in (*self.hints.values(), self._camera.fault) if hint],
+            hints=[hint for hint in (*self.hints.values(), self._camera.fault, full) if hint],
             facts=self._facts(),
             profile_set=profile_is_set(os.environ),
-            fast_dds="fastrtps" in get_rmw_implementation_identifier(),
+            fast_dds=fast_dds,
         )
 
     def _clock_stands(self) -> bool:

@@ -32,6 +32,8 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import Image
 
+from rtseg.errors import MediaError
+from rtseg.files import write_text
 from rtseg_ros.diagnostics import status_name
 from rtseg_ros.messages import nanoseconds
 
@@ -62,10 +64,15 @@ class Recorder:
         topics: of its masks.
         masks: where pixels go.
         index: where entries go.
+
+    Attributes:
+        diagnostics: the node's last status.
+        fault: why no mask is written any more, None while they are.
     """
 
     def __init__(self, node: Node, name: str, topics: Sequence[str], masks: BinaryIO, index: TextIO) -> None:
         self.diagnostics: dict[str, str] = {}
+        self.fault: OSError | None = None
         self._masks, self._index = masks, index
         self._name = status_name(name)
         # One thread: masks are written in the order they came, and packing them holds nobody up.
@@ -90,12 +97,20 @@ class Recorder:
         self._packer.submit(self._write, topic, message, stamp, latency)
 
     def _write(self, topic: str, message: Image, stamp: int, latency: float) -> None:
+        if self.fault is not None:
+            return
         packed = zlib.compress(message.data, 1)
-        offset = self._masks.tell()
-        self._masks.write(packed)
-        entry = MaskEntry(topic, stamp, latency, message.height, message.width, message.encoding, offset, len(packed))
-        self._index.write(json.dumps(asdict(entry)) + "\n")
-        self._index.flush()
+        try:
+            offset = self._masks.tell()
+            self._masks.write(packed)
+            self._masks.flush()  # what the index names is there
+            entry = MaskEntry(
+                topic, stamp, latency, message.height, message.width, message.encoding, offset, len(packed)
+            )
+            self._index.write(json.dumps(asdict(entry)) + "\n")
+            self._index.flush()
+        except OSError as fault:
+            self.fault = fault
 
     def _take_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -130,7 +145,7 @@ class Recording:
 
 
 def main() -> None:
-    """Record until SIGINT or SIGTERM."""
+    """Record until SIGINT or SIGTERM; with code 1, and without the status, where nothing can be written any more."""
     parser = argparse.ArgumentParser(prog="recorder", description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="where to write")
     parser.add_argument("--node", default="/lanes", help="name of the node whose diagnostics are kept")
@@ -145,23 +160,32 @@ def main() -> None:
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
-    arguments.folder.mkdir(parents=True, exist_ok=True)
     node = Node("recorder")
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    with (arguments.folder / MASKS).open("wb") as masks, (arguments.folder / INDEX).open("w") as index:
-        recorder = Recorder(node, arguments.node, arguments.masks, masks, index)
-        matched = False
-        while not stopped:
-            executor.spin_once(timeout_sec=0.2)
-            if not matched and recorder.is_matched():
-                matched = True
-                (arguments.folder / READY).touch()
-        recorder.close()
-    (arguments.folder / DIAGNOSTICS).write_text(json.dumps(recorder.diagnostics))
+    fault: Exception | None = None
+    try:
+        arguments.folder.mkdir(parents=True, exist_ok=True)
+        with (arguments.folder / MASKS).open("wb") as masks, (arguments.folder / INDEX).open("w") as index:
+            recorder = Recorder(node, arguments.node, arguments.masks, masks, index)
+            matched = False
+            while not stopped and recorder.fault is None:
+                executor.spin_once(timeout_sec=0.2)
+                if not matched and recorder.is_matched():
+                    matched = True
+                    (arguments.folder / READY).touch()
+            recorder.close()
+            if recorder.fault is not None:
+                raise recorder.fault
+        write_text(arguments.folder / DIAGNOSTICS, json.dumps(recorder.diagnostics))
+    except (OSError, MediaError) as error:
+        fault = error
     executor.shutdown()
     node.destroy_node()
     rclpy.try_shutdown()
+    if fault is not None:
+        reason = (fault.strerror if isinstance(fault, OSError) else "") or fault
+        sys.exit(f"recorder: expected to record to {arguments.folder}, got {reason}; check the space on the disk")
 
 
 if __name__ == "__main__":

@@ -34,6 +34,20 @@ def why_slow(with_profile: bool) -> str:
     )
 
 
+def why_full() -> str:
+    """Say that nobody can take shared memory any more, while a node runs, which has its own; empty where there is room.
+
+    Who comes then is served over UDP, as Fast DDS does by itself.
+    """
+    left = _left()
+    if left is None or left >= _BUILT_IN:
+        return ""
+    return (
+        f"{PLACE} is full ({left >> 10} KiB left): who subscribes from now on gets results over UDP, where large ones "
+        f"are lost, and other ROS processes may not start; {_CURE}"
+    )
+
+
 def _left() -> int | None:
     try:
         found = os.statvfs(PLACE)

@@ -17,12 +17,15 @@ pytestmark = pytest.mark.ros
 NODE = [sys.executable, "-c", "from rtseg_ros.executables import lanes; lanes()", "--ros-args"]
 
 
-def in_small_memory(command: list[str], kib_left: int, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run a command that sees a /dev/shm of its own of 1 MiB, of which so much is left."""
+def in_small_memory(
+    command: list[str], kib_left: int, environment: dict[str, str], mib: int = 1
+) -> subprocess.CompletedProcess[str]:
+    """Run a command that sees a /dev/shm of its own of so many MiB, of which so much is left."""
     own = ["unshare", "--mount", "--map-root-user"]
     if subprocess.run([*own, "mount", "-t", "tmpfs", "tmpfs", "/dev/shm"], capture_output=True).returncode:
         pytest.skip("this user may not mount a file system of its own")
-    fill = f"mount -t tmpfs -o size=1m tmpfs /dev/shm; head -c {1024 - kib_left}K /dev/zero > /dev/shm/fill; exec "
+    taken = 1024 * mib - kib_left
+    fill = f"mount -t tmpfs -o size={mib}m tmpfs /dev/shm; head -c {taken}K /dev/zero > /dev/shm/fill; exec "
     return subprocess.run(
         [*own, "sh", "-c", fill + shlex.join(command)],
         env=environment,
@@ -47,8 +50,29 @@ def test_a_node_with_little_shared_memory_says_so_and_goes_on(dds: dict[str, str
     assert "cannot be configured: expected a bundled model" in ended.stdout
 
 
+def test_memory_that_fills_while_a_node_runs_is_told_until_there_is_room(dds: dict[str, str]) -> None:
+    script = """
+import pathlib, rclpy
+rclpy.init()
+from rtseg_ros.lanes import LanesNode
+node, fill = LanesNode(), pathlib.Path("/dev/shm/fill")
+for size in (0, 4 << 20, 0):
+    try:
+        fill.write_bytes(bytes(size))
+    except OSError:
+        pass
+    print("hints:", *node._condition().health.hints)
+"""
+    ended = in_small_memory([sys.executable, "-c", script], 4096, dds, mib=4)
+    told = [line for line in ended.stdout.splitlines() if line.startswith("hints:")]
+    assert [told[0], told[2]] == ["hints:", "hints:"], ended.stdout
+    assert told[1].startswith("hints: /dev/shm is full (")
+    assert "gets results over UDP" in told[1]
+
+
 def test_nothing_is_said_where_there_is_room_or_no_such_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "none"):
         monkeypatch.setattr(shared_memory, "PLACE", str(place))
         assert (shared_memory.why_none_starts(), shared_memory.why_slow(with_profile=True)) == ("", "")
+        assert shared_memory.why_full() == ""
     assert os.statvfs(tmp_path).f_bavail > 0
