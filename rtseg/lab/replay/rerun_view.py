@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 FILE_ONLY, LIVE = "rrd", "rerun"
 FILE = "result.rrd"
 URLS = ("rerun+http://", "rerun+https://")
+_END = b"RRF2FOOT"
 _PATIENCE = 5.0  # seconds for a live viewer to take the last frames
 _QUALITY = 85
 _OPACITY = 0.5
@@ -193,10 +194,23 @@ class RerunView:
         with suppress(Exception):  # a viewer that is gone or slow; the file is written all the same
             self._recording.flush(timeout_sec=_PATIENCE)
         self._recording.disconnect()
-        if error is None:
+        whole = error is None and _has_end(self._part.path)
+        if whole:
             self._part.keep()
         else:
             self._part.discard()
+        if error is None and not whole:  # which the SDK only logs
+            raise MediaError(
+                f"expected to write {self._part.target}, got a file without its end; check the disk's space"
+            )
+
+
+def _has_end(path: Path) -> bool:
+    """Whether a recording was written to its end, a footer with this mark."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 2 * len(_END)))
+        return _END in file.read()
 
 
 def _reached(url: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import socket
 import subprocess
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from rtseg.camera import Camera
-from rtseg.errors import ConfigError
+from rtseg.errors import ConfigError, MediaError
 from rtseg.frame import Frame
 from rtseg.lab.replay.replay import replay, run_overlays
 from rtseg.lab.replay.rerun_view import FILE, RerunView
@@ -89,6 +90,19 @@ def test_a_run_that_fails_leaves_no_file(tmp_path: Path) -> None:
     pytest.importorskip("rerun", reason="the extra `rerun` is not installed")
     with pytest.raises(RuntimeError), RerunView(tmp_path, "drive"):
         raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_no_file(tmp_path: Path) -> None:
+    pytest.importorskip("rerun", reason="the extra `rerun` is not installed")
+    noise = Frame(np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8), stamp=0)
+    view, before = RerunView(tmp_path, "drive"), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(MediaError, match=f"expected to write {tmp_path / FILE}, got a file without its end"), view:
+            view.write(noise, ColumnPipeline()(noise))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == []
 
 
