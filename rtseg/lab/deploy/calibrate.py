@@ -20,7 +20,7 @@ from rtseg.lab.deploy.calibration_report import write_calibration_report
 from rtseg.lab.deploy.calibration_result import Int8Calibration
 from rtseg.lab.deploy.layer_errors import LayerError, layer_errors
 from rtseg.lab.deploy.network_files import FLOAT, INT8, INT8_TENSORRT, network_files, write_int8_networks
-from rtseg.lab.deploy.quantize import Calibration, calibrate_ranges
+from rtseg.lab.deploy.quantize import Calibration, calibrate_ranges, layer_names
 from rtseg.lab.deploy.recipe import CalibrationSettings, Source
 from rtseg.loading import load
 from rtseg.runtime import find_model
@@ -63,11 +63,13 @@ def calibrate_int8(
         MediaError: a source of frames cannot be opened.
         DatasetError: there are no frames, or the evaluation set does not parse or gives no metric to lose.
         ConfigError: a scoring tool is not installed.
-        ModelError: the model has no fp32 network, or int8 loses more than its card allows; nothing is written then.
+        ModelError: the model has no fp32 network, or none of a layer that is to be left in float, or int8 loses more
+            than its card allows; nothing is written then.
     """
     found = find_model(model)
     card, source = found.card, float_network(found)
     settings = settings or CalibrationSettings()
+    in_float = _known(settings.in_float, source)
     if (out / "card.yaml").is_file() and not out.samefile(found.path.parent):
         other = ModelCard.load(out / "card.yaml")
         if other.name != card.name:
@@ -87,7 +89,6 @@ def calibrate_int8(
         calibration = calibrate_ranges(stage / FLOAT, fitted, settings.method)
         scores = {FLOAT: _measure(task, card, stage, FLOAT)}
         metric, dataset = gated_metric(card, task.gates, scores[FLOAT]), scores[FLOAT].dataset
-        in_float = _known(settings.in_float, calibration)
         while True:
             write_int8_networks(calibration, stage, in_float)
             errors = _errors(calibration, stage, in_float, compared)
@@ -124,9 +125,10 @@ def calibrate_int8(
     return result
 
 
-def _known(layers: Sequence[str], calibration: Calibration) -> list[str]:
+def _known(layers: Sequence[str], network: Path) -> list[str]:
+    there = layer_names(network) if layers else ()
     for layer in layers:
-        if layer not in calibration.layers:
+        if layer not in there:
             raise ModelError(f"expected layers of the network to leave in float, it has no {layer!r}; see its report")
     return list(layers)
 

@@ -68,7 +68,7 @@ class Calibration:
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of the layers with weights, in order."""
-        return tuple(node.name for node in self.network.graph.node if node.op_type in WEIGHTED)
+        return _weighted(self.network)
 
     @property
     def head(self) -> tuple[str, ...]:
@@ -100,6 +100,18 @@ def network_inputs(
 ) -> list[NDArray[np.float32]]:
     """Bring frames (H, W, 3) uint8 BGR to the network's input through the runtime's own preprocessing."""
     return [np.array(preprocess(image, size, tuple(mean), tuple(std), order)) for image in images]
+
+
+def layer_names(path: Path) -> tuple[str, ...]:
+    """Names of the layers with weights of a float network, in order: those that can be left in float one by one.
+
+    Raises:
+        ModelError: if the network cannot be read.
+    """
+    try:
+        return _weighted(_prepared(with_float_weights(onnx.load(path))))
+    except Exception as error:  # as in `calibrate_ranges`
+        raise ModelError(f"{path} could not be read: {error}") from error
 
 
 def calibrate_ranges(path: Path, inputs: Sequence[NDArray[np.float32]], method: str = "minmax") -> Calibration:
@@ -215,6 +227,10 @@ def open_session(network: Path | onnx.ModelProto) -> onnxruntime.InferenceSessio
 
 def _quantized_operators(form: Form) -> list[str]:
     return list(WEIGHTED) if form == "tensorrt" else sorted({*QLinearOpsRegistry, *QDQRegistry})
+
+
+def _weighted(network: onnx.ModelProto) -> tuple[str, ...]:
+    return tuple(node.name for node in network.graph.node if node.op_type in WEIGHTED)
 
 
 def _prepared(network: onnx.ModelProto) -> onnx.ModelProto:
