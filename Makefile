@@ -24,6 +24,10 @@ OLDEST_LEFT_OUT := tests/ops/cuda tests/runtime/gpu tests/runtime/tensorrt tests
 demo: $(RUNTIME)
 	$(BIN)/rtseg demo $(if $(INPUT),--input "$(INPUT)") $(if $(TOPIC),--topic "$(TOPIC)") $(if $(OUT),--out "$(OUT)") $(if $(DRIVE_SECONDS),--seconds $(DRIVE_SECONDS))
 
+# Bytecode is kept whatever the user's own setting is: without it each worker, and each process that the tests start,
+# compiles torch and all else anew, which is half of the time until the first test.
+test test-fast test-oldest: export PYTHONDONTWRITEBYTECODE =
+
 ## Run every test.
 test: $(DEVELOPMENT)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
