@@ -66,6 +66,7 @@ def test_what_is_compiled_is_found_again_until_a_kernel_that_it_calls_changes(lo
     assert compiles(load(2), 3) == (10, 1)  # only the other file has changed, and not its length
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_loaded_without_all_that_compiling_takes(load: Callable, tmp_path: Path) -> None:
     compiles(load(1), 3)
     script = f"""
@@ -117,6 +118,7 @@ def test_without_a_place_to_keep_it_a_loop_is_compiled_all_the_same(load: Callab
     assert load(1).calling(3.0) == 8
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_is_told_once_and_a_loop_is_compiled_all_the_same(load: Callable, tmp_path: Path) -> None:
     load(1)  # writes the modules
     script = f"""
@@ -136,6 +138,7 @@ print(calling(3), calling(3.0), len(compiled.unkept))
     assert kept == []
 
 
+@pytest.mark.slow
 def test_processes_that_compile_at_once_for_several_types_leave_the_right_code_for_each(
     load: Callable, tmp_path: Path
 ) -> None:
@@ -152,6 +155,7 @@ def test_processes_that_compile_at_once_for_several_types_leave_the_right_code_f
     assert not module.calling.stats.cache_misses
 
 
+@pytest.mark.slow
 def test_what_another_process_compiles_is_waited_for_and_not_compiled_again(load: Callable, tmp_path: Path) -> None:
     module = load(1)
     kernel = module.called
@@ -168,6 +172,7 @@ def test_what_another_process_compiles_is_waited_for_and_not_compiled_again(load
     assert compiled.is_kept(kernel, (numba.int64,))
 
 
+@pytest.mark.slow
 def test_a_kernel_that_another_process_compiles_can_be_left_to_it(load: Callable, tmp_path: Path) -> None:
     kernel = load(1).called
     hold = (

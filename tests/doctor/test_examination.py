@@ -92,6 +92,7 @@ def test_every_bundled_model_runs_here() -> None:
         assert all(way.reason for way in model.passed_over)
 
 
+@pytest.mark.slow
 def test_all_is_well_and_json_says_so(model: Path, tmp_path: Path) -> None:
     answer = doctor(model, RTSEG_ENGINE_CACHE=str(tmp_path / "cache"), FASTRTPS_DEFAULT_PROFILES_FILE=str(PROFILE))
     assert (answer.code, answer.report["healthy"], answer.report["faults"]) == (0, True, [])
@@ -113,6 +114,7 @@ def test_all_is_well_and_json_says_so(model: Path, tmp_path: Path) -> None:
         }
 
 
+@pytest.mark.slow
 def test_what_variables_ask_for_and_cannot_be_is_a_fault(model: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     answer = doctor(
@@ -130,6 +132,7 @@ def test_what_variables_ask_for_and_cannot_be_is_a_fault(model: Path, tmp_path: 
     assert answer.report["models"][0]["fault"] is None
 
 
+@pytest.mark.slow
 def test_a_backend_whose_package_is_hidden_is_passed_over(model: Path, tmp_path: Path) -> None:
     pytest.importorskip("openvino", reason="OpenVINO is not installed (the extra `openvino`)")
     best, next_best = preferred_backends("cpu")
@@ -144,6 +147,7 @@ def test_a_backend_whose_package_is_hidden_is_passed_over(model: Path, tmp_path:
     assert "not found" in answer.found("ros")["found"]
 
 
+@pytest.mark.slow
 def test_a_model_that_no_backend_can_run_is_a_fault(model: Path, tmp_path: Path) -> None:
     hidden = packages_without(tmp_path / "packages", ["onnxruntime", "openvino", "cupy", "rclpy"])
     answer = doctor(model, hidden=hidden)

@@ -52,6 +52,7 @@ def random_case(rng, most=7, offsets=GRID_OFFSETS):
     return affinity, float(rng.choice([0.25, 0.5, 0.75, 1.0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("linkage", ["mean", "plain"])
 def test_thousands_of_tied_graphs_equal_the_reference(linkage):
     rng = np.random.default_rng(4)

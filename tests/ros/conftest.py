@@ -27,6 +27,14 @@ from tests.ros.harness import Peer, Process  # noqa: E402
 from tests.threshold_network import write_threshold_model  # noqa: E402
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m "not slow" is looked at
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Each starts a process that imports, loads and discovers for seconds before the first frame.
+    for item in items:
+        if "start_node" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def dds() -> Iterator[dict[str, str]]:
     """A DDS domain of this test session's own; also the environment for the processes of the test."""
@@ -85,7 +93,10 @@ _namespaces = (f"/test{number}" for number in itertools.count())
 
 @pytest.fixture
 def start_node(dds: dict[str, str], workspace: Path, model: Path, tmp_path: Path) -> Iterator[Callable[..., Peer]]:
-    """Start the colcon-built executable; keyword arguments are parameters. Gives a peer in the node's namespace."""
+    """Start the colcon-built executable; keyword arguments are parameters. Gives a peer in the node's namespace.
+
+    A test that uses it is marked slow.
+    """
     peers: list[Peer] = []
 
     def start(

@@ -72,6 +72,7 @@ def end(process: Process, number: int) -> None:
     assert not [path for path in held if Path(path).exists()]
 
 
+@pytest.mark.slow
 def test_a_signal_ends_it_while_modules_are_imported(start: Start) -> None:
     process = start(python=("-X", "importtime"))
     wait_for(process, " numpy")

@@ -36,12 +36,14 @@ def in_small_memory(
     )
 
 
+@pytest.mark.slow
 def test_a_node_without_any_shared_memory_says_so_and_ends(dds: dict[str, str]) -> None:
     ended = in_small_memory(NODE, 0, dds)
     assert ended.returncode == 1, ended.stdout
     assert ended.stdout.startswith("rtseg: expected room in /dev/shm for ROS' libraries, got 0 bytes; remove ")
 
 
+@pytest.mark.slow
 def test_a_node_with_little_shared_memory_says_so_and_goes_on(dds: dict[str, str]) -> None:
     # It is to come up, and fails for want of the model that it is given only after that.
     ended = in_small_memory([*NODE, "-p", "model:=no-such-model", "-p", "exit_on_failure:=true"], 512, dds)

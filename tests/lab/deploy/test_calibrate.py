@@ -214,6 +214,7 @@ def test_a_model_is_calibrated_written_and_compiled(tmp_path: Path, model: Path,
     assert record.metric_change == card.metric_change("int8", INT8_TENSORRT)
 
 
+@pytest.mark.slow
 def test_a_model_can_be_calibrated_in_its_own_folder(tmp_path: Path, model: Path, labelled: Path) -> None:
     float_hash = sha256_of(model / "model.onnx")
     for _ in range(2):
@@ -222,6 +223,7 @@ def test_a_model_can_be_calibrated_in_its_own_folder(tmp_path: Path, model: Path
     assert len(find_model(model).card.scores) == 12
 
 
+@pytest.mark.slow
 def test_a_recipe_gives_the_same_files_again(tmp_path: Path, labelled: Path) -> None:
     model = write_model(tmp_path / "colors", outlier=1000.0)
 

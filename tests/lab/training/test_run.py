@@ -149,6 +149,7 @@ def test_ctrl_c_is_an_interrupt_and_not_an_answer(tmp_path: Path, road: Path, mo
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.slow
 def test_a_run_leaves_weights_that_load_and_an_interrupted_one_ends_the_same(tmp_path: Path, road: Path) -> None:
     config = TrainingConfig.model_validate(SMALL)
     whole = train(config, [road], tmp_path / "whole", validation=[road])
@@ -229,6 +230,7 @@ def test_a_run_goes_on_from_a_bundled_model(tmp_path: Path, road: Path) -> None:
     assert np.abs(logits - expected).mean() < 0.1 * expected.std()
 
 
+@pytest.mark.slow
 def test_blended_weights_lie_between_the_start_and_the_trained_ones(tmp_path: Path, road: Path) -> None:
     config = TrainingConfig.model_validate({**SMALL, "epochs": 1})
     start = train(config, [road], tmp_path / "start")

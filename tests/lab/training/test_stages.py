@@ -101,6 +101,7 @@ def test_every_stage_goes_on_from_the_one_before_and_the_last_is_the_runs(tmp_pa
     assert f"rtseg train {path} --data {road} --out {out}" in (out / "command.txt").read_text()
 
 
+@pytest.mark.slow
 def test_a_resumed_run_leaves_finished_stages_alone(tmp_path: Path, road: Path) -> None:
     path = write(tmp_path, {"stage": "one"}, {"stage": "two"})
     out = tmp_path / "run"
@@ -125,6 +126,7 @@ def test_a_quick_run_trains_the_last_stage_alone(tmp_path: Path, road: Path) -> 
     assert not [each for each in out.iterdir() if each.is_dir() and each.name in ("one", "two")]
 
 
+@pytest.mark.slow
 def test_recordings_are_labelled_once_by_the_stage_that_teaches(tmp_path: Path, road: Path) -> None:
     (tmp_path / "videos").mkdir()
     taught = {"data": {"sets": [{"folder": "videos", "share": 1, "teacher": "one", "confidence": 0.7}]}}

@@ -25,6 +25,7 @@ def check(library: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return finished
 
 
+@pytest.mark.slow
 def test_missing_barrier_is_a_race(shim_folder: Path) -> None:
     library = build(shim_folder, SHIM, find_races=True)
     assert check(library, "reverse_with_barrier").returncode == 0

@@ -26,6 +26,7 @@ print(heard)
 """
 
 
+@pytest.mark.slow
 def test_a_signal_is_handled_after_models_were_closed() -> None:
     pytest.importorskip("openvino", reason="OpenVINO is not installed")
     ended = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=120)

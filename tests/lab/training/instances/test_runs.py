@@ -109,6 +109,7 @@ def test_a_run_leaves_weights_that_load_and_pictures(tmp_path: Path, streets: Pa
     assert {"val/loss", "val/semantic", "val/semantic_iou"} <= set(events.Tags()["scalars"])
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_ends_as_an_unbroken_one(tmp_path: Path, streets: Path) -> None:
     config = small("l2c-instances")  # its losses draw pixels
     expected = read_weights(train(config, [streets], tmp_path / "whole"))
