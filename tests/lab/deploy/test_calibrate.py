@@ -257,8 +257,9 @@ def test_a_recipe_that_does_not_fit_is_refused(tmp_path: Path, model: Path) -> N
     (tmp_path / "wrong.yaml").write_text("model: colors\nsettings: {frames: 0}\n")
     with pytest.raises(ModelError, match=r"settings\.frames"):
         Recipe.load(tmp_path / "wrong.yaml")
+    # Even before it is asked for frames.
     with pytest.raises(ModelError, match="it has no 'blur'"):
-        calibrate_int8(model, [], tmp_path / "made", CalibrationSettings(rendered=1, in_float=("blur",)))
+        calibrate_int8(model, [], tmp_path / "made", CalibrationSettings(in_float=("blur",)))
 
 
 def test_a_sensitive_layer_is_found_and_left_in_float(tmp_path: Path, labelled: Path) -> None:
