@@ -44,6 +44,8 @@ def train_from_labels(
         raise WeakSupervisionError(f"expected labels in {labels}, got none; run rtseg weak label --out {run} first")
     fitted = fit_config(labels, config, epochs)
     command = f"rtseg weak train {run} --config {config} --out {out}"
+    if epochs is not None:
+        command += f" --epochs {epochs}"
     if start is not None:
         fitted = fitted.model_copy(update={"start": start})
         command += f" --start {start}"

@@ -48,6 +48,7 @@ def test_labels_become_an_engine(tmp_path: Path, config: Path) -> None:
     pipeline = rtseg.load(tmp_path / "engine", device="cpu")
     assert tuple(pipeline.card.classes) == CLASSES
     assert "4 frames labelled" in str(pipeline.card.training)
+    assert pipeline.card.training.command.endswith("--epochs 1")
     found = pipeline(draw_shapes(0)[0])
     assert isinstance(found, rtseg.Instances)
     assert found.labels.shape == SIZE
