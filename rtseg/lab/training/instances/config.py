@@ -79,7 +79,7 @@ class GMISNetworkConfig(InstanceNetworkConfig):
 
 
 class GMISLossConfig(SemanticLossConfig):
-    """Weights of the two branches, which the paper trains apart."""
+    """Weights of the two branches, which the paper trains apart; with 0 for affinities their branch stays as it is."""
 
     semantic: Weight = 1.0
     affinity: Weight = 1.0

@@ -70,9 +70,12 @@ def gmis_losses(
         generator: not used; nothing is drawn.
 
     Returns:
-        ``loss``, and the unweighted ``semantic`` and ``affinity``.
+        ``loss``, and the unweighted ``semantic`` and ``affinity``; without a weight affinities are left out, and
+        their branch stays as it is.
     """
     semantic = semantic_loss(maps["semantic"], at_stride(batch["semantic"], STRIDE), weights.class_weights)
-    affinity = affinity_loss(maps["affinity"], at_stride(batch["instances"], STRIDE))
-    loss = weights.semantic * semantic + weights.affinity * affinity
-    return {"loss": loss, "semantic": semantic.detach(), "affinity": affinity.detach()}
+    losses = {"loss": weights.semantic * semantic, "semantic": semantic.detach()}
+    if weights.affinity:
+        affinity = affinity_loss(maps["affinity"], at_stride(batch["instances"], STRIDE))
+        losses |= {"loss": losses["loss"] + weights.affinity * affinity, "affinity": affinity.detach()}
+    return losses

@@ -32,7 +32,7 @@ from rtseg.lab.weak.compare.split import MASKS, WORDS, split_stage
 from rtseg.lab.weak.compare.trial import KEYWORDS, match_truth
 from rtseg.lab.weak.keywords.label import LabelRun, LabelSettings, Progress, label, load_tag_inputs
 from rtseg.lab.weak.keywords.labels import IMAGES
-from rtseg.lab.weak.keywords.train import fit_config, instance_config, train_model
+from rtseg.lab.weak.keywords.train import FINDER, fit_config, instance_config, train_model
 from rtseg.lab.weak.proposals import Found, FrameFile, collect_proposals, open_proposals
 from rtseg.lab.weak.recording import stored_frames
 from rtseg.lab.weak.stages import Stage, listing_digest, run_stage
@@ -40,7 +40,7 @@ from rtseg.lab.weak.stages import Stage, listing_digest, run_stage
 LABEL_RUN = "label"
 SCORES = "scores.json"
 MODELS = ("full", "weak", "finder")
-_MODEL = "model"
+_MODEL, _TRAINING = "model", "training"
 
 
 def compare(
@@ -56,7 +56,8 @@ def compare(
     Args:
         data: labelled set whose frames name their cities, some of which training leaves out.
         out: folder of all stages.
-        config: training configuration of an instance network, the same for all three trainings.
+        config: training configuration of an instance network, the same for all three trainings. If its first stage is
+            called `finder`, that is the finder's, and both networks go on from its weights by the stage after it.
         epochs: of each training, instead of the configuration's.
         settings: of the labelling.
         progress: told of every step but those of trainings.
@@ -72,11 +73,12 @@ def compare(
         DatasetError: the set cannot be read.
         ConfigError: the configuration is of no instance network.
     """
-    instance_config(config)  # before minutes of work, not after
+    first = instance_config(config)  # before minutes of work, not after
     split = split_stage(data, out, progress)
     masks, words = split.folder / MASKS, split.folder / WORDS
     finder = train_stage(out, 2, "finder", masks, split.digest, config, epochs, "masks without classes")
-    full = train_stage(out, 3, "full", words, split.digest, config, epochs, "labels")
+    start = finder if first.stage == FINDER else None
+    full = train_stage(out, 3, "full", words, split.digest, config, epochs, "labels", start)
     run = label(
         words / IMAGES,
         words / KEYWORDS,
@@ -86,7 +88,7 @@ def compare(
         progress=progress,
     )
     labels = run.stages["labels"]
-    weak = train_stage(out, 4, "weak", run.labels, labels.digest, config, epochs, "labels made from keywords")
+    weak = train_stage(out, 4, "weak", run.labels, labels.digest, config, epochs, "labels made from keywords", start)
     stages = dict(zip(MODELS, (full, weak, finder), strict=True))
 
     def build(folder: Path) -> Mapping[str, Any]:
@@ -108,21 +110,35 @@ def compare(
 
 
 def train_stage(
-    out: Path, number: int, name: str, labels: Path, digest: str, config: str | Path, epochs: int | None, kind: str
+    out: Path,
+    number: int,
+    name: str,
+    labels: Path,
+    digest: str,
+    config: str | Path,
+    epochs: int | None,
+    kind: str,
+    start: Stage | None = None,
 ) -> Stage:
     """Train the configuration's network on a folder of COCO labels; the product holds `training` and `model`.
+
+    It goes on from the weights of `start`, the finder's stage, where that is given.
 
     Raises:
         WeakSupervisionError, ConfigError: see :func:`rtseg.lab.weak.keywords.train.fit_config`.
     """
-    fitted = fit_config(labels, config, epochs)
+    fitted = fit_config(labels, config, epochs, after_finder=start is not None)
+    inputs = {"labels": digest, "config": fitted.model_dump(mode="json")}
+    if start is not None:
+        fitted = fitted.model_copy(update={"start": str(start.folder / _TRAINING / "model.safetensors")})
+        inputs["start"] = start.digest
 
     def build(folder: Path) -> Mapping[str, Any]:
         trained = f"{fitted.samples_per_epoch} frames with {kind}"
-        train_model(labels, fitted, folder / "training", folder / _MODEL, f"rtseg weak compare, {name}", [trained])
+        train_model(labels, fitted, folder / _TRAINING, folder / _MODEL, f"rtseg weak compare, {name}", [trained])
         return {"epochs": fitted.epochs, "samples": fitted.epochs * fitted.samples_per_epoch}
 
-    return run_stage(out, number, name, {"labels": digest, "config": fitted.model_dump(mode="json")}, build)
+    return run_stage(out, number, name, inputs, build)
 
 
 def score_model(model: Path, data: Path) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from rtseg.lab.weak.keywords.labels import IMAGES, LABELS
 from rtseg.lab.weak.stages import file_digest
 
 TRAINING = "09-training"
+FINDER = "finder"
+"""The stage of a configuration that learns masks without classes, where it has such a stage."""
 _INPUTS = "inputs.json"
 
 
@@ -29,7 +31,8 @@ def train_from_labels(
         config: see :func:`fit_config`.
         epochs: instead of the configuration's.
         start: what to go on from instead of the configuration's, as of :func:`rtseg.lab.training.train.train`; its
-            classes may be others, as those of the finder of masks are.
+            classes may be others, as those of the finder of masks are. A configuration with a stage `finder` trains by
+            the stage after that.
 
     Returns:
         The path of the model's card.
@@ -42,7 +45,7 @@ def train_from_labels(
     labels = run / "08-labels"
     if not (labels / LABELS).is_file():
         raise WeakSupervisionError(f"expected labels in {labels}, got none; run rtseg weak label --out {run} first")
-    fitted = fit_config(labels, config, epochs)
+    fitted = fit_config(labels, config, epochs, after_finder=start is not None)
     command = f"rtseg weak train {run} --config {config} --out {out}"
     if epochs is not None:
         command += f" --epochs {epochs}"
@@ -53,15 +56,17 @@ def train_from_labels(
     return train_model(labels, fitted, run / TRAINING, out, command, data)
 
 
-def fit_config(labels: Path, config: str | Path, epochs: int | None = None) -> InstanceConfig:
+def fit_config(
+    labels: Path, config: str | Path, epochs: int | None = None, after_finder: bool = False
+) -> InstanceConfig:
     """A training configuration for the classes and the number of frames of some labels.
 
     Args:
         labels: folder of `instances.json` (COCO) and `images`.
         config: bundled training configuration of an instance network, or a file; its classes and the length of an
-            epoch are replaced by the labels'. Weights of its own classes are left out where the labels have others. Of
-            several stages it is the first: the others go on from what was trained on labels of its own.
+            epoch are replaced by the labels'. Weights of its own classes are left out where the labels have others.
         epochs: instead of the configuration's.
+        after_finder: see :func:`instance_config`.
 
     Raises:
         WeakSupervisionError: the labels cannot be read, or have no instance.
@@ -70,13 +75,14 @@ def fit_config(labels: Path, config: str | Path, epochs: int | None = None) -> I
     content = read_annotations(labels / LABELS)
     if not content["annotations"]:
         raise WeakSupervisionError(f"expected instances to learn from in {labels / LABELS}, got none; see its report")
-    chosen = instance_config(config)
+    chosen = instance_config(config, after_finder)
     fields = chosen.model_dump()
     classes = tuple(category["name"] for category in content["categories"])
     if classes != chosen.classes:
         fields["loss"]["class_weights"] = ()
     fields |= {
         "stage": "",
+        "after": "",
         "classes": classes,
         "samples_per_epoch": len(content["images"]),
         "epochs": epochs or chosen.epochs,
@@ -86,13 +92,18 @@ def fit_config(labels: Path, config: str | Path, epochs: int | None = None) -> I
     return fitted
 
 
-def instance_config(config: str | Path) -> InstanceConfig:
-    """Read a bundled training configuration, or a file, of an instance network; of several stages the first.
+def instance_config(config: str | Path, after_finder: bool = False) -> InstanceConfig:
+    """Read a bundled training configuration, or a file, of an instance network.
+
+    Args:
+        config: of several stages it is the first: the others go on from what was trained on labels of its own.
+        after_finder: the stage that goes on from a stage `finder`, where there is one.
 
     Raises:
         ConfigError: it is of no instance network, or does not validate.
     """
-    chosen = load_stages(config)[0]
+    stages = load_stages(config)
+    chosen = next((stage for stage in stages if after_finder and stage.after == FINDER), stages[0])
     if not isinstance(chosen, InstanceConfig):
         raise ConfigError(f"expected a configuration of an instance network, got {config} of {chosen.model}")
     return chosen

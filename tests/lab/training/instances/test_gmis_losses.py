@@ -86,3 +86,19 @@ def test_the_branches_add_up() -> None:
     batch = {"instances": ids, "semantic": torch.where(ids > 0, 1, 0).to(torch.uint8)}
     found = gmis_losses(maps, batch, GMISLossConfig(semantic=0.5, affinity=3.0))
     torch.testing.assert_close(found["loss"], 0.5 * found["semantic"] + 3.0 * found["affinity"])
+
+
+def test_affinities_without_weight_are_left_out_and_have_no_gradient() -> None:
+    generator = torch.Generator().manual_seed(3)
+    maps = {
+        name: torch.randn(2, count, 4, 6, generator=generator, requires_grad=True)
+        for name, count in (("semantic", 3), ("affinity", 56))
+    }
+    semantic = torch.randint(0, 3, (2, 16, 24), generator=generator)
+    batch = {"instances": semantic.int(), "semantic": semantic}
+    both, alone = (gmis_losses(maps, batch, GMISLossConfig(affinity=weight)) for weight in (1.0, 0.0))
+    assert "affinity" not in alone
+    torch.testing.assert_close(alone["loss"], both["loss"] - both["affinity"])
+    alone["loss"].backward()
+    assert maps["semantic"].grad is not None
+    assert maps["affinity"].grad is None

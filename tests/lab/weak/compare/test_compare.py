@@ -110,7 +110,8 @@ def test_from_keywords_to_a_comparison(
     torch.set_num_threads(1)
     data = write_streets(tmp_path / "data", 6, CITIES)
     config, out = tmp_path / "tiny.yaml", tmp_path / "out"
-    config.write_text(yaml.safe_dump(CONFIG))
+    stages = [{"stage": "finder"}, {"stage": "keywords", "network": {"frozen_stages": 1}}]
+    config.write_text(yaml.safe_dump(CONFIG | {"stages": stages}))
     command = ["rtseg", "weak", "compare", data, "--out", out, "--config", config, "--epochs", 1, "--small"]
     monkeypatch.setattr(sys, "argv", list(map(str, command)))
     with pytest.raises(SystemExit) as stopped:
@@ -128,6 +129,9 @@ def test_from_keywords_to_a_comparison(
     # Both ways the same network is trained equally long on the same frames.
     full, weak = ((out / name / "training" / "config.yaml").read_text() for name in ("03-full", "04-weak"))
     assert full == weak
+    trained = yaml.safe_load(weak)
+    assert trained["start"] == str(out / "02-finder" / "training" / "model.safetensors")
+    assert trained["network"]["frozen_stages"] == 1
     assert scores["training"]["weak"] == scores["training"]["full"] == {"epochs": 1, "samples": 2}
     assert scores["full"]["frames"] == scores["weak"]["frames"] == 2
     assert set(scores["full"]["by class"]) == set(scores["weak"]["by class"]) == set(THINGS)

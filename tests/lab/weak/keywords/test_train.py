@@ -13,7 +13,7 @@ import rtseg
 from rtseg.errors import ConfigError, WeakSupervisionError
 from rtseg.lab.data.coco import write_coco
 from rtseg.lab.data.instance_labels import InstanceTruth
-from rtseg.lab.training.instances.config import CITYSCAPES_THINGS
+from rtseg.lab.training.instances.config import CITYSCAPES_THINGS, GMISConfig
 from rtseg.lab.weak.keywords.train import fit_config, train_from_labels
 from tests.lab.weak.shapes import CLASSES, SIZE, draw_shapes, write_shapes
 
@@ -80,3 +80,16 @@ def test_weights_of_other_classes_are_left_out(tmp_path: Path) -> None:
     write_coco(tmp_path / "instances.json", [("a.png", truth)], CITYSCAPES_THINGS)
     kept = fit_config(tmp_path, "gmis-lite")
     assert len(kept.model_dump()["loss"]["class_weights"]) == 1 + len(CITYSCAPES_THINGS)
+
+
+def test_what_goes_on_from_a_finder_learns_by_the_stage_after_it(tmp_path: Path) -> None:
+    write_shapes(tmp_path, 3)
+    finder, after = (fit_config(tmp_path, "salient-lite", after_finder=after) for after in (False, True))
+    assert isinstance(finder, GMISConfig)
+    assert isinstance(after, GMISConfig)
+    assert finder.loss.affinity > 0
+    assert (after.loss.affinity, after.network.frozen_stages) == (0, 4)
+    changed = {"network", "loss", "data", "epochs"}  # the labels tell all else
+    assert {name for name in type(after).model_fields if getattr(finder, name) != getattr(after, name)} == changed
+    # A configuration without such a stage is what it always was.
+    assert fit_config(tmp_path, "gmis-lite", after_finder=True) == fit_config(tmp_path, "gmis-lite")
