@@ -31,6 +31,7 @@ MODELS = {
     "daffnet-base": STREETS,
     "gmis-lite": STREETS,
     "l2c-instances-lite": STREETS,
+    "salient-lite": STREETS,
 }
 BASE = ("--backend", "onnxruntime")  # what pip install rtseg brings
 WAYS: dict[tuple[str, ...], Iterable[str]] = {
