@@ -9,6 +9,7 @@ import sys
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -33,7 +34,7 @@ FILE_ONLY, LIVE = "rrd", "rerun"
 FILE = "result.rrd"
 URLS = ("rerun+http://", "rerun+https://")
 _END = b"RRF2FOOT"
-_PATIENCE = 5.0  # seconds for a live viewer to take the last frames
+_PATIENCE = 5.0  # seconds for a live viewer to take the last frames, and in which a file grows that is being written
 _QUALITY = 85
 _OPACITY = 0.5
 _TRAIL = 60  # frames of an object's track
@@ -193,8 +194,16 @@ class RerunView:
     ) -> None:
         with suppress(Exception):  # a viewer that is gone or slow; the file is written all the same
             self._recording.flush(timeout_sec=_PATIENCE)
-        self._recording.disconnect()
-        whole = error is None and _has_end(self._part.path)
+        # The SDK waits without end for its writing thread, which a full disk has ended; at the interpreter's end too.
+        closing = Thread(target=self._recording.disconnect, daemon=True)
+        closing.start()
+        written = -1
+        while closing.is_alive() and written < (size := self._part.path.stat().st_size):
+            written = size
+            closing.join(_PATIENCE)
+        if closing.is_alive():
+            self._rerun.unregister_shutdown()
+        whole = error is None and not closing.is_alive() and _has_end(self._part.path)
         if whole:
             self._part.keep()
         else:

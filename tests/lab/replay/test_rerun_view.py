@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import signal
 import socket
 import subprocess
@@ -16,14 +15,15 @@ import numpy as np
 import pytest
 
 from rtseg.camera import Camera
-from rtseg.errors import ConfigError, MediaError
+from rtseg.errors import ConfigError
 from rtseg.frame import Frame
 from rtseg.lab.replay.replay import replay, run_overlays
 from rtseg.lab.replay.rerun_view import FILE, RerunView
 from rtseg.results import Instances
 from tests.lab.replay.runs import HEIGHT, MILLISECOND, WIDTH, ColumnPipeline, ListSource, road
 
-CAMERA = Path(__file__).resolve().parents[3] / "calibration" / "generic.yaml"
+ROOT = Path(__file__).resolve().parents[3]
+CAMERA = ROOT / "calibration" / "generic.yaml"
 
 
 def read(path: Path) -> dict[str, int]:
@@ -93,16 +93,34 @@ def test_a_run_that_fails_leaves_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+LIMITED = f"""
+import resource, sys
+from pathlib import Path
+import numpy as np
+from rtseg.errors import MediaError
+from rtseg.frame import Frame
+from rtseg.lab.replay.rerun_view import RerunView
+from tests.lab.replay.runs import ColumnPipeline
+noise = Frame(np.random.default_rng(0).integers(0, 256, ({HEIGHT}, {WIDTH}, 3), np.uint8), stamp=0)
+result = ColumnPipeline()(noise)
+view = RerunView(Path(sys.argv[1]), "drive")
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    with view:
+        view.write(noise, result)
+except MediaError as error:
+    print(error)
+"""
+
+
+@pytest.mark.slow
 def test_a_full_disk_is_a_sentence_and_leaves_no_file(tmp_path: Path) -> None:
     pytest.importorskip("rerun", reason="the extra `rerun` is not installed")
-    noise = Frame(np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8), stamp=0)
-    view, before = RerunView(tmp_path, "drive"), resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    try:
-        with pytest.raises(MediaError, match=f"expected to write {tmp_path / FILE}, got a file without its end"), view:
-            view.write(noise, ColumnPipeline()(noise))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    # A process of its own, whose output goes into pipes: the limit holds for files that output goes to as well.
+    command = [sys.executable, "-c", LIMITED, tmp_path]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    expected = f"expected to write {tmp_path / FILE}, got a file without its end; check the disk's space\n"
+    assert ended.stdout == expected, ended.stderr
     assert list(tmp_path.iterdir()) == []
 
 
