@@ -104,6 +104,7 @@ def test_only_what_is_large_enough_is_named() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # three trainings, labels and three scores
 def test_from_keywords_to_a_comparison(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
