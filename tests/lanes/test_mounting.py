@@ -137,6 +137,7 @@ def test_a_lane_of_unusual_width_that_is_followed_for_minutes_is_no_wrong_height
     assert watch.mounting.height.verdict == UNKNOWN
 
 
+@pytest.mark.slow
 def test_where_lanes_are_narrow_the_height_is_right_once_that_is_said() -> None:
     # What a camera sees of lanes 3.5 m wide from 1.45 m is what it sees of those 2.6 m wide from 1.08 m.
     configured = replace(TRUE, height=2.6 / 3.5 * TRUE.height)

@@ -46,6 +46,7 @@ def start_cameras(dds: dict[str, str], model: Path, tmp_path: Path) -> Iterator[
         process.end()
 
 
+@pytest.mark.slow
 def test_each_camera_has_its_frames_parameters_and_states(start_cameras: StartCameras) -> None:
     left, right = start_cameras("left/lanes", "right/lanes", right={"min_confidence": 1.0})
     masks = {peer.namespace: peer.listen(Image, "lane_mask") for peer in (left, right)}

@@ -43,6 +43,7 @@ def _scene(number: int) -> np.ndarray:
     return image
 
 
+@pytest.mark.slow
 def test_nothing_is_imported_or_compiled_for_a_frame(
     dds: dict[str, str], model: Path, instance_model: Path, tmp_path: Path
 ) -> None:

@@ -205,6 +205,7 @@ def bench(dds: dict[str, str], model: Path) -> Iterator[Callable[..., Bench]]:
         each.close()
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs_is_an_error_and_what_it_finds_later_is_not_published(
     bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,6 +62,7 @@ def test_the_file_computes_what_torch_does(tmp_path: Path, kind: str) -> None:
     assert {node.domain for node in model.graph.node} <= {"", "ai.onnx"}
 
 
+@pytest.mark.slow
 def test_int8_leaves_the_last_layers_and_what_follows_them_in_float(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     export_onnx(lived_in(NETWORKS["daffnet"]()), path, SIZE)

@@ -37,6 +37,7 @@ def by_metric(comparison: Any) -> dict[str, Any]:
     return {difference.metric: difference for difference in comparison.differences}
 
 
+@pytest.mark.slow
 def test_a_model_does_not_differ_from_itself_however_it_was_cut(jobs: Path, tmp_path: Path) -> None:
     result = compare_jobs(str(jobs / "a"), str(jobs / "same"), tmp_path, [GateRule(metric="certainty")])
     assert (result.frames, result.recordings, result.unpaired, result.disagreement) == (246, 4, 0, 0.0)
@@ -76,6 +77,7 @@ def test_the_gate_gives_the_exit_code(jobs: Path, tmp_path: Path) -> None:
     assert sum(link.startswith("data:image/jpeg") for link in page.links) >= 3
 
 
+@pytest.mark.slow
 def test_models_are_replayed_over_the_recordings_and_compared(jobs: Path, tmp_path: Path) -> None:
     gate = tmp_path / "gate.yaml"
     gate.write_text("- {metric: found, margin: 3}")

@@ -42,6 +42,7 @@ def result_table(out: Path | str) -> pa.Table:
     return pa.concat_tables(table for _, table in read_rows(f"{out}/rows")).drop_columns(list(MEASURED))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "seconds"),
     [("lanes of a video", 3.0), ("lanes of a video", 7.0), ("lanes of a bag", 3.0), ("instances of a video", 3.0)],
@@ -74,6 +75,7 @@ def test_shards_give_what_the_whole_gives_but_for_the_numbers_of_ids(tmp_path: P
     assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs}) >= 3, "ids and tracks are one to one"
 
 
+@pytest.mark.slow
 def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
     sources, model = write_fleet(tmp_path, 3, frames=90)
     out = tmp_path / "out"
@@ -104,6 +106,7 @@ def test_a_folder_holds_the_results_of_one_model_and_its_settings(tmp_path: Path
     assert len(list((tmp_path / "out/rows").iterdir())) == 3
 
 
+@pytest.mark.slow
 def test_bad_sources_are_told_on_the_page_and_by_the_exit_code(tmp_path: Path) -> None:
     sources, model = write_fleet(tmp_path, 1)
     (tmp_path / "empty.mp4").touch()
@@ -276,6 +279,7 @@ def test_what_is_wrong_with_a_cameras_pictures_is_counted(tmp_path: Path) -> Non
     assert "What was wrong with the cameras' pictures" in Page(tmp_path / "out/report.html").text
 
 
+@pytest.mark.slow
 def test_remote_recordings_and_remote_results(tmp_path: Path, bucket: str) -> None:
     sources, model = write_fleet(tmp_path, 2, frames=60)
     fs, path = fsspec.core.url_to_fs(bucket)
@@ -294,6 +298,7 @@ def test_remote_recordings_and_remote_results(tmp_path: Path, bucket: str) -> No
     assert fs.ls(f"{path}/out/rows", detail=True, refresh=True) == before
 
 
+@pytest.mark.slow
 def test_what_a_store_refuses_or_breaks_off_is_told_and_the_others_go_on(
     tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,6 +58,7 @@ def test_ids_stay_with_their_lines(frames: list[RenderedRoad]) -> None:
     assert compared > 30
 
 
+@pytest.mark.slow
 def test_truth_stays_well_formed_through_a_lane_change() -> None:
     for seed in range(6):
         drive = Drive(seed, 14.0, 1.0, (96, 160))

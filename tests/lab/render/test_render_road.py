@@ -113,6 +113,7 @@ def test_bad_arguments_are_refused_in_one_sentence() -> None:
         render_road(-1)
 
 
+@pytest.mark.slow
 def test_lane_paint_lies_on_the_polylines() -> None:
     """Wherever the shader put paint of line i, in front of which nothing stands, the polyline of line i runs there."""
     checked = 0
@@ -136,6 +137,7 @@ def test_lane_paint_lies_on_the_polylines() -> None:
     assert checked > 40
 
 
+@pytest.mark.slow
 def test_marks_are_brighter_than_the_road_beside_them_on_clear_days() -> None:
     contrasts = []
     for seed in range(200):

@@ -15,6 +15,7 @@ from tests.threshold_network import write_threshold_model
 SIZE = (144, 256)
 
 
+@pytest.mark.slow
 def test_a_bonnet_is_learned_and_the_road_is_not(tmp_path: Path) -> None:
     model = str(write_threshold_model(tmp_path / "thresholds"))
     bare, dark = (score_frames(name, frames, model) for name, frames in rendered(2, 6.0, SIZE))

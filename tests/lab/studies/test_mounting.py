@@ -7,6 +7,7 @@ import pytest
 from rtseg.lab.studies.mounting import roads, score_mounting, summary, table, true_lanes
 
 
+@pytest.mark.slow
 def test_a_drive_by_true_lines() -> None:
     scores = list(score_mounting(roads(1, 45.0), true_lanes))
     score = scores[0]

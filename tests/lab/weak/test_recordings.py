@@ -24,6 +24,7 @@ def write(path: Path, images: list[np.ndarray]) -> None:
     writer.close()
 
 
+@pytest.mark.slow
 def test_recordings_become_one_set(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     videos, out = tmp_path / "videos", tmp_path / "labels"
     videos.mkdir()
