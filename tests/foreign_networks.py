@@ -245,6 +245,8 @@ def turn_ends(path: Path, of_bytes: bool = False, channels_last: bool = True, ou
         graph.node.insert(0, node)
     for output in graph.output if outputs else ():
         dims = output.type.tensor_type.shape.dim
+        if len(dims) != 4:
+            continue
         given = [side.dim_value for side in dims]
         graph.node.append(helper.make_node("Transpose", [output.name], [f"{output.name}_last"], perm=[0, 2, 3, 1]))
         output.name += "_last"

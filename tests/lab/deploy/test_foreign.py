@@ -164,7 +164,7 @@ def test_bytes_and_channels_last_find_the_same(tmp_path: Path, family, of_bytes:
     path, answers, ends_last = tmp_path / "net.onnx", SEEN, False
     if family == "yolo-seg":
         write_yolo(path, names=True)
-        answers = Answers()
+        answers, ends_last = Answers(), channels_last
     elif family == "semantic":
         write_semantic(path)
         answers, ends_last = semantic_answers(), channels_last
@@ -265,6 +265,13 @@ def test_what_does_not_fit_is_one_sentence_at_import(tmp_path: Path, family, ans
     with pytest.raises(RtsegError, match=message) as told:
         import_model(path, family, tmp_path / "model", answers)
     assert "\n" not in str(told.value)
+    assert not (tmp_path / "model").exists()
+
+
+def test_classes_that_were_not_named_are_told_though_the_layout_is_given(tmp_path: Path) -> None:
+    path = write_yolo(tmp_path / "net.onnx", layout="selected", names=True)
+    with pytest.raises(ModelError, match="the numbers of 1 classes, got 0 to 1; name every class with --classes"):
+        import_model(path, "yolo-seg", tmp_path / "model", Answers(classes=("person",), layout="selected"))
     assert not (tmp_path / "model").exists()
 
 

@@ -52,17 +52,18 @@ def _yolo_seg(path: Path, network: ForeignNetwork, answers: Answers) -> Describe
     classes = checked_classes(list(answers.classes or ()), "--classes")
     found = []
     for table, values in network.outputs.items():
-        for prototypes, maps in network.outputs.items():
-            stride = _stride(maps, network.size)
-            if values.ndim == 3 and stride is not None:
-                layouts = [answers.layout] if answers.layout else _layouts(values, len(classes), maps, network.size)
+        for prototypes, output in network.outputs.items():
+            maps = _as_prototypes(output, network.size)
+            if values.ndim == 3 and maps is not None:
+                channels = maps.shape[1]
+                layouts = [answers.layout] if answers.layout else _layouts(values, len(classes), channels, network.size)
                 found += [
-                    (table, prototypes, stride, layout)
+                    (table, prototypes, maps, layout)
                     for layout in layouts
-                    if _columns(values, layout, len(classes), maps.shape[1]) is not None
+                    if _columns(values, layout, len(classes), channels) is not None
                 ]
     if len(found) != 1:
-        if len({choice[:2] for choice in found}) == 1:
+        if len({(table, prototypes) for table, prototypes, *_ in found}) == 1:
             answers.require(path, "layout")
         with_maps = any(values.ndim == 4 for values in network.outputs.values())
         boxes = "" if with_maps else "; it finds boxes without masks: export a segmenting network, such as yolo11n-seg"
@@ -73,8 +74,8 @@ def _yolo_seg(path: Path, network: ForeignNetwork, answers: Answers) -> Describe
             f"expected one table (1, columns, n) of {wanted} columns for {len(classes)} classes and m prototypes, and "
             f"prototypes (1, m, h, w), {path.name} gives {_listed(network.outputs)}{boxes}"
         )
-    table, prototypes, stride, layout = found[0]
-    channels = network.outputs[prototypes].shape[1]
+    table, prototypes, maps, layout = found[0]
+    channels = maps.shape[1]
     columns = _columns(network.outputs[table], layout, len(classes), channels)
     assert columns is not None
     scores = columns[4:5] if layout == "selected" else columns[4 : BEFORE_CLASSES[layout] + len(classes)]
@@ -88,6 +89,8 @@ def _yolo_seg(path: Path, network: ForeignNetwork, answers: Answers) -> Describe
             f"expected scores of 0 to 1 in {table} of {path.name}, got {scores.min():.3g} to {scores.max():.3g}; "
             "export it with the sigmoid inside"
         )
+    if layout == "selected":
+        _expect_numbers(path, table, columns[5, columns[4] > 0], len(classes))
     reach = float(columns[:4].max())
     if 0 < reach <= _LEAST_REACH:
         raise ModelError(
@@ -99,7 +102,7 @@ def _yolo_seg(path: Path, network: ForeignNetwork, answers: Answers) -> Describe
         method="yolo_seg",
         outputs=(
             ModelOutput(name=table, kind="detections", shape=network.outputs[table].shape),
-            ModelOutput(name=prototypes, kind="prototypes", channels=channels, stride=stride),
+            ModelOutput(name=prototypes, kind="prototypes", channels=channels, stride=network.size[0] // maps.shape[2]),
         ),
         answers=answers,
         classes=classes,
@@ -113,16 +116,14 @@ def _columns(values: NDArray[np.float32], layout: Layout, classes: int, prototyp
     return None if upright is None else values[0] if upright else values[0].T
 
 
-def _layouts(
-    values: NDArray[np.float32], classes: int, maps: NDArray[np.float32], size: tuple[int, int]
-) -> list[Layout]:
+def _layouts(values: NDArray[np.float32], classes: int, prototypes: int, size: tuple[int, int]) -> list[Layout]:
     """Layouts that a table may have: others may have as many columns as ``selected``, but no corners and no numbers.
 
     A network that is sure of nothing gives zeros for the scores of classes, which are whole numbers too. Where there is
     one box for each cell of the usual grids, there is no ``objectness``, and where there are three, there is: else a
     table of ``classes`` would fit the other layout if one class too few is named.
     """
-    selected = _columns(values, "selected", classes, maps.shape[1])
+    selected = _columns(values, "selected", classes, prototypes)
     if selected is not None:
         kinds = selected[5]
         numbered = bool((kinds == np.rint(kinds)).all() and kinds.min() >= 0 and kinds.max() < classes)
@@ -151,7 +152,7 @@ def _semantic(path: Path, network: ForeignNetwork, answers: Answers) -> Describe
     )
     sides = values.shape
     if name in network.integers or (sides[1] == 1 and len(classes) > 1):
-        _expect_numbers(path, name, values, len(classes))
+        _expect_numbers(path, name, values[~(values >= 255)], len(classes))
         kind = "class_ids"
     else:
         kind = "class_scores"
@@ -278,11 +279,15 @@ def _named(**classes: tuple[str, ...]) -> dict[str, Any]:
     return {name: list(names) for name, names in classes.items() if names}
 
 
-def _stride(maps: NDArray[np.float32], size: tuple[int, int]) -> int | None:
-    if maps.ndim != 4 or not maps.shape[2] or size[0] % maps.shape[2]:
+def _as_prototypes(values: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32] | None:
+    """(1, m, h, w) of that or of (1, h, w, m), where height and width are an equal share of the input's; else None."""
+    if values.ndim != 4:
         return None
-    stride = size[0] // maps.shape[2]
-    return stride if (maps.shape[2] * stride, maps.shape[3] * stride) == size else None
+    for maps in (values, np.moveaxis(values, 3, 1)):
+        height, width = maps.shape[2:]
+        if height and size[0] % height == 0 and size[1] == width * (size[0] // height):
+            return maps
+    return None
 
 
 def _as_map(values: NDArray[np.float32], counts: Container[int]) -> NDArray[np.float32]:
@@ -316,11 +321,11 @@ def _largest_map(
 
 
 def _expect_numbers(path: Path, name: str, values: NDArray[np.float32], classes: int) -> None:
-    most = float(values[values < 255].max(initial=0))
-    if not np.array_equal(values, np.rint(values)) or values.min() < 0 or most >= classes:
+    least, most = float(values.min(initial=0)), float(values.max(initial=0))
+    if not np.array_equal(values, np.rint(values)) or least < 0 or most >= classes:
         raise ModelError(
-            f"expected {name} of {path.name} to hold the numbers of {classes} classes, got {values.min():.3g} to "
-            f"{values.max():.3g}; name every class with --classes"
+            f"expected {name} of {path.name} to hold the numbers of {classes} classes, got {least:.3g} to {most:.3g}; "
+            "name every class with --classes"
         )
 
 
