@@ -21,9 +21,11 @@ _LOOKS = 3  # and as many looks
 
 _SAME = 5e-4  # share of the picture that may change in one that is frozen
 _FROZEN, _STILL = 0.5, 5.0  # seconds of it: where the picture had moved until then, and where it had not
+_OVERLAID = 8  # blocks in which a clock may go on running over a picture that freezes as it moves
 _MOVING = 0.25  # share of the picture that changes while one drives
 _PASSING = 0.22  # and of what is not covered of it, on smooth asphalt under a plain sky
 _SMALL = 0.25  # share that may stand still: of a vehicle that stands, among others that move, it is more
+_STIRRING, _STIRRED = 0.7, 8  # unless it is all that lies below, and of what is above it so much still changes
 _DRIVING = 0.1  # share below which hardly anything but others' vehicles moves
 _BLACK = 0.97  # share of the picture
 _WHITE, _WHITE_BELOW = 0.6, 0.5  # share of the picture, and of its lower half
@@ -93,7 +95,7 @@ class CameraHealth:
         self._moved = False
         self._covered = 0.0  # share of the picture
         self._learned = 0.0
-        self._active = np.zeros(GRID)
+        self._active, self._stirs = np.zeros(GRID), np.zeros(GRID)
         self._sharp = np.zeros(GRID)
         self._edges = np.zeros(GRID)
         self._inert, self._dull = _Spells(), _Spells()
@@ -124,7 +126,7 @@ class CameraHealth:
         trusts: dict[str, float] = {}
         dark, bright = float(blocks.dark.mean()), float(blocks.bright.mean())
         edges = float(blocks.edges.mean())
-        if comparable and self._is_frozen(float(blocks.changed.mean()), elapsed):
+        if comparable and self._is_frozen(blocks.changed, elapsed):
             trusts[FROZEN] = 0.0
         if dark >= _BLACK:
             trusts[DARK] = 0.0
@@ -146,19 +148,28 @@ class CameraHealth:
             trusts[COVERED] = 1 - self._covered  # a vehicle that stands does not tell
         self._tell(trusts, elapsed, bool(blocks.changed.mean() >= _DRIVING) if comparable else None)
 
-    def _is_frozen(self, changed: float, elapsed: float) -> bool:
+    def _is_frozen(self, changed: NDArray[np.float32], elapsed: float) -> bool:
         """Whether one picture comes again and again: at once where it moved just before, a vehicle that stands not."""
-        if changed > _SAME:
-            self._same, self._moved = 0.0, changed >= _MOVING
+        compared = np.sort(changed, axis=None)[:-_OVERLAID] if self._moved else changed
+        if float(compared.mean()) > _SAME:
+            self._same, self._moved = 0.0, float(changed.mean()) >= _MOVING
             return False
         self._same += elapsed
         return self._same >= (_FROZEN - _LASTING if self._moved else _STILL)
 
     def _moves(self, blocks: Blocks) -> bool:
-        """Whether the picture changes as while one drives, but for a small part that may be covered."""
+        """Whether the picture changes as while one drives, but for a part that may be covered.
+
+        Where a vehicle comes to stand, nothing but others' vehicles moves above either.
+        """
         suspect = (blocks.changed < _INERT) & (self._active >= _USUALLY)
-        others = blocks.changed if suspect.mean() > _SMALL else blocks.changed[~suspect]
-        return float(others.mean()) >= _PASSING
+        if suspect.mean() <= _SMALL:
+            return float(blocks.changed[~suspect].mean()) >= _PASSING
+        if float(blocks.changed.mean()) >= _PASSING:
+            return True
+        below = np.flatnonzero(suspect.mean(axis=1) >= 0.5)
+        above = (np.arange(GRID[0]) < min(below, default=0))[:, None] & (self._stirs >= _USUALLY)
+        return above.sum() >= _STIRRED and float((blocks.changed[above] >= _INERT).mean()) >= _STIRRING
 
     def _lost(self, blocks: Blocks, elapsed: float) -> float:
         """Share of the picture that is covered, of blocks that used to move or to be sharp and do so no longer."""
@@ -178,6 +189,7 @@ class CameraHealth:
         self._learned += elapsed
         gain = elapsed / min(_MEMORY, self._learned)
         self._active += gain * ((blocks.changed >= _ACTIVE) - self._active)
+        self._stirs += gain * ((blocks.changed >= _INERT) - self._stirs)
         self._sharp += gain * (sharp - self._sharp)
         self._edges += gain * (blocks.edges - self._edges)
         if lost.sum() < _PARTS:

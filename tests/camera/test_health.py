@@ -97,6 +97,23 @@ def test_a_vehicle_that_stops_is_not_frozen_until_it_has_stood_without_any_noise
     assert state.faults == (FROZEN,)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.5, 1.0, 3.0])
+def test_a_vehicle_that_brakes_among_others_that_move_is_not_covered(seconds: float) -> None:
+    health, strip = CameraHealth(), next(iter(moving()))
+    others = moving(seed=1)
+    at, speed = 0.0, 14.0
+    for number in range(160):
+        if number > 80:
+            speed = max(0.0, speed - 14.0 / (seconds * 10))
+        at += speed
+        # What is near flows past faster than what is far, and across the upper half others drive all the time.
+        rows = [np.roll(row, -round(at * (y + 10) / len(strip)), axis=0) for y, row in enumerate(strip)]
+        picture = np.stack(rows)
+        picture[40:130, 100:420] = next(others)[40:130, 100:420]
+        assert not health.update(Frame(picture, number * STEP)).faults, number
+
+
 def test_a_patch_is_told_as_long_as_it_is_there_though_the_vehicle_stands_in_between() -> None:
     health = CameraHealth()
     clean = frames(moving(), 260)

@@ -46,6 +46,18 @@ def _dirty(picture: Picture, last: Picture) -> Picture:
     return np.asarray(picture * (1 - spot) + smeared * spot, dtype=np.uint8)
 
 
+def _half_frozen(picture: Picture, last: Picture) -> Picture:
+    half = len(picture) // 2
+    return np.concatenate([picture[:half], last[half:]])
+
+
+def _with_clock(picture: Picture, last: Picture) -> Picture:
+    damaged, height = last.copy(), len(picture)
+    strip = damaged[height // 36 : height // 12, height // 36 : height // 3]
+    strip[:] = np.where(cv2.resize(picture, strip.shape[1::-1]) > 127, 255, 0)  # as restless as any figures
+    return damaged
+
+
 def _blown_out(picture: Picture, last: Picture) -> Picture:
     return np.asarray(np.clip(picture.astype(np.float32) * 6 + 120, 0, 255), dtype=np.uint8)
 
@@ -56,15 +68,18 @@ def _blurred(picture: Picture, last: Picture) -> Picture:
 
 DAMAGES: dict[str, tuple[str, Damage]] = {
     "frozen": (FROZEN, lambda picture, last: last),
+    "clock": (FROZEN, _with_clock),
     "dim": (DARK, lambda picture, last: np.asarray(picture * 0.05, dtype=np.uint8)),
     "bright": (BLOWN_OUT, _blown_out),
     "blurred": (DEFOCUSED, _blurred),
     "patch": (COVERED, _patched),
     "spot": (COVERED, _dirty),
+    "half": (COVERED, _half_frozen),
     "gray": (FILLED, _filled),
 }
-"""By name: the fault that is to be told, and what makes it: a twentieth of the light, overexposure, a blur by 1/160 of
-the width, an opaque patch over a ninth of the picture, a smeared spot, the lower third gray."""
+"""By name: the fault that is to be told, and what makes it: one picture again and again, and with a clock that runs in
+it, a twentieth of the light, overexposure, a blur by 1/160 of the width, an opaque patch over a ninth of the picture, a
+smeared spot, a lower half that stays as it was, the lower third gray."""
 
 
 @dataclass
