@@ -243,6 +243,20 @@ def test_a_worker_that_hangs_is_an_error_and_what_it_finds_later_is_not_publishe
     assert counts.dropped["failed"] == 0
 
 
+def test_what_has_waited_while_nothing_was_handled_is_dropped_as_old(bench: Callable[..., Bench]) -> None:
+    """As of a process that was stopped: of frames in shared memory none waits for that, of those in sockets some do."""
+    held_up = bench(max_age=0.5)
+    held_up.until(lambda: held_up.masks, held_up.send)
+    stamps: list[int] = []
+
+    def send_and_wait() -> None:
+        stamps.append(held_up.send())
+        time.sleep(1.0)
+
+    held_up.until(lambda: held_up.node.statistics.snapshot().counts.dropped["old"], send_and_wait)
+    assert not {nanoseconds(mask.header.stamp) for mask in held_up.masks} & set(stamps)
+
+
 def _info(**fields: Any) -> CameraInfo:
     info = CameraInfo(width=256, height=144, distortion_model="plumb_bob", d=[-0.1, 0.01, 0.0, 0.0, 0.0])
     info.k = [200.0, 0.0, 128.0, 0.0, 200.0, 30.0, 0.0, 0.0, 1.0]
