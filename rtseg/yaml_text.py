@@ -2,9 +2,37 @@
 
 from __future__ import annotations
 
+import stat
+from pathlib import Path
 from typing import Any
 
 import yaml
+
+LARGEST = 1 << 18
+"""Bytes of a file that people write, and many times what they do; the library reads some hundred thousand a second."""
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file of the size that people write holds: a card, a calibration, settings.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        OSError: it cannot be read, or is none: a pipe is not waited for, nor a device read for ever.
+        yaml.YAMLError: as of :func:`parse_yaml`, or it is no text, or larger than :data:`LARGEST`.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(f"{path} is no regular file")
+    with path.open("rb") as file:
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise yaml.YAMLError(f"it is larger than {LARGEST >> 10} KiB")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise yaml.YAMLError(f"it is no text: {error}") from error
+    return parse_yaml(text)
 
 
 def parse_yaml(text: str) -> Any:

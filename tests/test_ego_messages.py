@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
-from rtseg.lanes import EgoLane
-from rtseg.messages import EGO_TYPE, PATH_LENGTH, ego_numbers, ego_path, point_fields
+from rtseg.camera import Camera, Mount
+from rtseg.camera.lens import COEFFICIENTS
+from rtseg.lanes import EgoLane, GroundPlane, ego_lane
+from rtseg.messages import (
+    EGO_TYPE,
+    PATH_LENGTH,
+    ego_numbers,
+    ego_path,
+    ground_lines,
+    lane_grid,
+    lane_markers,
+    lane_points,
+    point_fields,
+)
 from rtseg.results import Lanes
 
 LANES = Lanes(
@@ -45,3 +59,24 @@ def test_the_numbers_are_those_of_the_own_lane() -> None:
         assert point[name] == np.float32(getattr(EGO, name))
         assert point[f"{name}_spread"] == pytest.approx(spread)
     assert [name for name, *_ in point_fields(EGO_TYPE)] == list(EGO_TYPE.names or ())
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("model", COEFFICIENTS)
+def test_of_the_furthest_out_of_cameras_nothing_infinite_is_told(model: str) -> None:
+    rows = np.arange(40, 144, dtype=np.float32)
+    lines = tuple(np.stack([x + slope * rows, rows], axis=1) for x, slope in ((83, -0.33), (167, 0.33)))
+    lanes = Lanes(np.zeros((144, 256), np.uint8), np.int32([1, 2]), np.float32([0.9, 0.9]), lines)
+    focal, centers = (0.0101, 1.0, 999.0), (-999.0, 0.4, 999.0)
+    for fx, fy, cx, cy, bend in itertools.product(focal, focal, centers, centers, (0.0, -0.3, 1e9, -1e9)):
+        matrix = np.array([[256 * fx, 0, 256 * cx], [0, 144 * fy, 144 * cy], [0, 0, 1]])
+        bent = np.full(COEFFICIENTS[model], bend)
+        plane = GroundPlane(Camera(256, 144, matrix, bent, Mount(height=1.4), distortion_model=model))
+        own, on_ground = ego_lane(lanes, plane), ground_lines(lanes, plane)
+        points = lane_points(lanes, on_ground)
+        assert all(np.isfinite(points[axis]).all() for axis in "xyz")
+        assert np.isfinite(ego_path(own)).all()
+        assert len(ego_numbers(own, lanes)) == 1
+        for marker in lane_markers(lanes, on_ground, own):
+            assert np.isfinite(np.float32(marker.points)).all()
+        assert lane_grid(on_ground, None).cells.shape

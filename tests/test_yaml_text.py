@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from rtseg.lab.fleet.compare import read_gate
 from rtseg.lab.training.configurations import load_config
 from rtseg.runtime.card import ModelCard
 from rtseg.runtime.ignore import IgnoreMask
-from rtseg.yaml_text import parse_yaml
+from rtseg.yaml_text import LARGEST, parse_yaml
 
 WRONG = {
     "a deep list": "[" * 1000,
@@ -65,3 +66,23 @@ def test_a_card_that_would_be_gigabytes_when_written_is_told_in_a_line(tmp_path:
     with pytest.raises(RtsegError, match="name: Input should be a valid string") as told:
         ModelCard.load(tmp_path / "card.yaml")
     assert len(str(told.value)) < 2000
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_files_that_are_none_or_too_large_are_told_and_waited_for_by_nobody(tmp_path: Path, kind: str) -> None:
+    name, read = READERS[kind]
+    path = tmp_path / name
+    path.write_text(f"name: {'x' * LARGEST}")
+    with pytest.raises(RtsegError, match="larger than 256 KiB"):
+        read(path)
+    path.write_bytes(b"name: \xff\xfe")
+    with pytest.raises(RtsegError, match="no text"):
+        read(path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(RtsegError, match=r"no regular file|expected a training configuration"):
+        read(path)
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(RtsegError, match=r"no regular file|expected a training configuration"):
+        read(path)

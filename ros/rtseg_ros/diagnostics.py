@@ -26,6 +26,8 @@ _CAMERA_CURES = {
 }
 _FEW = 5  # frames of which no share is judged
 _FEWEST = 3  # frames of which one may be bad
+_LONG_SECONDS = 60.0  # for a model to be opened, or for one kernel to be compiled, on the slowest of machines
+_AHEAD_MS = 100.0  # clocks that are set by each other over a network agree better than that
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class NodeHealth:
         state: lifecycle state by name.
         error: why the last transition failed, or empty.
         progress: what a transition that is under way is at, or empty.
+        progress_for: seconds for which it has been at that.
         topic: the image topic subscribed to, or empty.
         publishers: how many publishers of that topic the node sees.
         foreign_types: message types on that topic which are not the node's.
@@ -75,6 +78,7 @@ class NodeHealth:
     state: str
     error: str = ""
     progress: str = ""
+    progress_for: float = 0.0
     topic: str = ""
     publishers: int = 0
     foreign_types: Sequence[str] = ()
@@ -159,6 +163,11 @@ def describe_mounting(node: str, mounting: Mounting) -> DiagnosticStatus:
 
 def _judge(health: NodeHealth, statistics: Snapshot, limits: Limits) -> tuple[bytes, str]:
     """Level, and all that is wrong at that level, gravest first, as diagnostic_updater merges summaries."""
+    if health.progress_for > _LONG_SECONDS:
+        return DiagnosticStatus.WARN, (
+            f"{health.progress} for {health.progress_for:.0f} s so far: a card's engine takes minutes to compile, "
+            "once; otherwise the network does not come to its end, and another backend or model is to be tried"
+        )
     if health.progress:
         return DiagnosticStatus.OK, health.progress
     if health.error:
@@ -245,6 +254,13 @@ def _late(statistics: Snapshot, limits: Limits) -> Iterator[str]:
             f"results come {recent:.0f} ms after their frames (99th percentile): this machine is too busy or too slow; "
             "take a smaller model or another device"
         )
+    for window in _windows(statistics):
+        if not statistics.counts.clocks_apart and window.age_ms[0] < -_AHEAD_MS:
+            yield (
+                f"stamps lie {-window.age_ms[0]:.0f} ms ahead of this node's clock, and frames seem younger than they "
+                "are: set the clocks of camera and node by each other"
+            )
+            break
     for window in _windows(statistics):
         if not statistics.counts.clocks_apart and window.age_ms[0] > 1e3 * limits.age_warning:
             yield (

@@ -36,15 +36,30 @@ class Loading:
 
     Attributes:
         progress: what is being done, or empty.
+        busy_for: seconds for which that has been so.
         unkept: why kernels that were compiled will be compiled again, or empty.
         check_for_end: is called ten times a second, and raises Stopped to break off.
     """
 
     def __init__(self, logger: Any, report: Callable[[], None]) -> None:
-        self.progress = self.unkept = ""
+        self._progress, self._since = "", 0.0
+        self.unkept = ""
         self.check_for_end: Callable[[], None] = lambda: None
         self._logger = logger
         self._report = report
+
+    @property
+    def progress(self) -> str:
+        return self._progress
+
+    @progress.setter
+    def progress(self, progress: str) -> None:
+        self._since = time.monotonic()
+        self._progress = progress
+
+    @property
+    def busy_for(self) -> float:
+        return time.monotonic() - self._since if self._progress else 0.0
 
     def load(self, models: Sequence[tuple[str, str]], parameters: NodeParameters) -> list[Pipeline]:
         """Load models and warm them up.

@@ -369,6 +369,7 @@ class FrameNode(LifecycleNode):
             state=self._state,
             error=self._error,
             progress=self.loading.progress,
+            progress_for=self.loading.busy_for,
             topic=self._camera.topic,
             publishers=publishers,
             foreign_types=foreign,

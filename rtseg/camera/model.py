@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rtseg.camera.lens import COEFFICIENTS, PLUMB_BOB, lens_of
 from rtseg.errors import CalibrationError, MediaError
 from rtseg.files import write_text
-from rtseg.yaml_text import parse_yaml
+from rtseg.yaml_text import read_yaml
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,11 @@ class Mount:
         pitch = np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]])
         yaw = np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]])
         return yaw @ pitch @ roll @ np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
+
+
+# Of no lens, and too far out to compute with: focal lengths and the principal point in sides of the image, which may be
+# a small part of a sensor's; distortion's coefficients.
+_SHORTEST, _LONGEST, _STRONGEST = 0.01, 1e3, 1e9
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,14 @@ class Camera:
                 "expected a camera matrix [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] with fx and fy over 0, got "
                 f"{matrix.tolist()}"
             )
+        size = np.array([self.width, self.height])
+        focal, center = np.diag(matrix)[:2] / size, np.abs(matrix[:2, 2]) / size
+        too_far = max(focal.max(), center.max()) > _LONGEST or np.abs(distortion).max() > _STRONGEST
+        if focal.min() < _SHORTEST or too_far:
+            raise CalibrationError(
+                f"expected the intrinsics of a lens before an image of {self.width}x{self.height}, got fx, fy, cx, cy "
+                f"{[*np.diag(matrix)[:2].tolist(), *matrix[:2, 2].tolist()]} and distortion {distortion.tolist()}"
+            )
         matrix.flags.writeable = distortion.flags.writeable = False
         object.__setattr__(self, "K", matrix)
         object.__setattr__(self, "distortion", distortion)
@@ -139,8 +152,8 @@ class Camera:
             CalibrationError: if the file cannot be read or a field is missing, unknown or wrong; it names the field.
         """
         try:
-            content = parse_yaml(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            content = read_yaml(Path(path))
+        except (OSError, yaml.YAMLError) as error:
             raise CalibrationError(f"expected a camera YAML file at {path}: {error}") from error
         try:
             return _parse(content)

@@ -17,7 +17,7 @@ from rtseg.lanes.fragments import Fragments, find_fragments
 from rtseg.lanes.joining import join_fragments
 from rtseg.ops import Runs
 from rtseg.results import bottom_x
-from rtseg.settings import NonNegative, Settings
+from rtseg.settings import NonNegative, Probability, Settings, Share
 
 
 class LaneDecoderSettings(Settings):
@@ -38,15 +38,15 @@ class LaneDecoderSettings(Settings):
             a line; see :func:`rtseg.lanes.confidence.calibrated`. None leaves the confidence as it is.
     """
 
-    min_area: NonNegative = 0.0002
-    min_rows: NonNegative = 0.012
-    min_length: NonNegative = 0.06
-    join_distance: NonNegative = 0.012
+    min_area: Share = 0.0002
+    min_rows: Share = 0.012
+    min_length: Share = 0.06
+    join_distance: Share = 0.012
     join_growth: NonNegative = 0.08
-    join_gap: NonNegative = 0.4
-    stroke: NonNegative = 0.04
-    smoothing: NonNegative = 0.05
-    min_confidence: NonNegative = 0.0
+    join_gap: Share = 0.4
+    stroke: Share = 0.04
+    smoothing: Share = 0.05
+    min_confidence: Probability = 0.0
     max_lines: Annotated[int, Field(ge=1, le=255)] = 16
     calibration: tuple[float, float, float] | None = None
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rtseg.errors import ModelError
 from rtseg.frame import Frame
 from rtseg.lanes import DetectedLanes, LaneDecoderSettings, LaneTracker, LaneTrackerSettings, TrackedLanes
 from rtseg.lanes.methods import method_of
@@ -56,6 +57,9 @@ class LaneInterpreter:
     Args:
         card: of the model.
         ignored: pixels at which nothing is found.
+
+    Raises:
+        ModelError: the card's grouping does not fit.
     """
 
     mirror: Mirror | None = None
@@ -63,6 +67,8 @@ class LaneInterpreter:
     def __init__(self, card: ModelCard, ignored: IgnoreMask | None = None) -> None:
         method = method_of(card)
         parameters = card.parameters_as(method.parameters)
+        if card.grouping.device is not None:
+            raise ModelError(f"the card of {card.name} does not fit: grouping.device: lanes have one method everywhere")
         seen = None if ignored is None else ignored.below(card.input.top)
         self._reading = method.reading(card, parameters, seen)
         self._tracker, self._tracking = LaneTracker(parameters.tracker), parameters.tracker

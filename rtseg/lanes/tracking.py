@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from rtseg.compiled import compiled_in_place
 from rtseg.errors import ArgumentError
@@ -14,7 +16,7 @@ from rtseg.lanes.decode import DetectedLanes
 from rtseg.lanes.motion import moved, road_motion, slopes
 from rtseg.ops.assignment import assign
 from rtseg.results import bottom_x
-from rtseg.settings import NonNegative, Settings
+from rtseg.settings import NonNegative, Settings, Share
 
 _MAX_ID = 255
 _GRID = 32  # rows at which lines are compared
@@ -45,12 +47,12 @@ class LaneTrackerSettings(Settings):
         carry: seconds for which a shown line that is not seen is carried on, moving as those that are.
     """
 
-    distance: NonNegative = 0.06
+    distance: Share = 0.06
     speed: NonNegative = 0.1
-    memory: NonNegative = 0.5
-    reset_after: NonNegative = 2.0
-    show: NonNegative = 0.3
-    carry: NonNegative = 0.25
+    memory: Annotated[float, Field(ge=0, le=60)] = 0.5
+    reset_after: Annotated[float, Field(ge=0, le=3600)] = 2.0
+    show: Annotated[float, Field(ge=0, le=2)] = 0.3
+    carry: Annotated[float, Field(ge=0, le=60)] = 0.25
 
 
 @dataclass(frozen=True)

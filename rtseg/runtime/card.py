@@ -15,7 +15,7 @@ from rtseg.files import is_there, write_text
 from rtseg.runtime.older_cards import with_kinds
 from rtseg.runtime.onnx_file import refuse_external_data
 from rtseg.settings import Settings, first_fault
-from rtseg.yaml_text import parse_yaml
+from rtseg.yaml_text import read_yaml
 
 Task = Literal["lanes", "instances"]
 Precision = Literal["fp32", "fp16", "int8"]
@@ -149,8 +149,8 @@ class ModelCard(Settings):
     cost, in points (hundredths of a share).
     """
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
-    family: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=100)]
+    family: Annotated[str, Field(pattern=r"^[a-z0-9_]+$", max_length=100)]
     task: Task
     summary: str
     licence: str
@@ -187,8 +187,8 @@ class ModelCard(Settings):
             ModelError: if the file is missing, is no YAML, or a field is wrong; the message names the field.
         """
         try:
-            content = parse_yaml(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            content = read_yaml(path)
+        except (OSError, yaml.YAMLError) as error:
             trained = isinstance(error, FileNotFoundError) and (path.parent / "model.safetensors").is_file()
             mend = f"; it is a training run: rtseg export {path.parent} --out my-model" if trained else ""
             raise ModelError(f"expected a model card at {path}: {error}{mend}") from error

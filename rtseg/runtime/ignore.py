@@ -17,10 +17,9 @@ from rtseg.camera.still_parts import StillParts
 from rtseg.errors import ArgumentError, ConfigError, ImageError, MediaError
 from rtseg.files import write_bytes
 from rtseg.frame import Frame
-from rtseg.settings import Settings, first_fault
-from rtseg.yaml_text import parse_yaml
+from rtseg.settings import Settings, Share, first_fault
+from rtseg.yaml_text import read_yaml
 
-Share = Annotated[float, Field(ge=0, le=1)]
 _PICTURES = (".png", ".bmp", ".tif", ".tiff", ".webp", ".pgm")  # JPEG blurs edges, and has no alpha
 _FINE = 16  # polygons are drawn with sixteenths of a pixel
 _SIZE = (1080, 1920)  # at which polygons are drawn
@@ -191,10 +190,10 @@ def _read_picture(path: Path) -> NDArray[np.bool_]:
 
 def _read_polygons(path: Path) -> tuple[tuple[tuple[float, float], ...], ...]:
     try:
-        content = parse_yaml(path.read_text(encoding="utf-8"))
+        content = read_yaml(path)
     except OSError as error:
         raise MediaError(f"expected an ignore mask at {path}: {error.strerror or error}") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except yaml.YAMLError as error:
         raise ConfigError(f"expected YAML with polygons in {path}: {error}") from error
     try:
         return _Polygons.model_validate(content).polygons

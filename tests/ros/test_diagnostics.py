@@ -95,6 +95,8 @@ def test_a_sound_stream_is_ok_and_named_by_its_namespace() -> None:
         ({"latest_latency_ms": (300.0, 310.0)}, WARN, ("ms after", "too slow")),
         ({"recent_age_ms": (900.0, 950.0)}, WARN, ("900 ms old", "camera's delay")),
         ({"latest_age_ms": (900.0, 950.0)}, WARN, ("900 ms old", "camera's delay")),
+        ({"recent_age_ms": (-900.0, -850.0)}, WARN, ("900 ms ahead of this node's clock", "set the clocks")),
+        ({"latest_age_ms": (-900.0, -850.0)}, WARN, ("900 ms ahead of this node's clock", "set the clocks")),
         ({"clocks_apart": 1.7e9}, WARN, ("1700000000 s behind this node's clock", "--clock")),
         ({"clocks_apart": -3600.0}, WARN, ("3600 s ahead of this node's clock", "set the clocks")),
         (
@@ -128,11 +130,21 @@ def test_what_the_graph_shows_is_told(changes: dict[str, Any], words: tuple[str,
         assert word in message
 
 
+def test_a_model_that_is_loaded_for_ever_is_told() -> None:
+    loading = NodeHealth(state="unconfigured", progress="loading mine", progress_for=5.0)
+    assert status(loading) == (OK, "loading mine")
+    level, message = status(replace(loading, progress_for=75.0))
+    assert level == WARN
+    assert message.startswith("loading mine for 75 s so far: ")
+    assert "another backend or model" in message
+
+
 def test_little_is_no_trouble() -> None:
     assert status(recent_dropped={STALE: 20, OLD: 0}, recent_lost=10, recent_latency_ms=(12.0, 200.0))[0] == OK
     few = {"received": 3, "dropped": {STALE: 2, OLD: 0}, "results": 1, "latency_ms": (900.0, 900.0)}
     both = {f"{window}_{key}": value for window in ("recent", "latest") for key, value in few.items()}
     assert status(**both)[0] == OK
+    assert status(recent_age_ms=(-20.0, 5.0), latest_age_ms=(-20.0, 5.0))[0] == OK
     unknown = (float("nan"), float("nan"))
     assert status(recent_age_ms=unknown, latest_age_ms=unknown)[0] == OK
     # Two bad frames are no camera that gives nothing else.

@@ -31,3 +31,18 @@ def test_kernels_that_cannot_be_kept_are_told_with_their_cure(
         f"{reason}; every start compiles them anew; make room, or set NUMBA_CACHE_DIR, and start the node again"
         for reason in unkept
     )
+
+
+def test_how_long_it_has_been_at_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("rtseg_ros.loading.time.monotonic", lambda: now[0])
+    loading = Loading(get_logger("loading"), lambda: None)
+    assert loading.busy_for == 0.0
+    loading.progress = "loading lanes-lite"
+    now[0] += 75.0
+    assert loading.busy_for == 75.0
+    loading.progress = "compiling kernels, once: 1 done, now find"
+    assert loading.busy_for == 0.0
+    loading.progress = ""
+    now[0] += 1.0
+    assert loading.busy_for == 0.0

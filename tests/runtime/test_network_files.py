@@ -138,6 +138,12 @@ def test_numbers_that_are_none_are_refused(
         {"decoder": {"join_gap": float("inf")}},
         {"tracker": {"show": float("nan")}},
         {"tracker": {"memory": -1}},
+        # Percent for a share, pixels for one, hours: a model that never finds anything, or goes on with what is gone.
+        {"decoder": {"min_confidence": 50}},
+        {"decoder": {"min_area": 100}},
+        {"decoder": {"min_length": 20}},
+        {"tracker": {"show": 30}},
+        {"tracker": {"carry": 3600}},
     ],
     ids=str,
 )
@@ -147,3 +153,9 @@ def test_grouping_parameters_of_lanes_that_make_no_sense_are_told_by_name(
     names = ".".join([*parameters, *next(iter(parameters.values()))])
     with pytest.raises(ModelError, match=rf"the card of thresholds.*{names}"):
         load(model_folder(grouping={"method": "lanes", "parameters": parameters}))
+
+
+def test_a_method_of_lanes_for_devices_is_refused(model_folder: ModelFolder) -> None:
+    grouping = {"method": "lanes", "device": {"method": "lanes", "parameters": {"nonsense": 1}}}
+    with pytest.raises(ModelError, match=r"the card of thresholds does not fit: grouping\.device"):
+        load(model_folder(grouping=grouping))

@@ -51,14 +51,15 @@ class LiveRun:
 
 
 class Process:
-    """A Python module in a process of its own, with its log."""
+    """A Python module in a process of its own, with its log, which does not outlive this one."""
 
     def __init__(self, name: str, arguments: Sequence[str], environment: dict[str, str], folder: Path) -> None:
         self.name = name
         self._log = folder / f"{name.replace(' ', '-')}.log"
         with self._log.open("wb") as log:
+            command = [sys.executable, "-m", "rtseg_ros.demo.child", *arguments]
             self._child = subprocess.Popen(
-                [sys.executable, "-m", *arguments], env=environment, stdout=log, stderr=subprocess.STDOUT
+                command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT
             )
 
     @property
@@ -101,8 +102,8 @@ class Process:
             self._child.terminate()
             with suppress(subprocess.TimeoutExpired):
                 self._child.wait(timeout=GRACE_SECONDS)
-        self._child.kill()
-        self._child.wait()
+        with self._child:  # which closes the pipe, too
+            self._child.kill()
 
 
 def run_live(

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 from rtseg.errors import ModelError
 from rtseg.files import write_text
 from rtseg.settings import Settings, first_fault
-from rtseg.yaml_text import parse_yaml
+from rtseg.yaml_text import read_yaml
 
 Method = Literal["minmax", "percentile", "entropy"]
 Kind = Literal["bag", "video", "pictures", "rendered"]
@@ -92,9 +92,9 @@ class Recipe(Settings):
             ModelError: the file is missing, no YAML, or a field is wrong; the message names the field.
         """
         try:
-            content: Any = parse_yaml(path.read_text(encoding="utf-8"))
+            content: Any = read_yaml(path)
             return cls.model_validate(content)
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        except (OSError, yaml.YAMLError) as error:
             raise ModelError(f"expected a calibration recipe at {path}: {error}") from error
         except ValidationError as error:
             raise ModelError(f"the calibration recipe {path} does not validate: {first_fault(error)}") from error

@@ -28,7 +28,7 @@ from rtseg.lab.report.machine import machine_facts
 from rtseg.lab.report.report import Picture, ReportData, render_report
 from rtseg.printing import json_text, visible
 from rtseg.settings import Settings
-from rtseg.yaml_text import parse_yaml
+from rtseg.yaml_text import read_yaml
 
 BETTER = {
     **{"certainty": "higher", "found": "higher"},
@@ -141,7 +141,7 @@ def read_gate(path: str | Path) -> tuple[GateRule, ...]:
         ConfigError: it does not parse.
     """
     try:
-        content = parse_yaml(Path(path).read_text(encoding="utf-8"))
+        content = read_yaml(Path(path))
         rules = tuple(GateRule.model_validate(entry) for entry in content)
     except (OSError, yaml.YAMLError, ValidationError, TypeError) as error:
         raise ConfigError(f"expected a gate, a list of metric and margin, at {path}, got {error}") from error

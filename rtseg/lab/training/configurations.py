@@ -12,7 +12,7 @@ from rtseg.errors import ConfigError
 from rtseg.lab.training.config import RunConfig
 from rtseg.lab.training.families import FAMILIES
 from rtseg.settings import first_fault
-from rtseg.yaml_text import parse_yaml
+from rtseg.yaml_text import read_yaml
 
 
 def load_config(path: Path | str) -> RunConfig:
@@ -43,8 +43,8 @@ def load_stages(path: Path | str) -> tuple[RunConfig, ...]:
             raise ConfigError(f"expected a training configuration file or one of {names}, got {str(path)!r}")
         file = bundled
     try:
-        content = parse_yaml(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = read_yaml(file)
+    except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"expected a YAML training configuration in {file}: {error}") from error
     source = f"the training configuration {file}"
     if not isinstance(content, dict) or "stages" not in content:

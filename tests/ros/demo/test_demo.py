@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -216,17 +217,21 @@ def _shared_memory(processes: set[int]) -> set[Path]:
     return found
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_to_the_command_leaves_nothing_behind(
-    model: Path, tmp_path: Path, dds: dict[str, str], number: signal.Signals
-) -> None:
+@pytest.fixture
+def before() -> set[Path]:
+    """What is in shared memory, also of processes that were killed."""
+    return set(Path("/dev/shm").iterdir())
+
+
+@pytest.fixture
+def demo(model: Path, tmp_path: Path, dds: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """The command in a session of its own, once node, player and recorder are at work; its log is demo.log."""
     video = _write_video(tmp_path / "long.mp4", 100)
     temporary, told = tmp_path / "temporary", tmp_path / "demo.log"
     temporary.mkdir()
-    before = set(Path("/dev/shm").iterdir())  # also what killed processes have left
     command = [sys.executable, "-c", "from rtseg.cli import main; main()", "demo", "--model", str(model)]
     with told.open("wb") as log:
-        demo = subprocess.Popen(
+        started = subprocess.Popen(
             [*command, "--input", str(video), "--out", str(tmp_path / "out")],
             env={**dds, "TMPDIR": str(temporary)},
             stdout=log,
@@ -235,21 +240,44 @@ def test_a_signal_to_the_command_leaves_nothing_behind(
         )
     try:
         end = time.monotonic() + 120
-        while not list(temporary.glob("*/recording/masks.jsonl")):  # node, player and recorder are at work
-            assert demo.poll() is None, told.read_text()
+        while not list(temporary.glob("*/recording/masks.jsonl")):
+            assert started.poll() is None, told.read_text()
             assert time.monotonic() < end, told.read_text()
             time.sleep(0.1)
-        held = _shared_memory(_of_session(demo.pid))
-        assert held
-        demo.send_signal(number)
-        assert demo.wait(timeout=60) == 128 + number, told.read_text()
-        left = _of_session(demo.pid)
+        yield started
     finally:
-        for process in _of_session(demo.pid):
+        for process in _of_session(started.pid):
             os.kill(process, signal.SIGKILL)
-        demo.wait()
-    assert not left
-    assert "Traceback" not in told.read_text()
-    assert not list(temporary.iterdir())
+        started.wait()
+
+
+def _left_of(held: set[Path]) -> list[Path]:
     others = _shared_memory({int(path.name) for path in Path("/proc").glob("[0-9]*")})  # some ports are everybody's
-    assert not [path for path in held - before - others if path.exists()]
+    return [path for path in held - others if path.exists()]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_command_leaves_nothing_behind(
+    before: set[Path], demo: subprocess.Popen[bytes], tmp_path: Path, number: signal.Signals
+) -> None:
+    held = _shared_memory(_of_session(demo.pid)) - before
+    assert held
+    demo.send_signal(number)
+    told = (tmp_path / "demo.log").read_text
+    assert demo.wait(timeout=60) == 128 + number, told()
+    assert not _of_session(demo.pid)
+    assert "Traceback" not in told()
+    assert not list((tmp_path / "temporary").iterdir())
+    assert not _left_of(held)
+
+
+def test_a_command_that_is_killed_takes_its_processes_along(before: set[Path], demo: subprocess.Popen[bytes]) -> None:
+    running = _of_session(demo.pid)
+    assert len(running) > 2
+    held = _shared_memory(running) - before
+    demo.kill()
+    end = time.monotonic() + 30  # each ends in good order, which takes it a moment
+    while _of_session(demo.pid):
+        assert time.monotonic() < end, _of_session(demo.pid)
+        time.sleep(0.1)
+    assert not _left_of(held)
