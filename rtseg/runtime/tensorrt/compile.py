@@ -16,6 +16,7 @@ from rtseg.runtime.tensorrt.engine_cache import (
     EngineRecord,
     cache_folder,
     check_engine,
+    expect_private,
     sha256_of_bytes,
     store_engine,
 )
@@ -68,6 +69,7 @@ def compile_model(
     card = "" if library.for_rtx else current_card()
     key = EngineKey(model.card.name, source.sha256, target, library.tag, precision, shape, dla, card)
     folder = folder or cache_folder()
+    expect_private(folder)
     engine = folder / key.file_name
     try:
         return engine, check_engine(engine, key)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -133,6 +134,22 @@ def store_engine(engine: Path, content: bytes, record: EngineRecord) -> None:
     sidecar_of(engine).unlink(missing_ok=True)
     write_bytes(engine, content)
     write_text(sidecar_of(engine), record.model_dump_json(indent=1) + "\n")
+    for path in (engine, sidecar_of(engine)):  # whatever the umask is
+        path.chmod(path.stat().st_mode & ~stat.S_IWOTH)
+
+
+def expect_private(folder: Path) -> None:
+    """Refuse a folder in which anybody may exchange engines, which are programs; one with a sticky bit is none.
+
+    Raises:
+        ModelError: it is such a folder.
+    """
+    mode = folder.stat().st_mode if folder.is_dir() else 0
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        raise ModelError(
+            f"expected a folder of engines that not everybody may write, got {folder}, in which anybody may exchange "
+            f"them: chmod o-w {folder}, or name another as RTSEG_ENGINE_CACHE"
+        )
 
 
 def check_engine(engine: Path, key: EngineKey | None = None) -> EngineRecord:
@@ -147,6 +164,9 @@ def check_engine(engine: Path, key: EngineKey | None = None) -> EngineRecord:
     """
     if not engine.is_file():
         raise ModelError(f"there is no engine {engine.name}")
+    expect_private(engine.parent)
+    for path in (engine, sidecar_of(engine), runtime_cache_of(engine)):
+        _expect_own(path)
     try:
         record = EngineRecord.model_validate_json(sidecar_of(engine).read_text(encoding="utf-8"))
     except OSError as error:
@@ -163,6 +183,19 @@ def check_engine(engine: Path, key: EngineKey | None = None) -> EngineRecord:
     if record.dla and not record.dla_layers:
         raise ModelError(f"{engine.name} is for an accelerator, and its sidecar counts no layer that runs there")
     return record
+
+
+def _expect_own(path: Path) -> None:
+    """Refuse what lies elsewhere, or may have been written by others than the user, root or the folder's owner."""
+    try:
+        found = path.lstat()
+    except OSError:  # what is missing is told by whoever reads it
+        return
+    trusted = {os.getuid(), 0, path.parent.stat().st_uid}
+    if not stat.S_ISREG(found.st_mode):
+        raise ModelError(f"{path.name} is a link to another file")
+    if found.st_mode & stat.S_IWOTH or found.st_uid not in trusted:
+        raise ModelError(f"{path.name} may have been written by others than the owner of its folder")
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from dataclasses import replace
 
 import pytest
@@ -77,6 +78,12 @@ def _tamper(engine):
     engine.write_bytes(content)
 
 
+def _link(engine):
+    elsewhere = engine.with_suffix(".elsewhere")
+    engine.rename(elsewhere)
+    engine.symlink_to(elsewhere)
+
+
 def _lose_the_sidecar(engine):
     sidecar_of(engine).unlink()
 
@@ -101,6 +108,9 @@ def _edit(field, value):
         (_tamper, "changed after it was built"),
         (_lose_the_sidecar, "no sidecar"),
         (_break_the_sidecar, "does not validate"),
+        (_link, "is a link to another file"),
+        (lambda engine: engine.chmod(0o666), "may have been written by others"),
+        (lambda engine: sidecar_of(engine).chmod(0o666), "may have been written by others"),
         (_edit("library", "rtx0.0.1"), "was built as"),
         (_edit("target", "sm75"), "was built as"),
         (_edit("onnx_sha256", "f" * 64), "was built as"),
@@ -115,6 +125,28 @@ def test_an_engine_that_does_not_match_is_rebuilt_and_the_log_says_why(model, fo
     assert reason in caplog.text
     assert again == engine
     assert check_engine(engine, record.key) == rebuilt
+
+
+def test_a_folder_that_anybody_may_write_is_refused_before_anything_is_built(model, folder):
+    engine, record = compile_model(model, "fp32", "sm89", folder=folder)
+    folder.chmod(0o777)
+    for use in (lambda: check_engine(engine, record.key), lambda: compile_model(model, "fp16", "sm89", folder=folder)):
+        with pytest.raises(ModelError, match=f"chmod o-w {folder}"):
+            use()
+    assert list_engines(folder)[0].fault is not None
+    folder.chmod(0o1777)  # as /tmp is: others may add files, which are not taken, but exchange none
+    assert check_engine(engine, record.key) == record
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
+def test_an_engine_of_another_user_is_rebuilt_unless_the_folder_is_that_users(model, folder, caplog):
+    engine, record = compile_model(model, "fp32", "sm89", folder=folder)
+    for path in (engine, sidecar_of(engine)):
+        os.chown(path, 12345, -1)
+    with pytest.raises(ModelError, match="may have been written by others"):
+        check_engine(engine, record.key)
+    os.chown(folder, 12345, -1)
+    assert check_engine(engine, record.key) == record
 
 
 def test_a_hash_that_only_begins_alike_is_noticed(model, folder):
