@@ -96,21 +96,30 @@ class LaneSetConfig(Settings):
         return self.folder if self.only == ("*",) else f"{self.folder}-{self.only[0]}"
 
 
-class DataConfig(Settings):
-    """Rendered frames by seed range [first, last), and the share of samples drawn from them; the rest are real.
-
-    Real frames are those of `sets`; without sets all in the folders of data given, fully labelled and one like another.
-    """
+class RenderedConfig(Settings):
+    """Rendered frames by seed range [first, last), (height, width), and the share of samples drawn from them."""
 
     rendered_seeds: tuple[int, int] = (0, 0)
     rendered_size: tuple[Positive, Positive] = (360, 640)
     rendered_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _rendered(self) -> RenderedConfig:
+        if self.rendered_share > 0 and self.rendered_seeds[1] <= self.rendered_seeds[0]:
+            raise ValueError("rendered_share above 0 needs rendered_seeds: [first, last) that are not empty")
+        return self
+
+
+class DataConfig(RenderedConfig):
+    """Rendered roads, and real frames for the rest of the samples.
+
+    Real frames are those of `sets`; without sets all in the folders of data given, fully labelled and one like another.
+    """
+
     sets: tuple[LaneSetConfig, ...] = ()
 
     @model_validator(mode="after")
     def _shares(self) -> DataConfig:
-        if self.rendered_share > 0 and self.rendered_seeds[1] <= self.rendered_seeds[0]:
-            raise ValueError("rendered_share above 0 needs rendered_seeds: [first, last) that are not empty")
         if self.sets and self.rendered_share < 1 and not any(part.share for part in self.sets):
             raise ValueError("sets need shares of which one is above 0")
         return self
@@ -143,7 +152,8 @@ class RunConfig(Settings):
     weights that are kept lie from there to the trained ones (1 = all the way): a run on a few frames of one's own
     learns those roads and unlearns others, and in between much of both is known (WiSE-FT, Wortsman et al. 2022).
     In a file of several `stages` each is a run of its own: `stage` is its name, and it goes on from the stage named by
-    `after`, the one before it unless said otherwise, or from `start`.
+    `after`, the one before it unless said otherwise, or from `start`; `blend_with` names an earlier stage from whose
+    weights `blend` is counted instead.
 
     `batch` is divided among `processes` (Lightning's DDP), each of `threads` threads (0 = torch's choice).
     """
@@ -162,6 +172,7 @@ class RunConfig(Settings):
     stage: Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9-]*)?$")] = ""
     after: str = ""
     blend: Annotated[float, Field(gt=0, le=1)] = 1.0
+    blend_with: str = ""
     processes: Positive = 1
     workers: Annotated[int, Field(ge=0)] = 1
     threads: Annotated[int, Field(ge=0)] = 0

@@ -68,6 +68,11 @@ def load_stages(path: Path | str) -> tuple[RunConfig, ...]:
                 f"{source} does not validate: stages: expected {config.stage} to go on from a start, or after a stage "
                 f"before it, got start {config.start!r} and after {config.after!r}"
             )
+        if config.blend_with and config.blend_with not in before:
+            raise ConfigError(
+                f"{source} does not validate: stages: expected {config.stage} to be blended with a stage before it, "
+                f"got blend_with {config.blend_with!r}"
+            )
         parsed.append(config)
     return tuple(parsed)
 

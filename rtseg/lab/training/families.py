@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,22 +14,34 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from rtseg.errors import ConfigError
+from rtseg.lab.data.instance_labels import InstanceFrame
 from rtseg.lab.training.averaged_module import AveragedModule
 from rtseg.lab.training.config import RunConfig, TrainingConfig
 from rtseg.lab.training.exemplar.config import ExemplarConfig
 from rtseg.lab.training.exemplar.data import MaskDataset, mask_files
 from rtseg.lab.training.exemplar.module import ExemplarModule, build_solo_network
 from rtseg.lab.training.instances.config import DaffNetConfig, GMISConfig, InstanceConfig, L2CInstancesConfig
-from rtseg.lab.training.instances.datasets import InstanceDataset, InstanceShape, by_repeat_factor, instance_frames
+from rtseg.lab.training.instances.datasets import (
+    InstanceDataset,
+    InstanceShape,
+    by_repeat_factor,
+    instance_frames,
+    rendered_streets,
+)
 from rtseg.lab.training.instances.module import InstanceModule, build_instance_network
-from rtseg.lab.training.lanes.datasets import LabelledFrame, LaneDataset, MixtureSampler, load_real
+from rtseg.lab.training.lanes.datasets import LabelledFrame, LaneDataset, MixtureSampler, load_real, render_cache
 from rtseg.lab.training.lanes.module import LaneModule, build_network
 from rtseg.lab.training.lanes.sets import open_set
 from rtseg.lab.training.lanes.targets import SampleShape
 from rtseg.lab.training.quick import with_own_classes
 
-Render = Callable[[range, tuple[int, int]], list[LabelledFrame]]
-"""Gives the rendered frames of a range of seeds, at a size; the first of them where there is no time for all."""
+
+@dataclass(frozen=True)
+class Rendering:
+    """Where rendered frames are kept, and when there are enough of them, of the clock `time.monotonic`."""
+
+    folder: Path
+    until: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -57,7 +70,7 @@ class Family:
         build: makes the network of a configuration; the second argument overrides whether it starts pretrained.
         module: makes the Lightning module.
         data: opens the samples, given configuration, network, folders of labelled frames, folders that are only looked
-            at, what renders frames, and perhaps the folder of the pictures; raises ConfigError where folders
+            at, where frames are rendered, and perhaps the folder of the pictures; raises ConfigError where folders
             are missing.
         own_classes: gives the configuration the classes that labels name; None where labels have no classes.
     """
@@ -65,7 +78,7 @@ class Family:
     config: type[RunConfig]
     build: Callable[[Any, bool | None], nn.Module]
     module: Callable[[Any], AveragedModule]
-    data: Callable[[Any, Any, Sequence[Path], Sequence[Path], Render, Path | None], RunData]
+    data: Callable[[Any, Any, Sequence[Path], Sequence[Path], Rendering, Path | None], RunData]
     own_classes: Callable[[Any, Sequence[Path], Path | None], RunConfig] | None = None
 
 
@@ -88,7 +101,7 @@ def _lane_data(
     net: Any,
     data: Sequence[Path],
     validation: Sequence[Path],
-    render: Render,
+    rendering: Rendering,
     images: Path | None = None,
 ) -> RunData:
     share = config.data.rendered_share
@@ -108,7 +121,8 @@ def _lane_data(
             if kept:
                 held_out[part.name] = kept
     if share > 0:  # last, since it takes minutes, and faults of the labels are to be told at once
-        rendered = render(range(*config.data.rendered_seeds), config.data.rendered_size)
+        seeds, size = range(*config.data.rendered_seeds), config.data.rendered_size
+        rendered = render_cache(rendering.folder, seeds, size, until=rendering.until)
         parts.insert(0, (rendered, share))
     shape = lane_shape(config, net)
     dataset = LaneDataset([frame for part, _ in parts for frame in part], shape, config.augment, config.seed)
@@ -123,7 +137,7 @@ def _instance_data(
     net: Any,
     data: Sequence[Path],
     validation: Sequence[Path],
-    render: Render,
+    rendering: Rendering,
     images: Path | None = None,
 ) -> RunData:
     if not data:
@@ -137,19 +151,23 @@ def _instance_data(
             f"expected data of the classes {', '.join(config.classes)}, in this order, "
             f"got {', '.join(frames[0].classes)}; write those into a copy of the configuration as classes: [...]"
         )
+    looked_at = instance_frames(validation, "holdout", holdout, config.classes, images) if validation else []
     shape = InstanceShape((crop.height, crop.width), net.mean, net.std, view)
-    parts = {1.0: frames}
-    if config.data.repeat:
-        parts = by_repeat_factor(frames, config.data.repeat)
-    dataset = InstanceDataset([frame for part in parts.values() for frame in part], shape, config.augment, config.seed)
-    sizes = [len(part) for part in parts.values()]
-    weights = [factor * size for factor, size in zip(parts, sizes, strict=True)]
-    sampler = MixtureSampler(sizes, weights, config.samples_per_epoch, config.seed)
-    held_out: dict[str, Dataset[Any]] = {}
-    if validation:
-        whole = InstanceShape(view, net.mean, net.std)
-        held_out[""] = InstanceDataset(instance_frames(validation, "holdout", holdout, config.classes, images), whole)
-    return RunData(dataset, sampler, held_out)
+    share = config.data.rendered_share
+    repeated = by_repeat_factor(frames, config.data.repeat) if config.data.repeat else {1.0: frames}
+    counted = sum(factor * len(part) for factor, part in repeated.items())
+    parts = [(part, (1.0 - share) * factor * len(part) / counted) for factor, part in repeated.items()]
+    rendered: list[InstanceFrame] = []
+    if share > 0:  # last, since it takes minutes, and faults of the labels are to be told at once
+        seeds, size = range(*config.data.rendered_seeds), config.data.rendered_size
+        rendered = rendered_streets(rendering.folder, seeds, size, rendering.until)
+        parts.append((rendered, share))
+    dataset = InstanceDataset([frame for part, _ in parts for frame in part], shape, config.augment, config.seed)
+    weights = [weight for _, weight in parts]
+    sampler = MixtureSampler([len(part) for part, _ in parts], weights, config.samples_per_epoch, config.seed)
+    whole = InstanceShape(view, net.mean, net.std)
+    held_out: dict[str, Dataset[Any]] = {"": InstanceDataset(looked_at, whole)} if looked_at else {}
+    return RunData(dataset, sampler, held_out, len(rendered))
 
 
 def _mask_data(
@@ -157,7 +175,7 @@ def _mask_data(
     net: Any,
     data: Sequence[Path],
     validation: Sequence[Path],
-    render: Render,
+    rendering: Rendering,
     images: Path | None = None,
 ) -> RunData:
     if not data:

@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import Callback
 from torch.utils.data import DataLoader
 
 from rtseg.lab.training.averaged_module import AveragedModule
-from rtseg.lab.training.config import RunConfig, TrainingConfig
+from rtseg.lab.training.config import RenderedConfig, RunConfig
 from rtseg.printing import remarks_console
 
 Config = TypeVar("Config", bound=RunConfig)
@@ -62,13 +62,14 @@ class Deadline:
 
 def with_rendered(config: Config, frames: int) -> Config:
     """The configuration with as many rendered frames as there were made, which is told where they are fewer."""
-    if not isinstance(config, TrainingConfig) or not frames:
+    data = getattr(config, "data", None)
+    if not isinstance(data, RenderedConfig) or not frames:
         return config
-    first, last = config.data.rendered_seeds
+    first, last = data.rendered_seeds
     if frames < last - first:
         remarks_console.print(f"plan: {frames} rendered frames instead of {last - first}")
-    data = config.data.model_copy(update={"rendered_seeds": (first, first + frames)})
-    return config.model_copy(update={"data": data})
+    made = data.model_copy(update={"rendered_seeds": (first, first + frames)})
+    return config.model_copy(update={"data": made})
 
 
 def epochs_done(checkpoint: Path) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rtseg.lab.data.instance_folders import instance_frames
-from rtseg.lab.training.config import RunConfig, TrainingConfig
+from rtseg.lab.training.config import RenderedConfig, RunConfig, TrainingConfig
 from rtseg.lab.training.instances.config import InstanceConfig
 
 logger = logging.getLogger("rtseg")
@@ -35,14 +35,24 @@ def shortened(config: Config) -> Config:
         "samples_per_epoch": min(config.samples_per_epoch, SAMPLES[lanes]),
         "optimizer": config.optimizer.model_copy(update={"warmup_steps": min(config.optimizer.warmup_steps, 5)}),
     }
-    if isinstance(config, TrainingConfig):
-        first, last = config.data.rendered_seeds
-        changed["data"] = config.data.model_copy(update={"rendered_seeds": (first, min(last, first + RENDERED))})
+    data = getattr(config, "data", None)
+    if isinstance(data, RenderedConfig):
+        first, last = data.rendered_seeds
+        changed["data"] = data.model_copy(update={"rendered_seeds": (first, min(last, first + RENDERED))})
     return config.model_copy(update=changed)
 
 
+def quick_stage(stages: Sequence[RunConfig]) -> RunConfig:
+    """The one of several stages that stands for all where there are minutes: of instances the last that learns from
+    real frames alone, at the rate of a network that knows little yet; of lanes the last.
+    """
+    real = [each for each in stages if isinstance(each, InstanceConfig) and not each.data.rendered_share]
+    return (real or stages)[-1].model_copy(update={"stage": "", "after": "", "blend": 1.0, "blend_with": ""})
+
+
 def with_own_classes(config: InstanceConfig, data: Sequence[Path], images: Path | None = None) -> InstanceConfig:
-    """The configuration with the classes of the labels, where these have none of its own.
+    """The configuration with the classes of the labels, where these have none of its own; streets are then not
+    rendered, since they have its own.
 
     Raises:
         DatasetError: the labels do not parse, or have different classes.
@@ -56,7 +66,7 @@ def with_own_classes(config: InstanceConfig, data: Sequence[Path], images: Path 
             logger.warning("labels of %s are left out: the configuration has no such classes", ", ".join(left))
         return config
     logger.warning("the network learns the classes of the labels: %s", ", ".join(found))
-    changed: dict[str, Any] = {"classes": found}
+    changed: dict[str, Any] = {"classes": found, "data": config.data.model_copy(update={"rendered_share": 0.0})}
     loss = getattr(config, "loss", None)
     if loss is not None and getattr(loss, "class_weights", None):
         changed["loss"] = loss.model_copy(update={"class_weights": ()})

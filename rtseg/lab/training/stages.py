@@ -16,6 +16,7 @@ from rtseg.lab.training.config import RunConfig, TrainingConfig
 from rtseg.lab.training.configurations import load_stages
 from rtseg.lab.training.hours import Deadline
 from rtseg.lab.training.lanes.sets import find_set
+from rtseg.lab.training.quick import quick_stage
 from rtseg.lab.training.train import train
 from rtseg.runtime import find_model
 
@@ -53,7 +54,7 @@ def train_stages(
         cache: folder of rendered frames, for all stages; in `out` by default.
         start: what the first stage goes on from.
         images: folder of the pictures, where they lie outside of the labels' own.
-        quick: see :func:`rtseg.lab.training.quick.shortened`; of several stages the last one alone, in `out` itself.
+        quick: see :func:`rtseg.lab.training.quick.shortened`; of several stages one alone, in `out` itself.
         teach: labels recordings for the sets that have a teacher.
         hours: that all of it may take from now on, also where it goes on; stages share them by their samples. None
             trains as the configuration says.
@@ -69,7 +70,7 @@ def train_stages(
     begun = time.monotonic()
     stages = loaded = load_stages(config)
     if quick and loaded[-1].stage:
-        stages = (loaded[-1].model_copy(update={"stage": "", "after": "", "blend": 1.0}),)
+        stages = (quick_stage(loaded),)
     _check_sets(stages, data)
     if not stages[0].stage:
         ready, folders = _taught(stages[0], data, out, teach)
@@ -87,6 +88,8 @@ def train_stages(
             begins = str(out / stage.after / _WEIGHTS)
         interrupted = resume and (folder / "last.ckpt").is_file()
         ready, folders = _taught(stage, data, out, teach)
+        if stage.blend_with:
+            ready = ready.model_copy(update={"blend_with": str(out / stage.blend_with / _WEIGHTS)})
         deadline = None
         if hours:
             # The hours that are left, shared with the stages that follow.

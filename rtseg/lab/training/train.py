@@ -12,7 +12,6 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,7 +33,7 @@ from rtseg.lab.training.config import RunConfig
 from rtseg.lab.training.configurations import load_config, parse_config
 from rtseg.lab.training.epochs import EpochPictures
 from rtseg.lab.training.exported_weights import fitted, load_exported
-from rtseg.lab.training.families import FAMILIES, training_loader
+from rtseg.lab.training.families import FAMILIES, Rendering, training_loader
 from rtseg.lab.training.hours import (
     Deadline,
     InTime,
@@ -46,7 +45,7 @@ from rtseg.lab.training.hours import (
     tell_plan,
     with_rendered,
 )
-from rtseg.lab.training.lanes.datasets import MixtureSampler, render_cache
+from rtseg.lab.training.lanes.datasets import MixtureSampler
 from rtseg.lab.training.quick import shortened
 from rtseg.printing import progress_console, remarks_console
 from rtseg.runtime import find_model
@@ -125,8 +124,8 @@ def train(
     lightning.seed_everything(config.seed, verbose=False)
     module = family.module(config)
     until = deadline.rendering if deadline else math.inf
-    render = partial(render_cache, cache or out / "rendered", until=until)
-    samples = family.data(config, module.net, data, validation, render, images)
+    rendering = Rendering(cache or out / "rendered", until)
+    samples = family.data(config, module.net, data, validation, rendering, images)
     config = with_rendered(config, samples.rendered)
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -140,7 +139,10 @@ def train(
     started = f" --start {start}" if start is not None else ""
     write_text(out / "command.txt", f"rtseg train {named}{started}{folders} --out {out}\n")
     if config.start and not resume and config.blend < 1:
-        save_weights(module.net, out / _START_WEIGHTS, config)
+        begun = copy.deepcopy(module.net)
+        if config.blend_with:
+            _load_run(begun, config.blend_with)
+        save_weights(begun, out / _START_WEIGHTS, config)
     module.held_out_names = tuple(samples.held_out)
     held_out = [DataLoader(part, config.batch) for part in samples.held_out.values()] or None
     trainer = lightning.Trainer(
@@ -246,17 +248,22 @@ def _check_start(config: RunConfig) -> None:
 def _start(module: AveragedModule, config: RunConfig, loader: DataLoader[Any], deadline: Deadline | None) -> None:
     """Load the weights to go on from: a run's, or those of an exported model."""
     if Path(config.start).suffix == ".safetensors":
-        weights = fitted(module.net, read_weights(Path(config.start)), config.start)
-        try:
-            module.net.load_state_dict(weights)
-        except RuntimeError as error:
-            raise ModelError(f"the weights in {config.start} are not of this network: {error}") from error
+        _load_run(module.net, config.start)
     else:
         few = begun_with(loader, deadline)
         batches = (batch["image"] if isinstance(batch, dict) else batch[0] for batch in few)
         load_exported(module.net, config.start, batches, getattr(config, "line_bias", 0.0))
     module.average.load_state_dict(module.net.state_dict())
     module.train()
+
+
+def _load_run(net: nn.Module, weights: str) -> None:
+    """Load the weights of a run, a safetensors file."""
+    found = fitted(net, read_weights(Path(weights)), weights)
+    try:
+        net.load_state_dict(found)
+    except RuntimeError as error:
+        raise ModelError(f"the weights in {weights} are not of this network: {error}") from error
 
 
 @torch.no_grad()

@@ -61,6 +61,7 @@ def test_a_stage_changes_what_it_names_and_follows_the_one_before(tmp_path: Path
         ([{"stage": "one"}, {"stage": "one"}], "a name of its own"),
         ([{"stage": "one", "after": "two"}, {"stage": "two"}], "after a stage before it"),
         ([{"stage": "one"}, {"stage": "two", "after": "one", "start": "lanes-lite"}], "after a stage before it"),
+        ([{"stage": "one"}, {"stage": "two", "blend": 0.5, "blend_with": "two"}], "blended with a stage before it"),
         ([{"stage": "one"}, {"stage": "two", "sped": 1}], "stage 2 of the training configuration .*sped"),
     ],
 )
@@ -115,6 +116,18 @@ def test_a_resumed_run_leaves_finished_stages_alone(tmp_path: Path, road: Path) 
     changed = write(tmp_path, {"stage": "one", "seed": 6}, {"stage": "two"})
     with pytest.raises(ConfigError, match="expected the stage one to be configured as when it was finished"):
         train_stages(changed, [road], out, resume=True)
+
+
+def test_a_stage_is_blended_with_the_one_it_names(tmp_path: Path, road: Path) -> None:
+    out = tmp_path / "run"
+    last = {"stage": "three", "blend": 0.25, "blend_with": "one"}
+    weights = train_stages(write(tmp_path, {"stage": "one"}, {"stage": "two"}, last), [road], out)
+    first, begun = (read_weights(out / name) for name in ("one/model.safetensors", "three/start.safetensors"))
+    checkpoint = torch.load(out / "three" / "last.ckpt", weights_only=True)["state_dict"]
+    for name, value in read_weights(weights).items():
+        assert torch.equal(begun[name], first[name])
+        if value.is_floating_point():
+            torch.testing.assert_close(value, torch.lerp(first[name], checkpoint[f"average.{name}"], 0.25))
 
 
 def test_a_quick_run_trains_the_last_stage_alone(tmp_path: Path, road: Path) -> None:

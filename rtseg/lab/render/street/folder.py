@@ -3,7 +3,9 @@ cityscapesscripts read."""
 
 from __future__ import annotations
 
+import math
 import multiprocessing
+import time
 from pathlib import Path
 
 import cv2
@@ -16,7 +18,12 @@ PLACES = 10  # "cities": street0 .. street9, by the seed's last digit, so that s
 
 
 def write_streets(
-    folder: Path | str, seeds: range, size: tuple[int, int] = (320, 640), split: str = "train", workers: int = 2
+    folder: Path | str,
+    seeds: range,
+    size: tuple[int, int] = (320, 640),
+    split: str = "train",
+    workers: int = 2,
+    until: float = math.inf,
 ) -> Path:
     """Render a seed range into ``leftImg8bit/SPLIT/streetN`` and ``gtFine/SPLIT/streetN``; what is there is kept.
 
@@ -28,6 +35,7 @@ def write_streets(
         size: (height, width) of the frames.
         split: "train" or "val".
         workers: processes; with 1 this one renders.
+        until: of the clock `time.monotonic`; then it is enough, but for one frame at least.
 
     Returns:
         `folder`.
@@ -40,14 +48,22 @@ def write_streets(
     if workers <= 1:
         for job in jobs:
             _write_one(job)
+            if time.monotonic() > until:
+                break
     elif jobs:
         from rtseg.progress import Bars
 
         with multiprocessing.get_context("spawn").Pool(workers) as pool:
-            done = pool.imap_unordered(_write_one, jobs, chunksize=4)
+            done = pool.imap(_write_one, jobs)
             for _ in Bars.over(done, "rendering streets", total=len(jobs)):
-                pass
+                if time.monotonic() > until:
+                    break
     return folder
+
+
+def seed_of(name: str) -> int:
+    """The seed of the frame ``streetN_SEED_000000``."""
+    return int(name.split("_")[1])
 
 
 def _labels(folder: Path, split: str, seed: int) -> Path:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from rtseg.lab.data.instance_folders import HOLDOUT_CITIES
 from rtseg.lab.nets.backbones import BackboneName
-from rtseg.lab.training.config import InputConfig, Positive, RunConfig
+from rtseg.lab.training.config import InputConfig, Positive, RenderedConfig, RunConfig
 from rtseg.lab.training.instances.augment import InstanceAugmentConfig
 from rtseg.settings import Settings
 
@@ -17,13 +17,15 @@ Weight = Annotated[float, Field(ge=0)]
 CITYSCAPES_THINGS = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
 
 
-class InstanceDataConfig(Settings):
-    """Places (cities) whose frames are never trained on, so that they can be scored; and how rare classes are drawn.
+class InstanceDataConfig(RenderedConfig):
+    """Places (cities) whose frames are never trained on, so that they can be scored; how rare classes are drawn; and
+    rendered streets, of which nothing is held out.
 
-    A class c on a share f_c of the frames makes them come ``sqrt(repeat / f_c)`` times as often, if that is over 1
+    A class c on a share f_c of the real frames makes them come ``sqrt(repeat / f_c)`` times as often, if that is over 1
     (repeat factor sampling, Gupta et al. 2019); 0 draws all frames alike.
     """
 
+    rendered_size: tuple[Positive, Positive] = (320, 640)
     holdout: tuple[str, ...] = HOLDOUT_CITIES
     repeat: Annotated[float, Field(ge=0, le=1)] = 0.0
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,8 +14,10 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from rtseg.errors import DatasetError
+from rtseg.lab.data.cityscapes import read_gtfine
 from rtseg.lab.data.instance_folders import HOLDOUT_CITIES, instance_frames
 from rtseg.lab.data.instance_labels import InstanceFrame
+from rtseg.lab.render.street.folder import seed_of, write_streets
 from rtseg.lab.training.instances.augment import InstanceAugmentConfig, augment_instances, cut_window
 
 __all__ = [
@@ -22,6 +27,7 @@ __all__ = [
     "by_repeat_factor",
     "instance_frames",
     "number_instances",
+    "rendered_streets",
 ]
 
 
@@ -41,6 +47,23 @@ class InstanceShape:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     view: tuple[int, int] | None = None
+
+
+def rendered_streets(folder: Path, seeds: range, size: tuple[int, int], until: float = math.inf) -> list[InstanceFrame]:
+    """Render the streets of a seed range into a folder for their size, once: what is there is kept.
+
+    Args:
+        folder: of rendered frames; made if missing.
+        seeds: one frame each, see :func:`rtseg.lab.render.street.folder.write_streets`.
+        size: (height, width) of the frames.
+        until: of the clock `time.monotonic`; then it is enough, from the first frame on.
+
+    Returns:
+        The frames in the order of the seeds, the first of them where there was no time for all.
+    """
+    streets = write_streets(folder / f"streets-{size[1]}x{size[0]}", seeds, size, until=until)
+    by_seed = {seed_of(frame.name): frame for frame in read_gtfine(streets)}
+    return [by_seed[seed] for seed in takewhile(by_seed.__contains__, seeds)]
 
 
 class InstanceDataset(Dataset[dict[str, torch.Tensor]]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +16,16 @@ from torch.utils.data import DataLoader
 
 from rtseg.errors import DatasetError
 from rtseg.lab.data.instance_labels import InstanceFrame, InstanceTruth
+from rtseg.lab.render.street.folder import write_streets
+from rtseg.lab.render.street.street import render_street
 from rtseg.lab.training.instances.augment import InstanceAugmentConfig, augment_instances, cut_window, sample_window
-from rtseg.lab.training.instances.datasets import InstanceDataset, InstanceShape, instance_frames, number_instances
+from rtseg.lab.training.instances.datasets import (
+    InstanceDataset,
+    InstanceShape,
+    instance_frames,
+    number_instances,
+    rendered_streets,
+)
 from rtseg.lab.training.lanes.datasets import MixtureSampler
 
 MEAN, STD = (120.0, 110.0, 100.0), (60.0, 50.0, 40.0)
@@ -165,6 +174,24 @@ def test_labels_of_another_size_are_refused() -> None:
 
     with pytest.raises(DatasetError, match="size"):
         InstanceDataset([Wrong(0)], SHAPE)[0]
+
+
+def test_rendered_streets_are_those_of_the_seeds_and_kept(tmp_path: Path) -> None:
+    size, seeds = (64, 128), range(38, 42)
+    write_streets(tmp_path / "streets-128x64", range(38, 43), size, workers=1)
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*")}
+    frames = rendered_streets(tmp_path, seeds, size)
+    assert [frame.name.split("_")[1] for frame in frames] == ["000038", "000039", "000040", "000041"]
+    for seed, frame in zip(seeds, frames, strict=True):
+        assert np.array_equal(frame.truth().semantic, render_street(seed, size).semantic)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*")} == written
+
+
+def test_where_there_is_no_time_the_first_streets_have_to_do(tmp_path: Path) -> None:
+    write_streets(tmp_path / "streets-128x64", range(38, 500), (64, 128), workers=1, until=time.monotonic())
+    frames = rendered_streets(tmp_path, range(38, 39), (64, 128))
+    assert [frame.name for frame in frames] == ["street8_000038_000000"]
+    assert len(list(tmp_path.rglob("*.png"))) == 1
 
 
 def test_real_streets(driving_data: Path) -> None:

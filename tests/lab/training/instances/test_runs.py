@@ -12,13 +12,16 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rtseg.errors import ConfigError
+from rtseg.lab.render.street.folder import write_streets as write_rendered
 from rtseg.lab.training.averaged_module import _schedule
 from rtseg.lab.training.config import OptimizerConfig
-from rtseg.lab.training.configurations import load_config, parse_config
-from rtseg.lab.training.families import FAMILIES
+from rtseg.lab.training.configurations import load_config, load_stages, parse_config
+from rtseg.lab.training.families import FAMILIES, Rendering
 from rtseg.lab.training.instances.config import CITYSCAPES_THINGS, InstanceConfig
-from rtseg.lab.training.instances.module import InstanceModule
+from rtseg.lab.training.instances.datasets import InstanceDataset
+from rtseg.lab.training.instances.module import InstanceModule, build_instance_network
 from rtseg.lab.training.instances.pictures import draw_prediction
+from rtseg.lab.training.quick import quick_stage, shortened, with_own_classes
 from rtseg.lab.training.train import load_network, read_weights, train
 from tests.lab.training.instances.street_folder import write_streets
 
@@ -151,6 +154,37 @@ def test_what_is_missing_is_said(tmp_path: Path, streets: Path) -> None:
     with pytest.raises(ConfigError, match=r"model: expected one of .*daffnet"):
         parse_config({"name": "x", "model": "mask-rcnn"}, "test")
     assert not (tmp_path / "run").exists()
+
+
+def test_rendered_streets_have_their_share_of_the_samples(tmp_path: Path, streets: Path) -> None:
+    seeds, size = (3, 5), (64, 128)
+    write_rendered(tmp_path / "streets-128x64", range(*seeds), size, workers=1)
+    data = {"rendered_seeds": seeds, "rendered_size": size, "rendered_share": 0.75, "repeat": 0.5}
+    config = small("daffnet", data=data, samples_per_epoch=2000)
+    opened = FAMILIES["daffnet"].data(config, build_instance_network(config), [streets], [], Rendering(tmp_path), None)
+    assert opened.rendered == 2
+    assert isinstance(opened.training, InstanceDataset)
+    names = [opened.training.frames[index].name for index, _ in opened.sampler]
+    assert {name.split("_")[1] for name in names if name.startswith("street")} == {"000003", "000004"}
+    assert sum(name.startswith("street") for name in names) / len(names) == pytest.approx(0.75, abs=0.03)
+    assert opened.training[0]["image"].shape == opened.training[len(opened.training.frames) - 1]["image"].shape
+
+
+def test_nothing_is_rendered_beside_labels_of_other_classes(tmp_path: Path, streets: Path) -> None:
+    config = small("daffnet", data={"rendered_seeds": [3, 9999], "rendered_share": 0.5})
+    assert with_own_classes(config, [streets]).data.rendered_share == 0.5
+    assert with_own_classes(config.model_copy(update={"classes": ("dog",)}), [streets]).data.rendered_share == 0.0
+
+
+def test_a_quick_run_renders_little_and_takes_the_stage_of_real_frames() -> None:
+    config = small("daffnet", data={"rendered_seeds": [3, 9999], "rendered_share": 0.5})
+    first, last = shortened(config).data.rendered_seeds
+    assert (first, last) == (3, 27)
+    stages = load_stages("instances-lite")
+    assert stages[-1].data.rendered_share  # type: ignore[attr-defined]
+    whole = next(stage for stage in stages if stage.stage == "whole")
+    assert quick_stage(stages) == whole.model_copy(update={"stage": "", "after": ""})
+    assert quick_stage(load_stages("lanes-lite")).seed == load_config("lanes-lite").seed
 
 
 def test_pictures_show_input_truth_classes_and_grouping() -> None:
