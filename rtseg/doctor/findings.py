@@ -15,10 +15,9 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from rtseg.errors import BackendError, ModelError
+from rtseg.errors import BackendError
 from rtseg.runtime.device import device_driver_present
 from rtseg.runtime.tensorrt import cache_folder, find_tensorrt, list_engines
-from rtseg.runtime.tensorrt.engine_cache import expect_private
 
 # Fast DDS reads the first on Humble and Jazzy, the second on Kilted and later.
 _PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
@@ -212,10 +211,6 @@ def _engine_cache() -> Finding | str:
         text = f"{folder} cannot be written ({error.strerror}): engines would be compiled at every start"
         cure = "set RTSEG_ENGINE_CACHE to a folder that can"
         return Finding("engine cache", str(folder), f"{text}; {cure}") if asked or has_card() else f"{text}; {cure}"
-    try:
-        expect_private(folder)
-    except ModelError as error:
-        return Finding("engine cache", str(folder), str(error)) if asked or has_card() else str(error)
     states = list_engines(folder)
     broken = [state.path.name for state in states if state.fault]
     text = f"{folder}, {len(states)} engines"

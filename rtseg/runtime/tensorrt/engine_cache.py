@@ -138,20 +138,6 @@ def store_engine(engine: Path, content: bytes, record: EngineRecord) -> None:
         path.chmod(path.stat().st_mode & ~stat.S_IWOTH)
 
 
-def expect_private(folder: Path) -> None:
-    """Refuse a folder in which anybody may exchange engines, which are programs; one with a sticky bit is none.
-
-    Raises:
-        ModelError: it is such a folder.
-    """
-    mode = folder.stat().st_mode if folder.is_dir() else 0
-    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-        raise ModelError(
-            f"expected a folder of engines that not everybody may write, got {folder}, in which anybody may exchange "
-            f"them: chmod o-w {folder}, or name another as RTSEG_ENGINE_CACHE"
-        )
-
-
 def check_engine(engine: Path, key: EngineKey | None = None) -> EngineRecord:
     """Read an engine's sidecar and check the engine against it.
 
@@ -164,7 +150,6 @@ def check_engine(engine: Path, key: EngineKey | None = None) -> EngineRecord:
     """
     if not engine.is_file():
         raise ModelError(f"there is no engine {engine.name}")
-    expect_private(engine.parent)
     for path in (engine, sidecar_of(engine), runtime_cache_of(engine)):
         _expect_own(path)
     try:
@@ -186,7 +171,10 @@ def check_engine(engine: Path, key: EngineKey | None = None) -> EngineRecord:
 
 
 def _expect_own(path: Path) -> None:
-    """Refuse what lies elsewhere, or may have been written by others than the user, root or the folder's owner."""
+    """Refuse what lies elsewhere, or may have been written by others than the user, root or the folder's owner.
+
+    An engine is a program. Whoever may write in the folder can put another there, but not in the user's name.
+    """
     try:
         found = path.lstat()
     except OSError:  # what is missing is told by whoever reads it
@@ -195,7 +183,10 @@ def _expect_own(path: Path) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise ModelError(f"{path.name} is a link to another file")
     if found.st_mode & stat.S_IWOTH or found.st_uid not in trusted:
-        raise ModelError(f"{path.name} may have been written by others than the owner of its folder")
+        raise ModelError(
+            f"{path.name} may have been written by others than the owner of its folder: keep engines where files have "
+            "owners, and nobody else may write them (chmod o-w)"
+        )
 
 
 @dataclass(frozen=True)
