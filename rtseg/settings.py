@@ -11,7 +11,7 @@ from rtseg.errors import ArgumentError
 
 NonNegative = Annotated[float, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Share = Probability
 _SHORT = Repr()  # YAML may hold in a kilobyte what would be written as gigabytes
 _SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxtuple, _SHORT.maxstring, _SHORT.maxother = 2, 8, 8, 160, 160
 Own = TypeVar("Own", bound="Settings")

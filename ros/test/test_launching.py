@@ -20,6 +20,7 @@ pytest.importorskip("ros2launch", reason="ros2 launch is not installed here")
 
 pytestmark = pytest.mark.slow
 PATIENCE = 60.0
+MISSING = "No module named 'rtseg'"
 Launch = Callable[..., "Launched"]
 
 
@@ -76,11 +77,14 @@ class Launched:
             assert time.monotonic() < until, f"{what}:\n{self.output()}"
             time.sleep(0.1)
 
+    def skip_without_rtseg(self) -> None:
+        if MISSING in self.output():
+            pytest.skip("rtseg is not installed for this Python, nor for one on the PATH")
+
     def node_is_ready(self) -> int:
         """Wait for the node `lanes`; gives its process."""
         self.until(lambda: "is ready on" in self.output() or self.child.poll() is not None, "not ready")
-        if "No module named 'rtseg'" in self.output():
-            pytest.skip("rtseg is not installed for this Python, nor for one on the PATH")
+        self.skip_without_rtseg()
         (node,) = self.running("lib/rtseg/lanes")
         return node
 
@@ -175,10 +179,9 @@ def test_ctrl_c_while_the_kernels_are_compiled_ends_all_in_good_order(
 ) -> None:
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "kernels"))
     launched = launch("instances.launch.py")
-    words = ("compiling kernels, once: ", "No module named 'rtseg'")
+    words = ("compiling kernels, once: ", MISSING)
     launched.until(lambda: any(word in launched.output() for word in words), "nothing is compiled")
-    if words[1] in launched.output():
-        pytest.skip("rtseg is not installed for this Python, nor for one on the PATH")
+    launched.skip_without_rtseg()
     os.killpg(launched.child.pid, signal.SIGINT)
     assert launched.end() == 0
     assert "process has finished cleanly" in launched.output()
@@ -192,8 +195,7 @@ def test_each_camera_has_a_node_in_its_namespace(launch: Launch, one_process: st
     launched.until(
         lambda: launched.output().count("is ready on") == 2 or launched.child.poll() is not None, "not both are ready"
     )
-    if "No module named 'rtseg'" in launched.output():
-        pytest.skip("rtseg is not installed for this Python, nor for one on the PATH")
+    launched.skip_without_rtseg()
     for camera in ("left", "right"):
         assert f"[{camera}.lanes]" in launched.output()
     nodes = launched.running("lib/rtseg/cameras" if one_process == "true" else "lib/rtseg/lanes")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,7 @@ from rtseg.lab.training.supervision import Supervision
 from rtseg.settings import Settings
 
 Positive = Annotated[int, Field(gt=0)]
+Run = TypeVar("Run", bound="RunConfig")
 
 
 class NetworkConfig(Settings):
@@ -176,6 +177,13 @@ class RunConfig(Settings):
     processes: Positive = 1
     workers: Annotated[int, Field(ge=0)] = 1
     threads: Annotated[int, Field(ge=0)] = 0
+    data: RenderedConfig = RenderedConfig()
+
+    def with_rendered(self: Run, most: int) -> Run:
+        """The configuration with the first of its rendered frames, so many at most."""
+        first, last = self.data.rendered_seeds
+        data = self.data.model_copy(update={"rendered_seeds": (first, min(last, first + most))})
+        return self.model_copy(update={"data": data})
 
 
 class TrainingConfig(RunConfig):

@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import Callback
 from torch.utils.data import DataLoader
 
 from rtseg.lab.training.averaged_module import AveragedModule
-from rtseg.lab.training.config import RenderedConfig, RunConfig
+from rtseg.lab.training.config import RunConfig
 from rtseg.printing import remarks_console
 
 Config = TypeVar("Config", bound=RunConfig)
@@ -62,14 +62,12 @@ class Deadline:
 
 def with_rendered(config: Config, frames: int) -> Config:
     """The configuration with as many rendered frames as there were made, which is told where they are fewer."""
-    data = getattr(config, "data", None)
-    if not isinstance(data, RenderedConfig) or not frames:
+    if not frames:
         return config
-    first, last = data.rendered_seeds
+    first, last = config.data.rendered_seeds
     if frames < last - first:
         remarks_console.print(f"plan: {frames} rendered frames instead of {last - first}")
-    made = data.model_copy(update={"rendered_seeds": (first, first + frames)})
-    return config.model_copy(update={"data": made})
+    return config.with_rendered(frames)
 
 
 def epochs_done(checkpoint: Path) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rtseg.lab.data.instance_folders import instance_frames
-from rtseg.lab.training.config import RenderedConfig, RunConfig, TrainingConfig
+from rtseg.lab.training.config import RunConfig, TrainingConfig
 from rtseg.lab.training.instances.config import InstanceConfig
 
 logger = logging.getLogger("rtseg")
@@ -35,11 +35,7 @@ def shortened(config: Config) -> Config:
         "samples_per_epoch": min(config.samples_per_epoch, SAMPLES[lanes]),
         "optimizer": config.optimizer.model_copy(update={"warmup_steps": min(config.optimizer.warmup_steps, 5)}),
     }
-    data = getattr(config, "data", None)
-    if isinstance(data, RenderedConfig):
-        first, last = data.rendered_seeds
-        changed["data"] = data.model_copy(update={"rendered_seeds": (first, min(last, first + RENDERED))})
-    return config.model_copy(update=changed)
+    return config.model_copy(update=changed).with_rendered(RENDERED)
 
 
 def quick_stage(stages: Sequence[RunConfig]) -> RunConfig:

@@ -139,8 +139,9 @@ def train(
     started = f" --start {start}" if start is not None else ""
     write_text(out / "command.txt", f"rtseg train {named}{started}{folders} --out {out}\n")
     if config.start and not resume and config.blend < 1:
-        begun = copy.deepcopy(module.net)
+        begun = module.net
         if config.blend_with:
+            begun = copy.deepcopy(begun)
             _load_run(begun, config.blend_with)
         save_weights(begun, out / _START_WEIGHTS, config)
     module.held_out_names = tuple(samples.held_out)
