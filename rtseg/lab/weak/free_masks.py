@@ -1,8 +1,9 @@
 """Free masks: coarse objects from the self-similarity of a backbone's features (FreeSOLO; eq 1 of Exemplar-FreeSOLO).
 
 Every query, a feature vector pooled at one of several scales, is compared with the features of all pixels; where they
-are alike is a mask, and mask NMS keeps the best of many. The maskness that ranks them is the mean likeness of a mask's
-pixels less that of a ring around it: FreeSOLO's, without the ring, puts specks of texture first in street scenes.
+are alike is a mask. A mask's maskness is the mean likeness of its pixels less that of a ring around it, and chooses
+among masks of one map at one threshold that nearly coincide; which masks of a picture are worth more than others is
+told by :mod:`rtseg.lab.weak.free_mask_pool` and :mod:`rtseg.lab.weak.mask_kinds`.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from rtseg.compiled import compiled
 from rtseg.errors import WeakSupervisionError
 from rtseg.lab.nets.efficientnet_lite import EfficientNetLite, imagenet_state
 from rtseg.ops import preprocess
-from rtseg.ops.mask_nms import matrix_nms
-from rtseg.settings import Settings
+from rtseg.ops.mask_nms import fast_nms
+from rtseg.settings import Probability, Settings
 
 _RING = 2  # pixels of the feature map
+_UNDER = 0.05  # likeness below the threshold that what is alike but not connected is given before enlarging
 
 
 class FreeMaskSettings(Settings):
@@ -33,35 +35,42 @@ class FreeMaskSettings(Settings):
     Attributes:
         width: of the picture given to the backbone, pixels, a multiple of 32.
         height: likewise.
+        crops: windows at double scale, side by side over the middle half of the picture's height, in which small
+            objects have masks; none with 0.
         scales: sides of the queries' grids, as shares of the feature map's.
-        threshold: normalized likeness above which a pixel belongs to the mask.
-        maskness: least maskness after suppression.
-        least_area: of a mask, as a share of the picture.
+        thresholds: normalized likenesses above which a pixel belongs to a mask; each gives masks of its own.
+        least_area: of a mask, as a share of the feature map.
         most_area: likewise; what is greater is road, sky or house fronts.
-        most_side: greatest width or height, as a share of the picture's.
-        candidates: masks that enter the suppression, by maskness.
+        most_side: greatest width or height, as a share of the feature map's.
+        coincide: intersection over union from which a better mask of the same map and threshold stands for another.
+        candidates: masks of each map and threshold, by maskness.
+        again: intersection over union of boxes from which another map or threshold has found the same mask.
+        overlap: most intersection over union of masks that are kept of a picture.
         most: masks kept of a picture.
     """
 
     width: Annotated[int, Field(gt=0, multiple_of=32)] = 1024
     height: Annotated[int, Field(gt=0, multiple_of=32)] = 512
-    scales: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (1.0, 0.5, 0.25)
-    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    maskness: Annotated[float, Field(ge=0, lt=1)] = 0.15
+    crops: Annotated[int, Field(ge=0, le=16)] = 3
+    scales: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)] = (1.0, 0.5, 0.25)
+    thresholds: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(min_length=1)] = (0.4, 0.5, 0.6, 0.7)
     least_area: Annotated[float, Field(ge=0, lt=1)] = 0.0005
     most_area: Annotated[float, Field(gt=0, le=1)] = 0.15
     most_side: Annotated[float, Field(gt=0, le=1)] = 0.6
-    candidates: Annotated[int, Field(gt=0)] = 600
+    coincide: Probability = 0.8
+    candidates: Annotated[int, Field(gt=0)] = 200
+    again: Probability = 0.8
+    overlap: Probability = 0.5
     most: Annotated[int, Field(gt=0)] = 40
 
 
 @dataclass(frozen=True)
 class FreeMasks:
-    """Masks of one picture, best first.
+    """Masks of one map at one threshold, best first.
 
     Attributes:
         masks: (n, h, w) bool at the size that was asked for.
-        scores: (n,) float32 maskness after suppression.
+        scores: (n,) float32 maskness.
         embeddings: (n, C) float32 unit vectors, the queries that found them: Q of the paper.
     """
 
@@ -75,7 +84,7 @@ class FreeMasks:
 
 def free_masks(
     features: NDArray[np.float32], settings: FreeMaskSettings, size: tuple[int, int] | None = None
-) -> FreeMasks:
+) -> list[FreeMasks]:
     """Find free masks on a feature map (eq 1).
 
     A street holds many alike things, so of the pixels alike to a query only the component that holds the query makes
@@ -87,7 +96,7 @@ def free_masks(
         size: (height, width) of the masks; soft masks are upsampled before the threshold. The map's own by default.
 
     Returns:
-        At most `settings.most` masks; none where nothing stands out.
+        For each threshold at most `settings.candidates` masks; none where nothing stands out.
 
     Raises:
         WeakSupervisionError: if the features are of another shape or not finite.
@@ -99,18 +108,20 @@ def free_masks(
     keys = _keys(features)
     queries, places = _queries(keys.reshape(height, width, channels), settings.scales)
     likeness = _normalize(queries @ keys.T).reshape(-1, height, width)
-    masks, maskness, chosen = _components(likeness, places, settings)
-    order = np.argsort(-maskness, kind="stable")[: settings.candidates]
-    masks, maskness, chosen = masks[order], maskness[order], chosen[order]
-    decayed = matrix_nms(masks, maskness)
-    order = np.argsort(-decayed, kind="stable")[: settings.most]
-    order = order[decayed[order] >= settings.maskness]
-    fine = np.zeros((len(order), *size), np.bool_)
-    for i, index in enumerate(order):
-        soft = np.where(masks[index], likeness[chosen[index]], np.minimum(likeness[chosen[index]], 0.45))
-        fine[i] = cv2.resize(soft.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR) > settings.threshold
-    seen = fine.any((1, 2))
-    return FreeMasks(fine[seen], decayed[order][seen], queries[chosen[order]][seen])
+    found = []
+    for threshold in settings.thresholds:
+        masks, maskness, chosen = _components(likeness, places, threshold, settings)
+        order = np.argsort(-maskness, kind="stable")[: 5 * settings.candidates]
+        masks, maskness, chosen = masks[order], maskness[order], chosen[order]
+        kept = np.flatnonzero(fast_nms(masks, maskness, settings.coincide))[: settings.candidates]
+        fine = np.zeros((len(kept), *size), np.bool_)
+        for i, index in enumerate(kept):
+            soft = likeness[chosen[index]]
+            soft = np.where(masks[index], soft, np.minimum(soft, threshold - _UNDER)).astype(np.float32)
+            fine[i] = cv2.resize(soft, size[::-1], interpolation=cv2.INTER_LINEAR) > threshold
+        seen = fine.any((1, 2))
+        found.append(FreeMasks(fine[seen], maskness[kept][seen], queries[chosen[kept]][seen]))
+    return found
 
 
 def mask_embeddings(features: NDArray[np.float32], masks: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -200,7 +211,7 @@ def _normalize(scores: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _components(
-    likeness: NDArray[np.float32], places: NDArray[np.int64], settings: FreeMaskSettings
+    likeness: NDArray[np.float32], places: NDArray[np.int64], threshold: float, settings: FreeMaskSettings
 ) -> tuple[NDArray[np.bool_], NDArray[np.float32], NDArray[np.int64]]:
     """Masks (n, h, w) of allowed size around their queries, their maskness (n,), and which query each is from."""
     height, width = likeness.shape[1:]
@@ -210,7 +221,7 @@ def _components(
     mask = np.zeros((height, width), np.bool_)
     masks, maskness, chosen = [], [], []
     for i, (y, x) in enumerate(places.tolist()):
-        score = _grow(likeness[i], y, x, np.float32(settings.threshold), least, most, sides[0], sides[1], mask)
+        score = _grow(likeness[i], y, x, np.float32(threshold), least, most, sides[0], sides[1], mask)
         if score >= 0:
             masks.append(mask.copy())
             maskness.append(score)

@@ -221,14 +221,17 @@ def model_masks(pipeline: Pipeline) -> Finder:
 
 def free_finder() -> Finder:
     """Free masks as proposals (needs the train extra)."""
-    from rtseg.lab.weak.free_masks import FreeMaskFeatures, FreeMaskSettings, free_masks
+    from rtseg.lab.weak.free_mask_pool import choose_masks, pool_masks
+    from rtseg.lab.weak.free_masks import FreeMaskFeatures, FreeMaskSettings
 
     features, settings = FreeMaskFeatures(), FreeMaskSettings()
 
     def find(frame: FrameFile) -> Iterator[Found]:
         image = np.asarray(read_image(frame.path), np.uint8)
-        found = free_masks(features(image, settings), settings, frame.size)
-        for mask, score in zip(found.masks, found.scores.tolist(), strict=True):
-            yield Found(mask, score)
+        pool = pool_masks(image, features, settings)
+        chosen, masks = choose_masks(pool, pool.found, settings)
+        for mask, score in zip(masks, pool.found[chosen].tolist(), strict=True):
+            large = cv2.resize(mask.view(np.uint8), frame.size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+            yield Found(large.astype(np.bool_), score)
 
     return find

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rtseg.errors import WeakSupervisionError
+from rtseg.errors import ArgumentError, WeakSupervisionError
 from rtseg.lab.scores.instances.coco_ap import EXEMPLAR_BANDS, coco_ap
 from rtseg.lab.scores.instances.overlaps import ScoredTruth, overlaps
 from rtseg.lab.training.exemplar.files import PictureMasks, mask_sheet, write_masks
 from rtseg.lab.weak.exemplar.pool import PoolSettings, build_pool, coarse_object
 from rtseg.lab.weak.exemplar.score import mask_overlaps_of
-from rtseg.lab.weak.free_masks import FreeMaskSettings, free_masks
+from rtseg.lab.weak.free_masks import FreeMasks, FreeMaskSettings, free_masks
 from rtseg.media.images import write_image
 
-SETTINGS = FreeMaskSettings(width=64, height=64, scales=(1.0, 0.5), maskness=0.2, least_area=0.002)
+SETTINGS = FreeMaskSettings(width=64, height=64, scales=(1.0, 0.5), thresholds=(0.5,), least_area=0.002)
 
 
 def draw_features(labels: NDArray[np.int32], seed: int = 0) -> NDArray[np.float32]:
@@ -44,18 +45,34 @@ def iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
     return float((a & b).sum() / (a | b).sum())
 
 
+def find(features: NDArray[np.float32], size: tuple[int, int] | None = None) -> FreeMasks:
+    (found,) = free_masks(features, SETTINGS, size)
+    return found
+
+
 def test_things_are_found_each_by_itself(scene: NDArray[np.int32]) -> None:
-    found = free_masks(draw_features(scene), SETTINGS)
+    found = find(draw_features(scene))
     halves = [(scene == 2) & (np.arange(32) < 16), (scene == 2) & (np.arange(32) >= 16)]
     for thing in (scene == 1, *halves):
         assert max(iou(mask, thing) for mask in found.masks) > 0.9
     assert (np.diff(found.scores) <= 0).all()
     np.testing.assert_allclose(np.linalg.norm(found.embeddings, axis=1), 1, rtol=1e-5)
     assert all(mask.mean() <= SETTINGS.most_area for mask in found.masks)  # the ground is no object
+    kept = [iou(a, b) for i, a in enumerate(found.masks) for b in found.masks[:i]]
+    assert max(kept) <= SETTINGS.coincide
+
+
+def test_each_threshold_gives_masks_of_its_own(scene: NDArray[np.int32]) -> None:
+    features = draw_features(scene)
+    found = free_masks(features, SETTINGS.replaced(thresholds=(0.3, 0.5)))
+    alone = find(features)
+    np.testing.assert_array_equal(found[1].masks, alone.masks)
+    assert len(found) == 2
+    assert len(free_masks(features, SETTINGS.replaced(candidates=1))[0]) == 1
 
 
 def test_masks_at_the_size_asked_for(scene: NDArray[np.int32]) -> None:
-    found = free_masks(draw_features(scene), SETTINGS, (96, 128))
+    found = find(draw_features(scene), (96, 128))
     large = cv2.resize((scene == 1).astype(np.uint8), (128, 96), interpolation=cv2.INTER_NEAREST) > 0
     assert found.masks.shape[1:] == (96, 128)
     assert max(iou(mask, large) for mask in found.masks) > 0.8
@@ -63,7 +80,7 @@ def test_masks_at_the_size_asked_for(scene: NDArray[np.int32]) -> None:
 
 def test_mirrored_features_give_mirrored_masks(scene: NDArray[np.int32]) -> None:
     features = draw_features(scene)
-    plain, mirrored = free_masks(features, SETTINGS), free_masks(features[:, :, ::-1].copy(), SETTINGS)
+    plain, mirrored = find(features), find(features[:, :, ::-1].copy())
     for thing in (scene == 1, scene == 2):
         best = max(iou(mask, thing) for mask in plain.masks)
         assert max(iou(mask[:, ::-1], thing) for mask in mirrored.masks) == pytest.approx(best, abs=0.1)
@@ -71,7 +88,24 @@ def test_mirrored_features_give_mirrored_masks(scene: NDArray[np.int32]) -> None
 
 @pytest.mark.parametrize("features", [np.ones((4, 6, 8)), np.zeros((4, 6, 8)), np.ones((1, 1, 1))])
 def test_where_nothing_stands_out(features: NDArray[np.float64]) -> None:
-    assert len(free_masks(features.astype(np.float32), SETTINGS)) == 0
+    assert len(find(features.astype(np.float32))) == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"thresholds": ()},
+        {"thresholds": (0.5, 1.0)},
+        {"scales": ()},
+        {"crops": -1},
+        {"again": 1.5},
+        {"overlap": -0.1},
+        {"width": 100},
+    ],
+)
+def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentError, match=next(iter(wrong))):
+        FreeMaskSettings(**wrong)
 
 
 def test_features_that_do_not_fit() -> None:

@@ -53,7 +53,7 @@ def write_masks(path: Path, found: PictureMasks) -> None:
                 "segmentation": {"size": list(found.size), "counts": encode_mask(mask)},
                 "area": int(mask.sum()),
                 "bbox": [x, y, far_x - x, far_y - y],
-                "score": round(float(score), 4),
+                "score": float(f"{score:.4g}"),
                 "category_id": 1,
                 "embedding": [round(float(value), 4) for value in embedding],
             }

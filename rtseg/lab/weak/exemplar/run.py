@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,10 @@ from rtseg.lab.training.exemplar.files import PictureMasks, mask_sheet, read_mas
 from rtseg.lab.training.train import train
 from rtseg.lab.weak.exemplar.pool import PoolSettings, build_pool
 from rtseg.lab.weak.exemplar.predict import MaskPredictor
-from rtseg.lab.weak.free_masks import FreeMaskFeatures, FreeMaskSettings, free_masks, mask_embeddings
+from rtseg.lab.weak.free_mask_pool import MaskPool, choose_masks, pool_masks
+from rtseg.lab.weak.free_masks import FreeMaskFeatures, FreeMaskSettings, mask_embeddings
 from rtseg.lab.weak.keywords.label import LabelSettings, Progress, extract_frames
+from rtseg.lab.weak.mask_kinds import KindSettings, MaskKinds
 from rtseg.lab.weak.recording import stored_frames
 from rtseg.lab.weak.stages import RECORD, Stage, run_stage
 from rtseg.media.images import read_image
@@ -51,6 +53,7 @@ class ExemplarSettings:
             has the camera's proportions.
         rounds: of self-training with exemplars, after the first training on free masks.
         free: of the free masks; their width and height likewise.
+        kinds: by which the free masks are ranked.
         pool: of the exemplars.
         decode: how the network's points become masks.
         confidence: least score of a mask that the next round learns from.
@@ -62,6 +65,7 @@ class ExemplarSettings:
     config: str = "exemplar-solo-small"
     rounds: int = 1
     free: FreeMaskSettings = field(default_factory=FreeMaskSettings)
+    kinds: KindSettings = field(default_factory=KindSettings)
     pool: PoolSettings = field(default_factory=PoolSettings)
     decode: SoloSettings = field(default_factory=SoloSettings)
     confidence: float = 0.15
@@ -125,8 +129,8 @@ def train_without_labels(
 
     masks = run(
         "free-masks",
-        {"frames": frames.digest, "settings": s.free.model_dump()},
-        lambda folder: _build_free_masks(pictures, s.free, folder, step("free-masks")),
+        {"frames": frames.digest, "settings": s.free.model_dump(), "kinds": s.kinds.model_dump(), "seed": config.seed},
+        lambda folder: _build_free_masks(pictures, s, config.seed, folder, step),
     )
     training: Stage | None = None
     decode = {"decode": s.decode.model_dump(), "confidence": s.confidence}
@@ -165,18 +169,34 @@ def train_without_labels(
 
 
 def _build_free_masks(
-    pictures: Sequence[Path], settings: FreeMaskSettings, folder: Path, step: Callable[[int, int], None]
+    pictures: Sequence[Path],
+    settings: ExemplarSettings,
+    seed: int,
+    folder: Path,
+    step: Callable[[str], Callable[[int, int], None]],
 ) -> dict[str, Any]:
-    features: FreeMaskFeatures | None = None
+    features = FreeMaskFeatures()
 
-    def find(image: NDArray[np.uint8]) -> PictureMasks:
-        nonlocal features
-        features = features or FreeMaskFeatures()
-        size = (settings.height // 2, settings.width // 2)
-        found = free_masks(features(image, settings), settings, size)
-        return PictureMasks(Path(), size, found.masks, found.scores, found.embeddings)
+    def pool(picture: Path) -> MaskPool:
+        return pool_masks(np.asarray(read_image(picture), np.uint8), features, settings.free)
 
-    return _build_files(pictures, find, folder, step, "nothing stands out from its surroundings; lower free.maskness")
+    survey: dict[Path, int] = {}
+    pools = []
+    advance = step("mask-kinds")
+    for i, picture in enumerate(looked_at := evenly(pictures, settings.kinds.pictures)):
+        survey[picture] = i
+        pools.append(pool(picture))
+        advance(i + 1, len(looked_at))
+    kinds = MaskKinds.of(pools, settings.kinds, seed)
+
+    def find(picture: Path) -> PictureMasks:
+        number = survey.get(picture, -1)
+        found = pools[number] if number >= 0 else pool(picture)
+        scores = kinds.score(found, number)
+        chosen, masks = choose_masks(found, scores, settings.free)
+        return PictureMasks(picture, found.size, masks, scores[chosen], found.embeddings[chosen])
+
+    return _build_files(pictures, find, folder, step("free-masks"), "nothing stands out from its surroundings")
 
 
 def _build_masks(
@@ -190,15 +210,16 @@ def _build_masks(
     predictor = MaskPredictor.load(weights, decode.model_copy(update=thresholds))
     features: FreeMaskFeatures | None = None
 
-    def find(image: NDArray[np.uint8]) -> PictureMasks:
+    def find(picture: Path) -> PictureMasks:
         nonlocal features
         features = features or FreeMaskFeatures()
+        image = np.asarray(read_image(picture), np.uint8)
         found = predictor(image)
         kept = found.scores >= confidence
         masks, size = found.masks[kept], (found.masks.shape[1], found.masks.shape[2])
         # The embedding branch goes on learning (eq 10): what a mask shows is known whoever found it.
         embeddings = mask_embeddings(features(image, settings.free), masks)
-        return PictureMasks(Path(), size, masks, found.scores[kept], embeddings)
+        return PictureMasks(picture, size, masks, found.scores[kept], embeddings)
 
     why = f"no mask of the network scores {confidence} or more; train longer, or lower the confidence"
     return _build_files(pictures, find, folder, step, why)
@@ -206,7 +227,7 @@ def _build_masks(
 
 def _build_files(
     pictures: Sequence[Path],
-    find: Callable[[NDArray[np.uint8]], PictureMasks],
+    find: Callable[[Path], PictureMasks],
     folder: Path,
     step: Callable[[int, int], None],
     why_none: str,
@@ -218,7 +239,7 @@ def _build_files(
         if file.is_file():
             found = read_masks(file)
         else:
-            found = replace(find(np.asarray(read_image(picture), np.uint8)), picture=picture)
+            found = find(picture)
             write_masks(file, found)
         total, empty = total + len(found), empty + (len(found) == 0)
         files.append(file)

@@ -59,7 +59,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def settings(pictures: Path) -> ExemplarSettings:
     return ExemplarSettings(
         config=str(pictures / "config.yaml"),
-        free=FreeMaskSettings(width=256, height=128, maskness=0.0, least_area=0.002),
+        free=FreeMaskSettings(width=256, height=128, crops=1, least_area=0.002),
         pool=PoolSettings(count=3, agreement=0.0, crop=(0.4, 0.9), tries=40),
         decode=SoloSettings(candidates=20),
         confidence=0.0,
@@ -109,7 +109,5 @@ def test_a_model_of_another_kind_is_refused(pictures: Path, tmp_path: Path) -> N
 def test_pictures_in_which_nothing_stands_out(tmp_path: Path) -> None:
     for i in range(2):
         write_image(tmp_path / "blank" / f"{i}.png", np.full((128, 256, 3), 90, np.uint8))
-    with pytest.raises(WeakSupervisionError, match=r"expected masks in 2 pictures, got none: nothing stands out"):
-        train_without_labels(
-            tmp_path / "blank", tmp_path / "out", ExemplarSettings(free=FreeMaskSettings(maskness=0.9))
-        )
+    with pytest.raises(WeakSupervisionError, match=r"expected free masks in 2 pictures, got none: nothing stands out"):
+        train_without_labels(tmp_path / "blank", tmp_path / "out", ExemplarSettings())
