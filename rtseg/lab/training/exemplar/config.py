@@ -52,6 +52,8 @@ class ExemplarConfig(InstanceConfig):
             which is plain FreeSOLO.
         masks: most masks of a picture that are trained on, the best ones.
         least_score: masks below are left out.
+        importance: power of a mask's score with which it counts in the losses, against the mean of the batch; 0 for
+            all alike, as in the paper.
     """
 
     model: Literal["exemplar-solo"]
@@ -61,3 +63,4 @@ class ExemplarConfig(InstanceConfig):
     pool: str = ""
     masks: Positive = 16
     least_score: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    importance: Annotated[float, Field(ge=0, le=8)] = 0.0

@@ -88,7 +88,7 @@ class MaskDataset(Dataset[dict[str, Tensor]]):
             cut = _cut(found.masks[i].astype(np.float32), part, small, np.zeros(1))
             if (cut > 0.5).sum() < 2:
                 continue
-            masks[count], weights[count] = cut, max(float(found.scores[i]), 1e-3)
+            masks[count], weights[count] = cut, float(found.scores[i])
             if found.embeddings.shape[1]:
                 embeddings[count] = self._checked(found.embeddings[i], index)
             count += 1

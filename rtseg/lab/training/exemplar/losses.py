@@ -74,7 +74,9 @@ def _shifted(dy: int, dx: int, height: int, width: int) -> tuple[Slices, Slices]
     return here, there
 
 
-def focal_loss(logits: Tensor, targets: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+def focal_loss(
+    logits: Tensor, targets: Tensor, alpha: float = 0.25, gamma: float = 2.0, weights: Tensor | None = None
+) -> Tensor:
     """Sum of the focal loss of the category branch (eq 10), to be divided by the number of positive points.
 
     Args:
@@ -82,11 +84,14 @@ def focal_loss(logits: Tensor, targets: Tensor, alpha: float = 0.25, gamma: floa
         targets: likewise, 1 for object, 0 for none.
         alpha: weight of objects; that of the rest is 1 - alpha.
         gamma: how much easy points lose weight.
+        weights: of the points, likewise; all alike without.
     """
     cost = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     probability = logits.sigmoid()
     miss = torch.where(targets > 0.5, 1.0 - probability, probability)
     weight = torch.where(targets > 0.5, alpha, 1.0 - alpha)
+    if weights is not None:
+        weight = weight * weights
     return (weight * miss.pow(gamma) * cost).sum()
 
 

@@ -20,7 +20,7 @@ from rtseg.lab.training.exemplar.losses import (
     max_projection_loss,
     pairwise_loss,
 )
-from rtseg.lab.training.exemplar.targets import assign_points, masks_of_points
+from rtseg.lab.training.exemplar.targets import Assigned, assign_points, masks_of_points
 
 _WARMUP_STEPS, _WARMUP_SHARE = 500, 0.1
 
@@ -106,11 +106,14 @@ class ExemplarModule(AveragedModule):
     def _mask_and_category(self, maps: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
         logits, picked, queries, predicted = [], [], [], []
         focal = batch["image"].new_zeros(())
-        points_with_masks = 0
         assigned = assign_points(batch["masks"], batch["weights"] > 0, STRIDES)
+        importance = self._importance(batch["weights"], [points for points, _ in assigned])
+        points_with_masks = sum(len(points.picture) for points, _ in assigned)
         for stride, (points, target) in zip(STRIDES, assigned, strict=True):
-            focal = focal + focal_loss(maps[f"cate_s{stride}"][:, 0], target)
-            points_with_masks += len(points.picture)
+            mine = importance[points.picture, points.mask]
+            weights = torch.ones_like(target)
+            weights[points.picture, points.y, points.x] = mine
+            focal = focal + focal_loss(maps[f"cate_s{stride}"][:, 0], target, weights=weights)
             if not len(points.picture):
                 continue
             logits.append(masks_of_points(maps[f"kernel_s{stride}"], maps["mask_features"], points, stride))
@@ -124,15 +127,22 @@ class ExemplarModule(AveragedModule):
         if not logits:
             return terms
         mask_logits, (picture, mask) = torch.cat(logits), torch.cat(picked, 1)
-        coarse, colors = batch["masks"][picture, mask], batch["colors"][picture]
-        terms["max_projection"] = max_projection_loss(mask_logits, coarse).mean()
-        terms["average_projection"] = average_projection_loss(mask_logits, coarse).mean()
-        terms["pairwise"] = pairwise_loss(mask_logits, colors, coarse, self.config.loss.similarity).mean()
+        coarse, colors, counts = batch["masks"][picture, mask], batch["colors"][picture], importance[picture, mask]
+        terms["max_projection"] = (counts * max_projection_loss(mask_logits, coarse)).mean()
+        terms["average_projection"] = (counts * average_projection_loss(mask_logits, coarse)).mean()
+        similarity = self.config.loss.similarity
+        terms["pairwise"] = (counts * pairwise_loss(mask_logits, colors, coarse, similarity)).mean()
         query = torch.cat(queries)
         known = query.abs().sum(1) > 0
         if known.any():
-            terms["semantic"] = embedding_loss(torch.cat(predicted)[known], query[known]).mean()
+            terms["semantic"] = (counts * embedding_loss(torch.cat(predicted), query))[known].mean()
         return terms
+
+    def _importance(self, scores: Tensor, assigned: list[Assigned]) -> Tensor:
+        """How much each mask (B, N) counts, 1 in the mean over all points that have one."""
+        counts = scores.pow(self.config.importance)
+        values = torch.cat([counts[points.picture, points.mask] for points in assigned])
+        return counts / values.mean().clamp(min=1e-12) if len(values) else counts
 
     def _exemplar_term(self, features: Tensor) -> dict[str, Tensor]:
         assert self._exemplars is not None

@@ -111,8 +111,7 @@ def test_pool_as_tensors(tmp_path: Path) -> None:
     assert float(masks.sum()) == pytest.approx(16)  # a quarter of the square
 
 
-def test_a_step_lowers_every_term(folder: Path) -> None:
-    """One picture over and over: masks, category and embedding are learnt."""
+def tiny_module(importance: float = 0.0) -> ExemplarModule:
     torch.manual_seed(0)
     config = parse_config(
         {
@@ -131,10 +130,36 @@ def test_a_step_lowers_every_term(folder: Path) -> None:
             "samples_per_epoch": 20,
             "batch": 2,
             "precision": "fp32",
+            "importance": importance,
         },
         "test",
     )
-    module = ExemplarModule(config)  # type: ignore[arg-type]
+    return ExemplarModule(config)  # type: ignore[arg-type]
+
+
+def test_a_mask_counts_by_its_score(folder: Path) -> None:
+    """Whatever scale scores have; and the weaker of two masks hardly counts where importance is high."""
+    sample = {name: value[None] for name, value in dataset(folder, None)[0].items()}
+    sample["masks"][0, 1, 1:5, 14:20] = 1
+    sample["embeddings"][0, 1, 2] = 1
+    batch = sample | {"weights": torch.tensor([[0.9, 0.01, 0.0]])}
+    strong = sample | {"weights": torch.tensor([[0.9, 0.0, 0.0]])}
+    alike = sample | {"weights": torch.tensor([[0.5, 0.5, 0.0]])}
+    for importance, same in ((0.0, alike), (2.0, batch | {"weights": batch["weights"] * 0.001}), (4.0, strong)):
+        module = tiny_module(importance)
+        maps = module.net(sample["image"])
+        found, expected = module.losses(maps, batch), module.losses(maps, same)
+        for name in ("max_projection", "average_projection", "pairwise", "semantic"):
+            assert float(found[name].detach()) == pytest.approx(float(expected[name].detach()), rel=1e-4), name
+    module = tiny_module(0.0)
+    maps = module.net(sample["image"])
+    alone, both = (float(module.losses(maps, part)["max_projection"].detach()) for part in (strong, batch))
+    assert alone != pytest.approx(both, rel=1e-3)
+
+
+def test_a_step_lowers_every_term(folder: Path) -> None:
+    """One picture over and over: masks, category and embedding are learnt."""
+    module = tiny_module()
     sample = dataset(folder, None)[0]
     batch = {name: torch.stack([value, value]) for name, value in sample.items()}
     optimizer = torch.optim.AdamW(module.net.parameters(), lr=3e-3)

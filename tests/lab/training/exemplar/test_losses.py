@@ -96,6 +96,20 @@ def test_focal_loss_is_its_formula() -> None:
     assert float(focal_loss(torch.tensor(logits), torch.tensor(targets))) == pytest.approx(expected)
 
 
+def test_weights_of_points_scale_their_focal_loss() -> None:
+    rng = np.random.default_rng(0)
+    logits, targets = (
+        torch.tensor(rng.normal(0, 2, (2, 3, 4))),
+        torch.tensor((rng.random((2, 3, 4)) < 0.3).astype(float)),
+    )
+    weights = torch.tensor(rng.random((2, 3, 4)))
+    single = [
+        float(focal_loss(logit[None], target[None])) * float(weight)
+        for logit, target, weight in zip(logits.flatten(), targets.flatten(), weights.flatten(), strict=True)
+    ]
+    assert float(focal_loss(logits, targets, weights=weights)) == pytest.approx(sum(single))
+
+
 def test_embedding_loss_is_one_less_the_cosine() -> None:
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(5, 7)), rng.normal(size=(5, 7))
