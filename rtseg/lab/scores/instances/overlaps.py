@@ -114,8 +114,9 @@ class Overlaps:
 
     def ranked_by_truth(self) -> Overlaps:
         """The same with the largest IoU with a true instance of the class as score: the best ranking there could be
-        (the oracle ranking of L2C's table III)."""
-        return replace(self, scores=self.iou.max(axis=1, initial=0.0))
+        (the oracle ranking of L2C's table III); of a true instance of any class where a model names none of them."""
+        named = self if (self.classes >= 0).any() else self.class_agnostic()
+        return replace(self, scores=named.iou.max(axis=1, initial=0.0))
 
 
 def overlaps(

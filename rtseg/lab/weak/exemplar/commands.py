@@ -34,7 +34,7 @@ def add_to(weak_app: typer.Typer, progress: Callable[[], AbstractContextManager[
         rounds: Annotated[int, typer.Option(min=0, help="Rounds of self-training with exemplars.")] = 1,
         exemplars: Annotated[int, typer.Option(min=1, help="Objects in the exemplar pool.")] = 64,
         confidence: Annotated[
-            float, typer.Option(min=0.0, max=1.0, help="Least score of a mask that the next round learns from.")
+            float, typer.Option(min=0.0, max=1.0, help="Least score of a mask to learn from, and that the model gives.")
         ] = 0.15,
         name: Annotated[str, typer.Option(help="Of the model.")] = "exemplar-solo",
         data: Annotated[

@@ -56,7 +56,7 @@ class ExemplarSettings:
         kinds: by which the free masks are ranked.
         pool: of the exemplars.
         decode: how the network's points become masks.
-        confidence: least score of a mask that the next round learns from.
+        confidence: least score of a mask that the next round learns from, and of one that the model gives.
         name: of the model.
         data: names and licences of the recording, for the model's card.
     """
@@ -285,6 +285,8 @@ def _build_engine(run_folder: Path, frames: Path, settings: ExemplarSettings, fo
     card = ModelCard.load(path)
     parameters = settings.decode.model_dump(exclude={"min_pixels"})
     parameters["min_area"] = settings.decode.min_pixels * 16
+    # What it is too unsure of to learn from it does not show either: most of those are patches of road.
+    parameters["keep_threshold"] = max(settings.decode.keep_threshold, settings.confidence)
     grouping = card.grouping.model_copy(update={"parameters": {**parameters, **card.grouping.parameters}})
     card.model_copy(update={"grouping": grouping}).dump(path)
     return {"model": settings.name}

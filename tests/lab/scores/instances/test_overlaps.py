@@ -42,9 +42,12 @@ def test_ranking_by_truth_puts_the_best_first():
     truth = ScoredTruth(np.eye(4, dtype=np.int32), np.zeros(1, np.int32), np.zeros((4, 4), np.uint8))
     labels = np.eye(4, dtype=np.int32)
     labels[0] = 2
-    got = overlaps("f", truth, labels, np.zeros(2, np.int32), np.array([0.1, 0.9]), 1).ranked_by_truth()
-    assert got.scores[0] == pytest.approx(3 / 4)
-    assert got.scores[1] == pytest.approx(1 / 7)
+    for class_id in (0, -1):  # also where a model names no class of the truth
+        classes = np.full(2, class_id, np.int32)
+        got = overlaps("f", truth, labels, classes, np.array([0.1, 0.9]), 1).ranked_by_truth()
+        assert got.scores[0] == pytest.approx(3 / 4)
+        assert got.scores[1] == pytest.approx(1 / 7)
+        np.testing.assert_array_equal(got.classes, classes)
 
 
 def test_void_is_what_cityscapes_leaves_out():

@@ -91,6 +91,7 @@ def test_pictures_to_a_model_that_runs(pictures: Path, tmp_path: Path) -> None:
     assert isinstance(result, Instances)
     assert pipeline.card.family == "exemplar_solo"
     assert pipeline.card.classes == ("object",)
+    assert pipeline.card.grouping.parameters["keep_threshold"] == SoloSettings().keep_threshold  # above confidence
     assert result.labels.shape == (128, 256)
     assert not result.class_ids.any()
 
