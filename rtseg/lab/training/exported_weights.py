@@ -25,6 +25,7 @@ from rtseg.errors import ModelError
 from rtseg.lab.nets.heads import ExportedMaps, InstanceNetwork
 from rtseg.lab.nets.l2c import L2CLanes
 from rtseg.lab.nets.l2c_instances import CENTER_UNIT, L2CInstances
+from rtseg.lab.nets.solo import SoloNetwork
 from rtseg.runtime.half_weights import with_float_weights
 from rtseg.runtime.models import find_model, float_network
 
@@ -44,8 +45,14 @@ def load_exported(net: nn.Module, model: str, images: Iterable[Tensor], line_bia
         line_bias: by how much the export of a lane network lowered the background's logit.
 
     Raises:
-        ModelError: there is no such model, it has no fp32 network, or that is not the network's.
+        ModelError: there is no such model, it has no fp32 network, that is not the network's, or the network has
+            branches that only train, which no file holds.
     """
+    if isinstance(net, SoloNetwork):
+        raise ModelError(
+            f"expected a safetensors file of a run to go on from, got {model}: a model of exemplar-solo lacks "
+            "in its files the branches that compare with exemplars; name the model.safetensors of its training"
+        )
     found = find_model(model)
     path = float_network(found)
     size = (found.card.input.height, found.card.input.width)

@@ -26,9 +26,7 @@ def add_to(weak_app: typer.Typer, progress: Callable[[], AbstractContextManager[
         out: Annotated[
             Path, typer.Option("--out", "-o", help="Folder of the run; a run that is there goes on.")
         ] = Path("out/exemplar"),
-        config: Annotated[str, typer.Option(help="Training configuration, bundled or a YAML file.")] = (
-            "exemplar-solo-small"
-        ),
+        config: Annotated[str, typer.Option(help="Training configuration, bundled or a YAML file.")] = "exemplar-solo",
         topic: Annotated[str | None, typer.Option(help="Image topic of a bag with several cameras.")] = None,
         every: Annotated[int, typer.Option(min=1, help="Use each n-th frame of the recording.")] = 1,
         rounds: Annotated[int, typer.Option(min=0, help="Rounds of self-training with exemplars.")] = 1,

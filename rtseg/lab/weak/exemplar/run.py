@@ -62,7 +62,7 @@ class ExemplarSettings:
     """
 
     every: int = 1
-    config: str = "exemplar-solo-small"
+    config: str = "exemplar-solo"
     rounds: int = 1
     free: FreeMaskSettings = field(default_factory=FreeMaskSettings)
     kinds: KindSettings = field(default_factory=KindSettings)

@@ -181,7 +181,7 @@ def test_a_step_lowers_every_term(folder: Path) -> None:
 
 
 def test_the_pairwise_loss_reaches_its_weight_early_and_at_once_in_later_rounds() -> None:
-    small = load_config("exemplar-solo-small")
+    small = load_config("exemplar-solo")
     assert isinstance(small, ExemplarConfig)
     steps = small.epochs * small.samples_per_epoch // small.batch
     assert 0 < pairwise_warmup(small) <= steps // 10
