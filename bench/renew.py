@@ -32,6 +32,7 @@ MODELS = {
     "gmis-lite": STREETS,
     "l2c-instances-lite": STREETS,
     "salient-lite": STREETS,
+    "exemplar-solo": STREETS,
 }
 BASE = ("--backend", "onnxruntime")  # what pip install rtseg brings
 WAYS: dict[tuple[str, ...], Iterable[str]] = {

@@ -25,7 +25,15 @@ from rtseg.results import Instances, Lanes
 
 RECORDED = json.loads(Path(__file__).with_name("same_results.json").read_text(encoding="utf-8"))
 """By model file (first 8 hex digits of its hash) and source: digest of the first head maps, digest of the results."""
-MODELS = ("lanes-lite", "lanes-r18", "instances-lite", "gmis-lite", "l2c-instances-lite", "salient-lite")
+MODELS = (
+    "lanes-lite",
+    "lanes-r18",
+    "instances-lite",
+    "gmis-lite",
+    "l2c-instances-lite",
+    "salient-lite",
+    "exemplar-solo",
+)
 FRAMES = {"drive": 40, "challenge_10hz_compressed_mcap": 60, "challenge_raw640_sqlite3": 12}
 
 

@@ -24,6 +24,7 @@ MODELS = {
     "cascade_gaec": "instances-lite",
     "graph_merge": "gmis-lite",
     "coloring": "l2c-instances-lite",
+    "solo": "exemplar-solo",
 }
 """For each method that is listed a model of it."""
 Key = tuple[str, str]
