@@ -193,6 +193,7 @@ def engines_prune(as_json: JsonOption = False) -> None:
         return
     for path in deleted:
         console.print(f"deleted {path.name}")
+    console.print(f"{len(deleted)} deleted")
 
 
 @app.command()

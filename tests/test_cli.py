@@ -243,11 +243,16 @@ def test_quiet_says_nothing(rtseg: Rtseg, reporting: dict[str, list[object]], co
     assert not console.quiet
 
 
+def test_engines_that_are_not_there_are_told(rtseg: Rtseg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RTSEG_ENGINE_CACHE", str(tmp_path / "engines"))
+    assert rtseg("engines", "prune") == Answer(0, "0 deleted\n", "")
+
+
 def test_errors_are_told_all_the_same(rtseg: Rtseg) -> None:
     assert "does not exist" in rtseg("run", "nowhere.mp4", "-q").err
 
 
-SILENT = ("bench compare", "demo", "inspect affinity")
+SILENT = ("bench compare", "inspect affinity")
 """Commands, beside the studies of ``rtseg lab``, that report nothing but the files they write."""
 
 
@@ -263,6 +268,12 @@ def test_every_command_that_reports_can_do_so_in_json() -> None:
     without = {name for name, command in commands.items() if not any("--json" in p.opts for p in command.params)}
     assert len(commands) > 25
     assert without == set(SILENT)
+
+
+def test_help_fills_the_terminal() -> None:
+    helps = {name: command.help for name, command in _commands(get_command(app))}
+    assert helps["doctor"].count("\n\n") == 1
+    assert [name for name, text in helps.items() if "\n" in text.replace("\n\n", "")] == []
 
 
 def test_every_command_can_be_quiet() -> None:

@@ -7,6 +7,7 @@ said by the hashes in the package's own cards.
 
 from __future__ import annotations
 
+import difflib
 import os
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
@@ -120,8 +121,11 @@ def _folder_of(name_or_path: str | Path) -> Path:
     if name in known:
         return _folder_by_name(name, known[name])
     here = ", ".join(each for each, folder in known.items() if folder is not None)
+    meant = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {meant[0]}?" if meant else ""
     raise ModelError(
-        f"expected a bundled model ({here or 'none found'}) or a folder with card.yaml and its network, got {name!r}"
+        f"expected a bundled model ({here or 'none found'}) or a folder with card.yaml and its network, "
+        f"got {name!r}{hint}"
     )
 
 

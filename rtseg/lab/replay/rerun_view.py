@@ -108,10 +108,11 @@ class RerunView:
             self._part.discard()
             raise MediaError(f"expected to write {out / FILE}, got {visible(error)}; check the folder") from error
         colors = [rerun.AnnotationInfo(id=i, color=color_of(i)[::-1]) for i in range(1, _CLASSES + 1)]
+        nothing = rerun.AnnotationInfo(id=0, color=(0, 0, 0, 0))  # else it is painted in some color, too
 
         def begin(recording: Any) -> None:
             recording.send_recording_name(visible(name))
-            recording.log("/", rerun.AnnotationContext(colors), static=True)
+            recording.log("/", rerun.AnnotationContext([nothing, *colors]), static=True)
             if camera:
                 recording.log("ground", rerun.ViewCoordinates.FLU, static=True)
 

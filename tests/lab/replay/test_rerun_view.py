@@ -89,6 +89,20 @@ def test_objects_with_boxes_and_tracks(tmp_path: Path) -> None:
     assert all(rows[f"/camera/{entity}"] == 3 for entity in ("image", "mask", "objects", "tracks"))
 
 
+def test_what_is_no_lane_has_no_color(tmp_path: Path) -> None:
+    chunks = pytest.importorskip("rerun.chunk", reason="the extra `rerun` is not installed")
+    with RerunView(tmp_path, "a drive"):
+        pass
+    told = [
+        each
+        for chunk in chunks.RrdReader(tmp_path / FILE).stream()
+        if "AnnotationContext:context" in chunk.to_record_batch().schema.names
+        for each in chunk.to_record_batch().column("AnnotationContext:context")[0].as_py()[0]
+    ]
+    alpha = {each["class_id"]: each["class_description"]["info"]["color"] & 255 for each in told}
+    assert alpha == {i: 255 * (i > 0) for i in range(241)}
+
+
 def test_a_run_that_fails_leaves_no_file(tmp_path: Path) -> None:
     pytest.importorskip("rerun", reason="the extra `rerun` is not installed")
     with pytest.raises(RuntimeError), RerunView(tmp_path, "drive"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -75,6 +76,18 @@ def test_a_video_goes_through_the_live_system(video: Path, model: Path, tmp_path
     report = (out / "report.html").read_text()
     assert "stamp to mask" in report
     assert report.count("data:image/") > 5
+
+
+def test_its_figures_as_json(video: Path, model: Path, tmp_path: Path) -> None:
+    arguments = ["--input", str(video), "--model", str(model), "--out", str(tmp_path / "out"), "--json"]
+    answer = subprocess.run(
+        [sys.executable, "-m", "rtseg", "demo", *arguments], capture_output=True, text=True, timeout=250
+    )
+    assert answer.returncode == 0, answer.stderr
+    told = json.loads(answer.stdout)
+    assert told["sent"] == FRAMES == told["received"] + told["lost"]
+    assert told["backend"]
+    assert all(Path(told[product]).is_file() for product in ("video", "bag", "report"))
 
 
 def test_lanes_and_instances_of_one_video(video: Path, model: Path, tmp_path: Path) -> None:
