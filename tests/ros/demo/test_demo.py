@@ -19,6 +19,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is not installed (pip install rtseg[ros])")
 
+from rtseg_ros.demo import live
 from rtseg_ros.demo.live import Process, run_live
 from rtseg_ros.demo.run import run_demo
 from rtseg_ros.demo.tasks import instances_from_masks, lanes_from_mask
@@ -76,6 +77,17 @@ def test_a_video_goes_through_the_live_system(video: Path, model: Path, tmp_path
     report = (out / "report.html").read_text()
     assert "stamp to mask" in report
     assert report.count("data:image/") > 5
+
+
+def test_the_end_of_a_drive_with_a_lost_frame_is_no_silence(
+    video: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = live._lines
+    monkeypatch.setattr(
+        live, "_lines", lambda path: max(0, counted(path) - 1)
+    )  # a mask that does not come is waited for
+    run_demo(video, tmp_path / "out", str(model))
+    assert "no frame on" not in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_its_figures_as_json(video: Path, model: Path, tmp_path: Path) -> None:
