@@ -205,6 +205,18 @@ def reporting(model: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.M
         "bench": ["bench", "--model", model, *small, "--json", "-"],
         "doctor": ["doctor", "--model", model, "--json"],
         "fleet": ["fleet", "replay", recording, "--model", model, "--out", tmp_path / "f", "--workers", 0, "--json"],
+        "fleet on Ray": [
+            "fleet",
+            "replay",
+            recording,
+            "--model",
+            model,
+            "--out",
+            tmp_path / "r",
+            "--workers",
+            1,
+            "--json",
+        ],
         "engines list": ["engines", "list", "--json"],
         "engines verify": ["engines", "verify", "--json"],
         "engines prune": ["engines", "prune", "--json"],
@@ -287,7 +299,7 @@ def _refuse(constant: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["run", "replay", "evaluate", "bench", "doctor", "models list"])
+@pytest.mark.parametrize("command", ["run", "replay", "evaluate", "bench", "doctor", "fleet on Ray", "models list"])
 def test_libraries_say_nothing(reporting: dict[str, list[object]], command: str) -> None:
     """In a process of its own, since libraries write to the file descriptors; nothing but rtseg's own lines."""
     arguments = [str(argument) for argument in reporting[command]]

@@ -79,6 +79,7 @@ def test_pages_load_nothing_from_elsewhere_links_lead_somewhere_and_pictures_say
         page = parsed(path)
         assert [each for each in page.loaded if each.startswith(("http:", "https:", "//"))] == [], path.name
         assert [each for each in page.pictures if not each.get("alt")] == [], path.name
+        assert re.findall(r"<a [^>]*>(?:<!--[^>]*-->|\s)*</a>", path.read_text(encoding="utf-8")) == [], path.name
         inside = {each.partition("#")[0] for each in page.links if ":" not in each and not each.startswith("/")}
         assert [each for each in inside if not (path.parent / each).exists()] == [], path.name
 
