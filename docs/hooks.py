@@ -240,7 +240,7 @@ def ros() -> str:
         rows = []
         for field in fields(kind):
             setting = parameters.setting_of(field)
-            limits = "" if setting.low is None else f"{setting.low:g} to {setting.high:g}"
+            limits = "" if setting.low is None else f"{setting.low:.10g} to {setting.high:.10g}"
             when = "at once" if setting.live else "when configured"
             default = json.dumps(field.default)
             rows.append(f"| `{field.name}` | `{default}` | {limits} | {when} | {setting.text} |")

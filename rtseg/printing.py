@@ -41,8 +41,8 @@ def described(text: object) -> str:
 class PlainConsole(Console):
     """A console on which text is text: in prints, and in the titles and cells of tables.
 
-    Styles are given as arguments or as :class:`rich.text.Text`. A text of its own is not wrapped, so that paths can be
-    copied.
+    Styles are given as arguments or as :class:`rich.text.Text`. A text or path of its own is not wrapped, so that paths
+    can be copied.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -52,6 +52,7 @@ class PlainConsole(Console):
         return super().render_str(visible(text), **settings)
 
     def print(self, *objects: Any, **settings: Any) -> None:
+        objects = tuple(str(each) if isinstance(each, Path) else each for each in objects)
         if all(isinstance(each, str | Text) for each in objects):
             settings.setdefault("soft_wrap", True)
         super().print(*objects, **settings)

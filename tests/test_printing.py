@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -44,6 +45,12 @@ def test_plain_text_stays_as_it_is() -> None:
     for text in ("drive.mp4", "Über 道路 [1] 100%.jpg", "a" * 3000):
         assert visible(text) == text
     assert len(visible("a" * 10**6)) == 4000
+
+
+def test_a_path_is_on_one_line() -> None:
+    path = Path("/somewhere") / ("long" * 100)
+    assert printed(path) == f"{path}\n"
+    assert printed(Path("two\nlines")) == "two\\nlines\n"
 
 
 @pytest.mark.parametrize("name", NAMES)

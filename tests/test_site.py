@@ -98,6 +98,7 @@ def test_parameters_and_commands_are_those_of_the_code(site: Path) -> None:
     ros, commands = ((site / f"{name}.html").read_text(encoding="utf-8") for name in ("parameters", "commands"))
     assert "min_confidence" in ros
     assert "0.1 to 3600" in ros
+    assert "4 to 1073741824" in ros
     assert "rtseg models get" in commands
     assert "--json" in commands
     assert "lanes-lite, int8" in (site / "benchmarks.html").read_text(encoding="utf-8")
