@@ -16,12 +16,13 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.markup import escape
 from rich.text import Text
 
 _OBEYED = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, directions, halves of pairs, separators of lines
 _LONGEST = 4000
+_FILE_COLUMNS = 160
 
 
 def visible(text: object) -> str:
@@ -47,6 +48,17 @@ class PlainConsole(Console):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, **settings)
+
+    @property
+    def size(self) -> ConsoleDimensions:
+        """Columns and lines: where nobody says how wide it is, a file or a pipe, tables are not squeezed."""
+        found = super().size
+        wide = self._width is None and not self.is_terminal
+        return ConsoleDimensions(_FILE_COLUMNS, found.height) if wide else found
+
+    @size.setter
+    def size(self, size: tuple[int, int]) -> None:
+        self._width, self._height = size
 
     def render_str(self, text: str, **settings: Any) -> Text:
         return super().render_str(visible(text), **settings)

@@ -47,6 +47,16 @@ def test_plain_text_stays_as_it_is() -> None:
     assert len(visible("a" * 10**6)) == 4000
 
 
+def test_tables_in_files_are_not_squeezed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    headers = [f"figure {i}" for i in range(12)]
+    table = Table(*headers)
+    table.add_row(*headers)
+    console = PlainConsole(file=io.StringIO())
+    console.print(table)
+    assert all(console.file.getvalue().count(header) == 2 for header in headers[2:])  # type: ignore[attr-defined]
+
+
 def test_a_path_is_on_one_line() -> None:
     path = Path("/somewhere") / ("long" * 100)
     assert printed(path) == f"{path}\n"
