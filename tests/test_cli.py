@@ -165,10 +165,11 @@ def test_without_arguments_it_says_what_to_do_first(rtseg: Rtseg) -> None:
     [
         ("torch", ["train", "lanes-lite-finetune", "--data", "frames", "--out", "mine"], "'rtseg[train]'"),
         ("fsspec", ["fleet", "replay", "drives", "--out", "monday"], "'rtseg[fleet]'"),
+        ("av", ["run", "drive.mp4"], "av"),
         ("onnx", ["calibrate", "int8", "lanes-lite", "--out", "mine"], "onnx"),
     ],
 )
-def test_without_an_extra_its_commands_say_what_installs_it(package: str, arguments: list[str], cure: str) -> None:
+def test_without_a_package_commands_say_what_installs_it(package: str, arguments: list[str], cure: str) -> None:
     program = f"import sys; sys.modules[{package!r}] = None; from rtseg.cli import main; main()"
     command = [sys.executable, "-c", program, *arguments]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
