@@ -48,6 +48,7 @@ from rtseg.lab.training.hours import (
 from rtseg.lab.training.lanes.datasets import MixtureSampler
 from rtseg.lab.training.quick import shortened
 from rtseg.printing import progress_console, remarks_console
+from rtseg.progress import spoken
 from rtseg.runtime import find_model
 from rtseg.yaml_text import parse_yaml
 
@@ -365,4 +366,4 @@ class _PlainProgress(Callback):
             left = int(total) * (trainer.max_epochs or 1) - trainer.global_step
             per_step = (time.monotonic() - self._began) / max(1, trainer.global_step - self._first)
             place = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs} batch {batch_idx + 1}/{total}"
-            remarks_console.print(f"{place} loss {loss:.3f}, {max(0, left) * per_step / 60:.0f} minutes left")
+            remarks_console.print(f"{place} loss {loss:.3f}, {spoken(max(0, left) * per_step)} left")

@@ -150,9 +150,12 @@ def test_ctrl_c_is_an_interrupt_and_not_an_answer(tmp_path: Path, road: Path, mo
 
 
 @pytest.mark.slow
-def test_a_run_leaves_weights_that_load_and_an_interrupted_one_ends_the_same(tmp_path: Path, road: Path) -> None:
+def test_a_run_leaves_weights_that_load_and_an_interrupted_one_ends_the_same(
+    tmp_path: Path, road: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = TrainingConfig.model_validate(SMALL)
     whole = train(config, [road], tmp_path / "whole", validation=[road])
+    assert re.search(r"loss [\d.]+, \d+ s left", capsys.readouterr().err)
     network, found = load_network(whole)
     assert found == config
     assert not network.training
