@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import cv2
@@ -23,9 +24,9 @@ from rtseg.lab.deploy.export import run_maps
 from rtseg.lab.training.averaged_module import update_average
 from rtseg.lab.training.config import DistilConfig, TrainingConfig
 from rtseg.lab.training.configurations import load_config
-from rtseg.lab.training.families import lane_shape
+from rtseg.lab.training.families import RunData, lane_shape, training_loader
 from rtseg.lab.training.hours import Deadline, planned
-from rtseg.lab.training.lanes.datasets import LaneDataset, load_real
+from rtseg.lab.training.lanes.datasets import LaneDataset, MixtureSampler, load_real
 from rtseg.lab.training.lanes.distillation import LaneTeacher, distillation_loss
 from rtseg.lab.training.lanes.module import LaneModule, build_network
 from rtseg.lab.training.quick import shortened
@@ -178,6 +179,15 @@ def test_a_run_leaves_weights_that_load_and_an_interrupted_one_ends_the_same(
         captions = re.findall(r"after epoch (\d+), ([a-z ]+)", page)
         assert {(int(n), said) for n, said in captions} == {(n + 1, sort) for n in range(config.epochs)}
         assert "train/loss" in page
+
+
+def test_samples_are_prepared_by_no_more_processes_than_there_are_cores() -> None:
+    config = TrainingConfig.model_validate({**SMALL, "workers": 10_000})
+    dataset = torch.utils.data.TensorDataset(torch.zeros(4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loader = training_loader(config, RunData(dataset, MixtureSampler([4], [1.0], 4, 0)))
+    assert 1 <= loader.num_workers < 10_000
 
 
 @pytest.mark.slow
