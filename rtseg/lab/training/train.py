@@ -277,6 +277,23 @@ def _blend(net: nn.Module, start: dict[str, torch.Tensor], share: float) -> nn.M
     return blended
 
 
+def save_between(run: Path, out: Path, share: float) -> None:
+    """Write weights that lie between those that a blended run started from and its own.
+
+    Args:
+        run: folder of a run with a `blend` below 1.
+        out: folder to write `model.safetensors` to.
+        share: of the way from the start, 0 to 1.
+
+    Raises:
+        ModelError: the run's weights are missing or broken.
+    """
+    net, config = load_network(run / "model.safetensors")
+    between = _blend(net, read_weights(run / _START_WEIGHTS), share)
+    out.mkdir(parents=True, exist_ok=True)
+    save_weights(between, out / "model.safetensors", config.model_copy(update={"blend": share * config.blend}))
+
+
 def save_weights(net: nn.Module, path: Path, config: RunConfig) -> None:
     """Write a network's weights as safetensors, with the configuration in the metadata, at once or not at all."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
