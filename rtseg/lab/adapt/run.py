@@ -124,7 +124,7 @@ def adapt(settings: Settings, out: Path, tell: Tell, advance: Advance) -> Verdic
             if again[1].better:
                 candidate, (judged, verdict) = nearer, again
             else:
-                verdict = replace(verdict, reason=f"{verdict.reason}; nor is it better half the way back")
+                verdict = replace(verdict, reason=f"{verdict.reason}; half the way back, {again[1].reason}")
         _enter_scores(candidate, judged, out)
         write_page(work / REPORT, settings.model, out.name, judged.clips, judged.all, verdict)
         if verdict.better:

@@ -70,7 +70,7 @@ def test_stopped_gone_on_with_refused_and_kept(tmp_path: Path, monkeypatch: pyte
         assert not verdicts
         assert verdict.better == second.better
         assert (out / "card.yaml").exists() == second.better
-        assert second.better or verdict.reason == "lost elsewhere; nor is it better half the way back"
+        assert second.better or verdict.reason == "lost elsewhere; half the way back, worse"
     assert find_model(out).card.model.sha256 == find_model(out / "adapt" / "halfway" / "my-camera").card.model.sha256
     ends = [read_weights(out / "adapt" / "training" / name) for name in ("start.safetensors", "model.safetensors")]
     between = read_weights(out / "adapt" / "halfway" / "training" / "model.safetensors")
