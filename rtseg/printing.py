@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import sys
 import unicodedata
 from collections.abc import Mapping
@@ -16,13 +17,13 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, ConsoleDimensions
+from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
 _OBEYED = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, directions, halves of pairs, separators of lines
 _LONGEST = 4000
-_FILE_COLUMNS = 160
+_WIDEST = 240  # columns of what no terminal limits
 
 
 def visible(text: object) -> str:
@@ -43,22 +44,13 @@ class PlainConsole(Console):
     """A console on which text is text: in prints, and in the titles and cells of tables.
 
     Styles are given as arguments or as :class:`rich.text.Text`. A text or path of its own is not wrapped, so that paths
-    can be copied.
+    can be copied; tables in files and pipes have the room that they need, unless `COLUMNS` says how much there is.
     """
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, **settings)
-
-    @property
-    def size(self) -> ConsoleDimensions:
-        """Columns and lines: where nobody says how wide it is, a file or a pipe, tables are not squeezed."""
-        found = super().size
-        wide = self._width is None and not self.is_terminal
-        return ConsoleDimensions(_FILE_COLUMNS, found.height) if wide else found
-
-    @size.setter
-    def size(self, size: tuple[int, int]) -> None:
-        self._width, self._height = size
+        if not self.is_terminal and "width" not in settings and "COLUMNS" not in os.environ:
+            self.width = _WIDEST
 
     def render_str(self, text: str, **settings: Any) -> Text:
         return super().render_str(visible(text), **settings)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
+import pickle
 import re
 import signal
 import socket
@@ -22,6 +24,7 @@ import torch
 from rtseg.errors import ConfigError, DatasetError, ModelError
 from rtseg.lab.deploy.export import run_maps
 from rtseg.lab.training.averaged_module import update_average
+from rtseg.lab.training.checkpoints import epochs_done
 from rtseg.lab.training.config import DistilConfig, TrainingConfig
 from rtseg.lab.training.configurations import load_config
 from rtseg.lab.training.families import RunData, lane_shape, training_loader
@@ -196,6 +199,32 @@ def test_rendered_and_real_frames_mix(tmp_path: Path, road: Path) -> None:
     config = TrainingConfig.model_validate({**SMALL, "data": data, "epochs": 1})
     train(config, [road], tmp_path / "run", cache=tmp_path / "cache")
     assert sorted(path.name for path in (tmp_path / "cache").glob("*.jpg")) == ["0000003.jpg", "0000004.jpg"]
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_cannot_be_gone_on_from_is_told_and_nothing_written(tmp_path: Path, road: Path) -> None:
+    config = TrainingConfig.model_validate({**SMALL, "epochs": 1})
+    out = tmp_path / "run"
+    train(config, [road], out)
+    checkpoint, settings = out / "last.ckpt", (out / "config.yaml").read_bytes()
+    left = checkpoint.read_bytes()
+    foreign = io.BytesIO()
+    torch.save({"epoch": 0, "state_dict": {}}, foreign)
+    for damaged in (b"", left[: len(left) // 2], bytes(1000), pickle.dumps(print), foreign.getvalue()):
+        checkpoint.write_bytes(damaged)
+        with pytest.raises(ConfigError, match=r"checkpoint in .*last\.ckpt: .*; remove it"):
+            train(config, [road], out, resume=True)
+        with pytest.raises(ConfigError, match=r"checkpoint in .*last\.ckpt: .*; remove it"):
+            epochs_done(checkpoint)
+    checkpoint.write_bytes(left)
+    wider = config.model_copy(update={"network": config.network.model_copy(update={"channels": 32})})
+    with pytest.raises(ConfigError, match=r"got another: .* for \(32, "):
+        train(wider, [road], out, resume=True)
+    assert (out / "config.yaml").read_bytes() == settings
+    for saved in ("a: [", None):
+        (out / "config.yaml").unlink() if saved is None else (out / "config.yaml").write_text(saved)
+        with pytest.raises(ConfigError, match="configuration"):
+            train(config, [road], out, resume=True, deadline=Deadline.of(60.0))
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
