@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 import numpy as np
-from told import machine, private_mib, tell
+from told import anonymous_mib, machine, tell
 
 import rtseg
 from rtseg.frame import Frame
@@ -31,8 +31,8 @@ def main() -> None:
         for number in range(3):
             pipeline(Frame(picture, stamp=number * 10**8))
         pipelines.append(pipeline)
-        taken.append(round(private_mib(os.getpid()), 1))
-    tell({"model": arguments.model, "private_mib_by_cameras": taken, **machine()}, arguments.out)
+        taken.append(round(anonymous_mib(os.getpid()), 1))
+    tell({"model": arguments.model, "anonymous_mib_by_cameras": taken, **machine()}, arguments.out)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from rtseg_ros.demo.drive import render_drive
 from rtseg_ros.demo.live import Process
 from rtseg_ros.recorder import Recording
 from rtseg_ros.transport import private_environment
-from told import machine, private_mib, processor_seconds, tell
+from told import anonymous_mib, machine, processor_seconds, tell
 
 TOPICS = ("-r", "image:=image_raw", "-r", "camera_info:=camera_info")
 
@@ -55,7 +55,7 @@ def measure(arguments: argparse.Namespace, video: Path, together: bool, folder: 
             for camera in cameras
         ]
         while not all(player.ended() for player in players):
-            memory = [private_mib(node.pid) for node in nodes]
+            memory = [anonymous_mib(node.pid) for node in nodes]
             busy = [processor_seconds(node.pid) for node in nodes]
             time.sleep(0.5)
         asked = time.monotonic()
@@ -70,7 +70,7 @@ def measure(arguments: argparse.Namespace, video: Path, together: bool, folder: 
     return {
         "masks": len(latency),
         "stamp_to_mask_ms": {f"p{q}": round(float(np.percentile(latency, q)), 1) for q in (50, 90, 99)},
-        "private_mib": round(sum(memory)),
+        "anonymous_mib": round(sum(memory)),
         "processor_seconds": round(sum(busy), 1),
         "end_after_signal_s": round(ended, 2),
     }

@@ -30,7 +30,7 @@ from rtseg_ros.messages import nanoseconds, stamp_of, to_image, to_jpeg
 from rtseg_ros.transport import private_environment
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
-from told import machine, private_mib, tell
+from told import anonymous_mib, machine, tell
 
 SHARE = 0.05
 TURN = 60.0
@@ -153,7 +153,7 @@ class Camera:
 def _usage(pid: int) -> tuple[float, int, int]:
     """Private MiB, open descriptors and threads of a process."""
     return (
-        private_mib(pid),
+        anonymous_mib(pid),
         len(list(Path(f"/proc/{pid}/fd").iterdir())),
         len(list(Path(f"/proc/{pid}/task").iterdir())),
     )
@@ -202,7 +202,7 @@ def soak(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
         "reconfigurations": done,
         "turns_of_transport": turn,
         "growth_mib_per_hour": round(float(slope), 2),
-        "private_mib": [round(sample[1], 1) for sample in samples[::every]],
+        "anonymous_mib": [round(sample[1], 1) for sample in samples[::every]],
         "descriptors": [int(settled[:, 2].min()), int(settled[:, 2].max())],
         "threads": [int(settled[:, 3].min()), int(settled[:, 3].max())],
         "levels_told": dict(sorted(camera.levels.items())),

@@ -15,11 +15,14 @@ def processor_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def private_mib(pid: int) -> float:
-    """Resident memory of a process that no other maps, which Fast DDS' shared frames are not."""
-    rolled = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    words = [line.split() for line in rolled.splitlines() if line.startswith(("Private_Clean", "Private_Dirty"))]
-    return sum(int(each[1]) for each in words) / 1024
+def anonymous_mib(pid: int) -> float:
+    """Resident memory that a process has written for itself.
+
+    Pages of libraries are none of it, which are private or shared by who else runs at the time, nor is Fast DDS' shared
+    memory.
+    """
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon:")) / 1024
 
 
 def machine() -> dict[str, object]:

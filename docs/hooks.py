@@ -49,7 +49,8 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
         inside = target.removeprefix("docs/") if leads_out else target
         file = files.get_file_from_path(inside.partition("#")[0] if leads_out else path)
         if file and text.endswith(".md"):
-            text = file.content_string.partition("\n")[0].lstrip("# ")
+            title = re.search(r"^# (.*)", file.content_string, re.MULTILINE)  # some begin with a comment
+            text = title[1] if title else text
         if file or not leads_out:
             return f"[{text}]({inside})"
         return f"{text} (`{target.removeprefix('../')}`)" if text != target else f"`{target}`"
@@ -239,7 +240,7 @@ def ros() -> str:
         rows = []
         for field in fields(kind):
             setting = parameters.setting_of(field)
-            limits = "" if setting.low is None else f"{setting.low:g} to {setting.high:g}"
+            limits = "" if setting.low is None else f"{setting.low:.10g} to {setting.high:.10g}"
             when = "at once" if setting.live else "when configured"
             default = json.dumps(field.default)
             rows.append(f"| `{field.name}` | `{default}` | {limits} | {when} | {setting.text} |")

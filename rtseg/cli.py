@@ -193,6 +193,7 @@ def engines_prune(as_json: JsonOption = False) -> None:
         return
     for path in deleted:
         console.print(f"deleted {path.name}")
+    console.print(f"{len(deleted)} deleted")
 
 
 @app.command()
@@ -286,14 +287,14 @@ def main() -> None:
 
 
 def _not_installed(error: Exception) -> str:
-    """Which package of an extra is missing, and what installs it; empty for any other error."""
+    """Which declared package is missing, and what installs it; empty for any other error."""
     package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
-    declared = [re.match(r"([\w.-]+).*\bextra == ['\"]([\w-]+)['\"]", each) for each in requires("rtseg") or ()]
+    declared = [re.match(r"([\w.-]+)(?:.*\bextra == ['\"]([\w-]+)['\"])?", each) for each in requires("rtseg") or ()]
     extras = {each[2] for each in declared if each and each[1].replace("-", "_").lower() == package.lower()}
     if not extras:
         return ""
-    public = sorted(extras - {"dev"})
-    cure = f"'rtseg[{public[0]}]'" if len(public) == 1 else package
+    public = sorted(extras - {"dev", None})
+    cure = f"'rtseg[{public[0]}]'" if len(public) == 1 and None not in extras else package
     return f"this needs the package {package}, which is not installed: pip install {cure}"
 
 

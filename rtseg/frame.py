@@ -81,6 +81,8 @@ def check_image(image: object) -> NDArray[np.uint8]:
     Raises:
         ImageError: if it is anything else.
     """
+    if image is None:
+        raise ImageError("expected an (H, W, 3) uint8 BGR image, got None, as of cv2.imread; check the file's path")
     if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         what = f"{image.dtype} array of shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
         raise ImageError(f"expected an (H, W, 3) uint8 BGR image, got {what}; convert it with cv2.cvtColor first")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,7 +43,10 @@ QuietOption = Annotated[
 
 
 class QuietGroup(TyperGroup):
-    """The root of all commands: each takes --quiet, those that other parts register too, and need not know of it."""
+    """The root of all commands: each takes --quiet, those that other parts register too, and need not know of it.
+
+    Their help fills the terminal: the lines of a docstring's paragraphs are joined.
+    """
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -58,5 +62,7 @@ def _add(command: Any, option: Any) -> None:
     children = getattr(command, "commands", {})
     if not children or command.invoke_without_command:
         command.params.append(option)
+    paragraphs = re.split(r"\n\s*\n", command.help or "")
+    command.help = "\n\n".join(" ".join(each.split()) for each in paragraphs)
     for child in children.values():
         _add(child, option)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import sys
 import unicodedata
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from rich.text import Text
 
 _OBEYED = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, directions, halves of pairs, separators of lines
 _LONGEST = 4000
+_WIDEST = 240  # columns of what no terminal limits
 
 
 def visible(text: object) -> str:
@@ -41,17 +43,20 @@ def described(text: object) -> str:
 class PlainConsole(Console):
     """A console on which text is text: in prints, and in the titles and cells of tables.
 
-    Styles are given as arguments or as :class:`rich.text.Text`. A text of its own is not wrapped, so that paths can be
-    copied.
+    Styles are given as arguments or as :class:`rich.text.Text`. A text or path of its own is not wrapped, so that paths
+    can be copied; tables in files and pipes have the room that they need, unless `COLUMNS` says how much there is.
     """
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, **settings)
+        if not self.is_terminal and "width" not in settings and "COLUMNS" not in os.environ:
+            self.width = _WIDEST
 
     def render_str(self, text: str, **settings: Any) -> Text:
         return super().render_str(visible(text), **settings)
 
     def print(self, *objects: Any, **settings: Any) -> None:
+        objects = tuple(str(each) if isinstance(each, Path) else each for each in objects)
         if all(isinstance(each, str | Text) for each in objects):
             settings.setdefault("soft_wrap", True)
         super().print(*objects, **settings)

@@ -70,8 +70,9 @@ class Bars(Progress):
             name, done, total, left = task.description, task.completed, task.total, task.time_remaining
         of = "" if total is None else f" of {total:.0f}"
         far = f"{done:.0f}{of}" if self._counted else f"{task.percentage:.0f} %"
-        remarks_console.print(f"{name}: {far}" + ("" if not left else f", {_spoken(left)} left"))
+        remarks_console.print(f"{name}: {far}" + ("" if not left else f", {spoken(left)} left"))
 
 
-def _spoken(seconds: float) -> str:
+def spoken(seconds: float) -> str:
+    """A time that is left, in seconds or, from a minute and a half on, in minutes."""
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -165,10 +165,11 @@ def test_without_arguments_it_says_what_to_do_first(rtseg: Rtseg) -> None:
     [
         ("torch", ["train", "lanes-lite-finetune", "--data", "frames", "--out", "mine"], "'rtseg[train]'"),
         ("fsspec", ["fleet", "replay", "drives", "--out", "monday"], "'rtseg[fleet]'"),
+        ("av", ["run", "drive.mp4"], "av"),
         ("onnx", ["calibrate", "int8", "lanes-lite", "--out", "mine"], "onnx"),
     ],
 )
-def test_without_an_extra_its_commands_say_what_installs_it(package: str, arguments: list[str], cure: str) -> None:
+def test_without_a_package_commands_say_what_installs_it(package: str, arguments: list[str], cure: str) -> None:
     program = f"import sys; sys.modules[{package!r}] = None; from rtseg.cli import main; main()"
     command = [sys.executable, "-c", program, *arguments]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -205,6 +206,18 @@ def reporting(model: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.M
         "bench": ["bench", "--model", model, *small, "--json", "-"],
         "doctor": ["doctor", "--model", model, "--json"],
         "fleet": ["fleet", "replay", recording, "--model", model, "--out", tmp_path / "f", "--workers", 0, "--json"],
+        "fleet on Ray": [
+            "fleet",
+            "replay",
+            recording,
+            "--model",
+            model,
+            "--out",
+            tmp_path / "r",
+            "--workers",
+            1,
+            "--json",
+        ],
         "engines list": ["engines", "list", "--json"],
         "engines verify": ["engines", "verify", "--json"],
         "engines prune": ["engines", "prune", "--json"],
@@ -243,11 +256,16 @@ def test_quiet_says_nothing(rtseg: Rtseg, reporting: dict[str, list[object]], co
     assert not console.quiet
 
 
+def test_engines_that_are_not_there_are_told(rtseg: Rtseg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RTSEG_ENGINE_CACHE", str(tmp_path / "engines"))
+    assert rtseg("engines", "prune") == Answer(0, "0 deleted\n", "")
+
+
 def test_errors_are_told_all_the_same(rtseg: Rtseg) -> None:
     assert "does not exist" in rtseg("run", "nowhere.mp4", "-q").err
 
 
-SILENT = ("bench compare", "demo", "inspect affinity")
+SILENT = ("bench compare", "inspect affinity")
 """Commands, beside the studies of ``rtseg lab``, that report nothing but the files they write."""
 
 
@@ -265,6 +283,12 @@ def test_every_command_that_reports_can_do_so_in_json() -> None:
     assert without == set(SILENT)
 
 
+def test_help_fills_the_terminal() -> None:
+    helps = {name: command.help for name, command in _commands(get_command(app))}
+    assert helps["doctor"].count("\n\n") == 1
+    assert [name for name, text in helps.items() if "\n" in text.replace("\n\n", "")] == []
+
+
 def test_every_command_can_be_quiet() -> None:
     root = get_command(app)
     for name, command in [("", root), *_commands(root)]:
@@ -276,7 +300,7 @@ def _refuse(constant: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["run", "replay", "evaluate", "bench", "doctor", "models list"])
+@pytest.mark.parametrize("command", ["run", "replay", "evaluate", "bench", "doctor", "fleet on Ray", "models list"])
 def test_libraries_say_nothing(reporting: dict[str, list[object]], command: str) -> None:
     """In a process of its own, since libraries write to the file descriptors; nothing but rtseg's own lines."""
     arguments = [str(argument) for argument in reporting[command]]

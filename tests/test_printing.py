@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -46,6 +47,12 @@ def test_plain_text_stays_as_it_is() -> None:
     assert len(visible("a" * 10**6)) == 4000
 
 
+def test_a_path_is_on_one_line() -> None:
+    path = Path("/somewhere") / ("long" * 100)
+    assert printed(path) == f"{path}\n"
+    assert printed(Path("two\nlines")) == "two\\nlines\n"
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_prints_tables_and_bars_show_it(name: str) -> None:
     table = Table("column", name, title=name)
@@ -64,3 +71,17 @@ def test_prints_tables_and_bars_show_it(name: str) -> None:
 def test_log_lines_show_it(name: str) -> None:
     record = logging.LogRecord("rtseg", logging.WARNING, "", 0, "%s: left out", (name,), None)
     assert VisibleFormatter("%(name)s: %(message)s").format(record) == f"rtseg: {visible(name)}: left out"
+
+
+@pytest.mark.parametrize(("columns", "whole"), [(None, True), ("20", False)])
+def test_a_table_in_a_file_has_the_room_that_it_needs(
+    monkeypatch: pytest.MonkeyPatch, columns: str | None, whole: bool
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns:
+        monkeypatch.setenv("COLUMNS", columns)
+    table = Table("recording", "what was found in it")
+    table.add_row("a name of some length", "much " * 30)
+    written = io.StringIO()
+    PlainConsole(file=written).print(table)
+    assert ("much " * 30 in written.getvalue()) == whole

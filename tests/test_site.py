@@ -79,6 +79,7 @@ def test_pages_load_nothing_from_elsewhere_links_lead_somewhere_and_pictures_say
         page = parsed(path)
         assert [each for each in page.loaded if each.startswith(("http:", "https:", "//"))] == [], path.name
         assert [each for each in page.pictures if not each.get("alt")] == [], path.name
+        assert re.findall(r"<a [^>]*>(?:<!--[^>]*-->|\s)*</a>", path.read_text(encoding="utf-8")) == [], path.name
         inside = {each.partition("#")[0] for each in page.links if ":" not in each and not each.startswith("/")}
         assert [each for each in inside if not (path.parent / each).exists()] == [], path.name
 
@@ -97,6 +98,7 @@ def test_parameters_and_commands_are_those_of_the_code(site: Path) -> None:
     ros, commands = ((site / f"{name}.html").read_text(encoding="utf-8") for name in ("parameters", "commands"))
     assert "min_confidence" in ros
     assert "0.1 to 3600" in ros
+    assert "4 to 1073741824" in ros
     assert "rtseg models get" in commands
     assert "--json" in commands
     assert "lanes-lite, int8" in (site / "benchmarks.html").read_text(encoding="utf-8")

@@ -102,7 +102,13 @@ class Examination:
         """One page that needs nothing beside it."""
         rows = [(one.model, one.facts.get("backend", "none works"), one.device or "") for one in self.models]
         running = sum(one.backend is not None for one in self.models)
-        slower = [(f"Why {one.model} is no faster", list(_by_reason(one.passed_over))) for one in self.models]
+        alike: dict[tuple[tuple[str, str], ...], list[str]] = {}  # most models have the same outlook
+        for one in self.models:
+            alike.setdefault(tuple(_by_reason(one.passed_over)), []).append(one.model)
+        slower = [
+            (f"Why {', '.join(names)} {'is' if len(names) == 1 else 'are'} no faster", list(reasons))
+            for reasons, names in alike.items()
+        ]
         return render_page(
             Page(
                 title="rtseg doctor",

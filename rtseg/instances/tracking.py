@@ -52,7 +52,7 @@ class InstanceTrackerSettings(Settings):
     min_overlap: Probability = 0.1
     gate: Annotated[float, Field(ge=0, le=10)] = 0.75
     drift: Annotated[float, Field(ge=0, le=100)] = 1.5
-    memory: Annotated[float, Field(ge=0, le=60)] = 0.7
+    memory: Annotated[float, Field(ge=0, le=60)] = 0.4
     reset_after: Annotated[float, Field(ge=0, le=3600)] = 2.0
 
 

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 from rtseg.errors import MediaError, ModelError
 from rtseg.files import staging
 from rtseg.runtime.card import ModelCard, verified_model_file
-from rtseg.runtime.models import bundled_models_folder, known_models, released_card, user_models_folder
+from rtseg.runtime.models import bundled_models_folder, known_models, meant_model, released_card, user_models_folder
 
 Progress = Callable[[float], None]
 
@@ -143,7 +143,7 @@ def _from_index(name: str, index: str | None, stage: Path) -> Path:
         errors = [line.removeprefix("ERROR: ") for line in answer.stderr.splitlines() if line.startswith("ERROR")]
         raise ModelError(
             f"pip could not fetch {wanted}: {errors[-1] if errors else 'no reason given'}; "
-            "give --from FOLDER, URL or index"
+            f"give --from FOLDER, URL or index{'' if name in known_models() else meant_model(name)}"
         )
     return wheels[-1]
 

@@ -7,6 +7,7 @@ said by the hashes in the package's own cards.
 
 from __future__ import annotations
 
+import difflib
 import os
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
@@ -121,8 +122,15 @@ def _folder_of(name_or_path: str | Path) -> Path:
         return _folder_by_name(name, known[name])
     here = ", ".join(each for each, folder in known.items() if folder is not None)
     raise ModelError(
-        f"expected a bundled model ({here or 'none found'}) or a folder with card.yaml and its network, got {name!r}"
+        f"expected a bundled model ({here or 'none found'}) or a folder with card.yaml and its network, "
+        f"got {name!r}{meant_model(name)}"
     )
+
+
+def meant_model(name: str) -> str:
+    """What to add to an error about a name that no model has: the known one that it is nearly, if there is one."""
+    meant = difflib.get_close_matches(name, known_models(), n=1)
+    return f"; did you mean {meant[0]}?" if meant else ""
 
 
 def _is_folder(path: Path) -> bool:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from rtseg_ros.messages import nanoseconds, to_image
@@ -120,6 +123,44 @@ def test_broken_compressed_frames_are_counted(start_node: StartNode) -> None:
             LOST,
             f"{data!r:.20}: not counted",
         )
+
+
+def test_pictures_that_memory_does_not_suffice_for_are_dropped_and_those_between_them_served(
+    start_node: StartNode, model: Path
+) -> None:
+    peer = start_node(transport="compressed", silence_warning=NEVER)
+    masks = peer.listen(Image, "lane_mask")
+    publisher = peer.node.create_publisher(CompressedImage, "image/compressed", qos(5))
+    peer.wait_until_listening(publisher)
+    image = two_lane_road()
+    expected = rtseg.load(model)(Frame(image)).mask
+    large_image = np.zeros((4000, 5000, 3), np.uint8)  # 60 MB in 60 KB, of a size that is taken
+    small, large = (cv2.imencode(".png", picture)[1].tobytes() for picture in (image, large_image))
+
+    def send(data: bytes, stamp: int) -> None:
+        publisher.publish(CompressedImage(header=header(stamp), format="png", data=data))
+
+    def exchange(stamp: int) -> None:
+        got = peer.insist(
+            lambda: send(small, stamp), lambda: peer.with_stamp(stamp, masks), LOST, f"no mask for {stamp}"
+        )
+        np.testing.assert_array_equal(mask_of(got), expected)
+
+    exchange(1 * SECOND)
+    pages = int(Path(f"/proc/{peer.process.child.pid}/statm").read_text().split()[0])
+    limit = pages * os.sysconf("SC_PAGE_SIZE") + 32 * 2**20
+    resource.prlimit(peer.process.child.pid, resource.RLIMIT_AS, (limit, limit))
+    for count in range(1, 6):
+        peer.insist(
+            lambda count=count: send(large, (1 + count) * SECOND),
+            lambda count=count: int(peer.health["dropped"]) >= count,
+            LOST,
+            "not counted",
+        )
+        assert peer.health["level"] != OK
+        assert "allocate" in peer.health["last_fault"]
+        exchange((1 + count) * SECOND + 1)
+    assert "Traceback" not in peer.process.output()
 
 
 def _send_wrong(peer: Peer, stamp: int, dropped: int) -> None:

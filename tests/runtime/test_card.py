@@ -81,6 +81,13 @@ def test_an_unknown_model_lists_the_known(name):
         find_model(name)
 
 
+def test_a_name_that_is_misspelt_is_told():
+    with pytest.raises(ModelError, match=r"got 'gmis_lite'; did you mean gmis-lite\?$"):
+        find_model("gmis_lite")
+    with pytest.raises(ModelError, match=r"got 'yolo'$"):
+        find_model("yolo")
+
+
 @pytest.mark.parametrize("name", bundled_models())
 def test_bundled_models_match_their_cards(name):
     model = find_model(name)

@@ -197,6 +197,8 @@ def test_an_index_is_asked_through_pip(model: Path, home: Path, server: tuple[st
     assert get_model(NAME, f"{address}/simple/") == home / NAME
     with pytest.raises(ModelError, match="pip could not fetch rtseg-models-no-such"):
         get_model("no-such", f"{address}/simple/")
+    with pytest.raises(ModelError, match=r"; did you mean lanes-lite\?$"):
+        get_model("lanes-light", f"{address}/simple/")
 
 
 @pytest.fixture

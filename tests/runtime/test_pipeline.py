@@ -3,6 +3,7 @@ from __future__ import annotations
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -158,6 +159,11 @@ def test_a_bad_frame_in_a_stream_is_a_typed_error_and_the_pipeline_goes_on(model
 def test_what_is_no_image_is_refused(model_folder, image):
     with pytest.raises(ImageError, match="expected an"):
         load(model_folder())(image)
+
+
+def test_a_picture_that_opencv_could_not_read_is_told_as_such(model_folder):
+    with pytest.raises(ImageError, match=r"got None, as of cv2.imread; check the file's path"):
+        load(model_folder())(cv2.imread("no_such_picture.jpg"))
 
 
 @pytest.mark.parametrize("shape", [(2, 2), (3, 1001), (999, 5), (32, 64)])

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from rtseg.options import OutOption, TopicOption
+from rtseg.options import JsonOption, OutOption, TopicOption
+from rtseg.printing import console, print_json
+
+if TYPE_CHECKING:
+    from rtseg_ros.demo.products import Summary
+
+PRODUCTS = {"video": "overlay.mp4", "bag": "result.mcap", "report": "report.html"}
 
 
 def register(app: typer.Typer) -> None:
@@ -25,8 +32,34 @@ def demo(
     ] = None,
     instances_model: Annotated[str | None, typer.Option(help="Instances' model with --task both.")] = None,
     seconds: Annotated[float, typer.Option(min=1.0, help="Length of the rendered drive.")] = 15.0,
+    as_json: JsonOption = False,
 ) -> None:
     """Run the whole system live: player, node and recorder in their own processes over DDS."""
     from rtseg_ros.demo.run import run_demo
 
-    run_demo(input, out, model, seconds, task=task, instances_model=instances_model, topic=topic)
+    summary = run_demo(input, out, model, seconds, task=task, instances_model=instances_model, topic=topic)
+    products = {name: out / file for name, file in PRODUCTS.items()}
+    if as_json:
+        print_json({**asdict(summary), "lost": summary.lost, **products})
+        return
+    _print_table(summary)
+    for path in products.values():
+        console.print(f"wrote {path}")
+
+
+def _print_table(summary: Summary) -> None:
+    from rich.table import Table
+
+    table = Table(title=summary.title, show_header=False)
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    late = f" ({summary.late} sent late)" if summary.late else ""
+    table.add_row("frames sent", f"{summary.sent} at {summary.rate:.0f} Hz{late}")
+    table.add_row("masks received", str(summary.received))
+    table.add_row("lost", f"{summary.lost} ({summary.lost_where})" if summary.lost else "0")
+    table.add_row("stamp to mask, p50 / p99", f"{summary.latency_p50:.1f} / {summary.latency_p99:.1f} ms")
+    table.add_row("masks a second", f"{summary.fps:.1f}")
+    for noun, mean in summary.found.items():
+        table.add_row(f"{noun} a frame", f"{mean:.2f}")
+    table.add_row("backend", summary.backend)
+    console.print(table)

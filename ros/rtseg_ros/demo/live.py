@@ -146,7 +146,12 @@ def run_live(
         recorder = start(
             "recorder", "rtseg_ros.recorder", str(recording), "--node", f"/{task.node}", "--masks", *task.masks
         )
-        settings = {**models, **({"camera": str(camera)} if camera and task is not INSTANCES else {})}
+        # That the drive is over is no fault of the camera's.
+        settings = {
+            "silence_warning": str(STALL_SECONDS),
+            **models,
+            **({"camera": str(camera)} if camera and task is not INSTANCES else {}),
+        }
         parameters = [word for name, value in settings.items() for word in ("-p", f"{name}:={value}")]
         node = start(f"{task.node} node", f"rtseg_ros.{task.node}", "--ros-args", *REMAPPINGS, *parameters)
         running = [recorder, node]

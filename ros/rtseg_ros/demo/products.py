@@ -41,6 +41,9 @@ class Summary:
         latency_p99: the same, 99th percentile.
         fps: masks a second.
         found: mean over those frames, by what is found: lanes, objects.
+        rate: frames a second at which they were sent.
+        late: frames that left more than half a period after their time.
+        backend: of the node.
     """
 
     title: str
@@ -51,6 +54,9 @@ class Summary:
     latency_p99: float
     fps: float
     found: dict[str, float]
+    rate: float
+    late: int
+    backend: str
 
     @property
     def lost(self) -> int:
@@ -126,6 +132,9 @@ def write_products(
         latency_p99=float(p99),
         fps=len(delays) / (span + 1 / live.rate),
         found={noun: float(np.mean(values)) for noun, values in counts.items()},
+        rate=live.rate,
+        late=live.late,
+        backend=live.diagnostics.get("backend", ""),
     )
     report = _report(summary, live, latency, np.array(times), counts, models, task)
     write_report(out / "report.html", replace(report, gallery=pictures, video=preview.finish()))

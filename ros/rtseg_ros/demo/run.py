@@ -6,14 +6,11 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from rich.table import Table
-
 from rtseg.camera import Camera
 from rtseg.errors import RtsegError
-from rtseg.printing import console
 from rtseg.runtime import find_model
 from rtseg_ros.demo.drive import render_drive
-from rtseg_ros.demo.live import LiveRun, run_live
+from rtseg_ros.demo.live import run_live
 from rtseg_ros.demo.products import Summary, write_products
 from rtseg_ros.demo.tasks import LANES, TASKS
 
@@ -35,7 +32,7 @@ def run_demo(
 ) -> Summary:
     """Drive a node with a recording, or a rendered road or street, and write what came of it.
 
-    Writes ``overlay.mp4``, ``result.mcap`` and ``report.html`` into `out`, and prints a table.
+    Writes ``overlay.mp4``, ``result.mcap`` and ``report.html`` into `out`.
 
     Args:
         input: bag, video or pictures; None renders a drive of `seconds`.
@@ -72,24 +69,4 @@ def run_demo(
             source, title = input, input.name
         live = run_live(source, folder, models, camera, chosen, topic)
         calibration = Camera.load(camera) if camera else None
-        summary = write_products(source, live, out, title, models, calibration, chosen)
-    _print_table(summary, live, out)
-    return summary
-
-
-def _print_table(summary: Summary, live: LiveRun, out: Path) -> None:
-    table = Table(title=summary.title, show_header=False)
-    table.add_column(style="bold")
-    table.add_column(justify="right")
-    late = f" ({live.late} sent late)" if live.late else ""
-    table.add_row("frames sent", f"{summary.sent} at {live.rate:.0f} Hz{late}")
-    table.add_row("masks received", str(summary.received))
-    table.add_row("lost", f"{summary.lost} ({summary.lost_where})" if summary.lost else "0")
-    table.add_row("stamp to mask, p50 / p99", f"{summary.latency_p50:.1f} / {summary.latency_p99:.1f} ms")
-    table.add_row("masks a second", f"{summary.fps:.1f}")
-    for noun, mean in summary.found.items():
-        table.add_row(f"{noun} a frame", f"{mean:.2f}")
-    table.add_row("backend", live.diagnostics.get("backend", ""))
-    console.print(table)
-    for product in ("overlay.mp4", "result.mcap", "report.html"):
-        console.print(f"wrote {out / product}")
+        return write_products(source, live, out, title, models, calibration, chosen)

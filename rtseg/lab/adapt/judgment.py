@@ -59,10 +59,17 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether the adapted model is kept, and why, in one sentence."""
+    """Whether an adapted model is better, and why.
+
+    Attributes:
+        better: whether it is kept.
+        reason: in one sentence.
+        gains: whether it surely gains on the camera's own frames, whatever is lost elsewhere.
+    """
 
     better: bool
     reason: str
+    gains: bool = False
 
 
 def conclude(held_back: Comparison, old_roads: Comparison, labelled: Comparison | None = None) -> Verdict:
@@ -83,21 +90,21 @@ def conclude(held_back: Comparison, old_roads: Comparison, labelled: Comparison 
             "on marked roads, or give labelled frames with --labels",
         )
     own = [held_back, *([labelled] if labelled else [])]
+    best = max(own, key=lambda one: one.least_gain)
+    gains = best.least_gain > 0
     for one in (old_roads, *own):
         if one.least_gain < -MARGIN:
             return Verdict(
                 False,
                 f"F1 on {one.name} goes from {_percent(one.totals[0].f1)} to {_percent(one.totals[1].f1)}, and may "
                 f"fall by {_percent(-one.least_gain)}, more than {_percent(MARGIN)}",
+                gains,
             )
-    best = max(own, key=lambda one: one.least_gain)
     change = (
         f"F1 on {best.name} goes from {_percent(best.totals[0].f1)} to {_percent(best.totals[1].f1)} "
         f"({best.gain * 100:+.1f} points, surely more than {best.least_gain * 100:+.1f})"
     )
-    if best.least_gain <= 0:
-        return Verdict(False, f"it is not surely better: {change}")
-    return Verdict(True, change)
+    return Verdict(gains, change if gains else f"it is not surely better: {change}", gains)
 
 
 def _table(scores: Sequence[CulaneScore]) -> np.ndarray:

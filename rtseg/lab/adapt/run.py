@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,7 +33,7 @@ from rtseg.lab.scores.lanes.samples import labelled_samples, rendered_samples
 from rtseg.lab.studies.lane_confidence import FIRST_SEED, calibrate_confidence, write_calibration
 from rtseg.lab.training.config import TrainingConfig
 from rtseg.lab.training.hours import Deadline
-from rtseg.lab.training.train import train
+from rtseg.lab.training.train import save_between, train
 from rtseg.lab.weak.teacher import NothingTrustedError, TeacherSettings, label_lanes
 from rtseg.loading import load
 from rtseg.media import open_frames
@@ -43,7 +43,7 @@ from rtseg.runtime.card import ModelCard
 Tell = Callable[[str], None]
 Advance = Callable[[str, int, int], None]
 
-WORK, REPORT, RESULT = "adapt", "report.html", "result.json"
+WORK, REPORT, RESULT, HALFWAY = "adapt", "report.html", "result.json", "halfway"
 _BEGUN = "begun.yaml"
 _NAME = re.compile("[a-z0-9][a-z0-9-]*")
 _LABELS_A_SECOND = 2.0  # nearer frames look alike
@@ -112,14 +112,19 @@ def adapt(settings: Settings, out: Path, tell: Tell, advance: Advance) -> Verdic
             labelled_samples(settings.labels)  # told before anything that takes long
         recipe = recipe_for(settings.model)
         sure = _label(settings, recordings, work / "labels", tell, advance)
-        candidate = work / out.name
+        training, candidate = work / "training", work / out.name
         if not (candidate / "card.yaml").is_file():
-            _train(settings, recipe, sure, work, begun, tell)
-            tell("making networks and card")
-            _package(settings, sure, work, candidate)
-        tell("judging: as it was against as it is")
-        judged = _judge(settings, recordings, candidate, advance)
-        verdict = conclude(judged.clips.scores, judged.roads, judged.labelled)
+            _train(settings, recipe, sure, training, begun, tell)
+        judged, verdict = _made_and_judged(settings, recordings, sure, training, candidate, tell, advance)
+        if verdict.gains and not verdict.better:
+            tell(f"not yet: {verdict.reason}; half the way back to the model as it was")
+            nearer = work / HALFWAY / out.name
+            save_between(training, nearer.parent / "training", 0.5)
+            again = _made_and_judged(settings, recordings, sure, nearer.parent / "training", nearer, tell, advance)
+            if again[1].better:
+                candidate, (judged, verdict) = nearer, again
+            else:
+                verdict = replace(verdict, reason=f"{verdict.reason}; half the way back, {again[1].reason}")
         _enter_scores(candidate, judged, out)
         write_page(work / REPORT, settings.model, out.name, judged.clips, judged.all, verdict)
         if verdict.better:
@@ -192,10 +197,10 @@ def _label(
 
 
 def _train(
-    settings: Settings, recipe: TrainingConfig, labels: Sequence[Path], work: Path, begun: float, tell: Tell
+    settings: Settings, recipe: TrainingConfig, labels: Sequence[Path], run: Path, begun: float, tell: Tell
 ) -> None:
     """Train for what is left of the minutes, but a quarter of them at least; of a training that goes on, its rest."""
-    run, finished = work / "training", work / "trained.txt"
+    finished = run.parent / "trained.txt"
     if finished.is_file():
         return
     done, whole = share_done(run), settings.minutes * 60
@@ -206,7 +211,25 @@ def _train(
     write_text(finished, f"{settings.minutes:g} minutes\n")
 
 
-def _package(settings: Settings, labels: Sequence[Path], work: Path, candidate: Path) -> None:
+def _made_and_judged(
+    settings: Settings,
+    recordings: Sequence[Recording],
+    labels: Sequence[Path],
+    training: Path,
+    candidate: Path,
+    tell: Tell,
+    advance: Advance,
+) -> tuple[_Judged, Verdict]:
+    """Make a model of a training, where it is not there yet, and hold it against the model as it was."""
+    if not (candidate / "card.yaml").is_file():
+        tell("making networks and card")
+        _package(settings, labels, training, candidate)
+    tell("judging: as it was against as it is")
+    judged = _judge(settings, recordings, candidate, advance)
+    return judged, conclude(judged.clips.scores, judged.roads, judged.labelled)
+
+
+def _package(settings: Settings, labels: Sequence[Path], training: Path, candidate: Path) -> None:
     """Networks and card, with the decoder of the model as it was, and a confidence calibrated anew."""
     start = find_model(settings.model).card
     names = ", ".join(path.name for path in settings.recordings)
@@ -214,7 +237,7 @@ def _package(settings: Settings, labels: Sequence[Path], work: Path, candidate: 
     making = candidate.parent / f"{candidate.name}-making" / candidate.name
     shutil.rmtree(making.parent, ignore_errors=True)
     card = package_model(
-        work / "training",
+        training,
         making,
         calibration=[folder / "images" for folder in labels],
         command=f"rtseg adapt {names} --model {start.name} --minutes {settings.minutes:g}",

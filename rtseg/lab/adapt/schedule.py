@@ -7,13 +7,12 @@ from pathlib import Path
 import torch
 
 from rtseg.errors import ModelError
+from rtseg.lab.training.checkpoints import CHECKPOINT, epochs_done
 from rtseg.lab.training.config import TrainingConfig
 from rtseg.lab.training.configurations import load_config
 from rtseg.lab.training.exported_weights import load_exported
-from rtseg.lab.training.hours import epochs_done
 from rtseg.lab.training.lanes.module import build_network
 from rtseg.runtime import find_model
-from rtseg.yaml_text import parse_yaml
 
 RECIPE = "lanes-lite-finetune"
 _OTHERS = ("lanes-r18",)  # whose networks are trained by the same schedule
@@ -51,8 +50,7 @@ def recipe_for(model: str) -> TrainingConfig:
 
 def share_done(run: Path) -> float:
     """How much of its plan a training has behind it, 0 to 1; 0 of one that has not come to its first checkpoint."""
-    checkpoint = run / "last.ckpt"
+    checkpoint = run / CHECKPOINT
     if not checkpoint.is_file():
         return 0.0
-    epochs = int(parse_yaml((run / "config.yaml").read_text(encoding="utf-8"))["epochs"])
-    return min(1.0, epochs_done(checkpoint) / epochs)
+    return min(1.0, epochs_done(checkpoint) / load_config(run / "config.yaml").epochs)

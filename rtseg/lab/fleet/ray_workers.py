@@ -100,7 +100,7 @@ class RayWorkers:
                 if not address:
                     local |= {"include_dashboard": False}
                     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else it reports to its makers
-                ray.init(address=address or "local", log_to_driver=False, logging_level=logging.WARNING, **local)
+                ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
         except Exception as error:  # of one that is slow to start Ray says so by a bare one
             expected, cure = (f"a Ray cluster at {address}", _CLUSTER) if address else ("Ray to start here", _HERE)
             raise BackendError(f"expected {expected}, got {_last_line(error)}; {cure}") from error

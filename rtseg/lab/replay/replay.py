@@ -192,7 +192,8 @@ class Overlays:
     def lines(self, most: int = 20) -> list[str]:
         """What was read, written and left out, a line each; at most `most` files by name."""
         lost = sum(self.skipped.values())
-        lines = [f"read {self.frames + lost} {self.noun}s, left out {lost}, wrote {self.frames}: {self.path}"]
+        noun = self.noun if self.frames + lost == 1 else f"{self.noun}s"
+        lines = [f"read {self.frames + lost} {noun}, left out {lost}, wrote {self.frames}: {self.path}"]
         if self.left_out:
             lines += [f"left out {name}: {reason}" for name, reason in self.left_out[:most]]
             lines += [f"left out {lost - most} more"] if lost > most else []

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import socket
-import sys
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
@@ -21,6 +18,7 @@ from numpy.typing import NDArray
 from rtseg.errors import ConfigError, MediaError
 from rtseg.files import Part
 from rtseg.frame import Frame
+from rtseg.lab.replay.rerun_live import HERE, URLS, LiveViewer, open_sink
 from rtseg.lanes import GroundPlane
 from rtseg.media.overlay import color_of
 from rtseg.messages import ground_lines
@@ -30,16 +28,14 @@ from rtseg.results import Instances, Lanes, class_name
 if TYPE_CHECKING:
     from rtseg.camera import Camera
 
-FILE_ONLY, LIVE = "rrd", "rerun"
+FILE_ONLY = "rrd"
 FILE = "result.rrd"
-URLS = ("rerun+http://", "rerun+https://")
 _END = b"RRF2FOOT"
-_PATIENCE = 5.0  # seconds for a live viewer to take the last frames, and in which a file grows that is being written
+_PATIENCE = 5.0  # seconds in which a file grows that is being written
 _QUALITY = 85
 _OPACITY = 0.5
 _TRAIL = 60  # frames of an object's track
 _CLASSES = 240  # ids whose colors the viewer is told: whole palettes, in uint8
-_log = logging.getLogger(__name__)
 
 
 class RerunView:
@@ -73,9 +69,9 @@ class RerunView:
         classes: tuple[str, ...] = (),
         view: str = FILE_ONLY,
     ) -> None:
-        if view not in (FILE_ONLY, LIVE) and not view.startswith(URLS):
+        if view not in (FILE_ONLY, HERE) and not view.startswith(URLS):
             raise ConfigError(
-                f"expected --view {FILE_ONLY}, {LIVE} or {URLS[0]}HOST:9876/proxy, got {view}; choose one"
+                f"expected --view {FILE_ONLY}, {HERE} or {URLS[0]}HOST:9876/proxy, got {view}; choose one"
             )
         try:
             import rerun
@@ -103,88 +99,99 @@ class RerunView:
             collapse_panels=True,
         )
         try:
-            sinks = [rerun.FileSink(self._part.path), *self._viewers(view)]
-            self._recording.set_sinks(*sinks, default_blueprint=layout)
+            self._recording.set_sinks(rerun.FileSink(self._part.path), default_blueprint=layout)
+            self._live = None if view == FILE_ONLY else self._opened(view, layout)
         except ConfigError:
             self._part.discard()
             raise
         except Exception as error:  # the SDK raises RuntimeError and OSError, and documents neither
             self._part.discard()
             raise MediaError(f"expected to write {out / FILE}, got {visible(error)}; check the folder") from error
-        self._recording.send_recording_name(visible(name))
         colors = [rerun.AnnotationInfo(id=i, color=color_of(i)[::-1]) for i in range(1, _CLASSES + 1)]
-        self._recording.log("/", rerun.AnnotationContext(colors), static=True)
-        if camera:
-            self._recording.log("ground", rerun.ViewCoordinates.FLU, static=True)
+        nothing = rerun.AnnotationInfo(id=0, color=(0, 0, 0, 0))  # else it is painted in some color, too
 
-    def _viewers(self, view: str) -> list[Any]:
-        """Where it goes beside the file."""
-        rerun = self._rerun
-        if view == FILE_ONLY:
-            return []
-        if view != LIVE:
-            _reached(view)
-            return [rerun.GrpcSink(view)]
-        if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-            _log.warning("there is no display for the viewer; %s is written, to be opened with rerun", FILE)
-            return []
-        rerun.spawn(connect=False, hide_welcome_screen=True)  # one that runs already is used
-        return [rerun.GrpcSink()]
+        def begin(recording: Any) -> None:
+            recording.send_recording_name(visible(name))
+            recording.log("/", rerun.AnnotationContext([nothing, *colors]), static=True)
+            if camera:
+                recording.log("ground", rerun.ViewCoordinates.FLU, static=True)
+
+        self._send(begin)
+
+    def _opened(self, view: str, layout: Any) -> LiveViewer | None:
+        # A recording of its own: the SDK keeps the file waiting for a viewer that shares its recording.
+        recording = self._rerun.RecordingStream("rtseg")
+        sink = open_sink(recording, view)
+        if sink is None:
+            return None
+        recording.set_sinks(sink, default_blueprint=layout)
+        return LiveViewer(recording)
+
+    def _send(self, write: Callable[[Any], None]) -> None:
+        write(self._recording)
+        if self._live:
+            self._live.show(write)
 
     def write(self, frame: Frame, result: Lanes | Instances) -> None:
         """Add one frame and its result."""
-        rerun, log = self._rerun, self._recording.log
-        self._recording.set_time("frame", sequence=self._number)
-        if frame.stamp is not None:
-            self._recording.set_time("stamp", timestamp=np.datetime64(frame.stamp, "ns"))
+        rerun, number = self._rerun, self._number
         self._number += 1
         jpeg = cv2.imencode(".jpg", frame.image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
-        log("camera/image", rerun.EncodedImage(contents=jpeg, media_type="image/jpeg"))
-        if isinstance(result, Lanes):
-            self._lanes(frame, result)
-        else:
-            self._instances(result)
+        entries = {"camera/image": rerun.EncodedImage(contents=jpeg, media_type="image/jpeg")}
+        entries |= self._lanes(frame, result) if isinstance(result, Lanes) else self._instances(result)
         for stage, spent in {**result.times, "total": sum(result.times.values())}.items():
-            log(f"times/{stage.replace(' ', '_')}", rerun.Scalars(spent))
-        log("found", rerun.Scalars(len(result)))
+            entries[f"times/{stage.replace(' ', '_')}"] = rerun.Scalars(spent)
+        entries["found"] = rerun.Scalars(len(result))
         if result.restart:
-            log("restarts", rerun.TextLog(result.restart))
+            entries["restarts"] = rerun.TextLog(result.restart)
 
-    def _lanes(self, frame: Frame, lanes: Lanes) -> None:
-        rerun, log = self._rerun, self._recording.log
-        log("camera/mask", rerun.SegmentationImage(_shown(lanes.mask), opacity=_OPACITY))
+        def write(recording: Any) -> None:
+            recording.set_time("frame", sequence=number)
+            if frame.stamp is not None:
+                recording.set_time("stamp", timestamp=np.datetime64(frame.stamp, "ns"))
+            for entity, what in entries.items():
+                recording.log(entity, what)
+
+        self._send(write)
+
+    def _lanes(self, frame: Frame, lanes: Lanes) -> dict[str, Any]:
+        rerun = self._rerun
         ids = lanes.ids.tolist()
         colors = [color_of(identity)[::-1] for identity in ids]
         words = [f"{i}  {100 * c:.0f}%" for i, c in zip(ids, lanes.confidence.tolist(), strict=True)]
-        log(
-            "camera/lanes",
-            rerun.LineStrips2D(list(lanes.polylines), colors=colors, labels=words, radii=[1.5] * len(ids)),
-        )
+        style = {"colors": colors, "labels": words}
+        entries = {
+            "camera/mask": rerun.SegmentationImage(_shown(lanes.mask), opacity=_OPACITY),
+            "camera/lanes": rerun.LineStrips2D(list(lanes.polylines), radii=[1.5] * len(ids), **style),
+        }
         if self._camera is not None:
             if self._plane is None or self._plane[0] != frame.size:
                 height, width = frame.size
                 self._plane = frame.size, GroundPlane(self._camera.scaled(width, height))
             lines = ground_lines(lanes, self._plane[1])
-            log("ground/lanes", rerun.LineStrips3D(lines, colors=colors, labels=words, radii=[0.06] * len(ids)))
+            entries["ground/lanes"] = rerun.LineStrips3D(lines, radii=[0.06] * len(ids), **style)
+        return entries
 
-    def _instances(self, found: Instances) -> None:
-        rerun, log = self._rerun, self._recording.log
+    def _instances(self, found: Instances) -> dict[str, Any]:
+        rerun = self._rerun
         ids = found.ids.tolist()
         table = np.concatenate([[0], found.ids]).astype(np.int64)
-        log("camera/mask", rerun.SegmentationImage(_shown(table[found.labels]), opacity=_OPACITY))
         colors = [color_of(identity)[::-1] for identity in ids]
         kinds = [class_name(self._classes, c) for c in found.class_ids.tolist()]
         words = [f"{visible(kind)} {identity}" for kind, identity in zip(kinds, ids, strict=True)]
         boxes = np.asarray(found.boxes, np.float32).reshape(-1, 4)
         style = {"colors": colors, "labels": words}
-        log("camera/objects", rerun.Boxes2D(array=boxes, array_format=rerun.Box2DFormat.XYXY, **style))
         if found.restart:
             self._tracks.clear()
         feet = np.stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]], axis=1)
         self._tracks = {i: self._tracks.get(i, deque(maxlen=_TRAIL)) for i in ids}
         for identity, foot in zip(ids, feet, strict=True):
             self._tracks[identity].append(foot)
-        log("camera/tracks", rerun.LineStrips2D([np.array(self._tracks[i]) for i in ids], colors=colors))
+        return {
+            "camera/mask": rerun.SegmentationImage(_shown(table[found.labels]), opacity=_OPACITY),
+            "camera/objects": rerun.Boxes2D(array=boxes, array_format=rerun.Box2DFormat.XYXY, **style),
+            "camera/tracks": rerun.LineStrips2D([np.array(self._tracks[i]) for i in ids], colors=colors),
+        }
 
     def __enter__(self) -> RerunView:
         return self
@@ -192,7 +199,9 @@ class RerunView:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(Exception):  # a viewer that is gone or slow; the file is written all the same
+        if self._live:
+            self._live.close()
+        with suppress(Exception):  # a full disk, which is told below
             self._recording.flush(timeout_sec=_PATIENCE)
         # The SDK waits without end for its writing thread, which a full disk has ended; at the interpreter's end too.
         closing = Thread(target=self._recording.disconnect, daemon=True)
@@ -220,17 +229,6 @@ def _has_end(path: Path) -> bool:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 2 * len(_END)))
         return _END in file.read()
-
-
-def _reached(url: str) -> None:
-    """Raise ConfigError if nobody listens there: the SDK would only log that, at the end."""
-    try:
-        place = urlsplit(url)
-        socket.create_connection((place.hostname or "", place.port or 9876), _PATIENCE).close()
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"expected a Rerun viewer at {url}, got {visible(error)}; start `rerun` there, and open its port"
-        ) from error
 
 
 def _shown(ids: NDArray[np.integer]) -> NDArray[np.uint8]:

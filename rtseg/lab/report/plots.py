@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import textwrap
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ _INK = "currentColor"
 _WIDTH, _LEFT, _RIGHT = 720.0, 66.0, 706.0
 _TITLE = 32.0  # above a strip
 _LINE = 28.0  # of text below the axis
+_LETTERS = 46  # of a line of a legend, at most
 _POINTS = 700  # of a curve; of more the highest and lowest of each stretch are drawn
 _MARKED = 30  # points of a curve up to which each has a mark
 
@@ -171,11 +173,12 @@ class _Chart:
         self._line(_LEFT, self._bottom, _RIGHT, self._bottom, {"stroke-opacity": "0.6"})
 
     def legend(self, names: Mapping[str, Any]) -> None:
-        """Names beside their colors, a line each."""
+        """Names beside their colors, in lines that are not cut off where the page grows its text."""
         for name, color in zip(names, _cycle(len(names)), strict=True):
-            self._bottom += _LINE
-            self._add("rect", x=_LEFT, y=self._bottom - 14, width=16, height=12, rx=2, fill=color)
-            self._text(_LEFT + 24, self._bottom - 3, name, "start")
+            self._add("rect", x=_LEFT, y=self._bottom + _LINE - 14, width=16, height=12, rx=2, fill=color)
+            for line in textwrap.wrap(name, _LETTERS) or [""]:
+                self._bottom += _LINE
+                self._text(_LEFT + 24, self._bottom - 3, line, "start")
 
     def values(self, name: str, unit: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
         """Say to the page's script what is drawn."""

@@ -70,7 +70,8 @@ class DataCheck:
 
     def table(self) -> Table:
         """The figures for the terminal."""
-        table = Table("", "", title=f"{self.pictures} pictures with labels of {self.kind}", show_header=False)
+        noun = "picture" if self.pictures == 1 else "pictures"
+        table = Table("", "", title=f"{self.pictures} {noun} with labels of {self.kind}", show_header=False)
         table.add_row("without a lane" if self.task == "lanes" else "without an object", str(self.empty))
         for name, count in self.counts.most_common():
             table.add_row(visible(name), str(count))

@@ -52,6 +52,7 @@ _PAPERS = {
         "120,000 steps of 64, four P40",
     ),
 }  # fmt: skip
+_OTHERS = "another backend rounds otherwise, which moves AP by up to some tenths from what the cards say."
 _DIFFERENT = "What the models here are beside those of the papers; the method is the same."
 
 
@@ -71,6 +72,7 @@ def write_instance_page(
         The page's path.
     """
     scored: list[tuple[ModelCard, InstanceEvaluation]] = []
+    backends: set[str] = set()
     for name in models:
         pipeline = load(name)
         has_maps = pipeline.card.grouping.method != "solo"
@@ -83,8 +85,10 @@ def write_instance_page(
             ablation=ablates(pipeline.card),
         )
         scored.append((pipeline.card, found))
+        backends.add(pipeline.backend["backend"])
         pipeline.close()
-    parts = ["# Instance models: what they score", _INTRODUCTION, _overview(scored)]
+    told = f"{_INTRODUCTION} The networks ran on {', '.join(sorted(backends))}; {_OTHERS}"
+    parts = ["# Instance models: what they score", told, _overview(scored)]
     parts += ["## What differs from the papers", _DIFFERENT, _differences([card for card, _ in scored])]
     for card, found in scored:
         parts += [f"## {card.name}", f"{card.summary}. {' '.join(notes(found))}"]

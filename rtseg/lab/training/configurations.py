@@ -37,11 +37,11 @@ def load_stages(path: Path | str) -> tuple[RunConfig, ...]:
     """
     file = Path(path)
     if not file.is_file():
-        bundled = Path(__file__).parent / "configs" / f"{path}.yaml"
-        if not bundled.is_file():
-            names = ", ".join(sorted(config.stem for config in bundled.parent.glob("*.yaml")))
+        bundled = {config.stem: config for config in (Path(__file__).parent / "configs").glob("*.yaml")}
+        if str(path) not in bundled:
+            names = ", ".join(sorted(bundled))
             raise ConfigError(f"expected a training configuration file or one of {names}, got {str(path)!r}")
-        file = bundled
+        file = bundled[str(path)]
     try:
         content = read_yaml(file)
     except (OSError, yaml.YAMLError) as error:

@@ -34,6 +34,7 @@ from rtseg.lab.training.lanes.module import LaneModule, build_network
 from rtseg.lab.training.lanes.sets import open_set
 from rtseg.lab.training.lanes.targets import SampleShape
 from rtseg.lab.training.quick import with_own_classes
+from rtseg.ops.threads import thread_count
 
 
 @dataclass(frozen=True)
@@ -212,13 +213,14 @@ FAMILIES: dict[str, Family] = {
 
 
 def training_loader(config: RunConfig, data: RunData) -> DataLoader[Any]:
-    """Batches for one of the run's processes."""
+    """Batches for one of the run's processes, prepared by no more others than there are cores."""
+    workers = min(config.workers, thread_count(None))
     return DataLoader(
         data.training,
         batch_size=max(1, config.batch // config.processes),
         sampler=data.sampler,
-        num_workers=config.workers,
-        persistent_workers=config.workers > 0,
+        num_workers=workers,
+        persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=_single_threaded,
     )

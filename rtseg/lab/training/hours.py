@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any, TypeVar
 
 import lightning
@@ -68,11 +67,6 @@ def with_rendered(config: Config, frames: int) -> Config:
     if frames < last - first:
         remarks_console.print(f"plan: {frames} rendered frames instead of {last - first}")
     return config.with_rendered(frames)
-
-
-def epochs_done(checkpoint: Path) -> int:
-    """How many epochs a training has behind it that left this checkpoint."""
-    return int(torch.load(checkpoint, weights_only=True, map_location="cpu")["epoch"]) + 1
 
 
 def begun_with(batches: Iterable[Any], deadline: Deadline | None) -> Iterator[Any]:

@@ -12,6 +12,7 @@ import yaml
 from rtseg.errors import ConfigError
 from rtseg.files import write_text
 from rtseg.lab.data.tusimple import LABELS
+from rtseg.lab.training.checkpoints import CHECKPOINT
 from rtseg.lab.training.config import RunConfig, TrainingConfig
 from rtseg.lab.training.configurations import load_stages
 from rtseg.lab.training.hours import Deadline
@@ -86,7 +87,7 @@ def train_stages(
             continue
         if stage.after:
             begins = str(out / stage.after / _WEIGHTS)
-        interrupted = resume and (folder / "last.ckpt").is_file()
+        interrupted = resume and (folder / CHECKPOINT).is_file()
         ready, folders = _taught(stage, data, out, teach)
         if stage.blend_with:
             ready = ready.model_copy(update={"blend_with": str(out / stage.blend_with / _WEIGHTS)})

@@ -29,6 +29,7 @@ from torch.utils.data import DataLoader
 from rtseg.errors import ConfigError, ModelError
 from rtseg.files import replacing, write_text
 from rtseg.lab.training.averaged_module import AveragedModule
+from rtseg.lab.training.checkpoints import CHECKPOINT, check_checkpoint, epochs_done
 from rtseg.lab.training.config import RunConfig
 from rtseg.lab.training.configurations import load_config, parse_config
 from rtseg.lab.training.epochs import EpochPictures
@@ -38,7 +39,6 @@ from rtseg.lab.training.hours import (
     Deadline,
     InTime,
     begun_with,
-    epochs_done,
     planned,
     scheduled,
     seconds_a_step,
@@ -48,8 +48,8 @@ from rtseg.lab.training.hours import (
 from rtseg.lab.training.lanes.datasets import MixtureSampler
 from rtseg.lab.training.quick import shortened
 from rtseg.printing import progress_console, remarks_console
+from rtseg.progress import spoken
 from rtseg.runtime import find_model
-from rtseg.yaml_text import parse_yaml
 
 Config = TypeVar("Config", bound=RunConfig)
 
@@ -92,8 +92,8 @@ def train(
         The path of the safetensors file.
 
     Raises:
-        ConfigError: if the configuration asks for data that were not given, there is nothing to resume, nothing to
-            blend with, or several processes have a deadline.
+        ConfigError: if the configuration asks for data that were not given, there is nothing to resume or what there is
+            is damaged or another network's, there is nothing to blend with, or several processes have a deadline.
         DatasetError: if labels do not parse.
         ModelError: if there is nothing to start from, or it is another network's.
         TrainingError: if no gradient is finite any more.
@@ -103,9 +103,7 @@ def train(
         config = load_config(config)
     if start is not None:
         config = config.model_copy(update={"start": start})
-    if config.blend < 1 and not config.start:
-        raise ConfigError(f"expected something to start from where blend is below 1, got blend {config.blend} alone")
-    checkpoint = out / "last.ckpt"
+    checkpoint = out / CHECKPOINT
     if resume and not checkpoint.is_file():
         raise ConfigError(f"expected a checkpoint to resume at {checkpoint}, which is not there; leave --resume out")
     # OpenCV's threads do not survive the fork of loader processes, which then wait for them for ever.
@@ -130,7 +128,9 @@ def train(
     if config.threads:
         torch.set_num_threads(config.threads)
     loader = training_loader(config, samples)
-    if config.start and not resume:
+    if resume:
+        check_checkpoint(checkpoint, module)
+    elif config.start:
         _start(module, config, loader, deadline)
     config = module.config = _planned(config, module, loader, checkpoint if resume else None, deadline)
     samples.sampler.samples = config.samples_per_epoch
@@ -195,8 +195,7 @@ def _prepared(config: Config, out: Path, resume: bool, deadline: Deadline | None
         raise ConfigError(f"expected one process where hours are given, got {config.processes}; give epochs instead")
     if not resume:
         return config
-    saved = out / "config.yaml"
-    earlier = parse_config(parse_yaml(saved.read_text(encoding="utf-8")), str(saved))
+    earlier = load_config(out / "config.yaml")
     if not isinstance(earlier, type(config)):
         raise ConfigError(f"expected a run of {config.model} to go on with in {out}, got one of {earlier.model}")
     return earlier
@@ -235,6 +234,8 @@ def _spread(config: Config) -> tuple[Config, int]:
 
 def _check_start(config: RunConfig) -> None:
     """Make sure that there is something to start from, before anything that takes long."""
+    if config.blend < 1 and not config.start:
+        raise ConfigError(f"expected something to start from where blend is below 1, got blend {config.blend} alone")
     if not config.start:
         return
     if Path(config.start).suffix == ".safetensors":
@@ -275,6 +276,23 @@ def _blend(net: nn.Module, start: dict[str, torch.Tensor], share: float) -> nn.M
         if value.is_floating_point():
             value.lerp_(start[name].to(value.device), 1.0 - share)
     return blended
+
+
+def save_between(run: Path, out: Path, share: float) -> None:
+    """Write weights that lie between those that a blended run started from and its own.
+
+    Args:
+        run: folder of a run with a `blend` below 1.
+        out: folder to write `model.safetensors` to.
+        share: of the way from the start, 0 to 1.
+
+    Raises:
+        ModelError: the run's weights are missing or broken.
+    """
+    net, config = load_network(run / "model.safetensors")
+    between = _blend(net, read_weights(run / _START_WEIGHTS), share)
+    out.mkdir(parents=True, exist_ok=True)
+    save_weights(between, out / "model.safetensors", config.model_copy(update={"blend": share * config.blend}))
 
 
 def save_weights(net: nn.Module, path: Path, config: RunConfig) -> None:
@@ -331,7 +349,7 @@ class _Save(Callback):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         assert isinstance(module, AveragedModule)
-        trainer.save_checkpoint(self.out / "last.ckpt")
+        trainer.save_checkpoint(self.out / CHECKPOINT)
         if trainer.is_global_zero:
             kept: nn.Module = module.average
             if module.config.blend < 1:
@@ -365,4 +383,4 @@ class _PlainProgress(Callback):
             left = int(total) * (trainer.max_epochs or 1) - trainer.global_step
             per_step = (time.monotonic() - self._began) / max(1, trainer.global_step - self._first)
             place = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs} batch {batch_idx + 1}/{total}"
-            remarks_console.print(f"{place} loss {loss:.3f}, {max(0, left) * per_step / 60:.0f} minutes left")
+            remarks_console.print(f"{place} loss {loss:.3f}, {spoken(max(0, left) * per_step)} left")

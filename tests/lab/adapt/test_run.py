@@ -15,6 +15,7 @@ from rtseg.lab.adapt.run import Settings, adapt
 from rtseg.lab.deploy import package
 from rtseg.lab.render import Drive
 from rtseg.lab.replay.video_writer import VideoWriter
+from rtseg.lab.training.train import read_weights
 from rtseg.loading import load
 from rtseg.runtime import find_model
 
@@ -59,9 +60,23 @@ def test_stopped_gone_on_with_refused_and_kept(tmp_path: Path, monkeypatch: pyte
     assert verdict.reason in (out / "adapt" / "report.html").read_text()
     assert adapt(settings, out, quiet, quiet) == verdict
 
-    (out / "adapt" / "result.json").unlink()
-    monkeypatch.setattr(run, "conclude", lambda *_: Verdict(True, "as if"))
-    assert adapt(settings, out, quiet, quiet).better
+    # What gains at home and loses elsewhere has a second chance, half the way back.
+    result_file = out / "adapt" / "result.json"
+    for second in (Verdict(False, "worse"), Verdict(True, "as if")):
+        result_file.unlink()
+        verdicts = [Verdict(False, "lost elsewhere", gains=True), second]
+        monkeypatch.setattr(run, "conclude", lambda *_, left=verdicts: left.pop(0))
+        verdict = adapt(settings, out, quiet, quiet)
+        assert not verdicts
+        assert verdict.better == second.better
+        assert (out / "card.yaml").exists() == second.better
+        assert second.better or verdict.reason == "lost elsewhere; half the way back, worse"
+    assert find_model(out).card.model.sha256 == find_model(out / "adapt" / "halfway" / "my-camera").card.model.sha256
+    ends = [read_weights(out / "adapt" / "training" / name) for name in ("start.safetensors", "model.safetensors")]
+    between = read_weights(out / "adapt" / "halfway" / "training" / "model.safetensors")
+    for name, value in between.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, (ends[0][name] + ends[1][name]) / 2, msg=name)
     card, start = find_model(out).card, find_model("lanes-lite").card
     assert card.name == "my-camera"
     assert [file.precision for file in card.files] == ["int8", "fp32", "int8"]

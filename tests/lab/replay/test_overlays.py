@@ -137,6 +137,8 @@ def test_what_is_left_out_is_counted_and_named(tmp_path: Path) -> None:
         progress=False,
     )
     assert video.lines()[0].startswith("read 2 frames, left out 1, wrote 1")
+    alone = run_overlays(ListSource([Frame(road({1: 3}), 0)]), ColumnPipeline(), tmp_path / "alone", progress=False)
+    assert alone.lines()[0].startswith("read 1 frame, left out 0, wrote 1")
 
 
 def test_an_overlay_keeps_the_time_of_its_frames(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +19,7 @@ import pytest
 from rtseg.camera import Camera
 from rtseg.errors import ConfigError
 from rtseg.frame import Frame
+from rtseg.lab.replay import rerun_live
 from rtseg.lab.replay.replay import replay, run_overlays
 from rtseg.lab.replay.rerun_view import FILE, RerunView
 from rtseg.results import Instances
@@ -86,6 +89,20 @@ def test_objects_with_boxes_and_tracks(tmp_path: Path) -> None:
     assert all(rows[f"/camera/{entity}"] == 3 for entity in ("image", "mask", "objects", "tracks"))
 
 
+def test_what_is_no_lane_has_no_color(tmp_path: Path) -> None:
+    chunks = pytest.importorskip("rerun.chunk", reason="the extra `rerun` is not installed")
+    with RerunView(tmp_path, "a drive"):
+        pass
+    told = [
+        each
+        for chunk in chunks.RrdReader(tmp_path / FILE).stream()
+        if "AnnotationContext:context" in chunk.to_record_batch().schema.names
+        for each in chunk.to_record_batch().column("AnnotationContext:context")[0].as_py()[0]
+    ]
+    alpha = {each["class_id"]: each["class_description"]["info"]["color"] & 255 for each in told}
+    assert alpha == {i: 255 * (i > 0) for i in range(241)}
+
+
 def test_a_run_that_fails_leaves_no_file(tmp_path: Path) -> None:
     pytest.importorskip("rerun", reason="the extra `rerun` is not installed")
     with pytest.raises(RuntimeError), RerunView(tmp_path, "drive"):
@@ -124,26 +141,101 @@ def test_a_full_disk_is_a_sentence_and_leaves_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_viewer_that_listens_gets_what_the_file_has(tmp_path: Path) -> None:
+@pytest.fixture
+def viewer(tmp_path: Path) -> Iterator[tuple[str, Path, subprocess.Popen[bytes]]]:
+    """The viewer's own program, told to write down what it would show: its URL, that file, and its process."""
     pytest.importorskip("rerun", reason="the extra `rerun` is not installed")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    viewer = Path(sys.executable).with_name("rerun")
-    url, got = f"rerun+http://127.0.0.1:{port}/proxy", tmp_path / "got.rrd"
-    with pytest.raises(ConfigError, match="expected a Rerun viewer at"):
-        RerunView(tmp_path, "a drive", view=url)
-    assert list(tmp_path.iterdir()) == []
-    # The viewer's own program, told to write down what it would show.
-    command = [viewer, "--bind", "127.0.0.1", "--port", str(port), "--save", got]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+    got = tmp_path / "got.rrd"
+    command = [_program(), "--bind", "127.0.0.1", "--port", str(port), "--save", got]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as process:
         try:
             _wait_for(port)
-            frames = [Frame(road({1: 30 + i}), stamp=i * 33 * MILLISECOND) for i in range(5)]
-            run_overlays(ListSource(frames), ColumnPipeline(), tmp_path / "out", progress=False, view=url)
+            yield f"rerun+http://127.0.0.1:{port}/proxy", got, process
         finally:
-            process.send_signal(signal.SIGINT)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def _drive(out: Path, view: str) -> None:
+    frames = [Frame(road({1: 30 + i}), stamp=i * 33 * MILLISECOND) for i in range(5)]
+    run_overlays(ListSource(frames), ColumnPipeline(), out, progress=False, view=view)
+
+
+def test_a_viewer_that_listens_gets_what_the_file_has(
+    viewer: tuple[str, Path, subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    url, got, process = viewer
+    _drive(tmp_path / "out", url)
+    process.send_signal(signal.SIGINT)
+    process.wait(30)
     assert read(got)["/camera/lanes"] == read(tmp_path / "out" / FILE)["/camera/lanes"] == 5
+
+
+def test_where_nobody_listens_is_a_sentence(tmp_path: Path) -> None:
+    pytest.importorskip("rerun", reason="the extra `rerun` is not installed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"rerun+http://127.0.0.1:{free.getsockname()[1]}/proxy"
+        with pytest.raises(ConfigError, match="expected a Rerun viewer at"):
+            RerunView(tmp_path, "a drive", view=url)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_viewer_that_hangs_costs_the_file_nothing(
+    viewer: tuple[str, Path, subprocess.Popen[bytes]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(rerun_live, "_PATIENCE", 0.5)
+    url, _, process = viewer
+    view = RerunView(tmp_path, "a drive", view=url)
+    os.killpg(process.pid, signal.SIGSTOP)
+    result = ColumnPipeline()(Frame(road({1: 30})))
+    with view:
+        for i in range(80):  # more than may wait
+            view.write(Frame(road({1: 30}), stamp=i), result)
+    assert "the viewer does not answer" in caplog.text
+    assert read(tmp_path / FILE)["/camera/lanes"] == 80
+
+
+def test_the_viewer_of_this_machine_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("rerun", reason="the extra `rerun` is not installed")
+    with socket.socket() as taken, suppress(ConnectionRefusedError):
+        taken.connect(("127.0.0.1", 9876))
+        pytest.skip("a viewer runs here already")
+    # Beside this Python lies one that shows nothing, and writes down what it was given.
+    got, pid = tmp_path / "got.rrd", tmp_path / "pid"
+    program = tmp_path / "rerun"
+    program.write_text(f'#!/bin/sh\necho $$ > {pid}\nexec {_program()} "$@" --bind 127.0.0.1 --save {got}\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("DISPLAY", ":0")
+    try:
+        _drive(tmp_path / "out", "rerun")
+    finally:
+        os.kill(int(pid.read_text()), signal.SIGINT)
+        os.waitpid(int(pid.read_text()), 0)
+    assert read(got)["/camera/lanes"] == 5
+
+
+def test_a_viewer_that_does_not_start_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("rerun", reason="the extra `rerun` is not installed")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("DISPLAY", ":0")
+    _drive(tmp_path / "out", "rerun")
+    assert "the viewer did not start" in caplog.text
+    assert read(tmp_path / "out" / FILE)["/camera/lanes"] == 5
+
+
+def _program() -> Path:
+    return Path(pytest.importorskip("rerun_cli").__file__).with_name("rerun")
 
 
 def _wait_for(port: int) -> None:

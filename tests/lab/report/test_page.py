@@ -206,5 +206,37 @@ def test_in_a_browser_a_click_on_a_spike_shows_its_frame(page: str, width: int, 
     assert len(np.unique(shot.reshape(-1, 3), axis=0)) > 50
 
 
+CUT = """<script>
+addEventListener("load", () => {
+  const cut = [...document.querySelectorAll("svg.chart text")].filter(
+    text => text.getBoundingClientRect().right > text.ownerSVGElement.getBoundingClientRect().right + 1);
+  const wide = [...document.querySelectorAll(".table")].filter(table => table.scrollWidth > table.clientWidth + 1);
+  answer(JSON.stringify([cut.map(text => text.textContent), wide.map(table => table.innerText)]));
+});
+</script>"""
+
+
+@pytest.mark.skipif(BROWSER is None, reason=NONE_HERE)
+@pytest.mark.parametrize("width", [500, 1280])
+def test_in_a_browser_long_names_and_sentences_are_not_cut_off(width: int, tmp_path: Path) -> None:
+    name = "a-machine-of-two-cores, instances-lite, int8, ONNX Runtime 1.31.1, 1280x640"
+    sentence = "expected a video, got /somewhere/broken.mp4 that cannot be opened; it may be truncated, " * 3
+    long = ReportData(
+        title="Long",
+        plots=[("Bars", plot_bars({name: [1.0], f"{name} (2)": [2.0]}, "", "ms", ["p50"]))],
+        tables=[("Faults", ("source", "reason"), [("broken.mp4", sentence)])],
+    )
+    assert answer_of(render_report(long), CUT, tmp_path / "profile", width) == "[[],[]]"
+
+
+def test_models_with_one_outlook_are_told_together() -> None:
+    models = [
+        Outlook(name, "onnxruntime", "cpu", {}, (PassedOver("torch", "cuda", reason),))
+        for name, reason in (("one", "no driver"), ("two", "no driver"), ("three", "no engine"))
+    ]
+    page = Examination((), tuple(models)).html()
+    assert re.findall(r"<h2>(Why .*?)</h2>", page) == ["Why one, two are no faster", "Why three is no faster"]
+
+
 def test_a_single_bar_is_a_chart() -> None:
     assert plot_bars({"found": [3.0]}, "bin", "count").count("<svg") == 1

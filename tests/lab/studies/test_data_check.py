@@ -39,6 +39,7 @@ def test_lanes_with_every_fault_named(tmp_path: Path) -> None:
     for words in ("gone.jpg", "torn.jpg", "line 4", "line 5"):
         assert words in told
     assert "more.jpg" in " ".join(facts["notes"])
+    assert check_data(folder).table().title == "1 picture with labels of TuSimple"
     page = Page(tmp_path / "out/report.html")
     assert "What is wrong" in page.text
     assert sum(link.startswith("data:image/jpeg") for link in page.links) == 1

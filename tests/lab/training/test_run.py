@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
+import pickle
 import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import cv2
@@ -21,11 +24,12 @@ import torch
 from rtseg.errors import ConfigError, DatasetError, ModelError
 from rtseg.lab.deploy.export import run_maps
 from rtseg.lab.training.averaged_module import update_average
+from rtseg.lab.training.checkpoints import epochs_done
 from rtseg.lab.training.config import DistilConfig, TrainingConfig
 from rtseg.lab.training.configurations import load_config
-from rtseg.lab.training.families import lane_shape
+from rtseg.lab.training.families import RunData, lane_shape, training_loader
 from rtseg.lab.training.hours import Deadline, planned
-from rtseg.lab.training.lanes.datasets import LaneDataset, load_real
+from rtseg.lab.training.lanes.datasets import LaneDataset, MixtureSampler, load_real
 from rtseg.lab.training.lanes.distillation import LaneTeacher, distillation_loss
 from rtseg.lab.training.lanes.module import LaneModule, build_network
 from rtseg.lab.training.quick import shortened
@@ -150,9 +154,12 @@ def test_ctrl_c_is_an_interrupt_and_not_an_answer(tmp_path: Path, road: Path, mo
 
 
 @pytest.mark.slow
-def test_a_run_leaves_weights_that_load_and_an_interrupted_one_ends_the_same(tmp_path: Path, road: Path) -> None:
+def test_a_run_leaves_weights_that_load_and_an_interrupted_one_ends_the_same(
+    tmp_path: Path, road: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = TrainingConfig.model_validate(SMALL)
     whole = train(config, [road], tmp_path / "whole", validation=[road])
+    assert re.search(r"loss [\d.]+, \d+ s left", capsys.readouterr().err)
     network, found = load_network(whole)
     assert found == config
     assert not network.training
@@ -177,12 +184,47 @@ def test_a_run_leaves_weights_that_load_and_an_interrupted_one_ends_the_same(tmp
         assert "train/loss" in page
 
 
+def test_samples_are_prepared_by_no_more_processes_than_there_are_cores() -> None:
+    config = TrainingConfig.model_validate({**SMALL, "workers": 10_000})
+    dataset = torch.utils.data.TensorDataset(torch.zeros(4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loader = training_loader(config, RunData(dataset, MixtureSampler([4], [1.0], 4, 0)))
+    assert 1 <= loader.num_workers < 10_000
+
+
 @pytest.mark.slow
 def test_rendered_and_real_frames_mix(tmp_path: Path, road: Path) -> None:
     data = {"rendered_seeds": [3, 5], "rendered_size": [90, 160], "rendered_share": 0.5}
     config = TrainingConfig.model_validate({**SMALL, "data": data, "epochs": 1})
     train(config, [road], tmp_path / "run", cache=tmp_path / "cache")
     assert sorted(path.name for path in (tmp_path / "cache").glob("*.jpg")) == ["0000003.jpg", "0000004.jpg"]
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_cannot_be_gone_on_from_is_told_and_nothing_written(tmp_path: Path, road: Path) -> None:
+    config = TrainingConfig.model_validate({**SMALL, "epochs": 1})
+    out = tmp_path / "run"
+    train(config, [road], out)
+    checkpoint, settings = out / "last.ckpt", (out / "config.yaml").read_bytes()
+    left = checkpoint.read_bytes()
+    foreign = io.BytesIO()
+    torch.save({"epoch": 0, "state_dict": {}}, foreign)
+    for damaged in (b"", left[: len(left) // 2], bytes(1000), pickle.dumps(print), foreign.getvalue()):
+        checkpoint.write_bytes(damaged)
+        with pytest.raises(ConfigError, match=r"checkpoint in .*last\.ckpt: .*; remove it"):
+            train(config, [road], out, resume=True)
+        with pytest.raises(ConfigError, match=r"checkpoint in .*last\.ckpt: .*; remove it"):
+            epochs_done(checkpoint)
+    checkpoint.write_bytes(left)
+    wider = config.model_copy(update={"network": config.network.model_copy(update={"channels": 32})})
+    with pytest.raises(ConfigError, match=r"got another: .* for \(32, "):
+        train(wider, [road], out, resume=True)
+    assert (out / "config.yaml").read_bytes() == settings
+    for saved in ("a: [", None):
+        (out / "config.yaml").unlink() if saved is None else (out / "config.yaml").write_text(saved)
+        with pytest.raises(ConfigError, match="configuration"):
+            train(config, [road], out, resume=True, deadline=Deadline.of(60.0))
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -18,6 +19,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is not installed (pip install rtseg[ros])")
 
+from rtseg_ros.demo import live
 from rtseg_ros.demo.live import Process, run_live
 from rtseg_ros.demo.run import run_demo
 from rtseg_ros.demo.tasks import instances_from_masks, lanes_from_mask
@@ -75,6 +77,29 @@ def test_a_video_goes_through_the_live_system(video: Path, model: Path, tmp_path
     report = (out / "report.html").read_text()
     assert "stamp to mask" in report
     assert report.count("data:image/") > 5
+
+
+def test_the_end_of_a_drive_with_a_lost_frame_is_no_silence(
+    video: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = live._lines
+    monkeypatch.setattr(
+        live, "_lines", lambda path: max(0, counted(path) - 1)
+    )  # a mask that does not come is waited for
+    run_demo(video, tmp_path / "out", str(model))
+    assert "no frame on" not in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_its_figures_as_json(video: Path, model: Path, tmp_path: Path) -> None:
+    arguments = ["--input", str(video), "--model", str(model), "--out", str(tmp_path / "out"), "--json"]
+    answer = subprocess.run(
+        [sys.executable, "-m", "rtseg", "demo", *arguments], capture_output=True, text=True, timeout=250
+    )
+    assert answer.returncode == 0, answer.stderr
+    told = json.loads(answer.stdout)
+    assert told["sent"] == FRAMES == told["received"] + told["lost"]
+    assert told["backend"]
+    assert all(Path(told[product]).is_file() for product in ("video", "bag", "report"))
 
 
 def test_lanes_and_instances_of_one_video(video: Path, model: Path, tmp_path: Path) -> None:

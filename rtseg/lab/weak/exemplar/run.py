@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from rtseg.errors import ConfigError, WeakSupervisionError
 from rtseg.grouping.solo import SoloSettings
 from rtseg.lab.data.selection import evenly
+from rtseg.lab.training.checkpoints import CHECKPOINT
 from rtseg.lab.training.configurations import load_config
 from rtseg.lab.training.exemplar.config import ExemplarConfig
 from rtseg.lab.training.exemplar.files import PictureMasks, mask_sheet, read_masks, write_masks
@@ -251,7 +252,7 @@ def _build_files(
 
 
 def _build_training(config: ExemplarConfig, data: Path, folder: Path) -> dict[str, Any]:
-    train(config, [data], folder, resume=(folder / "last.ckpt").is_file())
+    train(config, [data], folder, resume=(folder / CHECKPOINT).is_file())
     return {"epochs": config.epochs, "samples": config.epochs * config.samples_per_epoch}
 
 

@@ -20,10 +20,9 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from rtseg.files import replacing
+from rtseg.lab.training.checkpoints import CHECKPOINT, check_checkpoint
 from rtseg.lab.training.lanes.datasets import MixtureSampler
 from rtseg.ops.preprocess import preprocess
-
-CHECKPOINT = "last.ckpt"
 
 Advance = Callable[[int, int], None]
 """Called after every step with the steps done and the steps there are."""
@@ -122,6 +121,9 @@ def fit(
     sampler = MixtureSampler(sizes, weights, sum(sizes), settings.seed)
     loader: DataLoader[Any] = DataLoader(dataset, settings.batch, sampler=sampler, num_workers=workers)
     checkpoint = folder / CHECKPOINT
+    found = checkpoint if checkpoint.is_file() else None
+    if found:
+        check_checkpoint(found, module)
     callback = _Keep(checkpoint, sampler, advance)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     with warnings.catch_warnings():
@@ -138,7 +140,6 @@ def fit(
             devices=1,
             callbacks=[callback],
         )
-        found = checkpoint if checkpoint.is_file() else None
         trainer.fit(module, loader, ckpt_path=found, weights_only=True)
     checkpoint.unlink(missing_ok=True)
     return callback.losses

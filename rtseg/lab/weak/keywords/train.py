@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rtseg.errors import ConfigError, WeakSupervisionError
+from rtseg.lab.training.checkpoints import CHECKPOINT
 from rtseg.lab.training.configurations import load_stages, parse_config
 from rtseg.lab.training.instances.config import InstanceConfig
 from rtseg.lab.weak.annotations import read_annotations
@@ -133,7 +134,7 @@ def train_model(
     record = folder / _INPUTS
     before = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else None
     # A checkpoint of other labels or another network must not be gone on from.
-    resume = before == json.loads(json.dumps(inputs)) and (folder / "last.ckpt").is_file()
+    resume = before == json.loads(json.dumps(inputs)) and (folder / CHECKPOINT).is_file()
     record.write_text(json.dumps(inputs), encoding="utf-8")
     train(config, [labels], folder, resume)
     return package_model(folder, out, [labels / IMAGES], command, data)

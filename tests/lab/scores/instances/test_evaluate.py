@@ -216,7 +216,15 @@ def test_page_of_two_models(street, model, tmp_path):
     answer = CliRunner().invoke(lab_app, list(map(str, command)))
     assert answer.exit_code == 0, answer.output
     text = page.read_text()
-    for part in ("| blocks | 128x64 |", "## union", "GMIS: 34.1", "### Ablation", "| car | 3 | 4 |", "true ranking"):
+    for part in (
+        "| blocks | 128x64 |",
+        "## union",
+        "GMIS: 34.1",
+        "The networks ran on ",
+        "### Ablation",
+        "| car | 3 | 4 |",
+        "true ranking",
+    ):
         assert part in text, part
     assert text.count("### Ablation") == 1
 
