@@ -118,7 +118,8 @@ def _source_network(model: Model, precision: Precision) -> ModelFile:
         for file in model.card.files:
             if file.precision == kind and file.is_for("tensorrt"):
                 return file
-    raise ModelError(f"the card of {model.card.name} names no {wanted[0]} network for TensorRT; export the model again")
+    cure = "make one with rtseg calibrate int8" if wanted[0] == "int8" else "export the model again"
+    raise ModelError(f"the card of {model.card.name} names no {wanted[0]} network for TensorRT; {cure}")
 
 
 def _cuda_versions() -> tuple[str, str]:
