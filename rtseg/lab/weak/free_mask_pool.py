@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rtseg.lab.scores.instances.boxes import paired_overlaps
 from rtseg.lab.weak.free_masks import FreeMaskFeatures, FreeMaskSettings, free_masks
 from rtseg.ops.mask_nms import fast_nms
 
@@ -101,15 +102,6 @@ def choose_masks(
     return order[kept], masks[kept]
 
 
-def box_overlaps(a: NDArray[np.int32], b: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Intersection over union (...) of boxes (..., 4) and (..., 4), whose shapes are broadcast."""
-    tall = np.maximum(np.minimum(a[..., 2], b[..., 2]) - np.maximum(a[..., 0], b[..., 0]), 0)
-    wide = np.maximum(np.minimum(a[..., 3], b[..., 3]) - np.maximum(a[..., 1], b[..., 1]), 0)
-    areas = [(boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1]) for boxes in (a, b)]
-    both = tall * wide
-    return np.asarray(both / np.maximum(areas[0] + areas[1] - both, 1), np.float32)
-
-
 def _is_cut(box: tuple[int, int, int, int], view: View, size: tuple[int, int]) -> bool:
     """Whether a mask ends where its view does, but for the picture's own edges."""
     y, x, height, width = view
@@ -120,7 +112,7 @@ def _count_finders(
     boxes: NDArray[np.int32], sources: NDArray[np.int64], count: int, again: float
 ) -> NDArray[np.float32]:
     """The share (n,) of sources that have a box where each is."""
-    near = box_overlaps(boxes[:, None], boxes[None]) >= again
+    near = paired_overlaps(boxes[:, None], boxes[None]) >= again
     finders = np.zeros(len(boxes), np.float32)
     for source in range(count):
         finders += near[:, sources == source].any(1)

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from rtseg.errors import WeakSupervisionError
-from rtseg.lab.weak.free_mask_pool import MaskPool, box_overlaps
+from rtseg.lab.scores.instances.boxes import paired_overlaps
+from rtseg.lab.weak.free_mask_pool import MaskPool
 from rtseg.settings import Probability, Settings
 
 
@@ -102,5 +103,5 @@ class MaskKinds:
         middles = (self.boxes[:, 0] + self.boxes[:, 2]) / (2 * self.height)
         value = self.found[kind].mean(1) ** 2 * np.exp(-middles[kind].std(1) / s.spread)
         scores = pool.found * value
-        still = (box_overlaps(pool.boxes[:, None], self.boxes[kind]) >= s.same_place).mean(1)
+        still = (paired_overlaps(pool.boxes[:, None], self.boxes[kind]) >= s.same_place).mean(1)
         return np.where(still >= s.still, 0.0, scores).astype(np.float32)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rtseg.lab.weak.free_mask_pool import MaskPool, box_overlaps, choose_masks, pool_masks, views
+from rtseg.lab.scores.instances.boxes import paired_overlaps
+from rtseg.lab.weak.free_mask_pool import MaskPool, choose_masks, pool_masks, views
 from rtseg.lab.weak.free_masks import FreeMaskFeatures, FreeMaskSettings
 
 SETTINGS = FreeMaskSettings(width=256, height=128, least_area=0.002)
@@ -86,4 +87,4 @@ def test_box_overlaps_are_those_of_painted_boxes() -> None:
     for mask, (top, left, bottom, right) in zip(painted, boxes.tolist(), strict=True):
         mask[top:bottom, left:right] = True
     expected = [[(a & b).sum() / (a | b).sum() for b in painted] for a in painted]
-    np.testing.assert_allclose(box_overlaps(boxes[:, None], boxes[None]), expected, rtol=1e-6)
+    np.testing.assert_allclose(paired_overlaps(boxes[:, None], boxes[None]), expected, rtol=1e-6)

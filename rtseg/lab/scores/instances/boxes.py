@@ -14,8 +14,12 @@ def box_overlaps(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
         b: (m, 4), likewise.
     """
     ours, theirs = (np.asarray(boxes, np.float64).reshape(-1, 4) for boxes in (a, b))
-    low = np.maximum(ours[:, None, :2], theirs[None, :, :2])
-    high = np.minimum(ours[:, None, 2:], theirs[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=-1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=-1) for boxes in (ours, theirs)]
-    return np.asarray(shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9))
+    return paired_overlaps(ours[:, None], theirs[None])
+
+
+def paired_overlaps(a: NDArray[np.number], b: NDArray[np.number]) -> NDArray[np.float64]:
+    """Intersection over union (...) of boxes (..., 4) and (..., 4), whose shapes are broadcast; both x first, or y."""
+    sides = [np.maximum(np.minimum(a[..., i + 2], b[..., i + 2]) - np.maximum(a[..., i], b[..., i]), 0) for i in (0, 1)]
+    areas = [(boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1]) for boxes in (a, b)]
+    shared = sides[0] * sides[1]
+    return np.asarray(shared / np.maximum(areas[0] + areas[1] - shared, 1e-9), np.float64)
