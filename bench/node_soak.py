@@ -151,7 +151,7 @@ class Camera:
 
 
 def _usage(pid: int) -> tuple[float, int, int]:
-    """Private MiB, open descriptors and threads of a process."""
+    """MiB of its own, open descriptors and threads of a process."""
     return (
         anonymous_mib(pid),
         len(list(Path(f"/proc/{pid}/fd").iterdir())),

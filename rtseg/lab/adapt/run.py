@@ -43,8 +43,8 @@ from rtseg.runtime.card import ModelCard
 Tell = Callable[[str], None]
 Advance = Callable[[str, int, int], None]
 
-WORK, REPORT, RESULT, HALFWAY = "adapt", "report.html", "result.json", "halfway"
-_BEGUN = "begun.yaml"
+WORK, REPORT, RESULT = "adapt", "report.html", "result.json"
+_BEGUN, _HALFWAY = "begun.yaml", "halfway"
 _NAME = re.compile("[a-z0-9][a-z0-9-]*")
 _LABELS_A_SECOND = 2.0  # nearer frames look alike
 _MOST_LABELS = 1500
@@ -118,13 +118,13 @@ def adapt(settings: Settings, out: Path, tell: Tell, advance: Advance) -> Verdic
         judged, verdict = _made_and_judged(settings, recordings, sure, training, candidate, tell, advance)
         if verdict.gains and not verdict.better:
             tell(f"not yet: {verdict.reason}; half the way back to the model as it was")
-            nearer = work / HALFWAY / out.name
-            save_between(training, nearer.parent / "training", 0.5)
-            again = _made_and_judged(settings, recordings, sure, nearer.parent / "training", nearer, tell, advance)
-            if again[1].better:
-                candidate, (judged, verdict) = nearer, again
+            between, nearer = work / _HALFWAY / "training", work / _HALFWAY / out.name
+            save_between(training, between, 0.5)
+            judged_again, second = _made_and_judged(settings, recordings, sure, between, nearer, tell, advance)
+            if second.better:
+                candidate, judged, verdict = nearer, judged_again, second
             else:
-                verdict = replace(verdict, reason=f"{verdict.reason}; half the way back, {again[1].reason}")
+                verdict = replace(verdict, reason=f"{verdict.reason}; half the way back, {second.reason}")
         _enter_scores(candidate, judged, out)
         write_page(work / REPORT, settings.model, out.name, judged.clips, judged.all, verdict)
         if verdict.better:

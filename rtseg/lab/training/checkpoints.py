@@ -23,8 +23,8 @@ def epochs_done(checkpoint: Path) -> int:
     return int(_read(checkpoint)["epoch"]) + 1
 
 
-def check_checkpoint(checkpoint: Path, module: nn.Module) -> None:
-    """Make sure that a training can go on from a checkpoint.
+def check_checkpoint(checkpoint: Path, module: nn.Module) -> int:
+    """Make sure that a training can go on from a checkpoint, and give its epochs, as :func:`epochs_done`.
 
     Args:
         checkpoint: file that a run left.
@@ -33,7 +33,8 @@ def check_checkpoint(checkpoint: Path, module: nn.Module) -> None:
     Raises:
         ConfigError: it cannot be read, or is of another network.
     """
-    kept = {name: tuple(value.shape) for name, value in _read(checkpoint)["state_dict"].items()}
+    content = _read(checkpoint)
+    kept = {name: tuple(value.shape) for name, value in content["state_dict"].items()}
     wanted = {name: tuple(value.shape) for name, value in module.state_dict().items()}
     for name in sorted(kept.keys() | wanted.keys()):
         if kept.get(name) != wanted.get(name):
@@ -42,6 +43,7 @@ def check_checkpoint(checkpoint: Path, module: nn.Module) -> None:
                 f"{kept.get(name, 'missing')} for {wanted.get(name, 'nothing')}; train anew, or with the configuration "
                 "that the run began with"
             )
+    return int(content["epoch"]) + 1
 
 
 def _read(checkpoint: Path) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader
 from rtseg.errors import ConfigError, ModelError
 from rtseg.files import replacing, write_text
 from rtseg.lab.training.averaged_module import AveragedModule
-from rtseg.lab.training.checkpoints import CHECKPOINT, check_checkpoint, epochs_done
+from rtseg.lab.training.checkpoints import CHECKPOINT, check_checkpoint
 from rtseg.lab.training.config import RunConfig
 from rtseg.lab.training.configurations import load_config, parse_config
 from rtseg.lab.training.epochs import EpochPictures
@@ -128,11 +128,12 @@ def train(
     if config.threads:
         torch.set_num_threads(config.threads)
     loader = training_loader(config, samples)
+    done = 0
     if resume:
-        check_checkpoint(checkpoint, module)
+        done = check_checkpoint(checkpoint, module)
     elif config.start:
         _start(module, config, loader, deadline)
-    config = module.config = _planned(config, module, loader, checkpoint if resume else None, deadline)
+    config = module.config = _planned(config, module, loader, done, deadline)
     samples.sampler.samples = config.samples_per_epoch
     write_text(out / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     folders = "".join(f" --data {folder}" for folder in data)
@@ -205,19 +206,17 @@ def _planned(
     config: Config,
     module: AveragedModule,
     loader: DataLoader[Any],
-    checkpoint: Path | None,
+    done: int,
     deadline: Deadline | None,
 ) -> Config:
-    """The configuration with the epochs that there is time for, which is told."""
+    """The configuration with the epochs that there is time for beside those that are done, which is told."""
     if deadline is None:
         return config
-    done = 0
     with _interruptible():
         step = seconds_a_step(module, loader, deadline)
-    if checkpoint is None:
+    if not done:
         config = planned(config, step, deadline.left)
     else:
-        done = epochs_done(checkpoint)
         an_epoch = step * math.ceil(config.samples_per_epoch / config.batch)
         config = scheduled(config, done + max(1, int(deadline.left / an_epoch)), config.samples_per_epoch)
     tell_plan(config, step, done)
