@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Executor
+from queue import SimpleQueue
 from typing import Protocol
 
 import numpy as np
@@ -21,9 +22,15 @@ Finish = Callable[[], Lanes | Instances]
 
 
 class FramePath(Protocol):
-    """One path of a frame: a backend on a device, and the stages around it."""
+    """One path of a frame: a backend on a device, and the stages around it.
+
+    Attributes:
+        device: ``cpu`` or ``cuda:N``.
+        ahead: frames that a stream begins before the one that is finished next.
+    """
 
     device: str
+    ahead: int
 
     def describe(self) -> dict[str, str]:
         """Facts about the backend for a person."""
@@ -31,7 +38,8 @@ class FramePath(Protocol):
     def start(self, frame: Frame, ahead: Executor | None) -> Finish:
         """Begin with a frame; what is returned waits for the rest and gives the result.
 
-        With `ahead` the next frame is begun before this one is finished, at most one, and the network runs meanwhile.
+        With `ahead`, of :data:`~rtseg.runtime.backends.MAX_STREAMS` threads, others are begun before this one is
+        finished, and networks run meanwhile.
 
         Raises:
             ImageError: if the frame is no image.
@@ -61,10 +69,30 @@ class HostPath:
 
     device = "cpu"
 
-    def __init__(self, card: ModelCard, backend: Backend, interpreter: AnyInterpreter) -> None:
+    def __init__(
+        self,
+        card: ModelCard,
+        backend: Backend,
+        interpreter: AnyInterpreter,
+        streams: int = 1,
+        open_stream: Callable[[], Backend] | None = None,
+    ) -> None:
+        """Put the stages around a backend.
+
+        Args:
+            card: of the model.
+            backend: for frames that come one by one, and for a stream if no others are opened.
+            interpreter: what follows the network.
+            streams: frames of a stream whose networks run at a time.
+            open_stream: opens a backend for one of these, when the first stream begins.
+        """
+        self.ahead = streams + 1  # one waits, so that no network does while this thread is at another frame's end
         self._card = card
         self._backend = backend
         self._interpreter = interpreter
+        self._count, self._open_stream = streams, open_stream
+        self._streams: list[Backend] = []
+        self._free: SimpleQueue[Backend] = SimpleQueue()
 
     def describe(self) -> dict[str, str]:
         return self._backend.describe()
@@ -73,20 +101,35 @@ class HostPath:
         clock = StageClock()
         tensor = self._preprocess(frame, clock)
         if ahead is None:
-            return lambda: interpret(self._interpreter, self._infer(tensor, clock), frame, clock)
-        maps = ahead.submit(self._infer, tensor, clock)
+            return lambda: interpret(self._interpreter, self._infer(self._backend, tensor, clock), frame, clock)
+        if not self._streams:
+            self._open_streams()
+        maps = ahead.submit(self._infer_ahead, tensor, clock)
         return lambda: interpret(self._interpreter, maps.result(), frame, clock)
 
     def head_maps(self, frame: Frame, clock: StageClock) -> HeadMaps:
-        return self._infer(self._preprocess(frame, clock), clock)
+        return self._infer(self._backend, self._preprocess(frame, clock), clock)
 
     def _preprocess(self, frame: Frame, clock: StageClock) -> NDArray[np.float32]:
         with clock.stage("preprocess"):
             return network_input(check_image(frame.image), self._card.input)
 
-    def _infer(self, tensor: NDArray[np.float32], clock: StageClock) -> HeadMaps:
+    def _infer(self, backend: Backend, tensor: NDArray[np.float32], clock: StageClock) -> HeadMaps:
         with clock.stage("infer"):
-            return self._backend.infer(tensor)
+            return backend.infer(tensor)
+
+    def _infer_ahead(self, tensor: NDArray[np.float32], clock: StageClock) -> HeadMaps:
+        backend = self._free.get()
+        try:
+            return self._infer(backend, tensor, clock)
+        finally:
+            self._free.put(backend)
+
+    def _open_streams(self) -> None:
+        for _ in range(self._count):
+            backend = self._backend if self._open_stream is None else self._open_stream()
+            self._streams.append(backend)
+            self._free.put(backend)
 
     def renew(self) -> None:
         pass  # the interpreter is asked anew for every frame
@@ -95,4 +138,5 @@ class HostPath:
         return True
 
     def close(self) -> None:
-        self._backend.close()
+        for backend in (self._backend, *(each for each in self._streams if each is not self._backend)):
+            backend.close()

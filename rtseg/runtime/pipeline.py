@@ -16,6 +16,7 @@ from rtseg.camera.state import CameraState
 from rtseg.errors import BackendError, HeadMapsError, ImageError, ModelError
 from rtseg.frame import Frame
 from rtseg.results import Instances, Lanes
+from rtseg.runtime.backends import MAX_STREAMS
 from rtseg.runtime.card import ModelCard
 from rtseg.runtime.ignore import LearnedMask
 from rtseg.runtime.interpreter import AnyInterpreter, HeadMaps
@@ -133,7 +134,8 @@ class Pipeline:
     ) -> Iterator[Lanes | Instances]:
         """Process frames in order, overlapping the network of one frame with the other stages of its neighbors.
 
-        Results come in the order of the frames, one each, one frame late.
+        On a CPU several networks run at a time, up to four, and share the pipeline's threads. Results come in the
+        order of the frames, one each, some frames late: one on a device, two to five on a CPU.
 
         Args:
             frames: stills, or the frames of a stream.
@@ -144,7 +146,7 @@ class Pipeline:
             ImageError: a frame is no image.
             BackendError: every backend failed.
         """
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="rtseg-infer") as executor:
+        with ThreadPoolExecutor(max_workers=MAX_STREAMS, thread_name_prefix="rtseg-infer") as executor:
             pending: deque[_InFlight] = deque()
             for frame in frames:
                 try:
@@ -153,7 +155,7 @@ class Pipeline:
                     if refused is None:
                         raise
                     refused(frame, error)
-                if len(pending) > 1:
+                if len(pending) > (self._path.ahead if self._path is not None else 0):
                     yield self._finish(pending.popleft())
             while pending:
                 yield self._finish(pending.popleft())

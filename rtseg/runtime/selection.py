@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from rtseg.runtime.backends import (
     check_backend_names,
     create_backend,
     create_device_backend,
+    stream_count,
 )
 from rtseg.runtime.card import verified_model_file
 from rtseg.runtime.device import DLA, CudaDevice, Device, device_driver_present, device_faults, parse_device
@@ -210,17 +212,24 @@ def _open_host(
 ) -> FramePath:
     from rtseg.runtime.paths import HostPath
 
-    backend = (ahead.result() if ahead is not None else None) or _open_network(name, model, threads, network)
-    if interpreter.mirror is not None:
-        from rtseg.runtime.backends.flip import FlipBackend
+    def wrapped(backend: Backend) -> Backend:
+        if interpreter.mirror is not None:
+            from rtseg.runtime.backends.flip import FlipBackend
 
-        backend = FlipBackend(backend, interpreter.mirror)
-    backend.warm_up()
-    return HostPath(model.card, backend, interpreter)
+            backend = FlipBackend(backend, interpreter.mirror)
+        backend.warm_up()
+        return backend
+
+    first = (ahead.result() if ahead is not None else None) or _open_network(name, model, threads, network)
+    streams = stream_count(name, threads)
+    if streams == 1:
+        return HostPath(model.card, wrapped(first), interpreter)
+    open_stream = partial(_open_network, name, model, threads, network, streams)
+    return HostPath(model.card, wrapped(first), interpreter, streams, lambda: wrapped(open_stream()))
 
 
-def _open_network(name: str, model: Model, threads: int, network: str | None) -> Backend:
-    return create_backend(name, network_for(model, name, False, network), model.card, threads)
+def _open_network(name: str, model: Model, threads: int, network: str | None, streams: int = 1) -> Backend:
+    return create_backend(name, network_for(model, name, False, network), model.card, threads, streams)
 
 
 def _names(kind: str, backend: str) -> list[str]:

@@ -146,6 +146,8 @@ def _measure(
             for peer in list(peers):
                 _drop_if_it_fails(peer, [images[i % len(images)] for i in block], peers, missing)
             progress.advance(task, len(block))
+        warm = [Frame(image) for image in images]
+        list(pipeline.stream(warm))  # which opens what streams alone need
         pipeline.reset()
         sequence = (Frame(images[i % len(images)], stamp=i * 33_000_000) for i in range(settings.frames))
         start = time.perf_counter()

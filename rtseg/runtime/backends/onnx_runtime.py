@@ -28,8 +28,10 @@ class OnnxRuntimeBackend:
 
     name = "onnxruntime"
 
-    def __init__(self, model: Path, card: ModelCard, threads: int) -> None:
-        self._session = _SESSIONS.get(model, threads, lambda: _open_on_host(model, threads))
+    def __init__(self, model: Path, card: ModelCard, threads: int, streams: int = 1) -> None:
+        # A session runs in the thread that calls it, and in its own pool where it has more than one.
+        each = max(1, threads // streams)
+        self._session = _SESSIONS.get(model, each, lambda: _open_on_host(model, each))
         _check(self._session, card)
         self._input = card.input.name
         self._outputs = [output.name for output in card.outputs]
@@ -191,9 +193,9 @@ def _check(session: onnxruntime.InferenceSession, card: ModelCard) -> None:
     )
 
 
-def open_backend(model: Path, card: ModelCard, threads: int) -> OnnxRuntimeBackend:
+def open_backend(model: Path, card: ModelCard, threads: int, streams: int = 1) -> OnnxRuntimeBackend:
     """Open `model` with ONNX Runtime on the CPU."""
-    return OnnxRuntimeBackend(model, card, threads)
+    return OnnxRuntimeBackend(model, card, threads, streams)
 
 
 def open_on_device(model: Path, card: ModelCard, device: Device) -> OnnxRuntimeDeviceBackend:

@@ -30,10 +30,10 @@ class OpenVinoBackend:
 
     name = "openvino"
 
-    def __init__(self, model: Path, card: ModelCard, threads: int) -> None:
+    def __init__(self, model: Path, card: ModelCard, threads: int, streams: int = 1) -> None:
         try:
             with _OPENING:
-                network = _COMPILED.get(model, threads, lambda: _compile(model, threads))
+                network = _COMPILED.get(model, (threads, streams), lambda: _compile(model, threads, streams))
                 check_signature(
                     card,
                     {_name(i, card): _shape(i) for i in network.inputs},
@@ -80,9 +80,9 @@ def _core() -> openvino.Core:
     return openvino.Core()
 
 
-def _compile(model: Path, threads: int) -> openvino.CompiledModel:
+def _compile(model: Path, threads: int, streams: int) -> openvino.CompiledModel:
     core = _core()
-    settings = {
+    settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads,
         # On CPUs with bf16 OpenVINO lowers float32 silently; masks must not depend on the CPU's make.
@@ -90,6 +90,8 @@ def _compile(model: Path, threads: int) -> openvino.CompiledModel:
         # The networks of several cameras or tasks would all be tied to the same cores.
         "ENABLE_CPU_PINNING": False,
     }
+    if streams > 1:
+        settings["NUM_STREAMS"] = streams
     return core.compile_model(core.read_model(model), "CPU", settings)
 
 
@@ -104,6 +106,6 @@ def _shape(port: Any) -> Shape:
     return tuple(side.get_length() if side.is_static else str(side) for side in port.partial_shape)
 
 
-def open_backend(model: Path, card: ModelCard, threads: int) -> OpenVinoBackend:
+def open_backend(model: Path, card: ModelCard, threads: int, streams: int = 1) -> OpenVinoBackend:
     """Open `model` with OpenVINO."""
-    return OpenVinoBackend(model, card, threads)
+    return OpenVinoBackend(model, card, threads, streams)

@@ -20,12 +20,13 @@ class Entry:
     """A backend, and where it runs.
 
     Attributes:
-        module: with ``open_backend(model, card, threads)`` for a CPU, ``open_on_device(model, card, device)`` for CUDA
-            devices, or both; imported when the backend is opened, since it imports the library.
+        module: with ``open_backend(model, card, threads, streams)`` for a CPU, ``open_on_device(model, card, device)``
+            for CUDA devices, or both; imported when the backend is opened, since it imports the library.
         libraries: of which it needs one.
         preferred: ``cpu``, ``cuda`` or both, where it is tried unasked.
         possible: where it runs if it is asked for by name.
         extra: of rtseg, which installs a library that suits it; empty where the library has its own name.
+        streams: whether a network on a CPU can share its threads out among several frames at a time.
     """
 
     module: str
@@ -33,6 +34,7 @@ class Entry:
     preferred: tuple[str, ...]
     possible: tuple[str, ...] = ()
     extra: str = ""
+    streams: bool = False
 
     @property
     def installed(self) -> bool:
@@ -48,12 +50,15 @@ class Entry:
         return importlib.import_module(f"rtseg.runtime.backends.{self.module}")
 
 
+MAX_STREAMS = 4
+"""Frames whose networks run at a time in a stream; what follows the networks keeps up with no more."""
+
 # Best first; but see `preferred_backends`.
 BACKENDS = {
     "tensorrt": Entry("tensorrt", ("tensorrt", "tensorrt_rtx"), ("cuda",), extra="tensorrt"),
     "torch": Entry("torch", ("torch",), ("cuda",), ("cpu",)),  # on a CPU slower than the others
-    "onnxruntime": Entry("onnx_runtime", ("onnxruntime",), ("cpu", "cuda")),
-    "openvino": Entry("openvino", ("openvino",), ("cpu",), extra="openvino"),
+    "onnxruntime": Entry("onnx_runtime", ("onnxruntime",), ("cpu", "cuda"), streams=True),
+    "openvino": Entry("openvino", ("openvino",), ("cpu",), extra="openvino", streams=True),
 }
 
 
@@ -120,7 +125,16 @@ def check_backend_names(card: ModelCard) -> None:
             )
 
 
-def create_backend(name: str, model: Path, card: ModelCard, threads: int) -> Backend:
+def stream_count(name: str, threads: int) -> int:
+    """How many backends of a network are opened for a stream of frames: one with each thread, up to MAX_STREAMS.
+
+    A network gains little by a second thread (lanes-lite in OpenVINO: 6.4 ms on two threads, 8.9 ms on one, and two on
+    one each give a result every 4.6 ms), but a frame that nobody else waits for is done sooner on all of them.
+    """
+    return min(threads, MAX_STREAMS) if BACKENDS[name].streams else 1
+
+
+def create_backend(name: str, model: Path, card: ModelCard, threads: int, streams: int = 1) -> Backend:
     """Open a network with a backend on the CPU.
 
     Args:
@@ -128,12 +142,13 @@ def create_backend(name: str, model: Path, card: ModelCard, threads: int) -> Bac
         model: the network's file.
         card: of the model.
         threads: of the network.
+        streams: so many backends opened alike run at a time, and share the threads; 1 where the backend has none.
 
     Raises:
         BackendError: if the name is unknown, the library is missing, or it cannot load the model.
     """
     check_backend(name, "cpu")
-    backend: Backend = BACKENDS[name].load().open_backend(model, card, threads)
+    backend: Backend = BACKENDS[name].load().open_backend(model, card, threads, streams)
     return backend
 
 

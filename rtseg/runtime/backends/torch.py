@@ -128,7 +128,7 @@ class _Bound:
         self.views = {name: torch.as_tensor(array, device=device) for name, array in self.outputs.items()}
 
 
-def open_backend(model: Path, card: ModelCard, threads: int) -> TorchBackend:
+def open_backend(model: Path, card: ModelCard, threads: int, streams: int = 1) -> TorchBackend:
     """Open `model` with torch on the CPU."""
     return TorchBackend(model, card, threads)
 

@@ -35,6 +35,8 @@ class DevicePath:
     device by CUDA events, and those on the host afterwards.
     """
 
+    ahead = 1
+
     def __init__(self, card: ModelCard, device: Device, backend: DeviceBackend, interpreter: AnyInterpreter) -> None:
         self.device = device.name
         self._card, self._device, self._backend, self._interpreter = card, device, backend, interpreter
