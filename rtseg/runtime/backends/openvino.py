@@ -50,7 +50,8 @@ class OpenVinoBackend:
 
     def infer(self, tensor: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         try:
-            self._request.infer([tensor], share_inputs=True, share_outputs=True)  # the copy below is the only one
+            self._request.set_input_tensor(openvino.Tensor(tensor, shared_memory=True))
+            self._request.infer(share_outputs=True)  # the copy below is the only one
             return {name: self._request.get_tensor(name).data.copy() for name in self._outputs}
         except RuntimeError as error:
             raise BackendError(f"OpenVINO failed on a frame: {error}") from error
