@@ -25,6 +25,8 @@ class DaffNet(InstanceNetwork):
         head_channels: of the heads' inner layers.
         head_layers: 3x3 layers of a head; 2 in the paper.
         embedding: k, dimensions of the grouping embedding.
+        finest_embedding: stride of the finest embedding with a head of its own; at finer ones it is repeated. Segments
+            are compared by means over them, so that 8 loses nothing by it and saves the dearest head; the paper has 4.
         dilation: of a ResNet's last stage; 4 in the paper.
         pretrained: start from ImageNet weights.
         weights: file of a ResNet's ImageNet weights.
@@ -43,6 +45,7 @@ class DaffNet(InstanceNetwork):
         head_channels: int = 32,
         head_layers: int = 1,
         embedding: int = 16,
+        finest_embedding: Literal[4, 8] = 4,
         dilation: int = 1,
         pretrained: bool = False,
         weights: str = "",
@@ -62,6 +65,9 @@ class DaffNet(InstanceNetwork):
         # Most neighbors belong together, so that most affinities should start near one.
         self.affinity = heads(4, bias=2.0)
         self.embedding = heads(embedding)
+        self._repeated = STRIDES.index(finest_embedding)
+        for i in range(self._repeated):
+            self.embedding[i] = nn.Upsample(scale_factor=STRIDES[self._repeated] // STRIDES[i], mode="nearest")
         self.maps = tuple(
             OutputMap(f"{kind}_s{stride}", kind, count, stride)
             for stride in STRIDES
@@ -70,11 +76,16 @@ class DaffNet(InstanceNetwork):
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """Map (B, 3, H, W) normalized RGB, sides multiples of 32, to the maps by name."""
+        levels = self.pyramid(self.backbone(image))
+        finest = self.embedding[self._repeated](levels[self._repeated])
         maps = {}
-        for i, (stride, x) in enumerate(zip(STRIDES, self.pyramid(self.backbone(image)), strict=True)):
+        for i, (stride, x) in enumerate(zip(STRIDES, levels, strict=True)):
             maps[f"semantic_s{stride}"] = self.semantic[i](x)
             maps[f"affinity_s{stride}"] = symmetric(self.affinity[i](x))
-            maps[f"embedding_s{stride}"] = self.embedding[i](x)
+            if i == self._repeated:
+                maps[f"embedding_s{stride}"] = finest
+            else:
+                maps[f"embedding_s{stride}"] = self.embedding[i](finest if i < self._repeated else x)
         return maps
 
 

@@ -18,6 +18,7 @@ from rtseg.lab.nets.resnet import ResNet
 
 NETWORKS = {
     "daffnet": lambda backbone: DaffNet(3, backbone, channels=16, head_channels=8, embedding=5),
+    "daffnet-repeated": lambda backbone: DaffNet(3, backbone, channels=16, embedding=5, finest_embedding=8),
     "daffnet-paper": lambda backbone: DaffNet(
         3, backbone, "deconvolution", channels=16, head_channels=8, head_layers=2, embedding=5, dilation=4
     ),
@@ -43,6 +44,17 @@ def test_maps_are_what_the_network_announces(kind: str, backbone: str) -> None:
         assert maps[entry.name].shape == (2, entry.channels, 64 // entry.stride, 96 // entry.stride)
         expected = torch.sigmoid(maps[entry.name]) if entry.name.startswith("affinity") else maps[entry.name]
         assert torch.equal(value, expected)
+
+
+def test_a_finer_embedding_repeats_the_finest_that_is_computed() -> None:
+    net = DaffNet(3, "resnet18-half", channels=16, embedding=5, finest_embedding=8).eval()
+    with torch.no_grad():
+        maps = net(torch.randn(1, 3, 64, 96))
+    fine, coarse = maps["embedding_s4"], maps["embedding_s8"]
+    for y, x in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        assert torch.equal(fine[..., y::2, x::2], coarse)
+    own = DaffNet(3, "resnet18-half", channels=16, embedding=5)
+    assert sum(p.numel() for p in net.embedding.parameters()) < sum(p.numel() for p in own.embedding.parameters())
 
 
 def test_names_and_channels_are_the_contracts() -> None:

@@ -51,6 +51,7 @@ class DaffNetNetworkConfig(InstanceNetworkConfig):
     head_channels: Positive = 32
     head_layers: Positive = 1
     embedding: Positive = 16
+    finest_embedding: Literal[4, 8] = 4
     dilation: Positive = 1
 
 
