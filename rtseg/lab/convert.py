@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from rtseg.errors import ConfigError, DatasetError
 from rtseg.lab.data.coco import decode_segmentation
+from rtseg.lab.data.mask_box import mask_box
 from rtseg.results import Instances, Lanes, class_name
 
 if TYPE_CHECKING:
@@ -40,11 +41,10 @@ def polygons(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
         >>> sorted(map(tuple, np.rint(polygons(mask)[0]).tolist()))[0]
         (1.0, 1.0)
     """
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
+    left, top, right, bottom = mask_box(mask)
+    if right == left:
         return []
-    top, left = int(rows[0]), int(columns[0])
-    part = mask[top : rows[-1] + 1, left : columns[-1] + 1].astype(np.uint8)
+    part = mask[top:bottom, left:right].astype(np.uint8)
     # OpenCV goes through the centers of the border's pixels; those of a doubled mask lie a quarter inside the edges.
     doubled = part.repeat(2, axis=0).repeat(2, axis=1)
     found, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
