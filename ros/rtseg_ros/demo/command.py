@@ -14,8 +14,6 @@ from rtseg.printing import console, print_json
 if TYPE_CHECKING:
     from rtseg_ros.demo.products import Summary
 
-PRODUCTS = {"video": "overlay.mp4", "bag": "result.mcap", "report": "report.html"}
-
 
 def register(app: typer.Typer) -> None:
     """Add ``demo`` to `app`."""
@@ -38,12 +36,11 @@ def demo(
     from rtseg_ros.demo.run import run_demo
 
     summary = run_demo(input, out, model, seconds, task=task, instances_model=instances_model, topic=topic)
-    products = {name: out / file for name, file in PRODUCTS.items()}
     if as_json:
-        print_json({**asdict(summary), "lost": summary.lost, **products})
+        print_json({**asdict(summary), "lost": summary.lost})
         return
     _print_table(summary)
-    for path in products.values():
+    for path in (summary.video, summary.bag, summary.report):
         console.print(f"wrote {path}")
 
 

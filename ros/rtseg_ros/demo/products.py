@@ -31,7 +31,7 @@ PICTURES = 12
 
 @dataclass(frozen=True)
 class Summary:
-    """The figures of a run.
+    """The figures of a run, and what it wrote.
 
     Attributes:
         sent: frames that left the player.
@@ -44,6 +44,9 @@ class Summary:
         rate: frames a second at which they were sent.
         late: frames that left more than half a period after their time.
         backend: of the node.
+        video: every mask drawn over its frame.
+        bag: frames and results.
+        report: the page.
     """
 
     title: str
@@ -57,6 +60,9 @@ class Summary:
     rate: float
     late: int
     backend: str
+    video: Path
+    bag: Path
+    report: Path
 
     @property
     def lost(self) -> int:
@@ -73,11 +79,12 @@ def write_products(
     camera: Camera | None,
     task: DemoTask = LANES,
 ) -> Summary:
-    """Draw every mask over its frame, and write video, bag and report.
+    """Draw every mask over its frame, and write video, bag and report into `out`.
 
     Raises:
         RtsegError: if no mask was recorded, or a file cannot be written.
     """
+    overlays, results_bag, page = out / "overlay.mp4", out / "result.mcap", out / "report.html"
     latency, pictures, preview = LatencyLog(), [], Preview()
     times: list[float] = []  # seconds from the start, of frames with masks
     counts: dict[str, list[int]] = {}
@@ -85,13 +92,13 @@ def write_products(
     classes, surfaces = card.classes, surfaces_of(card)
     every = max(1, len(live.stamps) // PICTURES)
     video: VideoWriter | None = None
-    with ResultBag(out / "result.mcap", camera, classes=classes, surfaces=surfaces) as bag, Bars() as bar:
+    with ResultBag(results_bag, camera, classes=classes, surfaces=surfaces) as bag, Bars() as bar:
         matched = _matched(source, live, task)
         for number, (frame, found, milliseconds) in enumerate(
             bar.track(matched, total=len(live.stamps), description="drawing")
         ):
             if video is None:
-                video = VideoWriter(out / "overlay.mp4", live.rate, frame.size)
+                video = VideoWriter(overlays, live.rate, frame.size)
             seconds = ((frame.stamp or 0) - live.stamps[0]) / 1e9
             if not found:
                 overlay = draw_lanes(frame.image, _nothing(frame), "no mask")
@@ -114,7 +121,7 @@ def write_products(
             raise RtsegError(f"expected frames in {source}, got none")
         video.close()
     if not counts:
-        raise RtsegError(f"the {task.node} node gave no mask for {len(live.stamps)} frames; see {out / 'overlay.mp4'}")
+        raise RtsegError(f"the {task.node} node gave no mask for {len(live.stamps)} frames; see {overlays}")
     delays = latency.values("stamp to mask")
     p50, p99 = np.percentile(delays, [50, 99])
     span = (live.stamps[-1] - live.stamps[0]) / 1e9
@@ -135,9 +142,12 @@ def write_products(
         rate=live.rate,
         late=live.late,
         backend=live.diagnostics.get("backend", ""),
+        video=overlays,
+        bag=results_bag,
+        report=page,
     )
     report = _report(summary, live, latency, np.array(times), counts, models, task)
-    write_report(out / "report.html", replace(report, gallery=pictures, video=preview.finish()))
+    write_report(page, replace(report, gallery=pictures, video=preview.finish()))
     return summary
 
 
