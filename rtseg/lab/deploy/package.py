@@ -17,7 +17,13 @@ from rtseg.lab.data.selection import evenly
 from rtseg.lab.deploy.describe_instances import Description, describe_instances
 from rtseg.lab.deploy.export import INPUT, OUTPUT, export_onnx
 from rtseg.lab.deploy.network_files import FLOAT, INT8, network_files, write_int8_networks
-from rtseg.lab.deploy.quantize import QuantizationReport, calibrate_ranges, compare_networks, network_inputs
+from rtseg.lab.deploy.quantize import (
+    QuantizationReport,
+    calibrate_ranges,
+    compare_networks,
+    network_inputs,
+    read_float_network,
+)
 from rtseg.lab.nets.backbones import pretrained_package
 from rtseg.lab.training.config import RunConfig, TrainingConfig
 from rtseg.lab.training.instances.config import InstanceConfig
@@ -94,7 +100,8 @@ def _packaged(
     images = calibration_images(calibration, config)
     inputs = network_inputs(images, (config.input.height, config.input.width), network.mean, network.std)
     # Every fourth frame is held back for the comparison.
-    write_int8_networks(calibrate_ranges(floating, [value for i, value in enumerate(inputs) if i % 4]), stage)
+    fitted = [value for i, value in enumerate(inputs) if i % 4]
+    write_int8_networks(calibrate_ranges(read_float_network(floating), fitted), stage)
     report = compare_networks(floating, quantized, inputs[::4])
     return _card(config, network, stage, out, report, command, data)
 
