@@ -19,6 +19,7 @@ import typer
 from rich.progress import TaskID
 from rich.text import Text
 
+from rtseg.counted import counted
 from rtseg.errors import ConfigError, RtsegError
 from rtseg.model_commands import models_app
 from rtseg.options import BackendOption, DeviceOption, JsonOption, QuietGroup
@@ -143,7 +144,7 @@ def prepare(
         seconds = time.monotonic() - start
         prepared.append({"model": name, "kernels": compiled, "seconds": seconds})
         if not as_json:
-            console.print(f"{name}: {compiled} kernels compiled in {seconds:.0f} s")
+            console.print(f"{name}: {counted(compiled, 'kernel')} compiled in {seconds:.0f} s")
     if as_json:
         print_json(prepared)
     if unkept:  # which was told when it came to light

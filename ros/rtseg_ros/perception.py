@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rtseg.counted import counted
 from rtseg.frame import Frame
 from rtseg.media.overlay import draw_instances, draw_lanes
 from rtseg.results import Instances, Lanes
@@ -51,7 +52,7 @@ class PerceptionNode(FrameNode):
         lanes = confident_lanes(lanes, self.parameters.min_confidence)
         instances = confident_instances(instances, self.parameters.min_score)
         spent = sum(lanes.times.values()) + sum(instances.times.values())
-        caption = f"{spent:.1f} ms   {len(lanes)} lanes   {len(instances)} objects"
+        caption = f"{spent:.1f} ms   {counted(len(lanes), 'lane')}   {counted(len(instances), 'object')}"
         classes = self.pipelines[1].card.classes
         return draw_lanes(draw_instances(frame.image, instances, classes, caption=""), lanes, caption)
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.camera import Camera
+from rtseg.counted import counted
 from rtseg.errors import RtsegError
 from rtseg.frame import Frame
 from rtseg.lab.replay.preview import Preview
@@ -109,7 +110,9 @@ def write_products(
             latency.record({"stamp to mask": milliseconds})
             for noun, result in found.items():
                 counts.setdefault(noun, []).append(len(result))
-            caption = "   ".join([f"{milliseconds:.1f} ms", *(_counted(len(r), noun) for noun, r in found.items())])
+            caption = "   ".join(
+                [f"{milliseconds:.1f} ms", *(counted(len(r), noun.removesuffix("s")) for noun, r in found.items())]
+            )
             overlay = draw_results(frame, found, classes, caption)
             video.write(overlay)
             preview.write(overlay, seconds)
@@ -177,10 +180,6 @@ def _matched(
         recording.close()
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun.removesuffix('s') if count == 1 else noun}"
-
-
 def _nothing(frame: Frame) -> Lanes:
     return lanes_from_mask(np.zeros(frame.size, dtype=np.uint8), frame.stamp or 0)
 
@@ -200,9 +199,11 @@ def _report(
     rows = [[stage.removeprefix("stage_"), told[f"{stage}_p50_ms"], told[f"{stage}_p99_ms"]] for stage in stages]
     notes = []
     if summary.lost:
-        notes.append(f"{summary.lost} of {summary.sent} frames have no mask: {summary.lost_where}.")
+        notes.append(f"{summary.lost} of {summary.sent} frames without a mask: {summary.lost_where}.")
     if live.late:
-        notes.append(f"The player sent {live.late} frames more than half a period late: this machine was too busy.")
+        notes.append(
+            f"The player sent {counted(live.late, 'frame')} more than half a period late: this machine was too busy."
+        )
     if told.get("level", "0") != "0":
         notes.append(f"The node's last diagnostics: {told['message']}.")
     return ReportData(

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from rtseg.counted import counted
 from rtseg.errors import ConfigError
 from rtseg.options import JsonOption, TopicOption
 from rtseg.printing import console, print_json
@@ -41,7 +42,7 @@ def calibrate_camera(
         return
     for name, reason in left_out:
         console.print(f"{name} left out: {reason}")
-    console.print(f"{len(result.used)} boards, reprojection error {result.rms:.2f} px rms")
+    console.print(f"{counted(len(result.used), 'board')}, reprojection error {result.rms:.2f} px rms")
     console.print(f"wrote {out}; say in rtseg_extrinsics how the camera is mounted")
 
 

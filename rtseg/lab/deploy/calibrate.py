@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from rtseg.counted import counted
 from rtseg.errors import ModelError
 from rtseg.files import staging
 from rtseg.lab.deploy.calibration_frames import draw_frames
@@ -101,9 +102,10 @@ def calibrate_int8(
                 break
             worst = _most_sensitive(errors, {*in_float, *calibration.head})
             if worst is None or len(in_float) == MOST_FLOAT_LAYERS:
+                layers = counted(len(in_float), "layer")
                 raise ModelError(
-                    f"int8 loses {loss:.2f} points of {metric} on {dataset} with {len(in_float)} layers left in float, "
-                    f"the card of {card.name} allows {card.max_int8_loss:g}; calibrate on frames like those it will see"
+                    f"int8 loses {loss:.2f} points of {metric} on {dataset} with {layers} left in float, the "
+                    f"card of {card.name} allows {card.max_int8_loss:g}; calibrate on frames like those it will see"
                 )
             in_float.append(worst)
         card = _new_card(card, stage, metric, scores)

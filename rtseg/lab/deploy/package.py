@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rtseg.counted import counted
 from rtseg.errors import DatasetError, ModelError
 from rtseg.files import staging
 from rtseg.lab.data.selection import evenly
@@ -152,7 +153,8 @@ def _card(
     kept = ModelCard.load(before).grouping if before.is_file() else None
     size, mean, std = config.input, network.mean, network.std
     model, alternatives = network_files(stage)
-    trained = f"{config.epochs} epochs of {config.samples_per_epoch} samples, batch {config.batch}, averaged weights."
+    epochs = counted(config.epochs, "epoch")
+    trained = f"{epochs} of {config.samples_per_epoch} samples, batch {config.batch}, averaged weights."
     package = pretrained_package(config.network.backbone) if config.network.pretrained else ""  # type: ignore[attr-defined]
     licences = f"weights of the backbone: Apache-2.0 ({package})" if package else ""
     if isinstance(config, TrainingConfig):
@@ -200,7 +202,7 @@ def _describe_lanes(config: TrainingConfig, report: QuantizationReport) -> Descr
         grouping=Grouping(method="lanes"),
         classes=("lane",),
         data=(f"rtseg.lab.render seeds {first} to {last - 1} (Apache-2.0)",),
-        compared=f"int8 against fp32 on {report.frames} frames: logits rms error {report.rms_error:.4f} of their "
-        f"spread, same line id on {report.id_agreement:.4f} of line pixels, "
+        compared=f"int8 against fp32 on {counted(report.frames, 'frame')}: logits rms error "
+        f"{report.rms_error:.4f} of their spread, same line id on {report.id_agreement:.4f} of line pixels, "
         f"line or no line on {report.background_agreement:.4f} of all pixels.",
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import TaskID
 
+from rtseg.counted import counted
 from rtseg.lab.weak.exemplar.commands import add_to
 from rtseg.options import JsonOption
 from rtseg.printing import console, print_json
@@ -187,8 +188,9 @@ def lanes(
         print_json({**facts, **reasons, "labels": out / LABELS, "sheet": out / SHEET})
         return
     for reason, number in (summary.left_out + summary.ignored).most_common():
-        console.print(f"{number} {reason}")
-    console.print(f"{summary.labelled} frames of {summary.frames} with {summary.lines} lines: {out / LABELS}")
+        console.print(f"{reason} ({number})")
+    seen, lines = counted(summary.frames, "frame"), counted(summary.lines, "line")
+    console.print(f"labelled {summary.labelled} of {seen} with {lines}: {out / LABELS}")
     console.print(f"look at {out / SHEET}, then rtseg train CONFIG --data {out}")
 
 

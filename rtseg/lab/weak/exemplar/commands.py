@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from rtseg.counted import counted
 from rtseg.options import JsonOption
 from rtseg.printing import console, print_json
 
@@ -74,7 +75,7 @@ def add_to(weak_app: typer.Typer, progress: Callable[[], AbstractContextManager[
         if as_json:
             print_json({"frames": count, "scores": score})
             return
-        table = Table(title=f"class-agnostic, {count} frames, %")
+        table = Table(title=f"class-agnostic, {counted(count, 'frame')}, %")
         values = vars(score)
         for key in values:
             table.add_column(key)

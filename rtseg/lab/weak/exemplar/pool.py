@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from rtseg.counted import counted
 from rtseg.errors import WeakSupervisionError
 from rtseg.lab.data.mask_box import mask_box
 from rtseg.media.images import read_image, write_image
@@ -111,7 +112,7 @@ def build_pool(
             advance(len(rows), settings.count)
     if not rows:
         reasons = ", ".join(f"{why} ({count})" for why, count in left.items())
-        raise WeakSupervisionError(f"expected exemplars from {len(pictures)} pictures, got none: {reasons}")
+        raise WeakSupervisionError(f"expected exemplars from {counted(len(pictures), 'picture')}, got none: {reasons}")
     (folder / LIST).write_text(json.dumps(rows, indent=1), encoding="utf-8")
     columns = min(12, len(thumbnails))
     blank = np.zeros_like(thumbnails[0])
