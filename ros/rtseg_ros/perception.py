@@ -13,6 +13,7 @@ from rtseg.media.overlay import draw_instances, draw_lanes
 from rtseg.results import Instances, Lanes
 from rtseg_ros import lifecycle
 from rtseg_ros.camera_input import CameraMessage
+from rtseg_ros.help import answer_help
 from rtseg_ros.instances import InstanceOutputs, confident_instances
 from rtseg_ros.lanes import LaneOutputs, confident_lanes
 from rtseg_ros.node import FrameNode
@@ -58,7 +59,8 @@ class PerceptionNode(FrameNode):
 
 
 def main() -> None:
-    """Run the node until SIGINT or SIGTERM."""
+    """Run the node until SIGINT or SIGTERM, or say what it is where --help asks."""
+    answer_help("perception", __doc__, PerceptionParameters)
     lifecycle.run(PerceptionNode)
 
 
