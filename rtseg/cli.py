@@ -110,7 +110,9 @@ def compile_engine(
 
 @app.command()
 def prepare(
-    models: Annotated[list[str] | None, typer.Argument(help="lanes-lite and instances-lite by default.")] = None,
+    models: Annotated[
+        list[str] | None, typer.Argument(help="Bundled models or folders; lanes-lite and instances-lite by default.")
+    ] = None,
     device: DeviceOption = "auto",
     backend: BackendOption = "auto",
     as_json: JsonOption = False,
@@ -199,7 +201,10 @@ def engines_prune(as_json: JsonOption = False) -> None:
 
 @app.command()
 def doctor(
-    model: Annotated[list[str] | None, typer.Option("--model", "-m", help="All bundled models by default.")] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help="Bundled model or folder; repeat for more. All bundled ones by default."),
+    ] = None,
     device: DeviceOption = "auto",
     backend: BackendOption = "auto",
     card: Annotated[

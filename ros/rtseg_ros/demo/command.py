@@ -26,9 +26,16 @@ def demo(
     out: OutOption = Path("out/demo"),
     task: Annotated[Literal["lanes", "instances", "both"], typer.Option(help="What the node is to find.")] = "lanes",
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Model of the task; lanes-lite or instances-lite by default.")
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Of the task, of both that of the lanes: lanes-lite or instances-lite by default.",
+        ),
     ] = None,
-    instances_model: Annotated[str | None, typer.Option(help="Instances' model with --task both.")] = None,
+    instances_model: Annotated[
+        str | None, typer.Option(help="With --task both, the model of the instances; instances-lite by default.")
+    ] = None,
     seconds: Annotated[float, typer.Option(min=1.0, help="Length of the rendered drive.")] = 15.0,
     as_json: JsonOption = False,
 ) -> None:

@@ -54,8 +54,12 @@ def calibrate_int8_command(
     recipe: Annotated[
         Path | None, typer.Option(help="Do a calibration again, such as calibration/int8/lanes-lite.yaml.")
     ] = None,
-    rendered: Annotated[int | None, typer.Option(min=0, help="Frames to render, beside --data.")] = None,
-    frames: Annotated[int | None, typer.Option(min=1, help="Most frames to draw from each --data.")] = None,
+    rendered: Annotated[
+        int | None, typer.Option(min=0, help="Frames to render, beside --data; none, or the recipe's, by default.")
+    ] = None,
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="Most frames to draw from each --data; 64, or the recipe's, by default.")
+    ] = None,
     evaluate: Annotated[
         Path | None,
         typer.Option(help="Labelled frames for the metric, as for evaluate; rendered by default."),

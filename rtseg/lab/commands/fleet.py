@@ -37,7 +37,7 @@ class JobOptions:
     device: DeviceOption = "auto"
     backend: BackendOption = "auto"
     topic: TopicOption = None
-    shard_seconds: Annotated[float, typer.Option(min=1, help="Longer recordings are cut.")] = 120.0
+    shard_seconds: Annotated[float, typer.Option(min=1, help="Recordings that are longer are cut into parts.")] = 120.0
     tries: Annotated[int, typer.Option(min=1, help="Crashes after which a shard is given up.")] = 3
     timeout: Annotated[float, typer.Option(min=1, help="Seconds after which a shard counts as hung.")] = 3600.0
     resume: Annotated[bool, typer.Option(help="Keep what is done; else all is done anew.")] = True

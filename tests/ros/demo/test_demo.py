@@ -126,6 +126,9 @@ def test_a_task_that_does_not_exist_is_told(video: Path, tmp_path: Path) -> None
         run_demo(video, tmp_path / "out", task="signs")
     with pytest.raises(RtsegError, match="no-such-model"):
         run_demo(video, tmp_path / "out", "no-such-model", task="instances")
+    for task in ("lanes", "instances"):
+        with pytest.raises(RtsegError, match=f"got one for {task}; name it with --model"):
+            run_demo(video, tmp_path / "out", task=task, instances_model="instances-lite")
 
 
 def test_a_rendered_drive_is_the_default(model: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from rtseg.counted import counted
-from rtseg.options import JsonOption
+from rtseg.options import JsonOption, TopicOption
 from rtseg.printing import console, print_json
 
 exemplar_app = typer.Typer(help="Instance masks from no labels at all (Exemplar-FreeSOLO).", no_args_is_help=True)
@@ -28,7 +28,7 @@ def add_to(weak_app: typer.Typer, progress: Callable[[], AbstractContextManager[
             Path, typer.Option("--out", "-o", help="Folder of the run; a run that is there goes on.")
         ] = Path("out/exemplar"),
         config: Annotated[str, typer.Option(help="Training configuration, bundled or a YAML file.")] = "exemplar-solo",
-        topic: Annotated[str | None, typer.Option(help="Image topic of a bag with several cameras.")] = None,
+        topic: TopicOption = None,
         every: Annotated[int, typer.Option(min=1, help="Use each n-th frame of the recording.")] = 1,
         rounds: Annotated[int, typer.Option(min=0, help="Rounds of self-training with exemplars.")] = 1,
         exemplars: Annotated[int, typer.Option(min=1, help="Objects in the exemplar pool.")] = 64,
