@@ -19,6 +19,7 @@ import typer
 from rich.progress import TaskID
 from rich.text import Text
 
+from rtseg.counted import counted
 from rtseg.errors import ConfigError, RtsegError
 from rtseg.model_commands import models_app
 from rtseg.options import BackendOption, DeviceOption, JsonOption, QuietGroup
@@ -109,7 +110,9 @@ def compile_engine(
 
 @app.command()
 def prepare(
-    models: Annotated[list[str] | None, typer.Argument(help="lanes-lite and instances-lite by default.")] = None,
+    models: Annotated[
+        list[str] | None, typer.Argument(help="Bundled models or folders; lanes-lite and instances-lite by default.")
+    ] = None,
     device: DeviceOption = "auto",
     backend: BackendOption = "auto",
     as_json: JsonOption = False,
@@ -143,7 +146,7 @@ def prepare(
         seconds = time.monotonic() - start
         prepared.append({"model": name, "kernels": compiled, "seconds": seconds})
         if not as_json:
-            console.print(f"{name}: {compiled} kernels compiled in {seconds:.0f} s")
+            console.print(f"{name}: {counted(compiled, 'kernel')} compiled in {seconds:.0f} s")
     if as_json:
         print_json(prepared)
     if unkept:  # which was told when it came to light
@@ -198,7 +201,10 @@ def engines_prune(as_json: JsonOption = False) -> None:
 
 @app.command()
 def doctor(
-    model: Annotated[list[str] | None, typer.Option("--model", "-m", help="All bundled models by default.")] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help="Bundled model or folder; repeat for more. All bundled ones by default."),
+    ] = None,
     device: DeviceOption = "auto",
     backend: BackendOption = "auto",
     card: Annotated[

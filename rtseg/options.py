@@ -17,7 +17,7 @@ DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, or dla
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of the network; all cores by default.")]
 NetworkOption = Annotated[str | None, typer.Option(help="Another network of the card, such as model-fp32.onnx.")]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
-TopicOption = Annotated[str | None, typer.Option(help="Image topic of a bag; found by type where there is one.")]
+TopicOption = Annotated[str | None, typer.Option(help="Image topic of a bag; needed where it has several.")]
 IgnoreOption = Annotated[
     str | None,
     typer.Option(

@@ -71,6 +71,16 @@ def test_help_names_every_command() -> None:
     assert [name for name in commands if name not in answer.stdout] == []
 
 
+def test_every_argument_and_option_of_every_command_has_help() -> None:
+    def silent(command: Any, name: str) -> list[str]:
+        children = getattr(command, "commands", {})
+        own = [] if children and not command.invoke_without_command else command.params
+        found = [f"{name} {each.name}" for each in own if not getattr(each, "help", None)]
+        return found + [each for called, child in children.items() for each in silent(child, f"{name} {called}")]
+
+    assert silent(get_command(app), "rtseg") == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

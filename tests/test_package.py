@@ -37,6 +37,20 @@ def test_the_version_stands_in_one_place() -> None:
     assert not any(re.search(rf'version\w*\s*=\s*"{re.escape(version[1])}"', text) for text in elsewhere)
 
 
+def test_the_readme_of_a_package_index_has_names_for_links_that_lead_nowhere_there() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = readme
+    rules = re.findall(r"^pattern = '(.*)'\nreplacement = [\"'](.*)[\"']$", PROJECT, re.MULTILINE)
+    for pattern, replacement in rules:
+        shown = re.sub(pattern, replacement, shown)
+    link = re.compile(r"(!?)\[([^\]]*)\]\(([^)]*)\)")
+    assert not [target for _, _, target in link.findall(shown) if ":" not in target]
+    names = {name for picture, name, target in link.findall(readme) if ":" not in target and not picture}
+    assert len(names) > 10
+    assert all((ROOT / name).exists() and name in shown for name in names), names  # which is what is left to go by
+    assert len(readme.splitlines()) - len(shown.splitlines()) == 2  # the picture
+
+
 OPENED = """
 import os, sys, rtseg
 from rtseg.runtime import find_model

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from rtseg.camera.state import BLOWN_OUT, COVERED, DARK, DEFOCUSED, FILLED, FROZEN
+from rtseg.counted import counted
 from rtseg.lanes import Mounting
 from rtseg.lanes.mounting import RIGHT, WRONG
 from rtseg.runtime.scenes import REWIND
@@ -212,7 +213,7 @@ def _remarks(health: NodeHealth, statistics: Snapshot, limits: Limits) -> Iterat
     yield from health.qos_conflicts
     if statistics.recent.faults:
         yield (
-            f"{statistics.recent.faults} frames {_time(statistics.recent)} gave no result: "
+            f"{counted(statistics.recent.faults, 'frame')} {_time(statistics.recent)} gave no result: "
             f"{statistics.counts.last_fault}"
         )
     if statistics.recent.restarts:
@@ -295,7 +296,7 @@ def explain_silence(health: NodeHealth, statistics: Snapshot) -> str:
         return f"{silence}: it carries {', '.join(health.foreign_types)}; remap the image topic or set transport"
     if not health.publishers:
         return f"{silence}: nothing publishes it; start the camera or remap the topic"
-    matched = f"{silence} though {health.publishers} publisher(s) matched"
+    matched = f"{silence} though {counted(health.publishers, 'publisher')} matched"
     if statistics.latest.lost:
         return f"{matched}: {statistics.latest.lost} were lost in transport; {_TRANSPORT_CURE}"
     if statistics.counts.received:

@@ -33,6 +33,7 @@ from rtseg.messages import (
 from rtseg.results import Instances
 from rtseg_ros import lifecycle, messages
 from rtseg_ros.camera_input import CameraMessage
+from rtseg_ros.help import answer_help
 from rtseg_ros.layer_output import LayerOutput
 from rtseg_ros.mask_output import MaskOutput
 from rtseg_ros.node import FrameNode
@@ -197,7 +198,8 @@ def confident_instances(instances: Instances, min_score: float) -> Instances:
 
 
 def main() -> None:
-    """Run the node until SIGINT or SIGTERM."""
+    """Run the node until SIGINT or SIGTERM, or say what it is where --help asks."""
+    answer_help("instances", __doc__, InstanceParameters)
     lifecycle.run(InstancesNode)
 
 

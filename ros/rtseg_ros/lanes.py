@@ -38,6 +38,7 @@ from rtseg.messages import (
 from rtseg.results import Lanes, lanes_at
 from rtseg_ros import lifecycle, messages
 from rtseg_ros.camera_input import CameraMessage
+from rtseg_ros.help import answer_help
 from rtseg_ros.layer_output import LayerOutput
 from rtseg_ros.mask_output import MaskOutput
 from rtseg_ros.node import FrameNode
@@ -205,7 +206,8 @@ class LanesNode(FrameNode):
 
 
 def main() -> None:
-    """Run the node until SIGINT or SIGTERM."""
+    """Run the node until SIGINT or SIGTERM, or say what it is where --help asks."""
+    answer_help("lanes", __doc__, LaneParameters)
     lifecycle.run(LanesNode)
 
 

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rtseg.counted import counted
 from rtseg.frame import Frame
 from rtseg.media.overlay import draw_instances, draw_lanes
 from rtseg.results import Instances, Lanes
 from rtseg_ros import lifecycle
 from rtseg_ros.camera_input import CameraMessage
+from rtseg_ros.help import answer_help
 from rtseg_ros.instances import InstanceOutputs, confident_instances
 from rtseg_ros.lanes import LaneOutputs, confident_lanes
 from rtseg_ros.node import FrameNode
@@ -51,13 +53,14 @@ class PerceptionNode(FrameNode):
         lanes = confident_lanes(lanes, self.parameters.min_confidence)
         instances = confident_instances(instances, self.parameters.min_score)
         spent = sum(lanes.times.values()) + sum(instances.times.values())
-        caption = f"{spent:.1f} ms   {len(lanes)} lanes   {len(instances)} objects"
+        caption = f"{spent:.1f} ms   {counted(len(lanes), 'lane')}   {counted(len(instances), 'object')}"
         classes = self.pipelines[1].card.classes
         return draw_lanes(draw_instances(frame.image, instances, classes, caption=""), lanes, caption)
 
 
 def main() -> None:
-    """Run the node until SIGINT or SIGTERM."""
+    """Run the node until SIGINT or SIGTERM, or say what it is where --help asks."""
+    answer_help("perception", __doc__, PerceptionParameters)
     lifecycle.run(PerceptionNode)
 
 

@@ -148,8 +148,8 @@ def main() -> None:
     """Record until SIGINT or SIGTERM; with code 1, and without the status, where nothing can be written any more."""
     parser = argparse.ArgumentParser(prog="recorder", description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="where to write")
-    parser.add_argument("--node", default="/lanes", help="name of the node whose diagnostics are kept")
-    parser.add_argument("--masks", nargs="+", default=["/lanes/lane_mask"], help="topics of masks")
+    parser.add_argument("--node", default="/lanes", help="node whose diagnostics are kept; /lanes by default")
+    parser.add_argument("--masks", nargs="+", default=["/lanes/lane_mask"], help="topics; /lanes/lane_mask by default")
     arguments = parser.parse_args(remove_ros_args(sys.argv)[1:])
     stopped = False
 

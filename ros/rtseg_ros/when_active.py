@@ -12,12 +12,16 @@ from lifecycle_msgs.srv import GetState
 from rclpy.node import Node
 
 ASKING_SECONDS = 2.0
+_USAGE = "usage: when_active NODE COMMAND [ARGUMENT ...]"
 
 
 def main() -> None:
     """Wait for the node that the first argument names, and run the others as a command."""
+    if sys.argv[1:2] in (["-h"], ["--help"]):
+        sys.stdout.write(f"{_USAGE}\n\n{__doc__}\n")
+        return
     if len(sys.argv) < 3:
-        sys.exit("usage: when_active NODE COMMAND [ARGUMENT ...]")
+        sys.exit(_USAGE)
     name, command = sys.argv[1], sys.argv[2:]
     rclpy.init(args=[])
     node = Node(f"when_active_{os.getpid()}")

@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from rtseg.counted import counted
 from rtseg.errors import BackendError
 from rtseg.runtime.device import device_driver_present
 from rtseg.runtime.tensorrt import cache_folder, find_tensorrt, list_engines
@@ -213,7 +214,7 @@ def _engine_cache() -> Finding | str:
         return Finding("engine cache", str(folder), f"{text}; {cure}") if asked or has_card() else f"{text}; {cure}"
     states = list_engines(folder)
     broken = [state.path.name for state in states if state.fault]
-    text = f"{folder}, {len(states)} engines"
+    text = f"{folder}, {counted(len(states), 'engine')}"
     return f"{text}, of which broken and built again when used: {', '.join(broken)}" if broken else text
 
 

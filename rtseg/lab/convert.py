@@ -1,6 +1,7 @@
 """Results as other tools have them, and back: supervision's detections, COCO's annotations, polygons, pandas tables.
 
-Neither supervision nor pandas comes with rtseg; each is needed by the functions that name it.
+Neither supervision nor pandas comes with rtseg; each is needed by the functions that name it, and pycocotools by
+:func:`from_coco`.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.errors import DatasetError
+from rtseg.errors import ConfigError, DatasetError
 from rtseg.lab.data.coco import decode_segmentation
+from rtseg.lab.data.mask_box import mask_box
 from rtseg.results import Instances, Lanes, class_name
 
 if TYPE_CHECKING:
@@ -39,11 +41,10 @@ def polygons(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
         >>> sorted(map(tuple, np.rint(polygons(mask)[0]).tolist()))[0]
         (1.0, 1.0)
     """
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
+    left, top, right, bottom = mask_box(mask)
+    if right == left:
         return []
-    top, left = int(rows[0]), int(columns[0])
-    part = mask[top : rows[-1] + 1, left : columns[-1] + 1].astype(np.uint8)
+    part = mask[top:bottom, left:right].astype(np.uint8)
     # OpenCV goes through the centers of the border's pixels; those of a doubled mask lie a quarter inside the edges.
     doubled = part.repeat(2, axis=0).repeat(2, axis=1)
     found, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
@@ -57,8 +58,14 @@ def to_supervision(result: Lanes | Instances, classes: Sequence[str] = ()) -> su
     Args:
         result: of a pipeline. A lane's box is that of its points, and ``data["polyline"]`` has these.
         classes: names by class id, for ``data["class_name"]``; of lanes ``lane``.
+
+    Raises:
+        ConfigError: supervision is not installed.
     """
-    import supervision
+    try:
+        import supervision
+    except ImportError as error:
+        raise ConfigError(f"expected supervision for its detections, got {error}; pip install supervision") from error
 
     if isinstance(result, Lanes):
         numbers, scores = result.ids, result.confidence
@@ -162,6 +169,7 @@ def from_coco(annotations: Sequence[Mapping[str, Any]], size: tuple[int, int]) -
         size: (height, width) of the picture.
 
     Raises:
+        ConfigError: pycocotools is not installed.
         DatasetError: a segmentation does not parse.
     """
     masks = [decode_segmentation(row.get("segmentation"), size, f"annotation {row.get('id')}") for row in annotations]
@@ -181,8 +189,14 @@ def to_table(results: Iterable[Lanes | Instances], classes: Sequence[str] = ()) 
     Returns:
         Columns ``frame`` (from 0), ``stamp`` (ns), ``id``, ``class``, ``score``, the box ``x0``, ``y0``, ``x1``,
         ``y1`` in pixels, and ``ms`` that the frame took.
+
+    Raises:
+        ConfigError: pandas is not installed.
     """
-    import pandas
+    try:
+        import pandas
+    except ImportError as error:
+        raise ConfigError(f"expected pandas for a table, got {error}; pip install pandas") from error
 
     rows = []
     for number, result in enumerate(results):

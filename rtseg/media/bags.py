@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
+from rtseg.counted import counted
 from rtseg.errors import CalibrationError, ImageError, MediaError, RtsegError
 from rtseg.frame import Frame, RawImage
 from rtseg.media.coded_video import FOXGLOVE, MAX_DELAY, PacketDecoder, definitions
@@ -95,7 +96,7 @@ class BagSource(FrameSource):
         read = yield from self._numbered(0, None)
         if self.count and not read:
             raise MediaError(
-                f"expected {self.count} messages on {visible(self.topic)}, got none that can be read from "
+                f"expected {counted(self.count, 'message')} on {visible(self.topic)}, got none that can be read from "
                 f"{visible(self.name)}"
             )
 
@@ -276,7 +277,8 @@ def _deserialize(message: StoredMessage) -> Any:
         return store.deserialize_cdr(data, msgtype)
     except Exception as error:  # whatever the parser trips over in bytes that are no such message
         raise ImageError(
-            f"expected a {visible(msgtype)} message, got {len(data)} bytes that do not parse ({error!r:.80})"
+            f"expected a {visible(msgtype)} message, got {counted(len(data), 'byte')} that cannot be parsed "
+            f"({error!r:.80})"
         ) from error
 
 

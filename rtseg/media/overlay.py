@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rtseg.counted import counted
 from rtseg.frame import check_image
 from rtseg.label_image import look_up
 from rtseg.results import Instances, Lanes, class_name
@@ -152,7 +153,7 @@ def _paint_masks(image: Image, mask: NDArray[np.uint8]) -> Image:
 
 def _legend(result: Lanes | Instances, noun: str) -> str:
     total = sum(result.times.values())
-    count = f"{len(result)} {noun}{'' if len(result) == 1 else 's'}"
+    count = counted(len(result), noun)
     return f"{total:.1f} ms   {1e3 / total:.0f} fps   {count}" if total > 0 else count
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import cv2
 
+from rtseg.counted import counted
 from rtseg.errors import MediaError
 from rtseg.files import is_there
 from rtseg.frame import Frame
@@ -56,7 +57,7 @@ class VideoSource(FrameSource):
                 self.per_second = 1e9
         self.files = (self._path,)
         if missing := missing_bytes(self._path):
-            self.tell(self._path, f"is cut off: {missing} bytes of its end are missing; copy it again")
+            self.tell(self._path, f"is cut off: it lacks {counted(missing, 'byte')} of its end; copy it again")
 
     def _open(self) -> av.container.InputContainer:
         if is_there(self._path) and not self._path.stat().st_size:

@@ -13,7 +13,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -23,6 +22,7 @@ from typing import Any, NamedTuple
 from numba.core.sigutils import normalize_signature
 
 from rtseg.compiled import compile_unless_taken, is_kept
+from rtseg.parent import end_with_parent
 
 FILE = Path(__file__).with_suffix(".json")
 _MAX_PROCESSES = 4  # the longest kernel takes a fifth of the time
@@ -91,15 +91,11 @@ def _start(method: str, count: int) -> list[subprocess.Popen[bytes]]:
     return [subprocess.Popen(command, **pipes) for _ in range(count)]  # type: ignore[call-overload]
 
 
-def _end_with_parent() -> None:
-    sys.stdin.buffer.read()  # until the other end is closed, whatever the parent dies of
-    os._exit(0)
-
-
 def main() -> None:
     """Compile what the method named on the command line needs, beside other processes that do so."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    for number in (signal.SIGINT, signal.SIGTERM):  # at once, also where those above have them ignored
+        signal.signal(number, signal.SIG_DFL)
+    end_with_parent()
     _compile(listed_kernels(sys.argv[1]))
 
 

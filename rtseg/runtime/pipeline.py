@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rtseg.camera.health import CameraHealth
 from rtseg.camera.state import CameraState
+from rtseg.counted import counted
 from rtseg.errors import BackendError, HeadMapsError, ImageError, ModelError
 from rtseg.frame import Frame
 from rtseg.results import Instances, Lanes
@@ -96,7 +97,7 @@ class Pipeline:
         """Facts about the backend in use."""
         if self._path is None:
             return {"backend": "none", "device": "none"}
-        again = {"computed again": f"{self._spoiled} frames, on the CPU"} if self._spoiled else {}
+        again = {"computed again": f"{counted(self._spoiled, 'frame')}, on the CPU"} if self._spoiled else {}
         return {**self._path.describe(), **again}
 
     def __call__(self, image: NDArray[np.uint8] | Frame) -> Lanes | Instances:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import supervision
 
-from rtseg.errors import DatasetError
+from rtseg.errors import ConfigError, DatasetError
 from rtseg.lab.convert import (
     from_coco,
     instances_from_supervision,
@@ -104,3 +107,19 @@ def test_a_replay_as_a_table() -> None:
     assert table.loc[0, ["x0", "y0", "x1", "y1"]].tolist() == [12, 10, 12, 39]
     objects = to_table([some_instances(1)], CLASSES)
     assert set(objects["class"]) <= set(CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("package", "convert"),
+    [
+        ("supervision", lambda: to_supervision(some_lanes())),
+        ("pandas", lambda: to_table([some_lanes()])),
+        ("pycocotools", lambda: from_coco(to_coco(some_instances(2), 1), SIZE)),
+    ],
+)
+def test_a_package_that_is_missing_is_told_with_what_installs_it(
+    package: str, convert: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigError, match=f"pip install {package}$"):
+        convert()

@@ -14,8 +14,6 @@ from rtseg.printing import console, print_json
 if TYPE_CHECKING:
     from rtseg_ros.demo.products import Summary
 
-PRODUCTS = {"video": "overlay.mp4", "bag": "result.mcap", "report": "report.html"}
-
 
 def register(app: typer.Typer) -> None:
     """Add ``demo`` to `app`."""
@@ -28,9 +26,16 @@ def demo(
     out: OutOption = Path("out/demo"),
     task: Annotated[Literal["lanes", "instances", "both"], typer.Option(help="What the node is to find.")] = "lanes",
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Model of the task; lanes-lite or instances-lite by default.")
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Of the task, of both that of the lanes: lanes-lite or instances-lite by default.",
+        ),
     ] = None,
-    instances_model: Annotated[str | None, typer.Option(help="Instances' model with --task both.")] = None,
+    instances_model: Annotated[
+        str | None, typer.Option(help="With --task both, the model of the instances; instances-lite by default.")
+    ] = None,
     seconds: Annotated[float, typer.Option(min=1.0, help="Length of the rendered drive.")] = 15.0,
     as_json: JsonOption = False,
 ) -> None:
@@ -38,12 +43,11 @@ def demo(
     from rtseg_ros.demo.run import run_demo
 
     summary = run_demo(input, out, model, seconds, task=task, instances_model=instances_model, topic=topic)
-    products = {name: out / file for name, file in PRODUCTS.items()}
     if as_json:
-        print_json({**asdict(summary), "lost": summary.lost, **products})
+        print_json({**asdict(summary), "lost": summary.lost})
         return
     _print_table(summary)
-    for path in products.values():
+    for path in (summary.video, summary.bag, summary.report):
         console.print(f"wrote {path}")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.camera import Camera
+from rtseg.counted import counted
 from rtseg.errors import RtsegError
 from rtseg.frame import Frame
 from rtseg.lab.replay.preview import Preview
@@ -31,7 +32,7 @@ PICTURES = 12
 
 @dataclass(frozen=True)
 class Summary:
-    """The figures of a run.
+    """The figures of a run, and what it wrote.
 
     Attributes:
         sent: frames that left the player.
@@ -44,6 +45,9 @@ class Summary:
         rate: frames a second at which they were sent.
         late: frames that left more than half a period after their time.
         backend: of the node.
+        video: every mask drawn over its frame.
+        bag: frames and results.
+        report: the page.
     """
 
     title: str
@@ -57,6 +61,9 @@ class Summary:
     rate: float
     late: int
     backend: str
+    video: Path
+    bag: Path
+    report: Path
 
     @property
     def lost(self) -> int:
@@ -73,11 +80,12 @@ def write_products(
     camera: Camera | None,
     task: DemoTask = LANES,
 ) -> Summary:
-    """Draw every mask over its frame, and write video, bag and report.
+    """Draw every mask over its frame, and write video, bag and report into `out`.
 
     Raises:
         RtsegError: if no mask was recorded, or a file cannot be written.
     """
+    overlays, results_bag, page = out / "overlay.mp4", out / "result.mcap", out / "report.html"
     latency, pictures, preview = LatencyLog(), [], Preview()
     times: list[float] = []  # seconds from the start, of frames with masks
     counts: dict[str, list[int]] = {}
@@ -85,13 +93,13 @@ def write_products(
     classes, surfaces = card.classes, surfaces_of(card)
     every = max(1, len(live.stamps) // PICTURES)
     video: VideoWriter | None = None
-    with ResultBag(out / "result.mcap", camera, classes=classes, surfaces=surfaces) as bag, Bars() as bar:
+    with ResultBag(results_bag, camera, classes=classes, surfaces=surfaces) as bag, Bars() as bar:
         matched = _matched(source, live, task)
         for number, (frame, found, milliseconds) in enumerate(
             bar.track(matched, total=len(live.stamps), description="drawing")
         ):
             if video is None:
-                video = VideoWriter(out / "overlay.mp4", live.rate, frame.size)
+                video = VideoWriter(overlays, live.rate, frame.size)
             seconds = ((frame.stamp or 0) - live.stamps[0]) / 1e9
             if not found:
                 overlay = draw_lanes(frame.image, _nothing(frame), "no mask")
@@ -102,7 +110,9 @@ def write_products(
             latency.record({"stamp to mask": milliseconds})
             for noun, result in found.items():
                 counts.setdefault(noun, []).append(len(result))
-            caption = "   ".join([f"{milliseconds:.1f} ms", *(_counted(len(r), noun) for noun, r in found.items())])
+            caption = "   ".join(
+                [f"{milliseconds:.1f} ms", *(counted(len(r), noun.removesuffix("s")) for noun, r in found.items())]
+            )
             overlay = draw_results(frame, found, classes, caption)
             video.write(overlay)
             preview.write(overlay, seconds)
@@ -114,7 +124,7 @@ def write_products(
             raise RtsegError(f"expected frames in {source}, got none")
         video.close()
     if not counts:
-        raise RtsegError(f"the {task.node} node gave no mask for {len(live.stamps)} frames; see {out / 'overlay.mp4'}")
+        raise RtsegError(f"the {task.node} node gave no mask for {len(live.stamps)} frames; see {overlays}")
     delays = latency.values("stamp to mask")
     p50, p99 = np.percentile(delays, [50, 99])
     span = (live.stamps[-1] - live.stamps[0]) / 1e9
@@ -135,9 +145,12 @@ def write_products(
         rate=live.rate,
         late=live.late,
         backend=live.diagnostics.get("backend", ""),
+        video=overlays,
+        bag=results_bag,
+        report=page,
     )
     report = _report(summary, live, latency, np.array(times), counts, models, task)
-    write_report(out / "report.html", replace(report, gallery=pictures, video=preview.finish()))
+    write_report(page, replace(report, gallery=pictures, video=preview.finish()))
     return summary
 
 
@@ -167,10 +180,6 @@ def _matched(
         recording.close()
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun.removesuffix('s') if count == 1 else noun}"
-
-
 def _nothing(frame: Frame) -> Lanes:
     return lanes_from_mask(np.zeros(frame.size, dtype=np.uint8), frame.stamp or 0)
 
@@ -190,9 +199,11 @@ def _report(
     rows = [[stage.removeprefix("stage_"), told[f"{stage}_p50_ms"], told[f"{stage}_p99_ms"]] for stage in stages]
     notes = []
     if summary.lost:
-        notes.append(f"{summary.lost} of {summary.sent} frames have no mask: {summary.lost_where}.")
+        notes.append(f"{summary.lost} of {summary.sent} frames without a mask: {summary.lost_where}.")
     if live.late:
-        notes.append(f"The player sent {live.late} frames more than half a period late: this machine was too busy.")
+        notes.append(
+            f"The player sent {counted(live.late, 'frame')} more than half a period late: this machine was too busy."
+        )
     if told.get("level", "0") != "0":
         notes.append(f"The node's last diagnostics: {told['message']}.")
     return ReportData(

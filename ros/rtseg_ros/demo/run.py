@@ -45,8 +45,8 @@ def run_demo(
         topic: image topic of `input`, where it is a bag of several cameras.
 
     Raises:
-        RtsegError: rclpy is not installed, there is no such task or model, the input cannot be read, or one of the
-            processes ended or hung; the message holds the end of its log.
+        RtsegError: rclpy is not installed, there is no such task or model, `instances_model` is given for another task,
+            the input cannot be read, or one of the processes ended or hung; the message holds the end of its log.
     """
     if find_spec("rclpy") is None or find_spec("rtseg_ros") is None:
         raise RtsegError("expected rclpy for the live demo, but it is not installed; pip install 'rtseg[ros]'")
@@ -54,6 +54,8 @@ def run_demo(
         raise RtsegError(f"expected a task of {', '.join(TASKS)}, got {task!r}")
     chosen = TASKS[task]
     names = list(chosen.models)
+    if instances_model and len(names) == 1:
+        raise RtsegError(f"expected --instances-model with task both, got one for {task}; name it with --model")
     models = {**chosen.models, **({names[0]: model} if model else {})}
     if instances_model:
         models[names[-1]] = instances_model

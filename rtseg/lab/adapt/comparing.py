@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rtseg.counted import counted
 from rtseg.frame import Frame
 from rtseg.lab.adapt.clips import SIDE, Clip
 from rtseg.lab.adapt.judgment import Comparison
@@ -80,7 +81,8 @@ class _Log:
             placed += _distances(lines, known.lines, image.shape[1])
         wrong = [one.false_positives + one.false_negatives for one in scores]
         if wrong[0] != wrong[1]:
-            caption = f"{clip.name}: {wrong[0]} lines wrong or missed before (above), {wrong[1]} after; white: known"
+            told = counted(wrong[0], "line")
+            caption = f"{clip.name}: {told} wrong or missed before (above), {wrong[1]} after; white: known"
             drawn = _draw(image, known, before[SIDE], after[SIDE])
             self.shown.append((abs(wrong[0] - wrong[1]), Picture.of(caption, drawn)))
             self.shown = sorted(self.shown, key=lambda entry: -entry[0])[:_SHOWN]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rtseg.counted import counted
 from rtseg.lab.scores.lanes.culane import CulaneScore
 
 _DRAWS = 2000
@@ -86,8 +87,8 @@ def conclude(held_back: Comparison, old_roads: Comparison, labelled: Comparison 
     if held_back.lines < LEAST_LINES and labelled is None:
         return Verdict(
             False,
-            f"only {held_back.lines} lines on the frames kept back are known, which says nothing: record more driving "
-            "on marked roads, or give labelled frames with --labels",
+            f"only {counted(held_back.lines, 'line')} known on the frames kept back, which says nothing: "
+            "record more driving on marked roads, or give labelled frames with --labels",
         )
     own = [held_back, *([labelled] if labelled else [])]
     best = max(own, key=lambda one: one.least_gain)

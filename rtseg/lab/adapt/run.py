@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from rtseg.counted import counted
 from rtseg.errors import ArgumentError, ConfigError, DatasetError
 from rtseg.files import held, write_text
 from rtseg.lab.adapt.clips import Clip, clips
@@ -206,7 +207,7 @@ def _train(
     done, whole = share_done(run), settings.minutes * 60
     left = max(_LEAST_TRAINING * whole, whole * (1 - _RESERVED) - (time.monotonic() - begun))
     pictures = sum(len(read_labels(folder)) for folder in labels)
-    tell(f"training on {pictures} labelled frames and rendered ones")
+    tell(f"training on {counted(pictures, 'labelled frame')} and rendered ones")
     train(recipe, list(labels), run, resume=done > 0, deadline=Deadline.of((1 - done) * left))
     write_text(finished, f"{settings.minutes:g} minutes\n")
 
@@ -241,7 +242,7 @@ def _package(settings: Settings, labels: Sequence[Path], training: Path, candida
         making,
         calibration=[folder / "images" for folder in labels],
         command=f"rtseg adapt {names} --model {start.name} --minutes {settings.minutes:g}",
-        data=(*start.training.data, f"{pictures} frames of {names}, labelled by {start.name}"),
+        data=(*start.training.data, f"{counted(pictures, 'frame')} of {names}, labelled by {start.name}"),
     )
     made = ModelCard.load(card)
     notes = f"Adapted from {start.name} ({start.model.sha256[:12]}), blended with it. {made.training.notes}"
@@ -316,5 +317,8 @@ def _enter_scores(candidate: Path, judged: _Judged, out: Path) -> None:
         after = one.totals[1]
         metrics = {"culane F1": after.f1, "precision": after.precision, "recall": after.recall}
         write_scores(
-            candidate.resolve(), f"{one.name}, {len(one.after)} pictures", metrics, f"rtseg adapt --out {out.name}"
+            candidate.resolve(),
+            f"{one.name}, {counted(len(one.after), 'picture')}",
+            metrics,
+            f"rtseg adapt --out {out.name}",
         )

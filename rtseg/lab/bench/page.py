@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from rtseg.counted import counted
 from rtseg.errors import DatasetError
 from rtseg.lab.bench.result import BenchFile, BenchRun, Latency
 from rtseg.lab.report.plots import plot_bars
@@ -44,7 +45,7 @@ def write_comparison(files: Sequence[tuple[str, BenchFile]], out: Path) -> Path:
         out,
         ReportData(
             title="rtseg bench",
-            subtitle=f"{len(runs)} runs; the ratios are to {names[0]}",
+            subtitle=f"{counted(len(runs), 'run')}; the ratios are to {names[0]}",
             figures=[
                 (f"frames a second one by one, {names[fastest]}", f"{runs[fastest].sequential_fps:.0f}"),
                 (f"ms from image to result (p50), {names[fastest]}", f"{runs[fastest].host_to_host.p50:.2f}"),

@@ -17,8 +17,8 @@ bench_app = typer.Typer(help="Time a model on this machine, or compare results."
 def bench(
     context: typer.Context,
     model: ModelOption = "lanes-lite",
-    width: Annotated[int, typer.Option(min=16)] = 1280,
-    height: Annotated[int, typer.Option(min=16)] = 720,
+    width: Annotated[int, typer.Option(min=16, help="Of the frames, pixels.")] = 1280,
+    height: Annotated[int, typer.Option(min=16, help="Of the frames, pixels.")] = 720,
     frames: Annotated[int, typer.Option(min=10, help="Frames to time after the warm-up.")] = 300,
     encoding: Annotated[Literal["bgr8", "jpeg"], typer.Option(help="Of the messages that frames arrive in.")] = "bgr8",
     compare: Annotated[bool, typer.Option("--compare", help="Time plain peers too, and measure the floor.")] = False,

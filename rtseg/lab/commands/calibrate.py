@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from rtseg.counted import counted
 from rtseg.errors import ConfigError
 from rtseg.options import JsonOption, TopicOption
 from rtseg.printing import console, print_json
@@ -41,7 +42,7 @@ def calibrate_camera(
         return
     for name, reason in left_out:
         console.print(f"{name} left out: {reason}")
-    console.print(f"{len(result.used)} boards, reprojection error {result.rms:.2f} px rms")
+    console.print(f"{counted(len(result.used), 'board')}, reprojection error {result.rms:.2f} px rms")
     console.print(f"wrote {out}; say in rtseg_extrinsics how the camera is mounted")
 
 
@@ -53,8 +54,12 @@ def calibrate_int8_command(
     recipe: Annotated[
         Path | None, typer.Option(help="Do a calibration again, such as calibration/int8/lanes-lite.yaml.")
     ] = None,
-    rendered: Annotated[int | None, typer.Option(min=0, help="Frames to render, beside --data.")] = None,
-    frames: Annotated[int | None, typer.Option(min=1, help="Most frames to draw from each --data.")] = None,
+    rendered: Annotated[
+        int | None, typer.Option(min=0, help="Frames to render, beside --data; none, or the recipe's, by default.")
+    ] = None,
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="Most frames to draw from each --data; 64, or the recipe's, by default.")
+    ] = None,
     evaluate: Annotated[
         Path | None,
         typer.Option(help="Labelled frames for the metric, as for evaluate; rendered by default."),

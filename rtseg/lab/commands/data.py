@@ -20,7 +20,8 @@ def data_check(
     folder: Annotated[Path, typer.Argument(help="Labels of any kind that rtseg train reads.")],
     out: OutOption = Path("out/data"),
     task: Annotated[
-        Literal["lanes", "instances"] | None, typer.Option("--for", help="What to train; told by the labels.")
+        Literal["lanes", "instances"] | None,
+        typer.Option("--for", help="What to train; by default what the labels tell."),
     ] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures, if they lie elsewhere.")] = None,
     as_json: JsonOption = False,

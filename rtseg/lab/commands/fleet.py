@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
+from rtseg.counted import counted
 from rtseg.options import BackendOption, DeviceOption, JsonOption, ModelOption, OutOption, TopicOption
 from rtseg.printing import console, print_json, remarks_console
 
@@ -36,7 +37,7 @@ class JobOptions:
     device: DeviceOption = "auto"
     backend: BackendOption = "auto"
     topic: TopicOption = None
-    shard_seconds: Annotated[float, typer.Option(min=1, help="Longer recordings are cut.")] = 120.0
+    shard_seconds: Annotated[float, typer.Option(min=1, help="Recordings that are longer are cut into parts.")] = 120.0
     tries: Annotated[int, typer.Option(min=1, help="Crashes after which a shard is given up.")] = 3
     timeout: Annotated[float, typer.Option(min=1, help="Seconds after which a shard counts as hung.")] = 3600.0
     resume: Annotated[bool, typer.Option(help="Keep what is done; else all is done anew.")] = True
@@ -154,7 +155,9 @@ def fleet_mine(
     if as_json:
         print_json({"frames": len(chosen), "labels": out / FOLDER, "report": out / "report.html"})
         return
-    console.print(f"{len(chosen)} frames: {out / FOLDER} (correct them, then rtseg train CONFIG --data {out / FOLDER})")
+    console.print(
+        f"{counted(len(chosen), 'frame')}: {out / FOLDER} (correct them, then rtseg train CONFIG --data {out / FOLDER})"
+    )
     console.print(f"report: {out / 'report.html'}")
 
 
@@ -195,15 +198,16 @@ def fleet_label(
     settings = label_settings(by=by, every=every, **how, **known)
     used = job.settings("address", "workers", "threads", "gpus", "tries", "timeout", "resume")
     made = label_fleet(sources, out, settings, **used)
-    what = "lines" if by == "teacher" else "proposals"
+    what = "line" if by == "teacher" else "proposal"
     ended = job.ended(len({uri for uri, _ in made.faults}), made.recordings)
     if as_json:
         labels = name_objects(made, keywords, small) if keywords is not None else None
         faults = [{"recording": uri, "reason": reason} for uri, reason in made.faults]
-        facts = {"recordings": made.recordings, "pictures": made.pictures, what: made.labels, "faults": faults}
+        facts = {"recordings": made.recordings, "pictures": made.pictures, f"{what}s": made.labels, "faults": faults}
         print_json({**facts, "labels": labels or out, "report": out / "report.html"})
         raise ended
-    console.print(f"{made.pictures} pictures of {made.recordings} recordings with {made.labels} {what}: {out}")
+    pictures, recordings = counted(made.pictures, "picture"), counted(made.recordings, "recording")
+    console.print(f"{pictures} of {recordings} with {counted(made.labels, what)}: {out}")
     for uri, reason in made.faults[:20]:
         console.print(f"{uri}: {reason}")
     console.print(f"report: {out / 'report.html'}")

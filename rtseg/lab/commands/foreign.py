@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from rtseg.counted import counted
 from rtseg.options import JsonOption
 from rtseg.printing import console, print_json
 
@@ -91,8 +92,7 @@ def import_network(
     console.print(f"input: {needs.width}x{needs.height} {needs.order}, {needs.fit}; outputs: {outputs}")
     console.print(f"license: {card.licence}")
     noun = "lane line" if card.task == "lanes" else "segment" if card.grouping.method == "semantic" else "object"
-    count = f"{len(made.result)} {noun}{'' if len(made.result) == 1 else 's'}"
-    console.print(f"{count} on the picture: {made.overlay}")
+    console.print(f"{counted(len(made.result), noun)} on the picture: {made.overlay}")
     console.print(f"wrote {out}; next: rtseg run VIDEO --model {out}")
     console.print(f"or: ros2 launch rtseg {card.task}.launch.py model:={out.resolve()}")
 

@@ -13,6 +13,7 @@ lab_app = typer.Typer(help="Pages, figures and data sets for developing models."
 
 DataOption = Annotated[list[Path] | None, typer.Option(help="TuSimple or CULane folder; repeat for more.")]
 FirstSeedOption = Annotated[int, typer.Option(min=0, help="Seed of the first picture.")]
+CountOption = Annotated[int, typer.Option(min=1, help="Pictures.")]
 PageOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of the page.")]
 SheetArgument = Annotated[Path, typer.Argument(help="PNG or JPEG file to write.")]
 
@@ -21,7 +22,7 @@ SheetArgument = Annotated[Path, typer.Argument(help="PNG or JPEG file to write."
 def road_sheet(
     path: SheetArgument,
     first_seed: FirstSeedOption = 0,
-    count: Annotated[int, typer.Option(min=1)] = 24,
+    count: CountOption = 24,
     truth: Annotated[bool, typer.Option("--truth", help="Draw the lane lines over the pictures.")] = False,
 ) -> None:
     """Write a sheet of rendered roads."""
@@ -31,9 +32,7 @@ def road_sheet(
 
 
 @lab_app.command("street-sheet")
-def street_sheet(
-    path: SheetArgument, first_seed: FirstSeedOption = 0, count: Annotated[int, typer.Option(min=1)] = 12
-) -> None:
+def street_sheet(path: SheetArgument, first_seed: FirstSeedOption = 0, count: CountOption = 12) -> None:
     """Write a sheet of rendered streets, each above its instances."""
     from rtseg.lab.render.street.sheet import write_street_sheet
 
@@ -44,11 +43,11 @@ def street_sheet(
 def streets(
     folder: Annotated[Path, typer.Argument(help="Made if missing; frames that are there are kept.")],
     first_seed: FirstSeedOption = 0,
-    count: Annotated[int, typer.Option(min=1)] = 1000,
-    width: Annotated[int, typer.Option(min=16)] = 640,
-    height: Annotated[int, typer.Option(min=16)] = 320,
-    split: Literal["train", "val"] = "train",
-    workers: Annotated[int, typer.Option(min=1)] = 2,
+    count: CountOption = 1000,
+    width: Annotated[int, typer.Option(min=16, help="Of the pictures, pixels.")] = 640,
+    height: Annotated[int, typer.Option(min=16, help="Of the pictures, pixels.")] = 320,
+    split: Annotated[Literal["train", "val"], typer.Option(help="Part of the data set they are written as.")] = "train",
+    workers: Annotated[int, typer.Option(min=1, help="Processes that render.")] = 2,
 ) -> None:
     """Write rendered streets as a data set in Cityscapes' layout."""
     from rtseg.lab.render.street.folder import write_streets
@@ -59,9 +58,9 @@ def streets(
 @lab_app.command("affinity-scene")
 def affinity_scene(
     out: Annotated[Path, typer.Argument(help=".npz file to write.")],
-    seed: Annotated[int, typer.Option(min=0)] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="Of the scene.")] = 3,
     size: Annotated[tuple[int, int], typer.Option(help="Height and width.", min=8)] = (256, 512),
-    noise: Literal["low", "medium", "high"] = "medium",
+    noise: Annotated[Literal["low", "medium", "high"], typer.Option(help="In the affinities.")] = "medium",
 ) -> None:
     """Write the affinities of a scene for ``rtseg inspect affinity``."""
     from rtseg.lab.data.affinity_scenes import write_scene
@@ -80,7 +79,7 @@ def grouping_figures(folder: Annotated[Path, typer.Argument(help="Such as docs/f
 @lab_app.command("grouping-quality")
 def grouping_quality(
     data: Annotated[Path, typer.Option(help="Folder of cityscapes640.")],
-    frames: Annotated[int, typer.Option(min=1)] = 200,
+    frames: Annotated[int, typer.Option(min=1, help="Frames at most, evenly from all.")] = 200,
     height: Annotated[int, typer.Option(min=8, help="Of the maps, which are twice as wide.")] = 160,
     strongest: Annotated[int, typer.Option(min=2, help="Strength up to which the maps are spoilt.")] = 4,
     figure: Annotated[Path, typer.Option(help="Written with the figures as JSON beside it.")] = Path(
@@ -164,9 +163,9 @@ def lane_page(
 
 @lab_app.command("ego-lane")
 def ego_lane(
-    model: Annotated[str, typer.Option(help="Lane model.")] = "lanes-lite",
+    model: Annotated[str, typer.Option("--model", "-m", help="Bundled lane model or folder.")] = "lanes-lite",
     drives: Annotated[int, typer.Option(min=1, help="Rendered roads, each in every condition.")] = 3,
-    seconds: Annotated[float, typer.Option(min=0.1)] = 3.0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Of each drive.")] = 3.0,
 ) -> None:
     """Measure the own lane's place, width and heading on rendered drives, and whether their spreads hold."""
     from rtseg.lab.studies.ego_lane import score_ego, tables
@@ -183,7 +182,7 @@ def lane_markings(
     model: Annotated[str, typer.Option("--model", "-m", help="Bundled model or folder.")] = "lanes-lite",
     data: Annotated[Path | None, typer.Option(help="TuSimple folder whose classes are solid and dashed.")] = None,
     drives: Annotated[int, typer.Option(min=0, help="Rendered roads, each in every condition.")] = 3,
-    seconds: Annotated[float, typer.Option(min=0.1)] = 3.0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Of each drive.")] = 3.0,
 ) -> None:
     """Measure how often solid and dashed lines are told apart, and fit the curve to labelled pictures."""
     from rtseg.lab.data.tusimple import read_labels
@@ -257,8 +256,8 @@ def mounting(
 def lane_folds(
     config: Annotated[str, typer.Argument(help="Training configuration.")],
     data: Annotated[Path, typer.Option(help="TuSimple folder.")],
-    out: Annotated[Path, typer.Option("--out", "-o")] = Path("out/folds"),
-    folds: Annotated[int, typer.Option(min=2)] = 4,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the runs, one a fold.")] = Path("out/folds"),
+    folds: Annotated[int, typer.Option(min=2, help="Parts, of which each is scored once.")] = 4,
     start: Annotated[str | None, typer.Option(help="What to go on from, instead of the configuration's.")] = None,
     rendered: Annotated[Path | None, typer.Option(help="Folder of rendered frames to share with other runs.")] = None,
 ) -> None:

@@ -68,7 +68,7 @@ def run(
     ignore: IgnoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write overlays of a video, pictures or a live camera."""
+    """Write overlays of a video, a bag, pictures or a live camera."""
     from rtseg.lab.replay.replay import SAVED, run_overlays
     from rtseg.lab.replay.window import Window
     from rtseg.loading import load

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.errors import DatasetError
+from rtseg.errors import ConfigError, DatasetError
 from rtseg.files import write_text
 from rtseg.lab.data.cityscapes import read_picture
 from rtseg.lab.data.instance_labels import InstanceFrame, InstanceTruth, truth_from_codes
@@ -82,11 +82,21 @@ class CocoFrame(InstanceFrame):
         return 1 + mask.class_id, not mask.crowd
 
 
-def encode_mask(mask: NDArray[np.bool_]) -> str:
-    """Pack an (H, W) mask as the ``counts`` of COCO's compressed run lengths."""
-    from pycocotools import mask as coco
+def _run_lengths() -> Any:
+    try:
+        from pycocotools import mask
+    except ImportError as error:
+        raise ConfigError(f"expected pycocotools for run lengths, got {error}; pip install pycocotools") from error
+    return mask
 
-    return str(coco.encode(np.asfortranarray(mask, np.uint8))["counts"].decode("ascii"))
+
+def encode_mask(mask: NDArray[np.bool_]) -> str:
+    """Pack an (H, W) mask as the ``counts`` of COCO's compressed run lengths.
+
+    Raises:
+        ConfigError: pycocotools is not installed.
+    """
+    return str(_run_lengths().encode(np.asfortranarray(mask, np.uint8))["counts"].decode("ascii"))
 
 
 def decode_segmentation(segmentation: Any, size: tuple[int, int], where: str) -> NDArray[np.bool_]:
@@ -103,10 +113,10 @@ def decode_segmentation(segmentation: Any, size: tuple[int, int], where: str) ->
         (H, W) bool.
 
     Raises:
+        ConfigError: pycocotools is not installed.
         DatasetError: if it is none of these, or run lengths do not add up to the picture.
     """
-    from pycocotools import mask as coco
-
+    coco = _run_lengths()
     height, width = size
     if isinstance(segmentation, dict):
         runs = _check_runs(segmentation, size, where)
@@ -143,10 +153,8 @@ def _check_runs(segmentation: dict[str, Any], size: tuple[int, int], where: str)
         raise DatasetError(f"{where}: expected run lengths as text or as a list of whole numbers")
     if any(run < 0 for run in lengths) or sum(lengths) != size[0] * size[1]:
         raise DatasetError(f"{where}: expected run lengths that add up to {size[0] * size[1]}, got {sum(lengths)}")
-    from pycocotools import mask as coco
-
     if isinstance(counts, list):
-        return coco.frPyObjects({"counts": counts, "size": list(size)}, *size)
+        return _run_lengths().frPyObjects({"counts": counts, "size": list(size)}, *size)
     return {"counts": counts, "size": list(size)}
 
 
@@ -306,8 +314,7 @@ def write_coco(path: Path | str, frames: Iterable[tuple[str, InstanceTruth]], cl
 
 
 def _annotation(mask: NDArray[np.bool_], number: int, image: int, class_id: int, crowd: int) -> dict[str, Any]:
-    from pycocotools import mask as coco
-
+    coco = _run_lengths()
     runs = coco.encode(np.asfortranarray(mask, np.uint8))
     return {
         "id": number,

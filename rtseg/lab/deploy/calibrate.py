@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from rtseg.counted import counted
 from rtseg.errors import ModelError
 from rtseg.files import staging
 from rtseg.lab.deploy.calibration_frames import draw_frames
@@ -20,7 +21,7 @@ from rtseg.lab.deploy.calibration_report import write_calibration_report
 from rtseg.lab.deploy.calibration_result import Int8Calibration
 from rtseg.lab.deploy.layer_errors import LayerError, layer_errors
 from rtseg.lab.deploy.network_files import FLOAT, INT8, INT8_TENSORRT, network_files, write_int8_networks
-from rtseg.lab.deploy.quantize import Calibration, calibrate_ranges, layer_names
+from rtseg.lab.deploy.quantize import Calibration, calibrate_ranges, layer_names, read_float_network
 from rtseg.lab.deploy.recipe import CalibrationSettings, Source
 from rtseg.loading import load
 from rtseg.runtime import find_model
@@ -69,7 +70,8 @@ def calibrate_int8(
     found = find_model(model)
     card, source = found.card, float_network(found)
     settings = settings or CalibrationSettings()
-    in_float = _known(settings.in_float, source)
+    network = read_float_network(source)
+    in_float = _known(settings.in_float, network)
     if (out / "card.yaml").is_file() and not out.samefile(found.path.parent):
         other = ModelCard.load(out / "card.yaml")
         if other.name != card.name:
@@ -86,7 +88,7 @@ def calibrate_int8(
         fitted = [value for i, value in enumerate(inputs) if i % 4] or inputs
         compared = inputs[::4][:_COMPARED_FRAMES]
         shutil.copyfile(source, stage / FLOAT)
-        calibration = calibrate_ranges(stage / FLOAT, fitted, settings.method)
+        calibration = calibrate_ranges(network, fitted, settings.method)
         scores = {FLOAT: _measure(task, card, stage, FLOAT)}
         metric, dataset = gated_metric(card, task.gates, scores[FLOAT]), scores[FLOAT].dataset
         while True:
@@ -100,9 +102,10 @@ def calibrate_int8(
                 break
             worst = _most_sensitive(errors, {*in_float, *calibration.head})
             if worst is None or len(in_float) == MOST_FLOAT_LAYERS:
+                layers = counted(len(in_float), "layer")
                 raise ModelError(
-                    f"int8 loses {loss:.2f} points of {metric} on {dataset} with {len(in_float)} layers left in float, "
-                    f"the card of {card.name} allows {card.max_int8_loss:g}; calibrate on frames like those it will see"
+                    f"int8 loses {loss:.2f} points of {metric} on {dataset} with {layers} left in float, the "
+                    f"card of {card.name} allows {card.max_int8_loss:g}; calibrate on frames like those it will see"
                 )
             in_float.append(worst)
         card = _new_card(card, stage, metric, scores)
@@ -125,8 +128,8 @@ def calibrate_int8(
     return result
 
 
-def _known(layers: Sequence[str], network: Path) -> list[str]:
-    there = layer_names(network) if layers else ()
+def _known(layers: Sequence[str], network: onnx.ModelProto) -> list[str]:
+    there = layer_names(network)
     for layer in layers:
         if layer not in there:
             raise ModelError(f"expected layers of the network to leave in float, it has no {layer!r}; see its report")

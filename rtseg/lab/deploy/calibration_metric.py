@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rtseg.counted import counted
 from rtseg.errors import DatasetError
 from rtseg.lab.scores.instances.evaluate import ALL, HELD_OUT, evaluate_instances
 from rtseg.lab.scores.lanes.evaluate import evaluate_lanes
@@ -125,4 +126,4 @@ class _InstanceMetric:
         seeds = range(FIRST_RENDERED_SEED, FIRST_RENDERED_SEED + self._frames)
         streets = write_streets(self._scratch, seeds, self._size, "val", workers=1)
         found = evaluate_instances(pipeline, streets, ALL, progress=self._progress)
-        return Measured(f"rendered streets, {found.frames} frames", found.metrics())
+        return Measured(f"rendered streets, {counted(found.frames, 'frame')}", found.metrics())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rtseg.counted import counted
 from rtseg.lab.deploy.calibration_result import Int8Calibration
 from rtseg.lab.deploy.network_files import FLOAT, INT8, INT8_TENSORRT
 from rtseg.lab.report.machine import machine_facts
@@ -46,7 +47,7 @@ def _page(result: Int8Calibration) -> ReportData:
     notes = [f"{len(result.in_float)} sensitive layers stay in float: {', '.join(result.in_float)}"]
     return ReportData(
         title=f"int8 calibration of {result.card.name}",
-        subtitle=f"{result.metric} on {result.dataset}; {result.card.max_int8_loss:g} points may be lost",
+        subtitle=f"{result.metric} on {result.dataset}; {counted(result.card.max_int8_loss, 'point')} may be lost",
         figures=figures,
         facts=[
             *((f"calibration frames, {source.name}", str(source.frames)) for source in result.sources),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rtseg.counted import counted
 from rtseg.lab.deploy.quantize import QuantizationReport
 from rtseg.lab.nets.heads import OutputMap
 from rtseg.lab.training.instances.config import InstanceConfig
@@ -50,8 +51,9 @@ def describe_instances(config: InstanceConfig, maps: Sequence[OutputMap], report
         grouping=grouping,
         classes=config.classes,
         data=("not told",),
-        compared=f"int8 against fp32 on {report.frames} frames: {maps[0].name} rms error {report.rms_error:.4f} of its "
-        f"spread, the same strongest channel on {report.id_agreement:.4f} of object pixels.",
+        compared=f"int8 against fp32 on {counted(report.frames, 'frame')}: {maps[0].name} rms error "
+        f"{report.rms_error:.4f} of its spread, the same strongest channel on {report.id_agreement:.4f} of "
+        "object pixels.",
     )
 
 

@@ -11,13 +11,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rtseg.counted import counted
 from rtseg.errors import DatasetError, ModelError
 from rtseg.files import staging
 from rtseg.lab.data.selection import evenly
 from rtseg.lab.deploy.describe_instances import Description, describe_instances
 from rtseg.lab.deploy.export import INPUT, OUTPUT, export_onnx
 from rtseg.lab.deploy.network_files import FLOAT, INT8, network_files, write_int8_networks
-from rtseg.lab.deploy.quantize import QuantizationReport, calibrate_ranges, compare_networks, network_inputs
+from rtseg.lab.deploy.quantize import (
+    QuantizationReport,
+    calibrate_ranges,
+    compare_networks,
+    network_inputs,
+    read_float_network,
+)
 from rtseg.lab.nets.backbones import pretrained_package
 from rtseg.lab.training.config import RunConfig, TrainingConfig
 from rtseg.lab.training.instances.config import InstanceConfig
@@ -94,7 +101,8 @@ def _packaged(
     images = calibration_images(calibration, config)
     inputs = network_inputs(images, (config.input.height, config.input.width), network.mean, network.std)
     # Every fourth frame is held back for the comparison.
-    write_int8_networks(calibrate_ranges(floating, [value for i, value in enumerate(inputs) if i % 4]), stage)
+    fitted = [value for i, value in enumerate(inputs) if i % 4]
+    write_int8_networks(calibrate_ranges(read_float_network(floating), fitted), stage)
     report = compare_networks(floating, quantized, inputs[::4])
     return _card(config, network, stage, out, report, command, data)
 
@@ -145,7 +153,8 @@ def _card(
     kept = ModelCard.load(before).grouping if before.is_file() else None
     size, mean, std = config.input, network.mean, network.std
     model, alternatives = network_files(stage)
-    trained = f"{config.epochs} epochs of {config.samples_per_epoch} samples, batch {config.batch}, averaged weights."
+    epochs = counted(config.epochs, "epoch")
+    trained = f"{epochs} of {config.samples_per_epoch} samples, batch {config.batch}, averaged weights."
     package = pretrained_package(config.network.backbone) if config.network.pretrained else ""  # type: ignore[attr-defined]
     licences = f"weights of the backbone: Apache-2.0 ({package})" if package else ""
     if isinstance(config, TrainingConfig):
@@ -193,7 +202,7 @@ def _describe_lanes(config: TrainingConfig, report: QuantizationReport) -> Descr
         grouping=Grouping(method="lanes"),
         classes=("lane",),
         data=(f"rtseg.lab.render seeds {first} to {last - 1} (Apache-2.0)",),
-        compared=f"int8 against fp32 on {report.frames} frames: logits rms error {report.rms_error:.4f} of their "
-        f"spread, same line id on {report.id_agreement:.4f} of line pixels, "
+        compared=f"int8 against fp32 on {counted(report.frames, 'frame')}: logits rms error "
+        f"{report.rms_error:.4f} of their spread, same line id on {report.id_agreement:.4f} of line pixels, "
         f"line or no line on {report.background_agreement:.4f} of all pixels.",
     )

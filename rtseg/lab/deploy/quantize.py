@@ -68,7 +68,7 @@ class Calibration:
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of the layers with weights, in order."""
-        return _weighted(self.network)
+        return layer_names(self.network)
 
     @property
     def head(self) -> tuple[str, ...]:
@@ -102,23 +102,30 @@ def network_inputs(
     return [np.array(preprocess(image, size, tuple(mean), tuple(std), order)) for image in images]
 
 
-def layer_names(path: Path) -> tuple[str, ...]:
-    """Names of the layers with weights of a float network, in order: those that can be left in float one by one.
+def read_float_network(path: Path) -> onnx.ModelProto:
+    """Read a float network as it is quantized: float32 weights, shapes inferred, a name for each node.
 
     Raises:
-        ModelError: if the network cannot be read.
+        ModelError: if it cannot be read.
     """
     try:
-        return _weighted(_prepared(with_float_weights(onnx.load(path))))
-    except Exception as error:  # as in `calibrate_ranges`
+        return _prepared(onnx.shape_inference.infer_shapes(with_float_weights(onnx.load(path))))
+    except Exception as error:  # protobuf and ONNX raise kinds of their own
         raise ModelError(f"{path} could not be read: {error}") from error
 
 
-def calibrate_ranges(path: Path, inputs: Sequence[NDArray[np.float32]], method: str = "minmax") -> Calibration:
+def layer_names(network: onnx.ModelProto) -> tuple[str, ...]:
+    """Names of the layers with weights, in order: those that can be left in float one by one."""
+    return tuple(node.name for node in network.graph.node if node.op_type in WEIGHTED)
+
+
+def calibrate_ranges(
+    network: onnx.ModelProto, inputs: Sequence[NDArray[np.float32]], method: str = "minmax"
+) -> Calibration:
     """Run a float network over calibration inputs and note the range of each tensor.
 
     Args:
-        path: float network with one input.
+        network: of :func:`read_float_network`, with one input.
         inputs: calibration inputs (1, 3, H, W) float32, of at least a few dozen different frames.
         method: "minmax", "percentile" or "entropy": how an activation's range is chosen.
 
@@ -128,7 +135,6 @@ def calibrate_ranges(path: Path, inputs: Sequence[NDArray[np.float32]], method: 
     if not len(inputs):
         raise ModelError("expected frames to calibrate int8 with, got none; give a folder of frames or rendered seeds")
     try:
-        network = _prepared(onnx.shape_inference.infer_shapes(with_float_weights(onnx.load(path))))
         with tempfile.TemporaryDirectory() as folder, _quiet():
             prepared = Path(folder) / "prepared.onnx"
             onnx.save(network, prepared)
@@ -143,8 +149,8 @@ def calibrate_ranges(path: Path, inputs: Sequence[NDArray[np.float32]], method: 
             for i in range(0, len(inputs), step):
                 calibrator.collect_data(_Frames(inputs[i : i + step], name))
             ranges = calibrator.compute_data()
-    except Exception as error:  # protobuf, ONNX and ONNX Runtime each raise kinds of their own
-        raise ModelError(f"{path} could not be calibrated: {error}") from error
+    except Exception as error:  # ONNX and ONNX Runtime each raise kinds of their own
+        raise ModelError(f"the network could not be calibrated: {error}") from error
     return Calibration(network, ranges)
 
 
@@ -227,10 +233,6 @@ def open_session(network: Path | onnx.ModelProto) -> onnxruntime.InferenceSessio
 
 def _quantized_operators(form: Form) -> list[str]:
     return list(WEIGHTED) if form == "tensorrt" else sorted({*QLinearOpsRegistry, *QDQRegistry})
-
-
-def _weighted(network: onnx.ModelProto) -> tuple[str, ...]:
-    return tuple(node.name for node in network.graph.node if node.op_type in WEIGHTED)
 
 
 def _prepared(network: onnx.ModelProto) -> onnx.ModelProto:

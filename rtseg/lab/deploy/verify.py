@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
+from rtseg.counted import counted
 from rtseg.errors import ConfigError, DatasetError
 from rtseg.frame import Frame
 from rtseg.lab.deploy.calibration_frames import draw_frames
@@ -90,7 +91,9 @@ class Verification:
     def table(self) -> Table:
         """The figures as a table for a terminal."""
         noun, measure = ("lines", "distance in pixels") if self.task == "lanes" else ("objects", "overlap (IoU)")
-        table = Table("what", "figure", title=f"{self.candidate} beside {self.reference}: {self.frames} frames")
+        table = Table(
+            "what", "figure", title=f"{self.candidate} beside {self.reference}: {counted(self.frames, 'frame')}"
+        )
         for name, each in self.maps.items():
             table.add_row(f"{name}: rms difference", f"{100 * each.relative:.3g} % of its spread")
             table.add_row(f"{name}: greatest difference", f"{each.greatest:.3g}")

@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError
 from rich.table import Table
 from rich.text import Text
 
+from rtseg.counted import counted
 from rtseg.errors import ConfigError, MediaError
 from rtseg.lab.fleet.agreement import disagreement
 from rtseg.lab.fleet.frames import FrameAddress, draw_row, frames_at, part_of
@@ -120,7 +121,12 @@ class Comparison:
     def table(self) -> Table:
         """The figures for the terminal."""
         table = Table(
-            "metric", "A", "B", "B - A", "95 %", title=f"{self.frames} frames of {self.recordings} recordings"
+            "metric",
+            "A",
+            "B",
+            "B - A",
+            "95 %",
+            title=f"{counted(self.frames, 'frame')} of {counted(self.recordings, 'recording')}",
         )
         for row in _cells(self.differences):
             table.add_row(*row)
@@ -317,7 +323,7 @@ def _write(out: str, settings: tuple[JobSettings, JobSettings], result: Comparis
     ]
     notes = []
     if result.unpaired:
-        notes.append(f"{result.missing} frames are in A only, {result.unpaired - result.missing} in B only.")
+        notes.append(f"In A only: {counted(result.missing, 'frame')}; in B only: {result.unpaired - result.missing}.")
     if result.verdicts and result.missing:
         notes.append("B passes no gate while it lacks frames that A has.")
     if result.recordings < 2:
@@ -325,7 +331,9 @@ def _write(out: str, settings: tuple[JobSettings, JobSettings], result: Comparis
     wanted = list(far)
     shown = _side_by_side(wanted, settings[0].topic)
     if len(shown) < len(wanted):
-        notes.append(f"{len(wanted) - len(shown)} frames are not shown: their recordings cannot be read any longer.")
+        notes.append(
+            f"Not shown: {counted(len(wanted) - len(shown), 'frame')} of recordings that cannot be read any longer."
+        )
     page = ReportData(
         title="Fleet comparison",
         subtitle=", ".join(models),

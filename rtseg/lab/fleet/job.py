@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from rich.live import Live
 from rich.table import Table
 
+from rtseg.counted import counted
 from rtseg.lab.fleet.queue import Progress, TaskQueue, Workers
 from rtseg.lab.fleet.stores import common_folder
 from rtseg.printing import progress_console, remarks_console, visible
@@ -61,7 +62,7 @@ def progress_line(progress: Progress) -> str:
     eta = f", about {_clock(spent * left / shards)} to go" if shards > 0 else ""
     faults = sum(bool(state.fault) for state in progress.states.values())
     given_up = f", {faults} of them given up" if faults else ""
-    return f"{finished} of {total} recordings{given_up}, {progress.frames / spent:.0f} frames a second{eta}"
+    return f"{finished} of {counted(total, 'recording')}{given_up}, {progress.frames / spent:.0f} frames a second{eta}"
 
 
 def progress_table(progress: Progress, under_way: Iterable[str], folder: str = "") -> Table:

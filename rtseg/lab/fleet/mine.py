@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rtseg.counted import counted
 from rtseg.errors import MediaError
 from rtseg.files import write_text
 from rtseg.frame import Frame
@@ -228,12 +229,13 @@ def _export(out: Path, chosen: Sequence[Candidate], settings: JobSettings, label
         if not taken:
             raise MediaError("expected the recordings of the frames, got none that can be read; put them back")
         _write_list(out, [(number, chosen[number]) for number in sorted(taken)])
+        lost, recordings = len(chosen) - len(taken), len({chosen[n].address.recording for n in taken})
         page = ReportData(
             title="Frames to label",
-            subtitle=f"{len(taken)} frames of {len({chosen[n].address.recording for n in taken})} recordings",
+            subtitle=f"{counted(len(taken), 'frame')} of {counted(recordings, 'recording')}",
             gallery=[shown[number] for number in sorted(shown)],
             facts=machine_facts(),
-            notes=[f"{len(chosen) - len(taken)} frames were not found again."] if len(taken) < len(chosen) else [],
+            notes=[f"Not found again: {counted(lost, 'frame')}."] if lost else [],
         )
         write_report(out / "report.html", page)
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 from rich.table import Table
 
+from rtseg.counted import counted
 from rtseg.errors import RtsegError
 from rtseg.lab.fleet.histogram import ERROR
 from rtseg.lab.fleet.rows import SCHEMA_VERSION, ShardName, read_shard, shards_in, write_whole
@@ -73,7 +74,7 @@ class FleetReport:
         """The figures for the terminal."""
         folder = self.folder
         figures = self.all.figures()
-        title = f"{self.good} recordings, {self.all.processed} frames"
+        title = f"{counted(self.good, 'recording')}, {counted(self.all.processed, 'frame')}"
         table = Table("", "", title=title, show_header=False)
         if self.all.processed:
             table.add_row("frames a second, one worker", f"{figures['fps']:.1f}")
@@ -210,12 +211,12 @@ def _page(
     ]
     if everything.labelled:
         scores = [(name, f"{value:.4f}") for name, value in {**figures["scores"], **pooled}.items()]
-        tables.insert(1, (f"Scores on {everything.labelled} labelled frames", ("metric", "value"), scores))
+        tables.insert(1, (f"Scores on {counted(everything.labelled, 'labelled frame')}", ("metric", "value"), scores))
         tables.insert(2, ("Scores by recording", *_by_recording(report.recordings, folder)))
     told = (*report.faults, *report.damaged)[:_NOTED]
     notes = [*(f"{uri}: {reason}" for uri, reason in told), *notes[:_NOTED]]
     if report.others:
-        notes.append(f"{len(report.others)} recordings with results here were not among the sources this time.")
+        notes.append(f"Not among the sources this time: {counted(len(report.others), 'recording')} with results here.")
     if len(report.recordings) > LONGEST_TABLE:
         notes.append(f"The table shows the {LONGEST_TABLE} worst recordings; summary.json has all of them.")
     return ReportData(

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import fsspec
 
+from rtseg.counted import counted
 from rtseg.errors import BackendError, HeadMapsError, RtsegError
 from rtseg.lab.fleet.rows import ResultsError, ShardName, names_in, rows_of, shards_in, write_whole
 from rtseg.lab.fleet.settings import JobSettings
@@ -229,7 +230,7 @@ class TaskQueue:
                 self._tasks.append(done.task)
             elif not state.fault:
                 tried = self._failures[done.task]
-                state.fault = done.reason if done.final else f"{done.reason} (tried {tried} times)"
+                state.fault = done.reason if done.final else f"{done.reason} (tried {counted(tried, 'time')})"
                 part = done.task.part
                 fact = {"recording": recording.uri, "shard": part.index if part else None, "reason": state.fault}
                 self._faults.write(f"{recording.key}.json", fact)

@@ -15,6 +15,7 @@ from typing import Any
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
 
+from rtseg.counted import counted
 from rtseg.errors import BackendError, MediaError
 from rtseg.lab.fleet.queue import Done, Task, do_tasks
 from rtseg.lab.fleet.rows import ResultsError
@@ -111,8 +112,9 @@ class RayWorkers:
         if not fits:
             self.close()
             raise BackendError(
-                f"expected room for a worker of {threads} cores and {gpus:g} GPUs, got a cluster with "
-                f"{room.get('CPU', 0):g} cores and {room.get('GPU', 0):g} GPUs; add machines or ask for less"
+                f"expected room for a worker of {counted(threads, 'core')} and {counted(gpus, 'GPU')}, got a "
+                f"cluster with {counted(room.get('CPU', 0), 'core')} and {counted(room.get('GPU', 0), 'GPU')}; add "
+                "machines or ask for less"
             )
         self._arguments = (kind, settings, out, threads)
         # A worker that dies is replaced here, where it is known which shard it had.

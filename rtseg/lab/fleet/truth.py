@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from rtseg.counted import counted
 from rtseg.errors import DatasetError
 from rtseg.frame import Frame
 from rtseg.lab.data.culane import CulaneImage
@@ -176,7 +177,7 @@ def pooled_scores(packed: Iterable[str]) -> dict[str, float]:
         groups.setdefault((classes, names), []).append(one)
     pooled: dict[str, float] = {}
     for (classes, names), frames in groups.items():
-        which = f" ({len(frames)} frames of {', '.join(classes[:3])}...)" if len(groups) > 1 else ""
+        which = f" ({counted(len(frames), 'frame')} of {', '.join(classes[:3])}...)" if len(groups) > 1 else ""
         scores = score_instances(frames, classes, names)
         metrics = InstanceEvaluation("", None, len(frames), scores).metrics()
         pooled |= {f"{name}{which}": value for name, value in metrics.items()}

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from rtseg.camera import Mount
+from rtseg.counted import counted
 from rtseg.errors import MediaError
 from rtseg.files import held, refuse_inputs
 from rtseg.frame import Frame
@@ -82,7 +83,9 @@ class ReplayResult:
     def table(self) -> Table:
         """The figures as a table for the terminal."""
         lost = sum(self.skipped.values())
-        title = f"{self.name}: {self.frames} frames, {self.dropped} dropped, {lost} skipped, {self.fps:.0f} FPS"
+        title = (
+            f"{self.name}: {counted(self.frames, 'frame')}, {self.dropped} dropped, {lost} skipped, {self.fps:.0f} FPS"
+        )
         table = Table("stage", "p50 ms", "p90 ms", "p99 ms", "max ms", title=title)
         for row in self.latency:
             table.add_row(row.stage, *(f"{value:.2f}" for value in (row.p50, row.p90, row.p99, row.max)))
@@ -192,14 +195,13 @@ class Overlays:
     def lines(self, most: int = 20) -> list[str]:
         """What was read, written and left out, a line each; at most `most` files by name."""
         lost = sum(self.skipped.values())
-        noun = self.noun if self.frames + lost == 1 else f"{self.noun}s"
-        lines = [f"read {self.frames + lost} {noun}, left out {lost}, wrote {self.frames}: {self.path}"]
+        lines = [f"read {counted(self.frames + lost, self.noun)}, left out {lost}, wrote {self.frames}: {self.path}"]
         if self.left_out:
             lines += [f"left out {name}: {reason}" for name, reason in self.left_out[:most]]
             lines += [f"left out {lost - most} more"] if lost > most else []
         else:
             lines += [f"left out {count}: {reason}" for reason, count in self.skipped.items()]
-        return [*lines, *(f"camera {fault}: {count} frames" for fault, count in self.degraded.items())]
+        return [*lines, *(f"camera {fault}: {counted(count, 'frame')}" for fault, count in self.degraded.items())]
 
 
 def run_overlays(
@@ -348,7 +350,7 @@ def _report(run: Run, video: bytes) -> ReportData:
         tables.append(("Steadiness, estimated without truth", header, [row]))
     return ReportData(
         title=f"Replay of {run.source.name}",
-        subtitle=f"{run.seconds:.1f} s of recording, {run.read} frames read"
+        subtitle=f"{run.seconds:.1f} s of recording, {counted(run.read, 'frame')} read"
         + (", at the recorded rate" if run.realtime else ", every frame"),
         figures=figures,
         facts=run.facts(),

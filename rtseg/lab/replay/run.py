@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from rtseg.counted import counted
 from rtseg.errors import ImageError
 from rtseg.frame import Frame
 from rtseg.lab.report.gallery import Gallery
@@ -185,7 +186,7 @@ class Run:
     def caption(self, result: Lanes | Instances) -> str:
         """One line for a picture of the latest frame."""
         noun = "lane" if isinstance(result, Lanes) else "object"
-        found = f"{len(result)} {noun}{'' if len(result) == 1 else 's'}"
+        found = counted(len(result), noun)
         degraded = "".join(f", {fault}" for fault in result.degraded)
         return f"{self._rows[-1][0]:.2f} s: {found}, confidence {certainty(result):.2f}{degraded}"
 
@@ -230,13 +231,14 @@ class Run:
         notes = [f"{sentence}." for sentence in self.damage]
         for reason, count in self.dropped_by.items():
             share = 100 * count / max(1, self.read)
-            notes.append(f"{count} of {self.read} frames ({share:.1f} %) were dropped because {_DROPPED[reason]}.")
-        notes += [f"{count} frames were left out: {reason}." for reason, count in self.skipped.items()]
+            were = "was" if count == 1 else "were"
+            notes.append(f"{count} of {self.read} frames ({share:.1f} %) {were} dropped because {_DROPPED[reason]}.")
+        notes += [f"{counted(count, 'frame')} left out: {reason}." for reason, count in self.skipped.items()]
         for fault, count in self.degraded.items():
-            notes.append(f"In {count} of {self.processed} frames the camera was {fault}; their confidence is lowered.")
+            notes.append(f"In {count} of {self.processed} frames the camera was {fault}; confidence is lowered there.")
         for reason, count in self.restarts.items():
             notes.append(
-                f"Ids began anew {count} times: {reason}."
+                f"Ids began anew {counted(count, 'time')}: {reason}."
                 + (" Pauses are left out of the time." if reason == PAUSE else "")
             )
         if self.mounting is not None:

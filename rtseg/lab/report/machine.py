@@ -10,6 +10,8 @@ from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from rtseg.counted import counted
+
 _LIBRARIES = (
     *("numpy", "numba", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu", "openvino", "torch"),
     *("cupy-cuda13x", "cupy-cuda12x", "tensorrt", "tensorrt_rtx"),
@@ -20,7 +22,7 @@ def machine_facts() -> list[tuple[str, str]]:
     """Processor, cores, caches of a core, system and Python as (name, value); no caches where the system hides them."""
     caches = _caches(Path("/sys/devices/system/cpu/cpu0/cache"))
     return [
-        ("processor", f"{_processor()}, {os.cpu_count()} cores"),
+        ("processor", f"{_processor()}, {counted(os.cpu_count() or 1, 'core')}"),
         *([("caches", caches)] if caches else []),
         ("system", f"{platform.system()} {platform.release()}, Python {platform.python_version()}"),
     ]
@@ -60,7 +62,7 @@ def hardware_name(device: str | None = None) -> str:
     try:
         return board.read_text(errors="replace").strip("\0 \n")
     except OSError:
-        return f"{_processor()}, {os.cpu_count()} cores"
+        return f"{_processor()}, {counted(os.cpu_count() or 1, 'core')}"
 
 
 def library_versions() -> dict[str, str]:

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 COLORS = ("#2a9164", "#3b7fd0", "#c2681a", "#a05ac4", "#98780f", "#d1495b", "#4a8794")
 """All at least three times as bright or as dark as a light and a dark page."""
+_DASHES = ("7 5", "2 5", "9 4 2 4")
+"""Of names that come when all colors are taken, once, twice, three times: no two of 28 are drawn alike."""
 _INK = "currentColor"
 _WIDTH, _LEFT, _RIGHT = 720.0, 66.0, 706.0
 _TITLE = 32.0  # above a strip
@@ -60,7 +62,7 @@ def plot_latency(stages: Mapping[str, NDArray[np.float64]]) -> str:
         counts = np.histogram(np.minimum(values, limit), edges)[0].astype(np.float64)
         chart.strip(f"{name}: {middle:.2f} ms, 99 % within {high:.2f} ms", 34)
         chart.values(name, "frames", (edges[:-1] + edges[1:]) / 2, counts)
-        chart.bars(edges, counts / (counts.max() or 1.0), color)
+        chart.bars(edges, counts / (counts.max() or 1.0), {"fill": color})
         for at, dashes in ((middle, ""), (high, "2 3")):
             chart.upright(min(float(at), limit), dashes)
     chart.x_axis(_ticks(0, limit), "milliseconds (line: median, dots: 99th percentile)")
@@ -83,7 +85,7 @@ def plot_series(series: Sequence[Series]) -> str:
         chart.strip(f"{one.name} ({one.unit})" if one.unit else one.name, 72)
         chart.y_axis(_ticks(0, highest, 3), highest)
         chart.values(one.name, one.unit, seconds, values)
-        chart.curve(seconds, values / highest, color)
+        chart.curve(seconds, values / highest, {"stroke": color})
     chart.x_axis(_ticks(*chart.ends), "seconds of the recording")
     return chart.svg()
 
@@ -101,15 +103,16 @@ def plot_bars(
     highest = highest if highest > 0 else 1.0
     about = ", ".join(filter(None, (y_label, x_label)))
     chart = _Chart(f"Bars of {about} for {', '.join(groups)}", (-0.5, count - 0.5), "", ticks)
-    chart.legend(groups)
+    styles = _bar_styles(len(groups))
+    chart.legend(groups, styles)
     chart.strip(y_label, 170)
     chart.y_axis(_ticks(0, highest, 5), highest)
     width = 0.8 / len(groups)
-    for i, ((name, values), color) in enumerate(zip(groups.items(), _cycle(len(groups)), strict=True)):
+    for i, ((name, values), style) in enumerate(zip(groups.items(), styles, strict=True)):
         left = np.arange(count, dtype=np.float64) + (i * width - 0.4)
         heights = np.asarray(values, np.float64)
         chart.values(name, "", np.arange(count, dtype=np.float64), heights)
-        chart.bars(left, heights / highest, color, width)
+        chart.bars(left, heights / highest, style, width)
     if ticks is not None:
         chart.x_axis([(float(i), str(tick)) for i, tick in enumerate(ticks)], x_label)
     else:
@@ -127,15 +130,16 @@ def plot_curves(
     if not curves:
         return ""
     chart = _Chart(f"Curves of {y_label} against {x_label} for {', '.join(curves)}", (0.0, 1.0), x_label)
-    chart.legend(curves)
+    styles = _curve_styles(len(curves))
+    chart.legend(curves, styles, lines=True)
     chart.strip(y_label, 250)
     chart.y_axis(_ticks(0, 1), 1.02)
     if diagonal:
-        chart.curve(np.array([0.0, 1.0]), np.array([0.0, 1.0]) / 1.02, _INK, "2 4")
-    for (name, (x, y)), color in zip(curves.items(), _cycle(len(curves)), strict=True):
+        chart.curve(np.array([0.0, 1.0]), np.array([0.0, 1.0]) / 1.02, {"stroke": _INK, "stroke-dasharray": "2 4"})
+    for (name, (x, y)), style in zip(curves.items(), styles, strict=True):
         shown = _thinned(np.asarray(y, np.float64))
         chart.values(name, "", x[shown], y[shown])
-        chart.curve(x[shown], y[shown] / 1.02, color, marks=len(x) < _MARKED)
+        chart.curve(x[shown], y[shown] / 1.02, style, marks=len(x) < _MARKED)
     chart.x_axis(_ticks(0, 1), x_label)
     return chart.svg()
 
@@ -172,10 +176,14 @@ class _Chart:
         self._text(_LEFT, self._top - 10, title, "start")
         self._line(_LEFT, self._bottom, _RIGHT, self._bottom, {"stroke-opacity": "0.6"})
 
-    def legend(self, names: Mapping[str, Any]) -> None:
-        """Names beside their colors, in lines that are not cut off where the page grows its text."""
-        for name, color in zip(names, _cycle(len(names)), strict=True):
-            self._add("rect", x=_LEFT, y=self._bottom + _LINE - 14, width=16, height=12, rx=2, fill=color)
+    def legend(self, names: Mapping[str, Any], styles: Sequence[Mapping[str, str]], lines: bool = False) -> None:
+        """Names beside pieces of bars or curves, in lines that are not cut off where the page grows its text."""
+        for name, style in zip(names, styles, strict=True):
+            top = self._bottom + _LINE - 14
+            if lines:
+                self._add("path", d=f"M{_LEFT:g} {top + 6:g}h18", **{**style, "stroke-width": "3"})
+            else:
+                self._add("rect", x=_LEFT, y=top, width=16, height=12, rx=2, **style)
             for line in textwrap.wrap(name, _LETTERS) or [""]:
                 self._bottom += _LINE
                 self._text(_LEFT + 24, self._bottom - 3, line, "start")
@@ -185,7 +193,9 @@ class _Chart:
         strip = {"name": name, "unit": unit, "top": self._top, "bottom": self._bottom}
         self._strips.append({**strip, "x": _rounded(x), "y": _rounded(y)})
 
-    def bars(self, edges: NDArray[np.floating], shares: NDArray[np.floating], color: str, width: float = 0.0) -> None:
+    def bars(
+        self, edges: NDArray[np.floating], shares: NDArray[np.floating], style: Mapping[str, str], width: float = 0.0
+    ) -> None:
         """Bars that begin at `edges`: each is `width` wide, or goes on to the next edge."""
         height = self._bottom - self._top
         parts = []
@@ -196,14 +206,13 @@ class _Chart:
                     f"M{left:.1f} {self._bottom:.1f}V{self._bottom - max(share * height, 1):.1f}"
                     f"H{right:.1f}V{self._bottom:.1f}Z"
                 )
-        self._add("path", d="".join(parts), fill=color)
+        self._add("path", d="".join(parts), **style)
 
     def curve(
         self,
         x: NDArray[np.float64],
         shares: NDArray[np.float64],
-        color: str,
-        dashes: str = "",
+        style: Mapping[str, str],
         marks: bool = False,
     ) -> None:
         """A curve that is open where its values are NaN."""
@@ -218,10 +227,9 @@ class _Chart:
             pen = "L"
             if marks:
                 cx, cy = place.split()
-                self._add("circle", cx=cx, cy=cy, r=4, fill=color)
-        style = {"stroke-linejoin": "round", "stroke-linecap": "round", "stroke-width": "1.6"}
-        style |= {"stroke-dasharray": dashes} if dashes else {}
-        self._add("path", d="".join(points), fill="none", stroke=color, **style)
+                self._add("circle", cx=cx, cy=cy, r=4, fill=style["stroke"])
+        drawn = {"stroke-linejoin": "round", "stroke-linecap": "round", "stroke-width": "1.6", **style}
+        self._add("path", d="".join(points), fill="none", **drawn)
 
     def upright(self, at: float, dashes: str) -> None:
         """A line at `at` over the height of the strip."""
@@ -306,3 +314,24 @@ def _rounded(values: NDArray[np.float64]) -> list[float | None]:
 
 def _cycle(count: int) -> list[str]:
     return [COLORS[i % len(COLORS)] for i in range(count)]
+
+
+def _bar_styles(count: int) -> list[dict[str, str]]:
+    """How the bars of each name are drawn: filled with a color, then hollow, then hollow with dashed edges."""
+    styles = []
+    for i, color in enumerate(_cycle(count)):
+        style = {"fill": color}
+        if taken := i // len(COLORS) % (1 + len(_DASHES)):
+            style |= {"fill-opacity": "0.12", "stroke": color, "stroke-width": "1.6"}
+            style |= {"stroke-dasharray": _DASHES[taken - 2]} if taken > 1 else {}
+        styles.append(style)
+    return styles
+
+
+def _curve_styles(count: int) -> list[dict[str, str]]:
+    """How the curve of each name is drawn: in a color, then dashed."""
+    dashes = [i // len(COLORS) % (1 + len(_DASHES)) for i in range(count)]
+    return [
+        {"stroke": color, **({"stroke-dasharray": _DASHES[taken - 1]} if taken else {})}
+        for color, taken in zip(_cycle(count), dashes, strict=True)
+    ]

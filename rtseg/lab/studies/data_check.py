@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
+from rtseg.counted import counted
 from rtseg.errors import DatasetError, ImageError
 from rtseg.files import is_there
 from rtseg.lab.data.culane import is_culane
@@ -70,8 +71,9 @@ class DataCheck:
 
     def table(self) -> Table:
         """The figures for the terminal."""
-        noun = "picture" if self.pictures == 1 else "pictures"
-        table = Table("", "", title=f"{self.pictures} {noun} with labels of {self.kind}", show_header=False)
+        table = Table(
+            "", "", title=f"{counted(self.pictures, 'picture')} with labels of {self.kind}", show_header=False
+        )
         table.add_row("without a lane" if self.task == "lanes" else "without an object", str(self.empty))
         for name, count in self.counts.most_common():
             table.add_row(visible(name), str(count))
@@ -138,7 +140,7 @@ def check_data(path: str | Path, task: Task | None = None, images: Path | None =
         found = {file.resolve() for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES}
         if rest := sorted(found - used):
             named = ", ".join(visible(file.name) for file in rest[:3]) + (", ..." if len(rest) > 3 else "")
-            check.notes.append(f"{len(rest)} pictures have no label and are not trained on: {named}")
+            check.notes.append(f"{counted(len(rest), 'picture')} without a label, not trained on: {named}")
     return check
 
 

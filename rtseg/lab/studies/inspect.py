@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rtseg.counted import counted
 from rtseg.errors import ArgumentError, MediaError
 from rtseg.files import refuse_inputs, write_bytes
 from rtseg.grouping import affinity_union, gaec
@@ -95,8 +96,8 @@ def render_affinity(
     panels = [
         (f"weakest of {len(affinity)} affinities", _heat(weakest)),
         ("threshold at which boundaries go (dark: they stay)", _heat(merge_order(affinity, offsets, threshold, mask))),
-        (f"affinity_union {superpixel_threshold:g}: {quick.max(initial=0)} regions", paint_labels(quick)),
-        (f"gaec mean {threshold:g}: {exact.max(initial=0)} regions", paint_labels(exact)),
+        (f"affinity_union {superpixel_threshold:g}: {counted(quick.max(initial=0), 'region')}", paint_labels(quick)),
+        (f"gaec mean {threshold:g}: {counted(exact.max(initial=0), 'region')}", paint_labels(exact)),
     ]
     scale = max(1, -(-400 // weakest.shape[1]))
     tiles = []

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from rtseg.counted import counted
 from rtseg.errors import DatasetError
 from rtseg.frame import Frame
 from rtseg.instances.interpreter import InstanceInterpreter
@@ -55,6 +56,6 @@ def fit_quality(frames: Sequence[Overlaps]) -> Weights:
     x = np.concatenate([np.zeros((0, 3)), *(f[k] for f, k in zip(features, known, strict=True))])
     y = np.concatenate([np.zeros(0), *(f.iou.max(axis=1, initial=0.0)[k] for f, k in zip(frames, known, strict=True))])
     if not len(x):
-        raise DatasetError(f"expected instances to fit scores to in {len(frames)} frames, found none")
+        raise DatasetError(f"expected instances to fit scores to in {counted(len(frames), 'frame')}, found none")
     first, size, sure = fit_logistic(x, y, np.full(len(x), 1 / len(x)), _RIDGE / len(x)).tolist()
     return first, size, sure

@@ -10,6 +10,7 @@ An instance network may be of other classes: the layers that tell them begin ane
 from __future__ import annotations
 
 import logging
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -25,12 +26,14 @@ from rtseg.errors import ModelError
 from rtseg.lab.nets.heads import ExportedMaps, InstanceNetwork
 from rtseg.lab.nets.l2c import L2CLanes
 from rtseg.lab.nets.l2c_instances import CENTER_UNIT, L2CInstances
-from rtseg.lab.nets.solo import SoloNetwork
 from rtseg.runtime.half_weights import with_float_weights
 from rtseg.runtime.models import find_model, float_network
 
 logger = logging.getLogger("rtseg")
 
+_CALLED_AGAIN = re.compile(r"_\d+$")
+"""What the export adds to the name of a layer that several maps pass, from its second call on."""
+_TOLD = 4  # layers that are named
 _TOLERANCE = 1e-3  # relative to the largest value of a map
 
 
@@ -45,14 +48,9 @@ def load_exported(net: nn.Module, model: str, images: Iterable[Tensor], line_bia
         line_bias: by how much the export of a lane network lowered the background's logit.
 
     Raises:
-        ModelError: there is no such model, it has no fp32 network, that is not the network's, or the network has
-            branches that only train, which no file holds.
+        ModelError: there is no such model, it has no fp32 network, that is not the network's, or it lacks layers of
+            the network, such as those that only train.
     """
-    if isinstance(net, SoloNetwork):
-        raise ModelError(
-            f"expected a safetensors file of a run to go on from, got {model}: a model of exemplar-solo lacks "
-            "in its files the branches that compare with exemplars; name the model.safetensors of its training"
-        )
     found = find_model(model)
     path = float_network(found)
     size = (found.card.input.height, found.card.input.width)
@@ -146,6 +144,7 @@ def _load_folded(path: Path, net: nn.Module, norms: dict[nn.Module, nn.BatchNorm
         if node.op_type not in ("Conv", "ConvTranspose"):
             continue
         name = _module_name(node.name)
+        name = name if name in layers else _CALLED_AGAIN.sub("", name)
         layer = layers.get(name)
         weight = constants.get(node.input[1])
         other = f"expected the layers of the configuration's network in {path}, got {node.name}"
@@ -172,7 +171,12 @@ def _load_folded(path: Path, net: nn.Module, norms: dict[nn.Module, nn.BatchNorm
         elif shift.any():
             raise ModelError(f"expected no bias in {path} at {node.name}, where the configuration's network has none")
     if missing:
-        raise ModelError(f"expected all layers of the configuration's network in {path}, {len(missing)} are not there")
+        names = sorted(name for name, layer in layers.items() if layer in missing)
+        told = ", ".join(names[:_TOLD]) + (f" and {len(names) - _TOLD} more" if len(names) > _TOLD else "")
+        raise ModelError(
+            f"expected all layers of the configuration's network in {path}, it lacks {told}; layers that only train "
+            "are exported to no file: if these are, name the model.safetensors of its training"
+        )
     if anew:
         _tell_anew(str(path.parent.name))
 

@@ -15,6 +15,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch.utils.data import DataLoader
 
+from rtseg.counted import counted
 from rtseg.lab.training.averaged_module import AveragedModule
 from rtseg.lab.training.config import RunConfig
 from rtseg.printing import remarks_console
@@ -128,7 +129,7 @@ def tell_plan(config: RunConfig, seconds_a_step: float, done: int = 0) -> None:
     """Say what is going to happen, and until when, after so many epochs that are `done`."""
     steps = (config.epochs - done) * math.ceil(config.samples_per_epoch / config.batch)
     until = time.strftime("%H:%M", time.localtime(time.time() + steps * seconds_a_step / (1 - _RESERVED)))
-    epochs = "1 epoch" if config.epochs == 1 else f"{config.epochs} epochs"
+    epochs = counted(config.epochs, "epoch")
     rate = config.batch / seconds_a_step
     remarks_console.print(
         f"plan: {epochs} of {config.samples_per_epoch} samples, {rate:.1f} samples a second here; done at about {until}"
@@ -155,7 +156,9 @@ class InTime(Callback):
         an_epoch = (time.monotonic() - self._begun) / (done - self._first)
         fitting = done + max(0, int(self._deadline.left / an_epoch))
         if fitting < epochs and not trainer.should_stop:
-            remarks_console.print(f"plan: {fitting} epochs instead of {epochs}, as they take longer than was measured")
+            remarks_console.print(
+                f"plan: {counted(fitting, 'epoch')} instead of {epochs}, as they take longer than was measured"
+            )
             module.config = scheduled(module.config, fitting, module.config.samples_per_epoch)
             trainer.fit_loop.max_epochs = fitting
 

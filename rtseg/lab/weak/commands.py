@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import TaskID
 
+from rtseg.counted import counted
 from rtseg.lab.weak.exemplar.commands import add_to
-from rtseg.options import JsonOption
+from rtseg.options import JsonOption, TopicOption
 from rtseg.printing import console, print_json
 from rtseg.progress import Bars
 
@@ -39,7 +40,7 @@ def label(
     ] = None,
     out: OutOption = Path("out/weak"),
     proposals: ProposalsOption = "free",
-    topic: Annotated[str | None, typer.Option(help="Image topic of a bag with several cameras.")] = None,
+    topic: TopicOption = None,
     every: Annotated[int, typer.Option(min=1, help="Use each n-th frame of the recording.")] = 1,
     min_area: Annotated[int, typer.Option(min=1, help="Pixels below which a proposal is left out.")] = 64,
     beta: BetaOption = 30.0,
@@ -86,7 +87,7 @@ def ablate(
         str, typer.Option(help="truth (the labels' masks, damaged, and false ones), or as for label.")
     ] = "truth",
     frames: Annotated[int, typer.Option(min=2, help="Frames, evenly from the whole set.")] = 300,
-    crop: Annotated[tuple[int, int], typer.Option(help="Height and width cut out of each frame.")] = (320, 640),
+    crop: Annotated[tuple[int, int], typer.Option(min=16, help="Height and width cut out of each frame.")] = (320, 640),
     beta: BetaOption = 30.0,
     retention: RetentionOption = 0.95,
     small: SmallOption = False,
@@ -164,7 +165,7 @@ def lanes(
     source: Annotated[Path, typer.Argument(help="Bag, video, or folder of pictures in the order they were taken.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write: labels.json, images, sheet.jpg.")],
     model: Annotated[str, typer.Option("--model", "-m", help="Lane model that is the teacher.")] = "lanes-lite",
-    topic: Annotated[str | None, typer.Option(help="Image topic of a bag with several cameras.")] = None,
+    topic: TopicOption = None,
     fps: Annotated[float, typer.Option(help="Rate at which the pictures of a folder were taken.")] = 20.0,
     every: Annotated[int, typer.Option(min=1, help="Label at most each n-th frame.")] = 10,
     confidence: Annotated[float, typer.Option(min=0.0, max=1.0, help="Lines less sure are ignored.")] = 0.6,
@@ -187,8 +188,9 @@ def lanes(
         print_json({**facts, **reasons, "labels": out / LABELS, "sheet": out / SHEET})
         return
     for reason, number in (summary.left_out + summary.ignored).most_common():
-        console.print(f"{number} {reason}")
-    console.print(f"{summary.labelled} frames of {summary.frames} with {summary.lines} lines: {out / LABELS}")
+        console.print(f"{reason} ({number})")
+    seen, lines = counted(summary.frames, "frame"), counted(summary.lines, "line")
+    console.print(f"labelled {summary.labelled} of {seen} with {lines}: {out / LABELS}")
     console.print(f"look at {out / SHEET}, then rtseg train CONFIG --data {out}")
 
 

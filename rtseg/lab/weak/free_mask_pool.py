@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rtseg.lab.data.mask_box import mask_box
 from rtseg.lab.scores.instances.boxes import paired_overlaps
 from rtseg.lab.weak.free_masks import FreeMaskFeatures, FreeMaskSettings, free_masks
 from rtseg.ops.mask_nms import fast_nms
@@ -55,13 +56,13 @@ def pool_masks(image: NDArray[np.uint8], features: FreeMaskFeatures, settings: F
         for masks in free_masks(features(image[rows, columns], settings), settings, (height, width)):
             kept = []
             for i, mask in enumerate(masks.masks):
-                ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-                box = (int(ys[0]) + y, int(xs[0]) + x, int(ys[-1]) + 1 + y, int(xs[-1]) + 1 + x)
+                x0, y0, x1, y1 = mask_box(mask)
+                box = (y0 + y, x0 + x, y1 + y, x1 + x)
                 if _is_cut(box, view, size):
                     continue
                 kept.append(i)
                 boxes.append(box)
-                parts.append(mask[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1].copy())
+                parts.append(mask[y0:y1, x0:x1].copy())
                 sources.append(source)
             embeddings.append(masks.embeddings[kept])
             source += 1

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rtseg.counted import counted
 from rtseg.lab.report.report import Picture, ReportData, write_report
 from rtseg.lab.weak.compare.ablation import HEADER, AblationRow, ablation_cells
 from rtseg.lab.weak.keywords.label import LabelRun
@@ -20,7 +21,7 @@ def left_out(run: LabelRun) -> list[str]:
     """What a run left out, one sentence a reason."""
     notes = []
     for stage in run.stages.values():
-        notes += [f"{stage.name}: {count} {why}" for why, count in stage.summary.get("left_out", {}).items()]
+        notes += [f"{stage.name}: {why} ({count})" for why, count in stage.summary.get("left_out", {}).items()]
     keywords = run.stages["keywords"].summary
     if keywords["unmatched"]:
         notes.append(f"keywords: no frame is named {', '.join(keywords['unmatched'])}")
@@ -28,7 +29,7 @@ def left_out(run: LabelRun) -> list[str]:
         notes.append(f"keywords: no frame shows {', '.join(keywords['unseen'])}")
     without = run.stages["labels"].summary["frames_without_label"]
     if without:
-        notes.append(f"labels: {without} frames are labelled as background alone")
+        notes.append(f"labels: {counted(without, 'frame')} labelled as background alone")
     return notes
 
 

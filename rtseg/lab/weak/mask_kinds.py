@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from rtseg.counted import counted
 from rtseg.errors import WeakSupervisionError
 from rtseg.lab.scores.instances.boxes import paired_overlaps
 from rtseg.lab.weak.free_mask_pool import MaskPool
@@ -73,7 +74,9 @@ class MaskKinds:
             raise WeakSupervisionError("expected free masks of one size, got several; find them with the same settings")
         pictures = np.repeat(np.arange(len(pools)), [len(pool) for pool in pools])
         if not len(pictures):
-            raise WeakSupervisionError(f"expected free masks in {len(pools)} pictures, got none: nothing stands out")
+            raise WeakSupervisionError(
+                f"expected free masks in {counted(len(pools), 'picture')}, got none: nothing stands out"
+            )
         drawn = np.random.default_rng(seed).permutation(len(pictures))[: settings.masks]
         drawn.sort()
         boxes, found, embeddings = (

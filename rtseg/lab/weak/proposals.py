@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rtseg.errors import DatasetError, WeakSupervisionError
 from rtseg.lab.data.coco import decode_segmentation, encode_mask
+from rtseg.lab.data.mask_box import mask_box
 from rtseg.lab.weak.annotations import Proposals, read_annotations
 from rtseg.lab.weak.stages import tree_digest
 from rtseg.loading import load
@@ -98,15 +99,14 @@ def _examine(
         raise WeakSupervisionError(
             f"expected masks of {frame.size[1]}x{frame.size[0]} pixels, got {mask.shape[1]}x{mask.shape[0]}"
         )
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not rows.size:
+    box = mask_box(mask)
+    if not any(box):
         left_out["empty masks"] += 1
         return None
     area = int(mask.sum())
     if area < min_area:
         left_out[f"masks of less than {min_area} pixels"] += 1
         return None
-    box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
     return index, box, area, float(found.score), encode_mask(mask)
 
 

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rtseg.counted import counted
 from rtseg.errors import WeakSupervisionError
 from rtseg.frame import Frame
 from rtseg.lab.data.selection import evenly
@@ -138,7 +139,7 @@ def label_lanes(
     if not labels:
         raise NothingTrustedError(
             f"expected lines of {source.name} that {card.name} is sure of, in its mirror image and in "
-            f"{2 * settings.window + 1} frames on end, found none in {summary.frames} frames; is it a drive?"
+            f"{2 * settings.window + 1} frames on end, found none in {counted(summary.frames, 'frame')}; is it a drive?"
         )
     summary.left_out.update({f"could not be read: {why}": number for why, number in source.skipped.items()})
     write_image(out / SHEET, lay_out(evenly(shown, _SHOWN), 3, _TILE))

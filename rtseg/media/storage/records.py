@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+from rtseg.counted import counted
 from rtseg.errors import MediaError
 from rtseg.media.storage.base import Channel, Storage, StoredMessage
 from rtseg.media.storage.byte_sources import DECOMPRESSORS, PIECE, ByteSource, FileBytes, Inflated
@@ -85,7 +86,7 @@ class RecordStorage(Storage):
             reason = self._read_index()
             if reason:
                 found = self._count(channel for channel, _, _ in self._scan(None))
-                self.tell(f"has no usable index ({reason}); going on with the {found} messages found")
+                self.tell(f"has no usable index ({reason}); going on with the {counted(found, 'message')} found")
             if not self.counts and self._file.at(0, len(self.MAGIC)) != self.MAGIC:
                 raise MediaError(
                     f"expected a recording, got {visible(path)} that does not start as one; copy or record it again"
@@ -248,7 +249,11 @@ class RecordStorage(Storage):
 
     def _tell_damage(self, source: ByteSource, start: int, end: int | None) -> None:
         where = "at" if isinstance(source, FileBytes) else "in a chunk, at unpacked"
-        rest = "what is sound goes no further" if end is None else f"going on {max(end - start, 0)} bytes further"
+        rest = (
+            "what is sound goes no further"
+            if end is None
+            else f"going on {counted(max(end - start, 0), 'byte')} further"
+        )
         self.tell(f"is damaged {where} byte {start}; {rest}")
 
     def _doubt(self, offset: int) -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from rtseg.counted import counted
 from rtseg.errors import MediaError
 from rtseg.media.storage.base import MAX_MESSAGE, Channel, Storage, StoredMessage, message_type
 from rtseg.media.storage.byte_sources import FileBytes
@@ -87,7 +88,7 @@ class SqliteStorage(Storage):
                 f"expected a recording of ROS 2, got {visible(self.path)} without tables of topics and messages that "
                 f"can be read ({visible(reason)}); copy or record it again"
             )
-        self.tell(f"is damaged ({visible(reason)}); going on with the {found} messages found")
+        self.tell(f"is damaged ({visible(reason)}); going on with the {counted(found, 'message')} found")
 
     # By SQLite.
 

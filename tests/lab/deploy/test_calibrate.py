@@ -19,12 +19,20 @@ import yaml
 from onnx import TensorProto, helper, numpy_helper
 
 from rtseg.errors import DatasetError, MediaError, ModelError
+from rtseg.lab.deploy import quantize
 from rtseg.lab.deploy.calibrate import calibrate_int8
 from rtseg.lab.deploy.calibration_result import Int8Calibration
 from rtseg.lab.deploy.network_files import FLOAT, INT8, INT8_TENSORRT
-from rtseg.lab.deploy.quantize import calibrate_ranges, network_inputs, open_session, quantize_network
+from rtseg.lab.deploy.quantize import (
+    calibrate_ranges,
+    network_inputs,
+    open_session,
+    quantize_network,
+    read_float_network,
+)
 from rtseg.lab.deploy.recipe import CalibrationSettings, Recipe
 from rtseg.runtime.card import ModelCard, sha256_of, verified_model_file
+from rtseg.runtime.half_weights import with_float_weights
 from rtseg.runtime.models import find_model
 from rtseg.runtime.tensorrt import compile_model
 from tests.threshold_network import threshold_card
@@ -144,7 +152,7 @@ def test_one_calibration_gives_two_forms_near_float(tmp_path: Path) -> None:
     path = tmp_path / "float.onnx"
     write_network(path)
     inputs = network_inputs([road(i)[0] for i in range(6)], (HEIGHT, WIDTH), (0,) * 3, (255,) * 3)
-    calibration = calibrate_ranges(path, inputs[:4])
+    calibration = calibrate_ranges(read_float_network(path), inputs[:4])
     assert (calibration.layers, calibration.head) == (LAYERS, ("head",))
     expected = open_session(path).run(None, {"image": inputs[5]})[0]
     assert expected.max() > 0.9
@@ -159,7 +167,7 @@ def test_the_form_for_tensorrt_is_symmetric_int8_with_float_biases(tmp_path: Pat
     path = tmp_path / "float.onnx"
     write_network(path)
     inputs = network_inputs([road(i)[0] for i in range(3)], (HEIGHT, WIDTH), (0,) * 3, (255,) * 3)
-    network = quantize_network(calibrate_ranges(path, inputs), "tensorrt")
+    network = quantize_network(calibrate_ranges(read_float_network(path), inputs), "tensorrt")
     constants = {tensor.name: tensor for tensor in network.graph.initializer}
     linear = [node for node in network.graph.node if "Linear" in node.op_type]
     assert len(linear) == 9  # Q and DQ before each of three layers, DQ at each of their weights
@@ -320,3 +328,20 @@ def test_a_model_without_a_float_network_is_refused(tmp_path: Path, model: Path,
     (model / "card.yaml").write_text(yaml.safe_dump(card))
     with pytest.raises(ModelError, match="no fp32 network"):
         calibrate_int8(model, [labelled / "images"], tmp_path / "made")
+
+
+def test_the_float_network_is_prepared_once(
+    tmp_path: Path, model: Path, labelled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+
+    def counted(network: onnx.ModelProto) -> onnx.ModelProto:
+        read.append(network)
+        return with_float_weights(network)
+
+    monkeypatch.setattr(quantize, "with_float_weights", counted)
+    settings = CalibrationSettings(in_float=("mix",))
+    calibrate_int8(
+        model, [labelled / "images"], tmp_path / "made", settings, evaluation=labelled, recipes=tmp_path / "recipes"
+    )
+    assert len(read) == 1

@@ -15,7 +15,13 @@ from rtseg.errors import DatasetError, ModelError
 from rtseg.lab.deploy import package, quantize
 from rtseg.lab.deploy.export import export_onnx, run_maps
 from rtseg.lab.deploy.package import package_model
-from rtseg.lab.deploy.quantize import calibrate_ranges, compare_networks, network_inputs, quantize_network
+from rtseg.lab.deploy.quantize import (
+    calibrate_ranges,
+    compare_networks,
+    network_inputs,
+    quantize_network,
+    read_float_network,
+)
 from rtseg.lab.nets.l2c import L2CLanes
 from rtseg.lab.training.config import TrainingConfig
 from rtseg.lab.training.train import load_network, save_weights
@@ -87,7 +93,7 @@ def test_int8_stays_near_float_and_is_smaller(tmp_path: Path) -> None:
     export_onnx(net, floating, SIZE)
     inputs = network_inputs(images(24), SIZE, net.mean, net.std)
     assert inputs[0].shape == (1, 3, *SIZE)
-    onnx.save(quantize_network(calibrate_ranges(floating, inputs[:16]), "cpu"), quantized)
+    onnx.save(quantize_network(calibrate_ranges(read_float_network(floating), inputs[:16]), "cpu"), quantized)
     report = compare_networks(floating, quantized, inputs[16:])
     assert report.frames == 8
     assert report.rms_error < 0.35
@@ -99,9 +105,9 @@ def test_int8_stays_near_float_and_is_smaller(tmp_path: Path) -> None:
     assert operators["DequantizeLinear"] > 50
 
 
-def test_quantizing_needs_frames(tmp_path: Path) -> None:
+def test_quantizing_needs_frames() -> None:
     with pytest.raises(ModelError, match="calibrate"):
-        calibrate_ranges(tmp_path / "float.onnx", [])
+        calibrate_ranges(onnx.ModelProto(), [])
 
 
 def test_percentiles_of_frames_held_a_few_at_a_time_are_those_of_all(
@@ -111,9 +117,9 @@ def test_percentiles_of_frames_held_a_few_at_a_time_are_those_of_all(
     rng = np.random.default_rng(0)
     # Each frame reaches farther than those before it, so that one that is left out is missed.
     inputs = [(i + 1) * rng.standard_normal((1, 3, *SIZE)).astype(np.float32) for i in range(6)]
-    few = calibrate_ranges(tmp_path / "float.onnx", inputs, "percentile").ranges
+    few = calibrate_ranges(read_float_network(tmp_path / "float.onnx"), inputs, "percentile").ranges
     monkeypatch.setattr(quantize, "_HISTOGRAM_FRAMES", len(inputs))
-    whole = calibrate_ranges(tmp_path / "float.onnx", inputs, "percentile").ranges
+    whole = calibrate_ranges(read_float_network(tmp_path / "float.onnx"), inputs, "percentile").ranges
     assert few.keys() == whole.keys()
     for name in whole.keys():  # noqa: SIM118
         span = float(np.ptp(whole[name].range_value))

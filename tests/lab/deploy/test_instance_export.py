@@ -14,7 +14,7 @@ import rtseg
 from rtseg.lab.deploy import package
 from rtseg.lab.deploy.export import export_onnx, run_maps
 from rtseg.lab.deploy.package import package_model
-from rtseg.lab.deploy.quantize import WEIGHTED, calibrate_ranges, quantize_network
+from rtseg.lab.deploy.quantize import WEIGHTED, calibrate_ranges, quantize_network, read_float_network
 from rtseg.lab.nets.daffnet import DaffNet
 from rtseg.lab.nets.gmis import GMIS
 from rtseg.lab.nets.heads import ExportedMaps, InstanceNetwork
@@ -68,7 +68,7 @@ def test_int8_leaves_the_last_layers_and_what_follows_them_in_float(tmp_path: Pa
     path = tmp_path / "model.onnx"
     export_onnx(lived_in(NETWORKS["daffnet"]()), path, SIZE)
     inputs = [np.random.default_rng(i).normal(size=(1, 3, *SIZE)).astype(np.float32) for i in range(3)]
-    calibration = calibrate_ranges(path, inputs)
+    calibration = calibrate_ranges(read_float_network(path), inputs)
     head = set(calibration.head)
     kinds = [node.op_type for node in calibration.network.graph.node if node.name in head]
     # One last layer a head and level, and what makes affinities symmetric and probabilities.

@@ -82,6 +82,7 @@ def test_sources_without_a_drive_are_told(tmp_path: Path) -> None:
     command = ["fleet", "label", *sources, str(stills), str(tmp_path / "gone.mp4"), "--model", model, "--workers", "0"]
     result = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "out"), "--every", "5"])
     assert result.exit_code == 1
+    assert " of 1 recording with " in result.output
     page = (tmp_path / "out/report.html").read_text()
     assert "gone.mp4" in page
     assert "stills" in page

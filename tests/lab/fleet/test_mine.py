@@ -64,7 +64,7 @@ def test_frames_of_recordings_that_are_gone_are_left_out(tmp_path: Path) -> None
         listed = [entry["recording"] for entry in csv.DictReader(file)]
     assert set(listed) == {sources[1]}
     assert len(read_labels(tmp_path / "out/labels/labels.json")) == len(listed) < 6
-    assert "frames were not found again" in (tmp_path / "out/report.html").read_text()
+    assert "Not found again: " in (tmp_path / "out/report.html").read_text()
     Path(sources[1]).unlink()
     with pytest.raises(MediaError, match="put them back"):
         mine_frames(str(tmp_path / "job"), 6, tmp_path / "none")

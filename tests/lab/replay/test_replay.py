@@ -177,7 +177,7 @@ def test_a_recording_that_begins_again_starts_the_ids_anew_and_a_late_frame_does
     assert result.restarts == {REWIND: 1}
     assert (result.frames, result.dropped) == (13, 2)
     text = Page(result.report).text
-    assert "Ids began anew 1 times: stamps went back." in text
+    assert "Ids began anew 1 time: stamps went back." in text
     assert "2 of 15 frames (13.3 %) were dropped because their stamps were late or wrong." in text
 
 
@@ -190,7 +190,7 @@ def test_absurd_gaps_do_not_stretch_the_run(tmp_path: Path) -> None:
     live = TimedPipeline([5] * 6)
     assert sum(1 for _ in Run(source, live, realtime=True, clock=live.clock)) == 4, "the node cannot read ahead"
     report = replay(source, ColumnPipeline(), tmp_path, progress=False).report.read_text()
-    assert "Ids began anew 1 times: pause. Pauses are left out of the time." in report
+    assert "Ids began anew 1 time: pause. Pauses are left out of the time." in report
 
 
 @given(st.lists(st.integers(0, 2**62), min_size=1, max_size=12), st.booleans())
@@ -234,7 +234,7 @@ def test_refused_frames_are_counted_and_the_run_goes_on(tmp_path: Path) -> None:
     frames[2] = Frame(np.zeros((4, 4, 3), np.uint8), frames[2].stamp)
     result = replay(ListSource(frames), ColumnPipeline(), tmp_path, progress=False)
     assert (result.frames, result.skipped) == (5, {"expected at least 10 rows": 1})
-    assert "1 frames were left out: expected at least 10 rows" in Page(result.report).text
+    assert "1 frame left out: expected at least 10 rows" in Page(result.report).text
 
 
 def test_frames_of_changing_size_fit_one_video(tmp_path: Path) -> None:

@@ -142,3 +142,23 @@ def test_machine_facts_are_words() -> None:
     for name, value in machine_facts():
         assert name
         assert value.strip(", ")
+
+
+def _styles(svg: str, tags: str) -> list[tuple[tuple[str, str], ...]]:
+    """How the parts of a chart are drawn, in their order."""
+    looks = ("fill", "fill-opacity", "stroke", "stroke-dasharray")
+    shapes = (shape for shape in ElementTree.fromstring(svg).iter() if shape.tag.rpartition("}")[2] == tags)
+    return [tuple((name, shape.attrib[name]) for name in looks if name in shape.attrib) for shape in shapes]
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 28])
+def test_no_two_names_of_a_chart_are_drawn_alike_and_the_legend_shows_how(count: int) -> None:
+    names = [f"run {i}" for i in range(count)]
+    bars = plot_bars({name: [1.0, 2.0] for name in names}, "", "ms")
+    assert len(set(_styles(bars, "rect"))) == count
+    assert _styles(bars, "rect") == _styles(bars, "path")
+    x = np.linspace(0, 1, 9)
+    curves = plot_curves(dict.fromkeys(names, (x, x)), "x", "y")
+    legend, drawn = (_styles(curves, "path")[part] for part in (slice(count), slice(count, None)))
+    assert len(set(legend)) == count
+    assert [style[-len(one) :] for style, one in zip(drawn, legend, strict=True)] == legend

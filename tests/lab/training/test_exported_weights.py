@@ -110,8 +110,6 @@ def test_the_lowered_background_of_lanes_is_raised_again() -> None:
 
 def test_another_network_and_a_missing_one_are_refused(tmp_path: Path) -> None:
     x = torch.randn(1, 3, 64, 96)
-    with pytest.raises(ModelError, match=r"model\.safetensors of its training"):
-        load_exported(new_network("exemplar-solo"), "exemplar-solo", [x])
     for name in ("l2c-instances-lite", "lanes-r18"):
         with pytest.raises(ModelError, match="configuration's network"):
             load_exported(new_network(name), "lanes-lite", [x])
@@ -122,6 +120,15 @@ def test_another_network_and_a_missing_one_are_refused(tmp_path: Path) -> None:
     card.model_copy(update={"alternatives": ()}).dump(tmp_path / "card.yaml")
     with pytest.raises(ModelError, match="no fp32 network"):
         load_exported(new_network("lanes-lite"), str(tmp_path), [x])
+
+
+@pytest.mark.parametrize(("name", "lacks"), [("exemplar-solo", "embedding, exemplar"), ("lanes-lite", "teacher;")])
+def test_a_network_with_layers_that_only_train_is_refused(name: str, lacks: str) -> None:
+    network = new_network(name)
+    if name == "lanes-lite":
+        network.teacher = nn.Conv2d(8, 8, 1)
+    with pytest.raises(ModelError, match=rf"it lacks {lacks}.* model\.safetensors of its training"):
+        load_exported(network, name, [torch.randn(1, 3, 64, 96)])
 
 
 def test_weights_that_were_tampered_with_are_noticed(tmp_path: Path) -> None:

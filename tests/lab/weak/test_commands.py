@@ -59,8 +59,8 @@ def test_from_a_bag_to_labels(rtseg: Rtseg, tmp_path: Path) -> None:
     command = ("weak", "label", bag, "--keywords", keywords, "--proposals", masks, "--out", out, "--small")
     code, said = rtseg(*command)
     assert code == 0, said
-    assert "proposals: 1 frames without an instance" in said
-    assert "frames: 1 could not be read: expected" in said
+    assert "proposals: frames without an instance (1)" in said
+    assert "frames: could not be read: expected" in said
     assert "labelled as background alone" in said
     assert (out / "report.html").is_file()
     assert (out / "08-labels" / "instances.json").is_file()

@@ -70,11 +70,12 @@ def test_a_video_goes_through_the_live_system(video: Path, model: Path, tmp_path
     assert FRAMES // 2 < summary.received <= FRAMES
     assert summary.found["lanes"] == pytest.approx(2.0, abs=0.2)
     assert 0 < summary.latency_p50 <= summary.latency_p99
-    with open_frames(out / "overlay.mp4") as overlay:
+    assert {summary.video, summary.bag, summary.report} == set(out.iterdir())
+    with open_frames(summary.video) as overlay:
         assert sum(1 for _ in overlay) == FRAMES
-    with open_frames(out / "result.mcap", "/camera/image/compressed") as bag:
+    with open_frames(summary.bag, "/camera/image/compressed") as bag:
         assert sum(1 for _ in bag) == summary.received
-    report = (out / "report.html").read_text()
+    report = summary.report.read_text()
     assert "stamp to mask" in report
     assert report.count("data:image/") > 5
 
@@ -125,6 +126,9 @@ def test_a_task_that_does_not_exist_is_told(video: Path, tmp_path: Path) -> None
         run_demo(video, tmp_path / "out", task="signs")
     with pytest.raises(RtsegError, match="no-such-model"):
         run_demo(video, tmp_path / "out", "no-such-model", task="instances")
+    for task in ("lanes", "instances"):
+        with pytest.raises(RtsegError, match=f"got one for {task}; name it with --model"):
+            run_demo(video, tmp_path / "out", task=task, instances_model="instances-lite")
 
 
 def test_a_rendered_drive_is_the_default(model: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from rtseg.counted import counted
 from rtseg.errors import ConfigError, DatasetError
 from rtseg.files import check_outputs
 from rtseg.frame import Frame
@@ -91,10 +92,9 @@ def evaluate_instances(
         for other in (*with_truth, *varied.values()):
             other.read(image, maps, frame, truth, scored)
     sizes = {frame.size for frame in main.frames}
+    whose = [f"{cities} cities"] if frames[0].place else []
     evaluation = InstanceEvaluation(
-        dataset=", ".join(
-            [Path(data).resolve().name, *([f"{cities} cities"] if frames[0].place else []), f"{len(frames)} frames"]
-        ),
+        dataset=", ".join([Path(data).resolve().name, *whose, counted(len(frames), "frame")]),
         size=sizes.pop() if len(sizes) == 1 else None,
         frames=len(frames),
         scores=score_instances(main.frames, classes, card.classes),

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
+from rtseg.counted import counted
 from rtseg.errors import ConfigError, DatasetError
 from rtseg.files import check_outputs, write_text
 from rtseg.frame import Frame
@@ -145,7 +146,7 @@ class LaneEvaluation:
 
     def table(self) -> Table:
         """The scores as a table for the terminal."""
-        table = Table(*_HEADER[:_BRIEF], title=f"{self.label}: {len(self.images)} frames")
+        table = Table(*_HEADER[:_BRIEF], title=f"{self.label}: {counted(len(self.images), 'frame')}")
         table.add_row("all", *_cells(self)[: _BRIEF - 1])
         for condition, values in self.by_condition().items():
             table.add_section()
@@ -226,7 +227,7 @@ def evaluate_lanes(
         )  # of good ones those with most lines
     if not images:
         raise DatasetError(f"expected labelled pictures in {data}, got none; check the folder")
-    label = f"rendered, {frames} frames" if data is None else Path(data).resolve().name
+    label = f"rendered, {counted(frames, 'frame')}" if data is None else Path(data).resolve().name
     evaluation = LaneEvaluation(tuple(images), label, tuple(gallery.worst), tuple(best.worst))
     if out is not None:
         _write(Path(out), evaluation, pipeline, latency, gallery)
@@ -265,7 +266,7 @@ def _write(
 ) -> None:
     a, b = evaluation.tusimple, evaluation.culane
     card = pipeline.card
-    facts = [("data set", f"{evaluation.label}, {len(evaluation.images)} frames")]
+    facts = [("data set", f"{evaluation.label}, {counted(len(evaluation.images), 'frame')}")]
     facts += [("model", card.name)] if card is not None else []
     facts += [(name, str(value)) for name, value in pipeline.backend.items()]
     tables = [
@@ -274,7 +275,7 @@ def _write(
     ]
     report = ReportData(
         title=f"Lane scores{f' of {card.name}' if card is not None else ''}",
-        subtitle=f"{len(evaluation.images)} frames: {evaluation.label}",
+        subtitle=f"{counted(len(evaluation.images), 'frame')}: {evaluation.label}",
         figures=[
             ("TuSimple accuracy", f"{100 * a.accuracy:.2f} %"),
             ("false positives", f"{100 * a.false_positive:.2f} %"),

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
+from rtseg.counted import counted
 from rtseg.errors import ConfigError, DatasetError, ImageError
 from rtseg.files import write_text
 from rtseg.frame import Frame
@@ -160,7 +161,7 @@ def by_name(scores: Sequence[SetScore]) -> dict[str, dict[str, float]]:
     for score in scores:
         for part, of in [(score, score.name), *((group, f"{score.name}, {group.name}") for group in score.by_group())]:
             metrics = {metric: value for metric, value in part.metrics().items() if np.isfinite(value)}
-            named[f"{of}, {len(part.frames)} frames kept back"] = metrics
+            named[f"{of}, {counted(len(part.frames), 'frame')} kept back"] = metrics
     return named
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rtseg.errors import WeakSupervisionError
 from rtseg.files import write_text
 from rtseg.lab.data.coco import decode_segmentation, encode_mask
+from rtseg.lab.data.mask_box import mask_box
 from rtseg.media.images import read_image, write_image
 
 
@@ -45,14 +46,12 @@ def write_masks(path: Path, found: PictureMasks) -> None:
     """Write one picture's masks, at once or not at all; the picture's path is kept relative to the file."""
     annotations = []
     for mask, score, embedding in zip(found.masks, found.scores, found.embeddings, strict=True):
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        x, y = (int(columns[0]), int(rows[0])) if len(rows) else (0, 0)
-        far_x, far_y = (int(columns[-1]) + 1, int(rows[-1]) + 1) if len(rows) else (0, 0)
+        x0, y0, x1, y1 = mask_box(mask)
         annotations.append(
             {
                 "segmentation": {"size": list(found.size), "counts": encode_mask(mask)},
                 "area": int(mask.sum()),
-                "bbox": [x, y, far_x - x, far_y - y],
+                "bbox": [x0, y0, x1 - x0, y1 - y0],
                 "score": float(f"{score:.4g}"),
                 "category_id": 1,
                 "embedding": [round(float(value), 4) for value in embedding],

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
+from rtseg.counted import counted
 from rtseg.files import write_text
 from rtseg.lab.report.pages import markdown_table
 from rtseg.lab.weak.compare.ablation import HEADER, AblationRow, ablation_cells
@@ -80,7 +81,8 @@ def write_comparison(scores: Mapping[str, Any], path: Path) -> Path:
 
 
 def _title(scores: Mapping[str, Any]) -> str:
-    return f"Scores on {scores['full']['frames']} frames of {', '.join(scores['split']['held_out']['cities'])} (%)"
+    frames, cities = scores["full"]["frames"], scores["split"]["held_out"]["cities"]
+    return f"Scores on {counted(frames, 'frame')} of {', '.join(cities)} (%)"
 
 
 def _cells(full: float | None, weak: float | None) -> Sequence[str]:

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from rtseg.counted import counted
 from rtseg.lab.data.instance_folders import read_instances
 from rtseg.lab.weak.annotations import Proposals
 from rtseg.lab.weak.compare.ablation import AblationRow, ablate
@@ -134,7 +135,7 @@ def train_stage(
         inputs["start"] = start.digest
 
     def build(folder: Path) -> Mapping[str, Any]:
-        trained = f"{fitted.samples_per_epoch} frames with {kind}"
+        trained = f"{counted(fitted.samples_per_epoch, 'frame')} with {kind}"
         train_model(labels, fitted, folder / _TRAINING, folder / _MODEL, f"rtseg weak compare, {name}", [trained])
         return {"epochs": fitted.epochs, "samples": fitted.epochs * fitted.samples_per_epoch}
 

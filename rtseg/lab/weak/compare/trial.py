@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from rtseg.errors import WeakSupervisionError
 from rtseg.lab.data.instance_labels import InstanceFrame
+from rtseg.lab.data.mask_box import mask_box
 from rtseg.lab.data.selection import evenly
 from rtseg.lab.weak.annotations import Proposals, write_annotations
 from rtseg.lab.weak.proposals import Found, FrameFile, collect_proposals
@@ -142,8 +143,8 @@ def _propose(
 
 def _damage(mask: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:
     """Shift a mask by up to a tenth of its size and grow or shrink it."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    height, width = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
+    x0, y0, x1, y1 = mask_box(mask)
+    height, width = y1 - y0, x1 - x0
     shift = rng.uniform(-0.1, 0.1, 2) * [width, height]
     move = np.array([[1, 0, shift[0]], [0, 1, shift[1]]])
     moved = cv2.warpAffine(mask.astype(np.uint8), move, mask.shape[::-1], flags=cv2.INTER_NEAREST)
@@ -155,8 +156,8 @@ def _damage(mask: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.boo
 
 def _misplace(shape: NDArray[np.bool_], taken: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_] | None:
     """Put an object's shape where no object is, if such a place is found."""
-    rows, columns = np.flatnonzero(shape.any(1)), np.flatnonzero(shape.any(0))
-    piece = shape[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1][: taken.shape[0], : taken.shape[1]]
+    x0, y0, x1, y1 = mask_box(shape)
+    piece = shape[y0:y1, x0:x1][: taken.shape[0], : taken.shape[1]]
     height, width = piece.shape
     for _ in range(_TRIES):
         top = int(rng.integers(0, taken.shape[0] - height + 1))

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from rtseg.options import JsonOption
+from rtseg.counted import counted
+from rtseg.options import JsonOption, TopicOption
 from rtseg.printing import console, print_json
 
 exemplar_app = typer.Typer(help="Instance masks from no labels at all (Exemplar-FreeSOLO).", no_args_is_help=True)
@@ -27,7 +28,7 @@ def add_to(weak_app: typer.Typer, progress: Callable[[], AbstractContextManager[
             Path, typer.Option("--out", "-o", help="Folder of the run; a run that is there goes on.")
         ] = Path("out/exemplar"),
         config: Annotated[str, typer.Option(help="Training configuration, bundled or a YAML file.")] = "exemplar-solo",
-        topic: Annotated[str | None, typer.Option(help="Image topic of a bag with several cameras.")] = None,
+        topic: TopicOption = None,
         every: Annotated[int, typer.Option(min=1, help="Use each n-th frame of the recording.")] = 1,
         rounds: Annotated[int, typer.Option(min=0, help="Rounds of self-training with exemplars.")] = 1,
         exemplars: Annotated[int, typer.Option(min=1, help="Objects in the exemplar pool.")] = 64,
@@ -74,7 +75,7 @@ def add_to(weak_app: typer.Typer, progress: Callable[[], AbstractContextManager[
         if as_json:
             print_json({"frames": count, "scores": score})
             return
-        table = Table(title=f"class-agnostic, {count} frames, %")
+        table = Table(title=f"class-agnostic, {counted(count, 'frame')}, %")
         values = vars(score)
         for key in values:
             table.add_column(key)

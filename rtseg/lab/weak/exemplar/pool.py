@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from rtseg.counted import counted
 from rtseg.errors import WeakSupervisionError
+from rtseg.lab.data.mask_box import mask_box
 from rtseg.media.images import read_image, write_image
 from rtseg.ops import label_components
 from rtseg.settings import Settings
@@ -90,12 +92,11 @@ def build_pool(
         crop = image[y : y + height, x : x + width]
         coarse = coarse_object(crop, settings, int(rng.integers(2**31)))
         share = coarse.mean()
-        if not settings.coverage[0] <= share <= settings.coverage[1]:
+        if not share or not settings.coverage[0] <= share <= settings.coverage[1]:
             left["GrabCut found no object of fitting size"] += 1
             continue
-        ys, xs = np.flatnonzero(coarse.any(1)), np.flatnonzero(coarse.any(0))
-        part = slice(ys[0], ys[-1] + 1), slice(xs[0], xs[-1] + 1)
-        region, mask = crop[part], coarse[part]
+        x0, y0, x1, y1 = mask_box(coarse)
+        region, mask = crop[y0:y1, x0:x1], coarse[y0:y1, x0:x1]
         agreement = 1.0
         if refine is not None:
             mask, agreement = _best_match(refine(np.ascontiguousarray(region)), mask)
@@ -104,14 +105,14 @@ def build_pool(
                 continue
         name = f"{len(rows):04d}.png"
         write_image(folder / name, np.dstack([region, mask.astype(np.uint8) * 255]))
-        at = [int(x + xs[0]), int(y + ys[0]), int(xs[-1] - xs[0] + 1), int(ys[-1] - ys[0] + 1)]
+        at = [x + x0, y + y0, x1 - x0, y1 - y0]
         rows.append({"file": name, "picture": path.name, "bbox": at, "agreement": round(float(agreement), 3)})
         thumbnails.append(_thumbnail(region, mask))
         if advance:
             advance(len(rows), settings.count)
     if not rows:
         reasons = ", ".join(f"{why} ({count})" for why, count in left.items())
-        raise WeakSupervisionError(f"expected exemplars from {len(pictures)} pictures, got none: {reasons}")
+        raise WeakSupervisionError(f"expected exemplars from {counted(len(pictures), 'picture')}, got none: {reasons}")
     (folder / LIST).write_text(json.dumps(rows, indent=1), encoding="utf-8")
     columns = min(12, len(thumbnails))
     blank = np.zeros_like(thumbnails[0])

@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rtseg.counted import counted
 from rtseg.errors import ConfigError, WeakSupervisionError
 from rtseg.grouping.solo import SoloSettings
 from rtseg.lab.data.selection import evenly
@@ -246,7 +247,7 @@ def _build_files(
         files.append(file)
         step(i + 1, len(pictures))
     if not total:
-        raise WeakSupervisionError(f"expected masks in {len(pictures)} pictures, got none: {why_none}")
+        raise WeakSupervisionError(f"expected masks in {counted(len(pictures), 'picture')}, got none: {why_none}")
     mask_sheet(evenly(files, _SHEET), folder / "sheet.png")
     return {"masks": total, "left_out": {"pictures without a mask": empty} if empty else {}}
 

@@ -98,8 +98,8 @@ def match_keywords(file: KeywordFile, frames: Sequence[str]) -> Keywords:
     if not matched:
         example = f"{frames[0]!r}" if frames else "none"
         raise WeakSupervisionError(
-            f"expected keywords for frames of this recording (such as {example}), got {len(file.entries)} entries of "
-            f"which none fits (such as {next(iter(file.entries))!r}); name frames as in the frames' keywords.csv"
+            f"expected keywords for frames of this recording (such as {example}), got entries of which none "
+            f"fits (such as {next(iter(file.entries))!r}); name frames as in the frames' keywords.csv"
         )
     return Keywords(file.classes, present, known, tuple(name for name in file.entries if name not in matched))
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rtseg.counted import counted
 from rtseg.lab.data.coco import write_coco
 from rtseg.lab.data.instance_labels import InstanceTruth
 from rtseg.lab.data.selection import evenly
@@ -93,7 +94,7 @@ def _write_sheets(inputs: TagInputs, tags: NDArray[np.integer], folder: Path) ->
         p = own[members, tag] if tag >= 0 else own[members].max(1)
         order = np.argsort(-p, kind="stable")
         name = inputs.classes[tag] if tag >= 0 else "rejected"
-        title = f"{name}: {len(members)} instances, by probability"
+        title = f"{name}: {counted(len(members), 'instance')}, by probability"
         picture = tag_sheet(inputs.paths, proposals, members[order], [f"p {v:.2f}" for v in p[order]], title)
         write_image(folder / f"{'rejected' if tag < 0 else f'{tag:02d}-{_file_name(name)}'}.jpg", picture)
     for frame in evenly(np.unique(proposals.frames).tolist(), _DRAWN):

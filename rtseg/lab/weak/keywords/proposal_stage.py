@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from rtseg.counted import counted
 from rtseg.errors import WeakSupervisionError
 from rtseg.lab.weak.annotations import Proposals, load_annotations, read_annotations, write_annotations
 from rtseg.lab.weak.proposals import FrameFile, ProposalSource, collect_proposals
@@ -58,11 +59,11 @@ def build_proposals(
         paths.append(path)
     found = _join(parts)
     if not len(found):
-        reasons = "; ".join(f"{count} {why}" for why, count in left_out.items())
+        reasons = "; ".join(f"{why} ({count})" for why, count in left_out.items())
         for path in paths:  # asked again next time, when the cause is mended
             path.unlink()
         raise WeakSupervisionError(
-            f"expected instances from {source.name} on {len(files)} frames, got none ({reasons}); "
+            f"expected instances from {source.name} on {counted(len(files), 'frame')}, got none: {reasons}; "
             "check that its files are named as the frames, and min_area"
         )
     write_annotations(folder / PROPOSALS, found)

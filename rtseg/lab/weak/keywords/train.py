@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from rtseg.counted import counted
 from rtseg.errors import ConfigError, WeakSupervisionError
 from rtseg.lab.training.checkpoints import CHECKPOINT
 from rtseg.lab.training.configurations import load_stages, parse_config
@@ -53,7 +54,7 @@ def train_from_labels(
     if start is not None:
         fitted = fitted.model_copy(update={"start": start})
         command += f" --start {start}"
-    data = [f"{fitted.samples_per_epoch} frames labelled by rtseg weak label from keywords"]
+    data = [f"{counted(fitted.samples_per_epoch, 'frame')} labelled by rtseg weak label from keywords"]
     return train_model(labels, fitted, run / TRAINING, out, command, data)
 
 

@@ -112,8 +112,8 @@ def test_scores_of_kept_back_frames_say_what_the_labels_can(data: Path) -> None:
         "roads-town, 4 frames kept back",
         "roads-town, hills, 2 frames kept back",
         "roads-town, town, 2 frames kept back",
-        "roads-bare, 1 frames kept back",
+        "roads-bare, 1 frame kept back",
     ]
-    assert named["roads-bare, 1 frames kept back"] == {"false lanes a frame": 1.0}
+    assert named["roads-bare, 1 frame kept back"] == {"false lanes a frame": 1.0}
     with pytest.raises(ConfigError, match="keep_back"):
         score_sets(_Fixed(), [silent], [data], progress=False)
