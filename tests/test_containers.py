@@ -61,7 +61,7 @@ def test_what_the_wheel_is_made_of_goes_into_an_image_and_nothing_else() -> None
     assert [name for name in kept if not (ROOT / name).exists()] == []
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     needed = {"pyproject.toml", "constraints.txt"}
-    needed |= set(re.findall(r'^(?:readme|path) = "([^"]+)"', project, re.MULTILINE))
+    needed |= set(re.findall(r'\bpath = "([^"]+)"', project, re.MULTILINE))
     needed |= set(re.findall(r'^"([^"]+)" = "', project, re.MULTILINE))
     needed |= set(re.findall(r'"([^"]+)"', " ".join(re.findall(r"^(?:packages|license-files) = .+", project, re.M))))
     needed = {name for name in needed if (ROOT / name).exists()}

@@ -130,6 +130,10 @@ def stream_count(name: str, threads: int) -> int:
 
     A network gains little by a second thread (lanes-lite in OpenVINO: 6.4 ms on two threads, 8.9 ms on one, and two on
     one each give a result every 4.6 ms), but a frame that nobody else waits for is done sooner on all of them.
+
+    Args:
+        name: of the backend.
+        threads: of all of them together.
     """
     return min(threads, MAX_STREAMS) if BACKENDS[name].streams else 1
 
