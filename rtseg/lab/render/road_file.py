@@ -15,7 +15,7 @@ QUALITY = 93
 
 
 def write_road(job: tuple[int, str, tuple[int, int]]) -> int:
-    """Render a road into ``SEED.jpg`` and its polylines and conditions into ``SEED.json``, on one core.
+    """Render a road into ``SEED.jpg`` and its polylines into ``SEED.json``, on one core.
 
     Args:
         job: seed, folder, and (height, width) of the picture.
@@ -29,10 +29,7 @@ def write_road(job: tuple[int, str, tuple[int, int]]) -> int:
     stem = Path(folder) / f"{seed:07d}"
     _, pixels = cv2.imencode(".jpg", road.image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     write_bytes(stem.with_suffix(".jpg"), pixels.tobytes())
-    lanes = [np.round(np.asarray(lane, np.float64), 2).tolist() for lane in road.lanes]
-    named = (value if isinstance(value, list) else [value] for value in road.description.values())
-    kinds = {word for words in named for word in words if isinstance(word, str)}
-    content = json.dumps({"lanes": lanes, "kinds": sorted(kinds)})
+    content = json.dumps([np.round(np.asarray(lane, np.float64), 2).tolist() for lane in road.lanes])
     # The labels come last, so that an interrupted rendering leaves no half frame that looks whole.
     write_text(stem.with_suffix(".json"), content)
     return seed

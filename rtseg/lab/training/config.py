@@ -11,7 +11,6 @@ from rtseg.lab.training.supervision import Supervision
 from rtseg.settings import Settings
 
 Positive = Annotated[int, Field(gt=0)]
-RoadKind = Literal["night", "dots"]
 Run = TypeVar("Run", bound="RunConfig")
 
 
@@ -116,18 +115,9 @@ class DataConfig(RenderedConfig):
     """Rendered roads, and real frames for the rest of the samples.
 
     Real frames are those of `sets`; without sets all in the folders of data given, fully labelled and one like another.
-    `rendered_kinds` gives shares of the rendered samples that are drawn from roads by night alone, or from those marked
-    by dots.
     """
 
     sets: tuple[LaneSetConfig, ...] = ()
-    rendered_kinds: dict[RoadKind, Annotated[float, Field(gt=0, le=1)]] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _kinds(self) -> DataConfig:
-        if sum(self.rendered_kinds.values()) > 1:
-            raise ValueError("rendered_kinds are shares of the rendered samples, 1 at most together")
-        return self
 
     @model_validator(mode="after")
     def _shares(self) -> DataConfig:

@@ -29,14 +29,7 @@ from rtseg.lab.training.instances.datasets import (
     rendered_streets,
 )
 from rtseg.lab.training.instances.module import InstanceModule, build_instance_network
-from rtseg.lab.training.lanes.datasets import (
-    LabelledFrame,
-    LaneDataset,
-    MixtureSampler,
-    by_kind,
-    load_real,
-    render_cache,
-)
+from rtseg.lab.training.lanes.datasets import LabelledFrame, LaneDataset, MixtureSampler, load_real, render_cache
 from rtseg.lab.training.lanes.module import LaneModule, build_network
 from rtseg.lab.training.lanes.sets import open_set
 from rtseg.lab.training.lanes.targets import SampleShape
@@ -131,7 +124,7 @@ def _lane_data(
     if share > 0:  # last, since it takes minutes, and faults of the labels are to be told at once
         seeds, size = range(*config.data.rendered_seeds), config.data.rendered_size
         rendered = render_cache(rendering.folder, seeds, size, until=rendering.until)
-        parts = [(part, share * weight) for part, weight in by_kind(rendered, config.data.rendered_kinds)] + parts
+        parts.insert(0, (rendered, share))
     shape = lane_shape(config, net)
     dataset = LaneDataset([frame for part, _ in parts for frame in part], shape, config.augment, config.seed)
     weights = [weight for _, weight in parts]

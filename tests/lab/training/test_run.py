@@ -114,8 +114,6 @@ def test_the_papers_schedule() -> None:
         (json.dumps({**SMALL, "input": {"width": 100, "height": 64}}), r"input\.width"),
         (json.dumps({**SMALL, "sped": 1}), "sped"),
         (json.dumps({**SMALL, "data": {"rendered_share": 0.5}}), "rendered_seeds"),
-        (json.dumps({**SMALL, "data": {"rendered_kinds": {"night": 0.7, "dots": 0.4}}}), "1 at most together"),
-        (json.dumps({**SMALL, "data": {"rendered_kinds": {"nigth": 0.7}}}), "nigth"),
         (
             json.dumps({**SMALL, "optimizer": {"rate": float("inf")}}).replace("Infinity", ".inf"),
             r"optimizer\.rate.*inf",

@@ -6,7 +6,7 @@ import json
 import math
 import multiprocessing
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,6 @@ from rtseg.lab.data.lane_labels import check_pictures, read_lane_labels
 from rtseg.lab.data.tusimple import LabelledImage
 from rtseg.lab.render.road_file import write_road
 from rtseg.lab.training.augment import AugmentConfig, augment_appearance, augment_geometry
-from rtseg.lab.training.config import RoadKind
 from rtseg.lab.training.lanes.targets import SampleShape, TargetPainter
 from rtseg.lab.training.supervision import Supervision
 from rtseg.ops import resize_image
@@ -39,7 +38,6 @@ class LabelledFrame:
         ignored: lines that may be lanes or not: nothing is taught where they are.
         supervision: what the labels tell.
         mask: picture of the paint, for supervision by it.
-        kinds: what a rendered road is like, in words.
     """
 
     path: Path
@@ -47,7 +45,6 @@ class LabelledFrame:
     ignored: tuple[NDArray[np.float32], ...] = ()
     supervision: Supervision = "lines"
     mask: Path | None = None
-    kinds: frozenset[str] = frozenset()
 
 
 def render_cache(
@@ -86,24 +83,13 @@ def render_cache(
 
 def _read_rendered(path: Path) -> LabelledFrame:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        lines = tuple(np.asarray(lane, np.float32).reshape(-1, 2) for lane in content["lanes"])
-        kinds = frozenset(content["kinds"])
-    except (OSError, ValueError, TypeError, LookupError) as error:
+        lanes = json.loads(path.read_text(encoding="utf-8"))
+        lines = tuple(np.asarray(lane, np.float32).reshape(-1, 2) for lane in lanes)
+    except (OSError, ValueError, TypeError) as error:
         raise DatasetError(
             f"expected the polylines of a rendered frame in {path}: {error}; delete the cache"
         ) from error
-    return LabelledFrame(path.with_suffix(".jpg"), tuple(line for line in lines if len(line) >= 2), kinds=kinds)
-
-
-def by_kind(rendered: list[LabelledFrame], kinds: Mapping[RoadKind, float]) -> list[tuple[list[LabelledFrame], float]]:
-    """All rendered frames and those of each kind, with their shares of the samples, which sum to 1.
-
-    The few frames that there was time for may be of no such kind: then its share goes to all of them.
-    """
-    found = {kind: [frame for frame in rendered if kind in frame.kinds] for kind in kinds}
-    parts = [(frames, kinds[kind]) for kind, frames in found.items() if frames]
-    return [(rendered, 1.0 - sum(share for _, share in parts)), *parts]
+    return LabelledFrame(path.with_suffix(".jpg"), tuple(line for line in lines if len(line) >= 2))
 
 
 def load_real(folders: Sequence[Path], images: Path | None = None) -> list[LabelledFrame]:

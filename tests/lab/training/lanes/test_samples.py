@@ -15,16 +15,8 @@ from hypothesis import strategies as st
 
 from rtseg.errors import DatasetError
 from rtseg.lab.data.lane_targets import clip_to_image, draw_ids, nearest_lanes
-from rtseg.lab.render import render_road
 from rtseg.lab.training.augment import AugmentConfig, augment_appearance, augment_geometry
-from rtseg.lab.training.lanes.datasets import (
-    LabelledFrame,
-    LaneDataset,
-    MixtureSampler,
-    by_kind,
-    load_real,
-    render_cache,
-)
+from rtseg.lab.training.lanes.datasets import LaneDataset, MixtureSampler, load_real, render_cache
 from rtseg.lab.training.lanes.targets import SampleShape
 
 SHAPE = SampleShape(size=(96, 160), mean=(127.0,) * 3, std=(128.0,) * 3, lanes=3, label_stride=2)
@@ -169,33 +161,12 @@ def test_mixture_draws_its_shares_and_every_frame() -> None:
         MixtureSampler([3], [0.0], 5)
 
 
-def _words(seed: int) -> set[str]:
-    told = render_road(seed, (90, 160)).description
-    markings = told["markings"]
-    assert isinstance(markings, list)
-    return {value for value in told.values() if isinstance(value, str)} | set(markings)
-
-
-def test_rendered_frames_of_a_kind_have_their_share() -> None:
-    kinds = [{"night"}, {"sun"}, {"night", "dots"}, {"sun"}]
-    frames = [LabelledFrame(Path(str(i)), (), kinds=frozenset(words)) for i, words in enumerate(kinds)]
-    parts = by_kind(frames, {"night": 0.5, "dots": 0.25})
-    assert [([frame.path.name for frame in part], share) for part, share in parts] == [
-        (["0", "1", "2", "3"], 0.25),
-        (["0", "2"], 0.5),
-        (["2"], 0.25),
-    ]
-    few = by_kind(frames[:2], {"night": 0.5, "dots": 0.25})
-    assert [(len(part), share) for part, share in few] == [(2, 0.5), (1, 0.5)], "no dots among the few: all get it"
-
-
 @pytest.mark.slow
 def test_rendered_frames_are_cached_once(tmp_path: Path) -> None:
     frames = render_cache(tmp_path, range(5, 7), (90, 160), workers=1)
     written = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assert set(written) == {"0000005.jpg", "0000005.json", "0000006.jpg", "0000006.json"}
     assert all(len(frame.lanes) >= 2 and frame.path.is_file() for frame in frames)
-    assert [frame.kinds for frame in frames] == [_words(seed) for seed in (5, 6)]
     again = render_cache(tmp_path, range(5, 7), (90, 160), workers=1)
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == written
     assert [frame.path for frame in again] == [frame.path for frame in frames]
