@@ -21,6 +21,9 @@ def answer_help(node: str, about: str | None, kind: type[NodeParameters]) -> Non
         about: one line of what it does.
         kind: its parameters.
     """
+    arguments = remove_ros_args(sys.argv)[1:]
+    if not any(argument.startswith(("-h", "--help")) for argument in arguments):
+        return  # before the text is made, which every start would wait for
     usage = f"ros2 run rtseg {node} [-h] [--ros-args -r image:=TOPIC -p PARAMETER:=VALUE --params-file FILE ...]"
     parser = argparse.ArgumentParser(
         usage=usage,
@@ -29,7 +32,7 @@ def answer_help(node: str, about: str | None, kind: type[NodeParameters]) -> Non
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.parse_known_args(remove_ros_args(sys.argv)[1:])
+    parser.parse_known_args(arguments)
 
 
 def _listed(kind: type[NodeParameters]) -> str:

@@ -156,7 +156,7 @@ class Pipeline:
                     if refused is None:
                         raise
                     refused(frame, error)
-                if len(pending) > (self._path.ahead if self._path is not None else 0):
+                if len(pending) > self._current().ahead:
                     yield self._finish(pending.popleft())
             while pending:
                 yield self._finish(pending.popleft())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -222,10 +221,11 @@ def _open_host(
 
     first = (ahead.result() if ahead is not None else None) or _open_network(name, model, threads, network)
     streams = stream_count(name, threads)
-    if streams == 1:
-        return HostPath(model.card, wrapped(first), interpreter)
-    open_stream = partial(_open_network, name, model, threads, network, streams)
-    return HostPath(model.card, wrapped(first), interpreter, streams, lambda: wrapped(open_stream()))
+
+    def open_stream() -> Backend:
+        return wrapped(_open_network(name, model, threads, network, streams))
+
+    return HostPath(model.card, wrapped(first), interpreter, streams, open_stream if streams > 1 else None)
 
 
 def _open_network(name: str, model: Model, threads: int, network: str | None, streams: int = 1) -> Backend:

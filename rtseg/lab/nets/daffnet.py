@@ -77,15 +77,13 @@ class DaffNet(InstanceNetwork):
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """Map (B, 3, H, W) normalized RGB, sides multiples of 32, to the maps by name."""
         levels = self.pyramid(self.backbone(image))
-        finest = self.embedding[self._repeated](levels[self._repeated])
+        computed = [self.embedding[i](levels[i]) for i in range(self._repeated, len(levels))]
+        embeddings = [self.embedding[i](computed[0]) for i in range(self._repeated)] + computed
         maps = {}
         for i, (stride, x) in enumerate(zip(STRIDES, levels, strict=True)):
             maps[f"semantic_s{stride}"] = self.semantic[i](x)
             maps[f"affinity_s{stride}"] = symmetric(self.affinity[i](x))
-            if i == self._repeated:
-                maps[f"embedding_s{stride}"] = finest
-            else:
-                maps[f"embedding_s{stride}"] = self.embedding[i](finest if i < self._repeated else x)
+            maps[f"embedding_s{stride}"] = embeddings[i]
         return maps
 
 
