@@ -114,9 +114,10 @@ def _smooth(center, weight, top, bottom, reach, robust, knots, out):  # type: ig
 
 
 @compiled_in_place
-def _trace(widths, sums, left, right, columns, margin, reach, robust, center, weight, knots, curve, line):  # type: ignore[no-untyped-def]
-    """Write the points of the line, and give how many there are; all that is written to has room for H."""
+def _trace(widths, sums, left, right, columns, margin, reach, robust, room, line):  # type: ignore[no-untyped-def]
+    """Write the points of the line (H, 2), and give how many there are; `room` (4, H) is what is worked in."""
     height = len(widths)
+    center, weight, knots, curve = room[0], room[1], room[2], room[3]
     _row_centers(widths, sums, left, right, columns, margin, center, weight)
     _trim_tips(widths, weight, reach)
     top, bottom = height, -1
@@ -161,8 +162,7 @@ def center_line(
         (k, 2) float32 (x, y), one point a row from the line's top to its bottom; k = 0 if none is in sight.
     """
     height = len(widths)
-    center, weight, knots, curve = np.zeros(height), np.empty(height), np.empty(height), np.empty(height)
-    line = np.empty((height, 2), np.float32)
+    room, line = np.empty((4, height)), np.empty((height, 2), np.float32)
     margin = max(1, columns // 100)
-    count = _trace(widths, sums, left, right, columns, margin, reach, robust, center, weight, knots, curve, line)
+    count = _trace(widths, sums, left, right, columns, margin, reach, robust, room, line)
     return line[:count].copy()

@@ -26,9 +26,9 @@ def calibrated(measures: ArrayLike, calibration: Calibration) -> NDArray[np.floa
     Returns:
         (n,) in (0, 1).
     """
-    # A product for each line: the last bit does not depend on how many there are.
-    found = _terms(measures)[:, None] @ np.asarray(calibration, dtype=np.float64)
-    return np.asarray(1 / (1 + np.exp(-found[:, 0])))
+    offset, a, b = calibration
+    logit, log = _terms(measures)
+    return np.asarray(1 / (1 + np.exp(-(offset + a * logit + b * log))))
 
 
 def fit_calibration(measures: ArrayLike, right: ArrayLike, weight: ArrayLike, penalty: float = 1e-4) -> Calibration:
@@ -44,7 +44,8 @@ def fit_calibration(measures: ArrayLike, right: ArrayLike, weight: ArrayLike, pe
         ArgumentError: there are not both right and wrong lines, or the confidence would fall with the evidence or the
             slenderness.
     """
-    terms, truth = _terms(measures), np.asarray(right, dtype=np.float64)
+    truth = np.asarray(right, dtype=np.float64)
+    terms = np.stack([np.ones_like(truth), *_terms(measures)], axis=1)
     share = np.asarray(weight, dtype=np.float64) / max(float(np.sum(weight)), 1e-12)
     if len(np.unique(truth[share > 0])) < 2:  # their share of the whole would be 1 but for rounding
         raise ArgumentError("expected right and wrong lines to fit a calibration to, got one kind only; add frames")
@@ -101,8 +102,7 @@ def check_calibration(calibration: Calibration | None) -> None:
         )
 
 
-def _terms(measures: ArrayLike) -> NDArray[np.float64]:
+def _terms(measures: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     evidence, slenderness = np.asarray(measures, dtype=np.float64).reshape(-1, 2).T
-    evidence = np.clip(evidence, _LEAST, 1 - _LEAST)
-    logit = np.log(evidence / (1 - evidence))
-    return np.stack([np.ones_like(logit), logit, np.log(np.maximum(slenderness, _LEAST))], axis=1)
+    evidence = np.minimum(np.maximum(evidence, _LEAST), 1 - _LEAST)
+    return np.log(evidence / (1 - evidence)), np.log(np.maximum(slenderness, _LEAST))

@@ -16,6 +16,7 @@ from rtseg.lanes.confidence import Calibration, calibrated, check_calibration
 from rtseg.lanes.fragments import Fragments, find_fragments
 from rtseg.lanes.joining import join_fragments
 from rtseg.ops import Runs
+from rtseg.ops.order import greatest, median, select
 from rtseg.results import bottom_x
 from rtseg.settings import NonNegative, Probability, Settings, Share
 
@@ -123,46 +124,30 @@ def _paint(starts, ends, rows, lines, values, mask):  # type: ignore[no-untyped-
 
 
 @compiled_in_place
-def _sort(values):  # type: ignore[no-untyped-def]
-    """In place, by shrinking gaps; lines have a point a row. NumPy's own sorts take seconds to compile."""
-    gap = len(values)
-    swapped = True
-    while gap > 1 or swapped:
-        gap = max(1, gap * 10 // 13)
-        swapped = False
-        for i in range(len(values) - gap):
-            if values[i] > values[i + gap]:
-                values[i], values[i + gap] = values[i + gap], values[i]
-                swapped = True
-
-
-@compiled_in_place
-def _median(values):  # type: ignore[no-untyped-def]
-    """Of numbers of float32 kept in float64, as NumPy's of float32: NaN of none; sorts them."""
-    middle = len(values) // 2
-    if not len(values):
-        return np.nan
-    _sort(values)
-    if len(values) % 2:
-        return values[middle]
-    return np.float64(np.float32((values[middle - 1] + values[middle]) / 2))
+def _length_of(polyline):  # type: ignore[no-untyped-def]
+    length = 0.0
+    for i in range(1, len(polyline)):
+        x, y = polyline[i, 0] - polyline[i - 1, 0], polyline[i, 1] - polyline[i - 1, 1]
+        length += np.sqrt(x * x + y * y)
+    return length
 
 
 @compiled_in_place
 def _tenth(values):  # type: ignore[no-untyped-def]
-    """The tenth percentile, as NumPy's; sorts them."""
-    _sort(values)
+    """The tenth percentile, as NumPy's; changes their order."""
     at = (len(values) - 1) * 0.1
-    below = int(at)
-    above = min(below + 1, len(values) - 1)
-    share = at - below
-    step = values[above] - values[below]
-    return values[above] - step * (1 - share) if share >= 0.5 else values[below] + step * share
+    above = min(int(at) + 1, len(values) - 1)
+    share = at - int(at)
+    upper = select(values, above)
+    lower = greatest(values[:above]) if above > int(at) else upper
+    step = upper - lower
+    return upper - step * (1 - share) if share >= 0.5 else lower + step * share
 
 
 @compiled_in_place
-def _measure_in(polyline, widths, logits, rows, columns, seen, strokes, points, probability, values):  # type: ignore[no-untyped-def]
+def _measure_in(polyline, widths, logits, rows, columns, seen, points, probability, room):  # type: ignore[no-untyped-def]
     """Write what `_measure` gives of rows, and give how many probabilities there are, the evidence and the stroke."""
+    strokes, values = room[0], room[1]
     count = 0
     for i in range(len(polyline)):
         width = widths[int(polyline[i, 1])]
@@ -183,8 +168,8 @@ def _measure_in(polyline, widths, logits, rows, columns, seen, strokes, points, 
     evidence = _tenth(values[:known]) * (count / len(polyline)) if count else 0.0
     for i in range(len(polyline) - 1):
         values[i] = abs(polyline[i + 1, 0] - polyline[i, 0])
-    slope = _median(values[: max(len(polyline) - 1, 0)])
-    return known, evidence, _median(strokes[:count]) / np.sqrt(1 + slope * slope)
+    slope = median(values[: max(len(polyline) - 1, 0)])
+    return known, evidence, median(strokes[:count]) / np.sqrt(1 + slope * slope)
 
 
 def _measure(
@@ -193,10 +178,8 @@ def _measure(
     """The rows of a line that have pixels, the probability of foreground at every fourth of them and their stroke."""
     length, most = len(polyline), -(-len(polyline) // 4)
     seen, points, probability = np.empty(length, np.bool_), np.empty((most, 2), np.float32), np.empty(most)
-    strokes, values = np.empty(length), np.empty(length)
-    known, evidence, stroke = _measure_in(
-        polyline, widths, logits, rows, columns, seen, strokes, points, probability, values
-    )
+    room = np.empty((2, length))
+    known, evidence, stroke = _measure_in(polyline, widths, logits, rows, columns, seen, points, probability, room)
     return seen, probability[:known], evidence, stroke
 
 
@@ -330,7 +313,4 @@ def _fragment_colors(colors: NDArray[np.uint8], fragments: NDArray[np.int32], co
 
 
 def _length(polyline: NDArray[np.float32]) -> float:
-    if len(polyline) < 2:
-        return 0.0
-    steps = np.diff(polyline, axis=0)
-    return float(np.hypot(steps[:, 0], steps[:, 1]).sum())
+    return float(_length_of(polyline))

@@ -65,6 +65,17 @@ def _areas(starts, ends, rows, components, areas, tops, bottoms):  # type: ignor
 
 
 @compiled_in_place
+def _number(areas, tops, bottoms, area, rows, table):  # type: ignore[no-untyped-def]
+    """Number the regions that are large and tall enough from 0 on, at their labels in `table`; give how many."""
+    count = 0
+    for i in range(len(areas)):
+        if areas[i] >= area and bottoms[i] - tops[i] + 1 >= rows:
+            table[i + 1] = count
+            count += 1
+    return count
+
+
+@compiled_in_place
 def _add_rows(starts, ends, rows, fragments, widths, sums, left, right):  # type: ignore[no-untyped-def]
     for y in range(len(rows) - 1):
         for run in range(rows[y], rows[y + 1]):
@@ -75,6 +86,21 @@ def _add_rows(starts, ends, rows, fragments, widths, sums, left, right):  # type
                 sums[fragment, y] += 0.5 * length * (starts[run] + ends[run] - 1)
                 left[fragment, y] = min(left[fragment, y], starts[run])
                 right[fragment, y] = max(right[fragment, y], ends[run])
+
+
+@compiled_in_place
+def _fork(widths, left, right, rows, forked):  # type: ignore[no-untyped-def]
+    """Write which fragments fork: `rows` of their rows are open, and a tenth of those they cover.
+
+    A row is open where more lies between its outermost pixels than is covered; holes and ragged borders of nearly
+    horizontal lines leave few such rows.
+    """
+    for i in range(len(widths)):
+        covered, opened = 0, 0
+        for y in range(widths.shape[1]):
+            covered += widths[i, y] > 0
+            opened += right[i, y] - left[i, y] > 2 * widths[i, y]
+        forked[i] = opened >= max(rows, 0.1 * covered)
 
 
 @compiled_in_place
@@ -111,14 +137,14 @@ def _split_strands(starts, ends, rows, fragments, forked, first_new, strands):  
 
 def _renumber(runs: Runs, regions: NDArray[np.int32], count: int, area: float, rows: float) -> NDArray[np.int32]:
     """Number the regions 1..count that are large and tall enough 0, 1, ...; -1 for the runs of the others."""
-    areas = np.zeros(count, np.int64)
-    tops, bottoms = np.zeros(count, np.int32), np.zeros(count, np.int32)
-    _areas(runs.starts, runs.ends, runs.rows, regions, areas, tops, bottoms)
-    kept = np.flatnonzero((areas >= area) & (bottoms - tops + 1 >= rows))
-    if len(kept) > MAX_FRAGMENTS:
-        kept = np.sort(kept[np.argsort(-areas[kept], kind="stable")[:MAX_FRAGMENTS]])
+    areas, tops, bottoms = np.zeros((3, count), np.int64)
     table = np.full(count + 1, -1, np.int32)
-    table[kept + 1] = np.arange(len(kept))
+    _areas(runs.starts, runs.ends, runs.rows, regions, areas, tops, bottoms)
+    if _number(areas, tops, bottoms, area, rows, table) > MAX_FRAGMENTS:
+        kept = np.flatnonzero(table >= 0)
+        kept = np.sort(kept[np.argsort(-areas[kept - 1], kind="stable")[:MAX_FRAGMENTS]])
+        table[:] = -1
+        table[kept] = np.arange(len(kept))
     return table[regions]
 
 
@@ -142,11 +168,8 @@ def find_fragments(runs: Runs, size: tuple[int, int], area: float, rows: float) 
     """
     numbers = _renumber(runs, runs.components, runs.count, area, rows)
     found = _measure(runs, numbers, size)
-    # A row is open where more lies between its outermost pixels than is covered; holes and ragged borders of nearly
-    # horizontal lines leave few such rows.
-    open_rows = (found.right - found.left > 2 * found.widths).sum(axis=1)
-    covered = (found.widths > 0).sum(axis=1)
-    forked = open_rows >= np.maximum(rows, 0.1 * covered)
+    forked = np.empty(len(found), np.bool_)
+    _fork(found.widths, found.left, found.right, rows, forked)
     if not forked.any():
         return found
     strands = (numbers + 1).astype(np.int32)

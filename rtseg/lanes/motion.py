@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from rtseg.compiled import compiled_in_place
 
 _STIFFNESS = 0.02  # of the prior that nothing moves, beside the weight of a whole line
+_PRIOR = np.array([0.05, 0.05, 1.0])
 
 
 @compiled_in_place
@@ -29,6 +30,43 @@ def slopes(x, rows, out):  # type: ignore[no-untyped-def]
             out[i] = a * x[i - 1] + b * x[i] + c * x[i + 1]
 
 
+@compiled_in_place
+def _fit(before, after, weight, rows, prior, slope, terms, normal, motion):  # type: ignore[no-untyped-def]
+    """Write the weighted least squares of what moved, a 3 by 3 system with a prior on its diagonal, to `motion`."""
+    for i in range(3):
+        motion[i] = 0.0
+        for j in range(3):
+            normal[i, j] = prior[i] if i == j else 0.0
+    for n in range(len(before)):
+        slopes(before[n], rows, slope)
+        for r in range(len(rows)):
+            terms[0], terms[1], terms[2] = 1.0, rows[r] / rows[-1], slope[r]
+            for i in range(3):
+                weighted = weight[n, r] * terms[i]
+                motion[i] += weighted * (after[n, r] - before[n, r])
+                for j in range(3):
+                    normal[i, j] += weighted * terms[j]
+    # Elimination without pivots: the system is positive definite.
+    for i in range(3):
+        for k in range(i + 1, 3):
+            share = normal[k, i] / normal[i, i]
+            motion[k] -= share * motion[i]
+            for j in range(i, 3):
+                normal[k, j] -= share * normal[i, j]
+    for i in range(2, -1, -1):
+        for j in range(i + 1, 3):
+            motion[i] -= normal[i, j] * motion[j]
+        motion[i] /= normal[i, i]
+
+
+@compiled_in_place
+def _move(x, rows, motion, slope, out):  # type: ignore[no-untyped-def]
+    for n in range(len(x)):
+        slopes(x[n], rows, slope)
+        for r in range(len(rows)):
+            out[n, r] = x[n, r] + motion[0] + motion[1] * (rows[r] / rows[-1]) + motion[2] * slope[r]
+
+
 def road_motion(
     before: NDArray[np.float64], after: NDArray[np.float64], weight: NDArray[np.float64], rows: NDArray[np.float64]
 ) -> NDArray[np.float64]:
@@ -41,28 +79,20 @@ def road_motion(
         before: (n, m) x of n lines at m rows, pixels.
         after: (n, m) the same in the next frame.
         weight: (n, m) how much each counts; 0 where it is not known.
-        rows: (m,) y in pixels, increasing.
+        rows: (m,) y in pixels, two or more, increasing, the last above 0.
 
     Returns:
         (3,) coefficients for :func:`moved`; zeros without lines.
     """
-    if not len(before):
-        return np.zeros(3)
-    terms = _terms(before, rows)
-    weighted = terms * weight[..., None]
-    normal = np.einsum("nmi,nmj->ij", weighted, terms)
-    prior = _STIFFNESS * max(float(weight.sum()) / len(before), 1e-9) * np.diag([0.05, 0.05, 1.0])
-    return np.asarray(np.linalg.solve(normal + prior, np.einsum("nmi,nm->i", weighted, after - before)))
+    motion = np.zeros(3)
+    if len(before):
+        prior = _STIFFNESS * max(float(weight.sum()) / len(before), 1e-9) * _PRIOR
+        _fit(before, after, weight, rows, prior, np.empty(len(rows)), np.empty(3), np.empty((3, 3)), motion)
+    return motion
 
 
 def moved(x: NDArray[np.float64], rows: NDArray[np.float64], motion: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Move lines, x (..., m) at rows (m,), by what :func:`road_motion` gave."""
-    return np.asarray(x + _terms(x, rows) @ motion)
-
-
-def _terms(x: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    slope = np.zeros_like(x)
-    if len(rows) > 1:
-        for one, out in zip(x.reshape(-1, len(rows)), slope.reshape(-1, len(rows)), strict=True):
-            slopes(one, rows, out)
-    return np.stack([np.ones_like(x), np.broadcast_to(rows / max(float(rows[-1]), 1.0), x.shape), slope], axis=-1)
+    """Move lines, x (n, m) at rows (m,), by what :func:`road_motion` gave."""
+    out = np.empty_like(x)
+    _move(x, rows, motion, np.empty(len(rows)), out)
+    return out

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rtseg.compiled import compiled_in_place
 from rtseg.lanes.tracking import TrackedLanes
+from rtseg.ops.order import median
 
 _ROWS = 48
 _COLUMNS = 25
@@ -24,7 +25,7 @@ _HORIZON = 0.03  # of the height by which the horizon is above the highest line
 _LEAST = 0.12  # of the height that a line has to reach below the horizon
 _NEAREST = 0.05  # of the height below the horizon at which reading starts; beyond, paint is thinner than a pixel
 _PAINT, _SIDE, _APART = 3, 4, 5  # columns of the paint, of each side, and from the start of one to that of the other
-_SHIFTS = slice(7, 16)  # columns at which paint may start: within two widths of the line
+_FIRST, _PLACES = 7, 9  # columns at which paint may start: within two widths of the line
 _AROUND = 13  # rows among which paint is compared with the strongest
 _PAINTED = 0.4  # of the strongest contrast around: surely paint
 _SURELY = 3.0  # times what texture differs by: paint, and no stain
@@ -57,13 +58,29 @@ def paint_of(
     if not long:
         return told
     contrast, noise = _contrast(strips)
-    nearby = np.ones((1, _AROUND), np.uint8)
-    strongest = cv2.blur(cv2.dilate(contrast, nearby), (_AROUND, 1), borderType=cv2.BORDER_REPLICATE)
+    strongest = np.empty_like(contrast)
+    _around(contrast, _AROUND // 2, np.empty(_ROWS), strongest)
     share = contrast / (strongest + noise[:, None])
     for i, seen, shares in zip(long, _road(strips) | (share > _PAINTED), share, strict=True):
         if 2 * seen.sum() >= _ROWS:
             told[i] = np.sort(shares[seen])[seen.sum() // 4]
     return told
+
+
+@compiled_in_place
+def _around(contrast, reach, greatest, strongest):  # type: ignore[no-untyped-def]
+    """Write the mean, over the rows around each, of the greatest contrast around those; ends count for rows beyond."""
+    rows = contrast.shape[1]
+    for n in range(contrast.shape[0]):
+        for r in range(rows):
+            greatest[r] = contrast[n, r]
+            for k in range(max(r - reach, 0), min(r + reach + 1, rows)):
+                greatest[r] = max(greatest[r], contrast[n, k])
+        for r in range(rows):
+            total = 0.0
+            for k in range(r - reach, r + reach + 1):
+                total += greatest[min(max(k, 0), rows - 1)]
+            strongest[n, r] = total / (2 * reach + 1)
 
 
 def painted_share(image: NDArray[np.uint8], polylines: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -104,51 +121,91 @@ def _read(
 
 def _road(strips: NDArray[np.float32]) -> NDArray[np.bool_]:
     """(n, rows) where the line runs over the road that is there in most rows, and not behind a vehicle."""
-    level = _median(strips)
-    usual = _median(level)[:, None]
+    level = _medians(strips.reshape(-1, _COLUMNS).copy()).reshape(-1, _ROWS)
+    usual = _medians(level.copy())[:, None]
     return np.abs(level - usual) <= _OTHER * usual + _TEXTURE
 
 
 def _strips(image: NDArray[np.uint8], lines: list[NDArray[np.float32]], horizon: float) -> NDArray[np.float32]:
     """(n, rows, columns) of the picture's red across each line, from far to near."""
-    x, y = np.empty((2, len(lines), _ROWS))
-    for i, line in enumerate(lines):
-        far, near = max(line[0, 1] - horizon, _NEAREST * len(image)), line[-1, 1] - horizon
-        y[i] = horizon + far * (near / far) ** _STEPS
-        x[i] = np.interp(y[i], line[:, 1], line[:, 0])
-    columns = x[..., None] + _OFFSETS * (_WIDTH * (y - horizon) + 1)[..., None]
-    rows = np.broadcast_to(y[..., None], columns.shape)
-    at_x, at_y = (part.reshape(-1, _COLUMNS).astype(np.float32) for part in (columns, rows))
-    read = cv2.remap(image, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return read[..., 2].reshape(columns.shape).astype(np.float32)
+    strips = np.empty((len(lines), _ROWS, _COLUMNS), np.float32)
+    for line, strip in zip(lines, strips, strict=True):
+        _read_across(image, line, horizon, _STEPS, _OFFSETS, strip)
+    return strips
+
+
+@compiled_in_place
+def _read_across(image, line, horizon, steps, offsets, strip):  # type: ignore[no-untyped-def]
+    """Write the red of an image (H, W, 3) across a line of two points or more, between pixels as they are mixed."""
+    height, width = image.shape[:2]
+    far = max(line[0, 1] - horizon, _NEAREST * height)
+    near = line[-1, 1] - horizon
+    at = 0
+    for i in range(len(steps)):
+        y = horizon + far * (near / far) ** steps[i]
+        while at < len(line) - 2 and line[at + 1, 1] <= y:
+            at += 1
+        share = min(max((y - line[at, 1]) / (line[at + 1, 1] - line[at, 1]), 0.0), 1.0)
+        middle = line[at, 0] + share * (line[at + 1, 0] - line[at, 0])
+        across = _WIDTH * (y - horizon) + 1
+        inner_y = min(max(y, 0.0), height - 1.0)
+        y0 = int(inner_y)
+        y1, v = min(y0 + 1, height - 1), inner_y - y0
+        for k in range(len(offsets)):
+            x = min(max(middle + offsets[k] * across, 0.0), width - 1.0)
+            x0 = int(x)
+            x1, u = min(x0 + 1, width - 1), x - x0
+            upper = image[y0, x0, 2] * (1 - u) + image[y0, x1, 2] * u
+            lower = image[y1, x0, 2] * (1 - u) + image[y1, x1, 2] * u
+            strip[i, k] = upper * (1 - v) + lower * v
 
 
 def _contrast(strips: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """(n, rows) how much brighter than both sides the best place for paint is, and (n,) what texture differs by."""
     contrast, noise = _contrasts(strips)
-    return np.maximum(contrast.max(axis=2), 0).astype(np.float32), noise
+    return np.maximum(contrast.max(axis=2), 0), noise
 
 
 def _contrasts(strips: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """(n, rows, places) how much brighter than both sides each place is, and (n,) what texture differs by."""
-    sums = np.zeros((*strips.shape[:2], _COLUMNS + 1), np.float32)
-    np.cumsum(strips, axis=2, out=sums[..., 1:])
-    paint = (sums[..., _PAINT:] - sums[..., :-_PAINT]) / _PAINT
-    side = (sums[..., _SIDE:] - sums[..., :-_SIDE]) / _SIDE
-    left, right = (
-        side[..., _SHIFTS.start + shift : _SHIFTS.stop + shift] for shift in (-_APART, _APART - (_SIDE - _PAINT))
-    )
-    noise = _median(np.abs(strips[..., 1:] - strips[..., :-1]).reshape(len(strips), -1)) + 1
-    return (paint[..., _SHIFTS] - np.maximum(left, right)).astype(np.float32), noise.astype(np.float32)
+    contrasts = np.empty((*strips.shape[:2], _PLACES), np.float32)
+    steps = np.empty((len(strips), _ROWS * (_COLUMNS - 1)), np.float32)
+    _compare(strips, contrasts, steps)
+    return contrasts, _medians(steps) + 1
 
 
-def _median(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Of the last axis, as `np.median` gives it for finite values, in a third of its time on arrays so small."""
-    middle = values.shape[-1] // 2
-    if values.shape[-1] % 2:
-        return np.asarray(np.partition(values, middle)[..., middle], np.float32)
-    halves = np.partition(values, (middle - 1, middle))
-    return np.asarray((halves[..., middle - 1] + halves[..., middle]) / 2, np.float32)
+@compiled_in_place
+def _compare(strips, contrasts, steps):  # type: ignore[no-untyped-def]
+    """Write how much brighter than both sides each place is, and how much neighbors along a row differ."""
+    for n in range(strips.shape[0]):
+        at = 0
+        for r in range(strips.shape[1]):
+            strip = strips[n, r]
+            for c in range(len(strip) - 1):
+                steps[n, at] = abs(strip[c + 1] - strip[c])
+                at += 1
+            for k in range(contrasts.shape[2]):
+                first = _FIRST + k
+                paint = left = right = 0.0
+                for c in range(_PAINT):
+                    paint += strip[first + c]
+                for c in range(_SIDE):
+                    left += strip[first - _APART + c]
+                    right += strip[first + _PAINT + _APART - _SIDE + c]
+                contrasts[n, r, k] = paint / _PAINT - max(left, right) / _SIDE
+
+
+def _medians(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of the rows (n, m), whose order changes."""
+    found = np.empty(len(values), np.float32)
+    _write_medians(values, found)
+    return found
+
+
+@compiled_in_place
+def _write_medians(values, found):  # type: ignore[no-untyped-def]
+    for i in range(len(values)):
+        found[i] = median(values[i])
 
 
 @dataclass

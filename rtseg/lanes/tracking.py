@@ -159,7 +159,7 @@ class LaneTracker:
             track.confidence = min(track.confidence, track.belief)
             track.x = x
             if track.shown:
-                track.polyline = _inside(_moved_polyline(track.polyline, rows, motion), width)
+                track.polyline = _carried(track.polyline, rows, motion, width)
         for track in self._tracks:
             track.shown = track.belief >= settings.show * (_STAYING if track.shown or first else 1.0)
         return self._shown(rows, height, width, elapsed)
@@ -219,24 +219,13 @@ class LaneTracker:
                 return self._last_id
 
 
-def _moved_polyline(
-    polyline: NDArray[np.float32], rows: NDArray[np.float64], motion: NDArray[np.float64]
+def _carried(
+    polyline: NDArray[np.float32], rows: NDArray[np.float64], motion: NDArray[np.float64], width: int
 ) -> NDArray[np.float32]:
-    if len(polyline) < 2:
-        return polyline
-    y = polyline[:, 1].astype(np.float64)
-    smooth = np.empty(len(rows))
-    slopes(_sample(polyline, rows)[0], rows, smooth)
-    x = polyline[:, 0] + motion[0] + motion[1] * y / rows[-1] + motion[2] * np.interp(y, rows, smooth)
-    return np.stack([x, y], axis=1).astype(np.float32)
-
-
-def _inside(polyline: NDArray[np.float32], width: int) -> NDArray[np.float32]:
-    """What of a polyline is in an image."""
-    seen = np.flatnonzero((polyline[:, 0] >= 0) & (polyline[:, 0] <= width - 1))
-    kept = polyline[seen[0] : seen[-1] + 1] if len(seen) else polyline[:0]
-    kept[:, 0] = np.clip(kept[:, 0], 0, width - 1)
-    return kept
+    """What of a polyline (k, 2) is in an image after it moved as :func:`rtseg.lanes.motion.moved` says."""
+    carried = np.empty_like(polyline)
+    first, end = _carry(polyline, rows, motion, width, *np.empty((3, len(rows))), carried)
+    return carried[first:end]
 
 
 def _sample(polyline: NDArray[np.float32], rows: NDArray[np.float64]) -> _Sampled:
@@ -281,6 +270,49 @@ def _sample_rows(polyline, rows, sampled, weight):  # type: ignore[no-untyped-de
             if y != y0:
                 slope = (np.float64(polyline[at + 1, 0]) - x0) / (np.float64(polyline[at + 1, 1]) - y0)
                 sampled[i] += slope * (y - y0)
+
+
+@compiled_in_place
+def _interpolated(at, rows, values):  # type: ignore[no-untyped-def]
+    """Like ``np.interp(at, rows, values)`` of one number, to the last bit."""
+    last = len(rows) - 1
+    if at >= rows[last]:
+        return values[last]
+    if at <= rows[0]:
+        return values[0]
+    low, high = 0, last
+    while high - low > 1:
+        middle = (low + high) // 2
+        if rows[middle] <= at:
+            low = middle
+        else:
+            high = middle
+    if rows[low] == at:
+        return values[low]
+    return (values[high] - values[low]) / (rows[high] - rows[low]) * (at - rows[low]) + values[low]
+
+
+@compiled_in_place
+def _carry(polyline, rows, motion, width, sampled, weight, slope, out):  # type: ignore[no-untyped-def]
+    """Write the points of a polyline that moved; give the first of those in the image and the one after the last."""
+    count = len(polyline)
+    first, end = 0, 0
+    if count > 1:
+        _sample_rows(polyline, rows, sampled, weight)
+        slopes(sampled, rows, slope)
+    for i in range(count):
+        out[i, 0], out[i, 1] = polyline[i, 0], polyline[i, 1]
+        if count > 1:
+            y = np.float64(polyline[i, 1])
+            pitched = motion[2] * _interpolated(y, rows, slope)
+            out[i, 0] = np.float32(polyline[i, 0] + motion[0] + motion[1] * y / rows[-1] + pitched)
+        if 0 <= out[i, 0] <= width - 1:
+            if end == 0:
+                first = i
+            end = i + 1
+    for i in range(first, end):
+        out[i, 0] = min(max(out[i, 0], np.float32(0)), np.float32(width - 1))
+    return first, end
 
 
 @compiled_in_place

@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from rtseg.lanes import TrackedLanes
-from rtseg.lanes.paint import MarkingMemory, _median, paint_of, solid_of
+from rtseg.lanes.paint import (
+    _COLUMNS,
+    _OFFSETS,
+    _ROWS,
+    _STEPS,
+    _WIDTH,
+    MarkingMemory,
+    _around,
+    _read_across,
+    paint_of,
+    solid_of,
+)
 from tests.lanes.road_of_lines import WHITE, YELLOW, road_with
 
 Image = NDArray[np.uint8]
@@ -25,10 +36,35 @@ def test_solid_and_dashed_lines_of_one_picture(size: tuple[int, int], color: tup
     assert (solid[[1, 2]] < 0.2).all()
 
 
-@given(st.integers(1, 3), st.integers(1, 50), st.integers(0, 2**32 - 1))
-def test_medians_are_numpys(rows: int, columns: int, seed: int) -> None:
-    values = np.random.default_rng(seed).integers(0, 40, (rows, columns)).astype(np.float32) / 4
-    np.testing.assert_array_equal(_median(values), np.median(values, axis=-1))
+@given(st.integers(2, 90), st.integers(2, 90), st.integers(2, 40), st.integers(0, 2**32 - 1))
+def test_the_picture_is_read_across_a_line_as_opencv_reads_it(height: int, width: int, points: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    image = cv2.blur(rng.integers(0, 256, (height, width, 3), np.uint8), (3, 3))
+    y = np.cumsum(rng.uniform(0.5, 4, points)) + rng.uniform(0, height / 2)
+    line = np.stack([rng.uniform(-9, width + 9, points), y], axis=1).astype(np.float32)
+    horizon = float(line[0, 1]) - rng.uniform(1, 9)
+    strip = np.empty((_ROWS, _COLUMNS), np.float32)
+    _read_across(image, line, horizon, _STEPS, _OFFSETS, strip)
+
+    far, near = max(line[0, 1] - horizon, 0.05 * height), line[-1, 1] - horizon
+    at_y = horizon + far * (near / far) ** _STEPS
+    at_x = np.interp(at_y, line[:, 1], line[:, 0])[:, None] + _OFFSETS * (_WIDTH * (at_y[:, None] - horizon) + 1)
+    at_x, at_y = np.clip(at_x, 0, width - 1), np.clip(at_y, 0, height - 1)
+    maps = at_x.astype(np.float32), np.broadcast_to(at_y[:, None], at_x.shape).astype(np.float32)
+    expected = cv2.remap(image[..., 2].astype(np.float32), *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    # OpenCV reads at whole thirty-seconds of a pixel.
+    np.testing.assert_allclose(strip, expected, atol=2 * 256 / 64 + 1e-2)
+    assert np.abs(strip - expected).mean() < 1.5
+
+
+@given(st.integers(1, 3), st.integers(1, 60), st.integers(0, 8), st.integers(0, 2**32 - 1))
+def test_the_strongest_around_is_opencvs(lines: int, rows: int, reach: int, seed: int) -> None:
+    contrast = np.random.default_rng(seed).normal(0, 30, (lines, rows)).astype(np.float32)
+    found, nearby = np.empty_like(contrast), np.ones((1, 2 * reach + 1), np.uint8)
+    _around(contrast, reach, np.empty(rows), found)
+    dilated = cv2.copyMakeBorder(cv2.dilate(contrast, nearby), 0, 0, reach, reach, cv2.BORDER_REPLICATE)
+    expected = [np.convolve(row, nearby[0] / nearby.size, "valid") for row in dilated]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_a_road_without_paint_is_not_solid() -> None:

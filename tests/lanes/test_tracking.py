@@ -9,7 +9,7 @@ from rtseg.errors import ArgumentError
 from rtseg.lab.render import Drive
 from rtseg.lanes import DetectedLanes, LaneDecoder, LaneTracker, LaneTrackerSettings
 from rtseg.lanes.motion import moved, road_motion, slopes
-from rtseg.lanes.tracking import _compared, _sample
+from rtseg.lanes.tracking import _carried, _compared, _sample
 from tests.lanes.lane_logits import SIZE, lane_logits, line
 
 SECOND = 10**9
@@ -257,9 +257,42 @@ def test_turn_drift_and_pitch_are_found_and_applied(seed: int) -> None:
     weight = np.broadcast_to((rows / rows[-1]) ** 2, before.shape)
     found = moved(before, rows, road_motion(before, after, weight, rows))
     assert np.abs(found - after).mean() < 0.1 * np.abs(after - before).mean() + 0.1
+    # Least squares with a prior, as NumPy solves them.
+    terms = np.stack(
+        [np.ones_like(before), np.broadcast_to(rows / rows[-1], before.shape), _slope_of(before, rows)], -1
+    )
+    prior = 0.02 * weight.sum() / len(before) * np.diag([0.05, 0.05, 1.0])
+    normal = np.einsum("nmi,nmj->ij", terms * weight[..., None], terms) + prior
+    solved = np.linalg.solve(normal, np.einsum("nmi,nm->i", terms * weight[..., None], after - before))
+    np.testing.assert_allclose(road_motion(before, after, weight, rows), solved, rtol=1e-7, atol=1e-7)
+    np.testing.assert_allclose(moved(before, rows, solved), before + terms @ solved, rtol=1e-12)
     still = road_motion(before, before, weight, rows)
     np.testing.assert_allclose(still, 0, atol=1e-9)
     assert not road_motion(before[:0], before[:0], weight[:0], rows).any()
+
+
+def _slope_of(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    return np.stack([np.gradient(line, rows) for line in x])
+
+
+@given(st.integers(1, 40), st.integers(8, 400), st.integers(0, 2**32 - 1))
+def test_a_carried_line_is_the_line_moved_and_cut_by_the_image(points: int, height: int, seed: int) -> None:
+    rng, width = np.random.default_rng(seed), 200
+    rows = np.linspace(0.3 * height, height - 1, 32)
+    start = rng.integers(0, height - points) if points < height else 0
+    y = start + np.arange(min(points, height))
+    x = rng.uniform(-20, width + 20) + np.cumsum(rng.normal(0, 8, len(y)))
+    polyline = np.stack([x, y], 1).astype(np.float32)
+    motion = rng.normal(0, [20, 20, 3])
+    expected = polyline.copy()
+    if len(y) > 1:
+        slope = np.gradient(_sample(polyline, rows)[0], rows)
+        pitched = motion[2] * np.interp(y, rows, slope)
+        expected[:, 0] = polyline[:, 0].astype(np.float64) + motion[0] + motion[1] * y / rows[-1] + pitched
+    seen = np.flatnonzero((expected[:, 0] >= 0) & (expected[:, 0] <= width - 1))
+    expected = expected[seen[0] : seen[-1] + 1] if len(seen) else expected[:0]
+    expected[:, 0] = np.clip(expected[:, 0], 0, width - 1)
+    np.testing.assert_array_equal(_carried(polyline, rows, motion, width), expected)
 
 
 def test_refuses_settings_that_make_no_sense() -> None:
