@@ -25,7 +25,8 @@ from rtseg.errors import ArgumentError
 from rtseg.frame import check_image
 from rtseg.ops.coloring import check_size
 
-_AT_ONCE = 4  # weights of a filter, and target pixels, that are worked on at once; shrinking to a third has as many
+_AT_ONCE = 4  # target pixels that are worked on at once, and weights of a filter; shrinking to a third has as many
+_FEW = 2  # weights where there are no more, as shrinking to a half has
 
 
 @lru_cache(maxsize=32)
@@ -49,18 +50,18 @@ def _filter(source: int, target: int) -> tuple[NDArray[np.int32], NDArray[np.flo
     return first.astype(np.int32), np.ascontiguousarray(weights, dtype=np.float32)
 
 
-def _padded(values: NDArray[Any], axis: int) -> NDArray[Any]:
-    """Zeros added at the end of an axis, up to a whole number of `_AT_ONCE`."""
+def _padded(values: NDArray[Any], axis: int, whole: int = _AT_ONCE) -> NDArray[Any]:
+    """Zeros added at the end of an axis, up to a multiple of `whole`."""
     missing = np.zeros((values.ndim, 2), int)
-    missing[axis, 1] = -values.shape[axis] % _AT_ONCE
+    missing[axis, 1] = -values.shape[axis] % whole
     return np.pad(values, missing)
 
 
 @lru_cache(maxsize=32)
 def _row_filter(source: int, target: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """As `_filter`, with weights of 0 for taps up to a whole number of `_AT_ONCE`."""
+    """As `_filter`, with weights of 0 for taps up to `_FEW`, or a multiple of `_AT_ONCE`."""
     first, weights = _filter(source, target)
-    return first, _padded(weights, 1)
+    return first, _padded(weights, 1, _FEW if weights.shape[1] <= _FEW else _AT_ONCE)
 
 
 @lru_cache(maxsize=32)
@@ -70,17 +71,17 @@ def _column_filter(source: int, target: int) -> tuple[NDArray[np.int32], NDArray
     return 3 * _padded(first, 0), _padded(weights, 0)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _filter_pixels(context, column, first, weights, x, row):  # type: ignore[no-untyped-def]
-    """Filter four target pixels from x on at once; channel c of them goes to ``row[c, x : x + 4]``, half too much.
+def _pixel_filter(at_once: int) -> Any:
+    """Give what filters four target pixels from x on by so many weights at once, which divide those there are.
 
-    A half more lets truncation round. The three channels lie side by side in `column`, so one load takes them and the
-    next pixel's first; Numba alone makes scalars of them, at thrice the time.
+    Channel c of them goes to ``row[c, x : x + 4]``, half too much: a half more lets truncation round. The three
+    channels lie side by side in `column`, so one load takes them and the next pixel's first; Numba alone makes scalars
+    of them, at thrice the time.
     """
-    signature = types.void(column, first, weights, types.intp, row)
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         vector, number = ir.VectorType(ir.FloatType(), 4), ir.IntType(32)
+        few = ir.VectorType(ir.FloatType(), at_once)
         views = [context.make_array(signature.args[k])(context, builder, arguments[k]) for k in (0, 1, 2, 4)]
         columns, begins, factors, rows = views
         x = arguments[3]
@@ -90,21 +91,21 @@ def _filter_pixels(context, column, first, weights, x, row):  # type: ignore[no-
         def index(value):  # type: ignore[no-untyped-def]
             return ir.Constant(x.type, value)
 
-        def at(array, place):  # type: ignore[no-untyped-def]
-            return builder.bitcast(builder.gep(array.data, [place]), vector.as_pointer())
+        def at(array, place, kind=vector):  # type: ignore[no-untyped-def]
+            return builder.bitcast(builder.gep(array.data, [place]), kind.as_pointer())
 
         def shuffled(a, b, order):  # type: ignore[no-untyped-def]
             return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(number, 4), order))
 
-        with cgutils.for_range(builder, builder.udiv(taps, index(4))) as loop:
-            tap = builder.mul(loop.index, index(4))
+        with cgutils.for_range(builder, builder.udiv(taps, index(at_once))) as loop:
+            tap = builder.mul(loop.index, index(at_once))
             for k, total in enumerate(totals):
                 pixel = builder.add(x, index(k))
-                factor = builder.load(at(factors, builder.add(builder.mul(pixel, taps), tap)), align=4)
+                factor = builder.load(at(factors, builder.add(builder.mul(pixel, taps), tap), few), align=4)
                 place = builder.sext(builder.load(builder.gep(begins.data, [pixel])), x.type)
                 place = builder.add(place, builder.mul(tap, index(3)))
                 result = builder.load(total)
-                for i in range(4):
+                for i in range(at_once):
                     values = builder.load(at(columns, builder.add(place, index(3 * i))), align=4)
                     product = builder.fmul(values, shuffled(factor, factor, [i] * 4), flags=("contract",))
                     result = builder.fadd(result, product, flags=("contract",))
@@ -117,13 +118,27 @@ def _filter_pixels(context, column, first, weights, x, row):  # type: ignore[no-
             builder.store(plane, at(rows, builder.add(start, x)), align=4)
         return context.get_dummy_value()
 
-    return signature, generate
+    @intrinsic  # type: ignore[untyped-decorator]
+    def filter_pixels(context, column, first, weights, x, row):  # type: ignore[no-untyped-def]
+        return types.void(column, first, weights, types.intp, row), generate
+
+    return filter_pixels
+
+
+_filter_pixels, _filter_pixels_by_few = _pixel_filter(_AT_ONCE), _pixel_filter(_FEW)
 
 
 @compiled(fastmath={"contract"}, _nrt=False)
 def _filter_columns(image, y, y_first, y_weights, column):  # type: ignore[no-untyped-def]
     """Filter one target row down the columns of the (H, 3 W) image into `column`, of 3 W at least."""
     last = len(image) - 1
+    if y_weights.shape[1] == _FEW:
+        a, b = image[y_first[y]], image[min(y_first[y] + 1, last)]
+        for i in range(np.uint64(image.shape[1])):
+            total = np.float32(0)  # added to as below, so that the last bit is the same
+            total += np.float32(a[i]) * y_weights[y, 0]
+            column[i] = total + np.float32(b[i]) * y_weights[y, 1]
+        return
     for tap in range(0, y_weights.shape[1], _AT_ONCE):
         row = y_first[y] + tap
         # Rows past the last have no weight.
@@ -141,6 +156,10 @@ def _filter_columns(image, y, y_first, y_weights, column):  # type: ignore[no-un
 def _filter_row(image, y, y_first, y_weights, x_first, x_weights, column, row):  # type: ignore[no-untyped-def]
     """Filter one target row into `row` (3, w), half too much, by way of a finite `column` (3 W + 12,)."""
     _filter_columns(image, y, y_first, y_weights, column)
+    if x_weights.shape[1] == _FEW:
+        for x in range(0, len(x_first), _AT_ONCE):
+            _filter_pixels_by_few(column, x_first, x_weights, x, row)
+        return
     for x in range(0, len(x_first), _AT_ONCE):
         _filter_pixels(column, x_first, x_weights, x, row)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.compiled import compiled
+from rtseg.compiled import compiled, compiled_in_place
 from rtseg.errors import GroupingError
 from rtseg.grouping import GroupedInstances
 
@@ -57,7 +57,18 @@ def _share(values):  # type: ignore[no-untyped-def]
 
 def foreground_guide(semantic: NDArray[np.floating]) -> NDArray[np.float32]:
     """Background and the most probable class, (2, h, w), of probabilities (1 + C, h, w)."""
-    return np.stack([semantic[0], semantic[1:].max(axis=0)]).astype(np.float32, copy=False)
+    guide = np.empty((2, *semantic.shape[1:]), np.float32)
+    _guide(np.ascontiguousarray(semantic, np.float32).reshape(len(semantic), -1), guide.reshape(2, -1))
+    return guide
+
+
+@compiled_in_place
+def _guide(semantic, guide):  # type: ignore[no-untyped-def]
+    for i in range(semantic.shape[1]):
+        guide[0, i], guide[1, i] = semantic[0, i], semantic[1, i]
+    for c in range(2, len(semantic)):
+        for i in range(semantic.shape[1]):
+            guide[1, i] = max(guide[1, i], semantic[c, i])
 
 
 def as_classes(found: GroupedInstances) -> GroupedInstances:

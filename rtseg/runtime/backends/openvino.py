@@ -44,15 +44,19 @@ class OpenVinoBackend:
             raise ModelError(f"OpenVINO cannot load {model}: {error}; export the model again") from error
         self._network = network
         self._request = network.create_infer_request()
-        self._outputs = [output.name for output in card.outputs]
+        ports = {_name(port, card): port for port in network.outputs}
+        self._outputs = {output.name: tuple(ports[output.name].shape) for output in card.outputs}
         self._shape = (1, 3, card.input.height, card.input.width)
         self._threads = threads
 
     def infer(self, tensor: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        maps = {name: np.empty(shape, np.float32) for name, shape in self._outputs.items()}
         try:
             self._request.set_input_tensor(openvino.Tensor(tensor, shared_memory=True))
-            self._request.infer(share_outputs=True)  # the copy below is the only one
-            return {name: self._request.get_tensor(name).data.copy() for name in self._outputs}
+            for name, values in maps.items():  # it writes there: nothing is copied
+                self._request.set_tensor(name, openvino.Tensor(values, shared_memory=True))
+            self._request.infer(share_outputs=True)
+            return maps
         except RuntimeError as error:
             raise BackendError(f"OpenVINO failed on a frame: {error}") from error
 
