@@ -1,4 +1,4 @@
-"""DaffNet: semantic, affinity and embedding maps on four levels of a feature pyramid (Deep Affinity Net, section 3)."""
+"""DaffNet: semantic, affinity and embedding maps on the levels of a feature pyramid (Deep Affinity Net, section 3)."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ class DaffNet(InstanceNetwork):
         embedding: k, dimensions of the grouping embedding.
         finest_embedding: stride of the finest embedding with a head of its own; at finer ones it is repeated. Segments
             are compared by means over them, so that 8 loses nothing by it and saves the dearest head; the paper has 4.
+        coarsest: stride of the coarsest maps; the paper has 32. A small network loses nothing without 16 and 32.
         dilation: of a ResNet's last stage; 4 in the paper.
         pretrained: start from ImageNet weights.
         weights: file of a ResNet's ImageNet weights.
 
-    Maps at each stride s of 4, 8, 16 and 32: `semantic_s{s}` (B, 1 + classes, h, w) logits; `affinity_s{s}`
-    (B, 4, h, w) logits to the right, lower, left and upper neighbor, the same from both sides; `embedding_s{s}`
-    (B, k, h, w).
+    Maps at each stride s of 4, 8, 16 and 32, up to the coarsest: `semantic_s{s}` (B, 1 + classes, h, w) logits;
+    `affinity_s{s}` (B, 4, h, w) logits to the right, lower, left and upper neighbor, the same from both sides;
+    `embedding_s{s}` (B, k, h, w).
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class DaffNet(InstanceNetwork):
         head_layers: int = 1,
         embedding: int = 16,
         finest_embedding: Literal[4, 8] = 4,
+        coarsest: Literal[8, 16, 32] = 32,
         dilation: int = 1,
         pretrained: bool = False,
         weights: str = "",
@@ -53,12 +55,14 @@ class DaffNet(InstanceNetwork):
         super().__init__()
         self.backbone = build_backbone(backbone, pretrained, weights, dilation)
         counts = self.backbone.channels
+        self._strides = STRIDES[: 1 + STRIDES.index(coarsest)]
         leaky = pyramid == "deconvolution"
-        self.pyramid = DeconvolutionPyramid(counts, channels) if leaky else NarrowPyramid(counts, channels)
+        kind = DeconvolutionPyramid if leaky else NarrowPyramid
+        self.pyramid = kind(counts, channels, len(self._strides))
 
         def heads(outputs: int, bias: float = 0.0) -> nn.ModuleList:
             return nn.ModuleList(
-                prediction_head(channels, head_channels, outputs, head_layers, leaky, bias) for _ in STRIDES
+                prediction_head(channels, head_channels, outputs, head_layers, leaky, bias) for _ in self._strides
             )
 
         self.semantic = heads(1 + classes)
@@ -70,7 +74,7 @@ class DaffNet(InstanceNetwork):
             self.embedding[i] = nn.Upsample(scale_factor=STRIDES[self._repeated] // STRIDES[i], mode="nearest")
         self.maps = tuple(
             OutputMap(f"{kind}_s{stride}", kind, count, stride)
-            for stride in STRIDES
+            for stride in self._strides
             for kind, count in (("semantic", 1 + classes), ("affinity", 4), ("embedding", embedding))
         )
 
@@ -80,7 +84,7 @@ class DaffNet(InstanceNetwork):
         computed = [self.embedding[i](levels[i]) for i in range(self._repeated, len(levels))]
         embeddings = [self.embedding[i](computed[0]) for i in range(self._repeated)] + computed
         maps = {}
-        for i, (stride, x) in enumerate(zip(STRIDES, levels, strict=True)):
+        for i, (stride, x) in enumerate(zip(self._strides, levels, strict=True)):
             maps[f"semantic_s{stride}"] = self.semantic[i](x)
             maps[f"affinity_s{stride}"] = symmetric(self.affinity[i](x))
             maps[f"embedding_s{stride}"] = embeddings[i]

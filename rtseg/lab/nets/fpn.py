@@ -68,12 +68,13 @@ class NarrowPyramid(nn.Module):
     Args:
         inputs: channel counts of the backbone's outputs, from fine to coarse.
         channels: of every level's output.
+        levels: how many are given, the finest ones; all by default.
     """
 
-    def __init__(self, inputs: Sequence[int], channels: int) -> None:
+    def __init__(self, inputs: Sequence[int], channels: int, levels: int | None = None) -> None:
         super().__init__()
         self.lateral = nn.ModuleList(conv_bn(count, channels, 1) for count in inputs)
-        self.smooth = nn.ModuleList(conv_bn(channels, channels) for _ in inputs)
+        self.smooth = nn.ModuleList(conv_bn(channels, channels) for _ in inputs[:levels])
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Return one map a level, from fine to coarse, each (B, channels, h, w) of its feature map's size."""
@@ -81,7 +82,7 @@ class NarrowPyramid(nn.Module):
         for lateral, feature in zip(reversed(self.lateral), reversed(features), strict=True):
             x = lateral(feature)
             merged.append(x + F.interpolate(merged[-1], scale_factor=2.0, mode="nearest") if merged else x)
-        return [smooth(x) for smooth, x in zip(self.smooth, reversed(merged), strict=True)]
+        return [smooth(x) for smooth, x in zip(self.smooth, reversed(merged), strict=False)]
 
 
 class DeconvolutionPyramid(nn.Module):
@@ -94,9 +95,10 @@ class DeconvolutionPyramid(nn.Module):
     Args:
         inputs: channel counts of the backbone's outputs, from fine to coarse.
         channels: of every level's output.
+        levels: how many are given, the finest ones; all by default.
     """
 
-    def __init__(self, inputs: Sequence[int], channels: int) -> None:
+    def __init__(self, inputs: Sequence[int], channels: int, levels: int | None = None) -> None:
         super().__init__()
         self.lateral = nn.ModuleList(
             nn.Sequential(conv_bn(n, n, leaky=True), conv_bn(n, n, leaky=True), nn.Conv2d(n, n, 1)) for n in inputs[:-1]
@@ -111,7 +113,8 @@ class DeconvolutionPyramid(nn.Module):
             for fine, coarse in pairwise(inputs)
         )
         self.smooth = nn.ModuleList(
-            nn.Sequential(conv_bn(n, channels, leaky=True), conv_bn(channels, channels, leaky=True)) for n in inputs
+            nn.Sequential(conv_bn(n, channels, leaky=True), conv_bn(channels, channels, leaky=True))
+            for n in inputs[:levels]
         )
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
@@ -121,4 +124,4 @@ class DeconvolutionPyramid(nn.Module):
             reversed(self.lateral), reversed(self.upsample), reversed(features[:-1]), strict=True
         ):
             merged.append(lateral(feature) + upsample(merged[-1]))
-        return [smooth(x) for smooth, x in zip(self.smooth, reversed(merged), strict=True)]
+        return [smooth(x) for smooth, x in zip(self.smooth, reversed(merged), strict=False)]

@@ -54,9 +54,10 @@ class LossConfig(Settings):
 
 
 class DistilConfig(Settings):
-    """A lane model to learn from beside the labels, bundled or a folder, and the weight of that loss.
+    """A trained model to learn from beside the labels, bundled or a folder, and the weight of that loss.
 
-    The teacher has the configuration's `lanes`, and was exported with its `line_bias`.
+    A teacher of lanes has the configuration's `lanes`, and was exported with its `line_bias`; one of instances is of
+    family daffnet and has the configuration's `classes`.
     """
 
     teacher: Annotated[str, Field(min_length=1)]

@@ -19,6 +19,8 @@ from rtseg.lab.nets.resnet import ResNet
 NETWORKS = {
     "daffnet": lambda backbone: DaffNet(3, backbone, channels=16, head_channels=8, embedding=5),
     "daffnet-repeated": lambda backbone: DaffNet(3, backbone, channels=16, embedding=5, finest_embedding=8),
+    "daffnet-fine": lambda backbone: DaffNet(3, backbone, channels=16, embedding=5, coarsest=8),
+    "daffnet-paper-fine": lambda backbone: DaffNet(3, backbone, "deconvolution", channels=16, coarsest=16),
     "daffnet-paper": lambda backbone: DaffNet(
         3, backbone, "deconvolution", channels=16, head_channels=8, head_layers=2, embedding=5, dilation=4
     ),
@@ -55,6 +57,17 @@ def test_a_finer_embedding_repeats_the_finest_that_is_computed() -> None:
         assert torch.equal(fine[..., y::2, x::2], coarse)
     own = DaffNet(3, "resnet18-half", channels=16, embedding=5)
     assert sum(p.numel() for p in net.embedding.parameters()) < sum(p.numel() for p in own.embedding.parameters())
+
+
+@pytest.mark.parametrize("pyramid", ["narrow", "deconvolution"])
+def test_maps_up_to_a_finer_stride_are_those_of_the_whole_network(pyramid: str) -> None:
+    whole, fine = (DaffNet(3, "resnet18-half", pyramid, channels=16, coarsest=s).eval() for s in (32, 8))  # type: ignore[arg-type]
+    fine.load_state_dict({name: value for name, value in whole.state_dict().items() if name in fine.state_dict()})
+    with torch.no_grad():
+        image = torch.randn(1, 3, 64, 96)
+        every, some = whole(image), fine(image)
+    assert list(some) == [name for name in every if name.endswith(("_s4", "_s8"))]
+    assert all(torch.equal(value, every[name]) for name, value in some.items())
 
 
 def test_names_and_channels_are_the_contracts() -> None:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from rtseg.lab.data.instance_folders import HOLDOUT_CITIES
 from rtseg.lab.nets.backbones import BackboneName
-from rtseg.lab.training.config import InputConfig, Positive, RenderedConfig, RunConfig
+from rtseg.lab.training.config import DistilConfig, InputConfig, Positive, RenderedConfig, RunConfig
 from rtseg.lab.training.instances.augment import InstanceAugmentConfig
 from rtseg.settings import Settings
 
@@ -52,6 +52,7 @@ class DaffNetNetworkConfig(InstanceNetworkConfig):
     head_layers: Positive = 1
     embedding: Positive = 16
     finest_embedding: Literal[4, 8] = 4
+    coarsest: Literal[8, 16, 32] = 32
     dilation: Positive = 1
 
 
@@ -137,6 +138,7 @@ class DaffNetConfig(InstanceConfig):
     model: Literal["daffnet"]
     network: DaffNetNetworkConfig
     loss: DaffNetLossConfig = DaffNetLossConfig()
+    distil: DistilConfig | None = None
 
     @model_validator(mode="after")
     def _weights_fit(self) -> DaffNetConfig:

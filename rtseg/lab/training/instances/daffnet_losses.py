@@ -18,6 +18,11 @@ ALPHA = math.log(2.0)
 _LEAST_SQUARE = 1e-4
 
 
+def strides_in(maps: Mapping[str, Tensor]) -> tuple[int, ...]:
+    """List the strides that a network gives maps at, from fine to coarse."""
+    return tuple(stride for stride in STRIDES if f"semantic_s{stride}" in maps)
+
+
 def neighbor_truth(ids: Tensor) -> tuple[Tensor, Tensor]:
     """True affinities of each pixel to its right, lower, left and upper neighbor.
 
@@ -109,7 +114,8 @@ def daffnet_losses(
     """
     total = maps["semantic_s4"].new_zeros(())
     sums = {name: torch.zeros_like(total) for name in ("semantic", "boundary", "inner", "push", "pull")}
-    for stride, affinity_weight in zip(STRIDES, weights.affinity, strict=True):
+    strides = strides_in(maps)
+    for stride, affinity_weight in zip(strides, weights.affinity, strict=False):
         ids = at_stride(batch["instances"], stride)
         semantic = semantic_loss(
             maps[f"semantic_s{stride}"], at_stride(batch["semantic"], stride), weights.class_weights
@@ -119,5 +125,5 @@ def daffnet_losses(
         total = total + weights.semantic * semantic
         total = total + affinity_weight * (boundary + inner) + weights.grouping * (push + pull)
         for name, value in zip(sums, (semantic, boundary, inner, push, pull), strict=True):
-            sums[name] += value.detach() / len(STRIDES)
+            sums[name] += value.detach() / len(strides)
     return {"loss": total, **sums}

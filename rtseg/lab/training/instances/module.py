@@ -15,8 +15,9 @@ from rtseg.lab.nets.gmis import GMIS
 from rtseg.lab.nets.heads import InstanceNetwork
 from rtseg.lab.nets.l2c_instances import L2CInstances
 from rtseg.lab.training.averaged_module import AveragedModule
-from rtseg.lab.training.instances.config import InstanceConfig
+from rtseg.lab.training.instances.config import DaffNetConfig, InstanceConfig
 from rtseg.lab.training.instances.daffnet_losses import daffnet_losses
+from rtseg.lab.training.instances.distillation import InstanceTeacher, distillation_losses
 from rtseg.lab.training.instances.gmis_losses import gmis_losses
 from rtseg.lab.training.instances.l2c_losses import l2c_instance_losses
 from rtseg.lab.training.instances.labels import IGNORED_CLASS, at_stride
@@ -58,10 +59,22 @@ class InstanceModule(AveragedModule):
         stages = config.network.frozen_stages
         self.keep_frozen([part for backbone in self.net.backbones for part in first_stages(backbone, stages)])
         self.register_buffer("seen", torch.zeros(2, 1 + len(config.classes)), persistent=False)
+        self._distil = config.distil if isinstance(config, DaffNetConfig) else None
+        self._teacher: InstanceTeacher | None = None
+
+    def on_fit_start(self) -> None:
+        if self._distil is not None:
+            config, net = self.config, self.net
+            self._teacher = InstanceTeacher(self._distil.teacher, config.classes, net.mean, net.std, config.threads)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         maps = self.net(batch["image"].contiguous(memory_format=torch.channels_last))
         losses = self._losses(maps, batch, self.draw_generator())
+        if self._teacher is not None and self._distil is not None:
+            with torch.autocast(batch["image"].device.type, enabled=False):
+                taught = distillation_losses(maps, self._teacher(batch["image"]), batch, self.config.loss)  # type: ignore[attr-defined]
+            losses["loss"] = losses["loss"] + self._distil.weight * taught
+            losses["distil"] = taught
         for name, value in losses.items():
             self.log(f"train/{name}", value.detach(), prog_bar=name == "loss")
         return losses["loss"]
