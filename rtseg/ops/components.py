@@ -3,7 +3,7 @@
 Every row is cut into runs of equal, non-zero labels; runs of neighboring rows that touch and have the same label are
 united. The parent of a run is never a later run, so the root of a component is its first run in raster order: numbering
 the roots in order gives ids in raster order of first pixels, and strips of rows labelled on their own and then united
-along their seams give the identical result. Pictures of runs hardly longer than a pixel go pixel by pixel
+along their seams give the identical result. Pictures of runs of a few pixels go pixel by pixel
 (`rtseg.ops.pixel_components`), with the same ids.
 """
 
@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from numba import types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from rtseg.compiled import compiled, compiled_in_place
 from rtseg.errors import ArgumentError
+from rtseg.ops.bits import trailing_zeros
 from rtseg.ops.pixel_components import is_thin, label_pixels
 from rtseg.ops.threads import run_strips, strip_bounds
 
@@ -43,16 +42,6 @@ class Runs:
     rows: NDArray[np.int32]
     components: NDArray[np.int32]
     count: int
-
-
-@intrinsic
-def _trailing_zeros(typing_context, word):  # type: ignore[no-untyped-def]
-    """Count the zero bits below the lowest set bit of a non-zero unsigned 64-bit word (one instruction)."""
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return builder.cttz(arguments[0], context.get_constant(types.boolean, True))
-
-    return types.intp(types.uint64), generate
 
 
 # Indices are unsigned in what follows: for a signed one Numba first asks whether it counts from the end.
@@ -123,7 +112,7 @@ def _label_strip(labels, y0, y1, reach, base, starts, ends, values, rows, row_en
         for word in range(len(words)):
             bits = words[word]
             while bits != 0:
-                x = 8 * word + (_trailing_zeros(bits) >> 3)
+                x = 8 * word + (trailing_zeros(bits) >> 3)
                 bits &= bits - one
                 # Written without a branch on the label: a background run is overwritten by the next run.
                 starts[run] = begin
