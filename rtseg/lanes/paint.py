@@ -145,7 +145,8 @@ def _read_across(image, line, horizon, steps, offsets, strip):  # type: ignore[n
         y = horizon + far * (near / far) ** steps[i]
         while at < len(line) - 2 and line[at + 1, 1] <= y:
             at += 1
-        share = min(max((y - line[at, 1]) / (line[at + 1, 1] - line[at, 1]), 0.0), 1.0)
+        rise = line[at + 1, 1] - line[at, 1]
+        share = min(max((y - line[at, 1]) / rise, 0.0), 1.0) if rise > 0 else 1.0
         middle = line[at, 0] + share * (line[at + 1, 0] - line[at, 0])
         across = _WIDTH * (y - horizon) + 1
         inner_y = min(max(y, 0.0), height - 1.0)
