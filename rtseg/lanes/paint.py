@@ -129,9 +129,16 @@ def _road(strips: NDArray[np.float32]) -> NDArray[np.bool_]:
 def _strips(image: NDArray[np.uint8], lines: list[NDArray[np.float32]], horizon: float) -> NDArray[np.float32]:
     """(n, rows, columns) of the picture's red across each line, from far to near."""
     strips = np.empty((len(lines), _ROWS, _COLUMNS), np.float32)
+    pixels = np.ascontiguousarray(image).view()
+    pixels.setflags(write=False)  # as ROS' buffers are: Numba compiles a kernel for each kind of array
     for line, strip in zip(lines, strips, strict=True):
-        _read_across(image, line, horizon, _STEPS, _OFFSETS, strip)
+        _read_across(pixels, line, horizon, _STEPS, _OFFSETS, strip)
     return strips
+
+
+@compiled_in_place
+def _inside(x, last):  # type: ignore[no-untyped-def]
+    return min(x, last) if x > 0 else 0.0  # what is not a number, too
 
 
 @compiled_in_place
@@ -149,11 +156,11 @@ def _read_across(image, line, horizon, steps, offsets, strip):  # type: ignore[n
         share = min(max((y - line[at, 1]) / rise, 0.0), 1.0) if rise > 0 else 1.0
         middle = line[at, 0] + share * (line[at + 1, 0] - line[at, 0])
         across = _WIDTH * (y - horizon) + 1
-        inner_y = min(max(y, 0.0), height - 1.0)
-        y0 = int(inner_y)
-        y1, v = min(y0 + 1, height - 1), inner_y - y0
+        y = _inside(y, height - 1.0)
+        y0 = int(y)
+        y1, v = min(y0 + 1, height - 1), y - y0
         for k in range(len(offsets)):
-            x = min(max(middle + offsets[k] * across, 0.0), width - 1.0)
+            x = _inside(middle + offsets[k] * across, width - 1.0)
             x0 = int(x)
             x1, u = min(x0 + 1, width - 1), x - x0
             upper = image[y0, x0, 2] * (1 - u) + image[y0, x1, 2] * u

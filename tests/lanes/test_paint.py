@@ -67,6 +67,22 @@ def test_the_strongest_around_is_opencvs(lines: int, rows: int, reach: int, seed
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("x", [np.nan, np.inf, -np.inf, 1e30])
+def test_a_line_that_is_nowhere_reads_nothing_beyond_the_picture(x: float) -> None:
+    image, lines = road_with(["solid", "solid"], (360, 640))
+    lost = lines[0].copy()
+    lost[::3, 0] = x
+    assert paint_of(image, [lost, lines[1]])[1] == paint_of(image, lines)[1]
+
+
+def test_any_layout_of_a_picture_is_read_alike() -> None:
+    image, lines = road_with(["solid", "dashed"], (360, 640))
+    padded = np.zeros((360, 700, 3), np.uint8)
+    padded[:, :640] = image
+    np.testing.assert_array_equal(paint_of(padded[:, :640], lines), paint_of(image, lines))
+    np.testing.assert_array_equal(paint_of(np.asfortranarray(image), lines), paint_of(image, lines))
+
+
 def test_a_road_without_paint_is_not_solid() -> None:
     image, lines = road_with(["none", "none"], (360, 640))
     assert (solid_of(paint_of(image, lines)) < 0.8).all()
