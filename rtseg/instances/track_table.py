@@ -21,9 +21,10 @@ CLASS_DOUBT = 0.1
 _COVERED = 0.05  # an object of which others cover more than this share,
 _WHOLE = 0.9  # and which shows less than this share of what is expected of it, is followed by one side only
 _HIDDEN = 0.5  # and one of which they cover this much may show any small part of itself
-_LIKE_SIZE = 4.0  # how much larger or smaller a box may be that does not overlap
+_OVERLAP = 0.8  # of the cost is the overlap that lacks; the rest is distance, which tells parts of a split mask less
+_LIKE_SIZE = 3.0  # how much larger or smaller a box may be that does not overlap
 _STRETCH = 2.0  # how much wider, or narrower, a mask is made on the way to its next frame
-_GAIN = 0.5
+_GAIN = 0.35
 _VOTE_DECAY = 0.9
 
 
@@ -116,7 +117,7 @@ def compare(tracks, starts, runs, grid, step, sizes, present, class_ids, min_ove
             like = other <= _LIKE_SIZE * area and (hidden or _LIKE_SIZE * other >= area)
             unlike = class_ids[j] != voted
             if (overlap > 0 and overlap >= min_overlap) or (apart <= 1 and like and not unlike):
-                cost[i, j] = 0.5 * (1 - overlap) + 0.5 * min(apart, 1.0) + CLASS_DOUBT * unlike
+                cost[i, j] = _OVERLAP * (1 - overlap) + (1 - _OVERLAP) * min(apart, 1.0) + CLASS_DOUBT * unlike
             else:
                 cost[i, j] = np.inf
     return cost, shared, scales

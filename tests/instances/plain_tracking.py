@@ -12,7 +12,8 @@ from rtseg.ops.assignment import assign
 
 _GRID = 320
 _UNSTAMPED = 1 / 30
-_COVERED, _WHOLE, _HIDDEN, _LIKE_SIZE, _STRETCH, _GAIN, _VOTE_DECAY = 0.05, 0.9, 0.5, 4.0, 2.0, 0.5, 0.9
+_COVERED, _WHOLE, _HIDDEN, _LIKE_SIZE, _STRETCH, _GAIN, _VOTE_DECAY = 0.05, 0.9, 0.5, 3.0, 2.0, 0.35, 0.9
+_OVERLAP = 0.8
 
 
 class PlainTracker:
@@ -153,7 +154,7 @@ class PlainTracker:
             like = other <= _LIKE_SIZE * area and (hidden or _LIKE_SIZE * other >= area)
             unlike = class_ids[j] != votes[i]
             if (overlap > 0 and overlap >= settings.min_overlap) or (apart <= 1 and like and not unlike):
-                cost[i, j] = 0.5 * (1 - overlap) + 0.5 * min(apart, 1.0) + CLASS_DOUBT * unlike
+                cost[i, j] = _OVERLAP * (1 - overlap) + (1 - _OVERLAP) * min(apart, 1.0) + CLASS_DOUBT * unlike
         allowed = np.isfinite(cost)
         # Most tracks and instances have only each other.
         rows, columns = allowed.sum(axis=1), allowed.sum(axis=0)
