@@ -6,28 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.compiled import compiled_in_place
+from rtseg.lanes.sampling import interpolated, sample_rows, slopes
 
 _STIFFNESS = 0.02  # of the prior that nothing moves, beside the weight of a whole line
 _PRIOR = np.array([0.05, 0.05, 1.0])
-
-
-@compiled_in_place
-def slopes(x, rows, out):  # type: ignore[no-untyped-def]
-    """Write the slopes of x (m,) at the rows (m,), two or more, to `out`: ``np.gradient(x, rows)`` to the last bit."""
-    last = len(rows) - 1
-    step = rows[1] - rows[0]
-    even = True
-    for i in range(1, last):
-        even = even and rows[i + 1] - rows[i] == step
-    out[0] = (x[1] - x[0]) / step
-    out[last] = (x[last] - x[last - 1]) / (rows[last] - rows[last - 1])
-    for i in range(1, last):
-        if even:
-            out[i] = (x[i + 1] - x[i - 1]) / (2 * step)
-        else:
-            up, down = rows[i] - rows[i - 1], rows[i + 1] - rows[i]
-            a, b, c = -down / (up * (up + down)), (down - up) / (up * down), up / (down * (up + down))
-            out[i] = a * x[i - 1] + b * x[i] + c * x[i + 1]
+_APART = 0.02  # of the width: a line so far from where it was expected is drawn to it by half the share
 
 
 @compiled_in_place
@@ -96,3 +79,73 @@ def moved(x: NDArray[np.float64], rows: NDArray[np.float64], motion: NDArray[np.
     out = np.empty_like(x)
     _move(x, rows, motion, np.empty(len(rows)), out)
     return out
+
+
+def carried(
+    polyline: NDArray[np.float32], rows: NDArray[np.float64], motion: NDArray[np.float64], width: int
+) -> NDArray[np.float32]:
+    """What of a polyline (k, 2) is in an image after it moved as :func:`moved` says."""
+    there = np.empty_like(polyline)
+    first, end = _carry(polyline, rows, motion, width, *np.empty((3, len(rows))), there)
+    return there[first:end]
+
+
+@compiled_in_place
+def _carry(polyline, rows, motion, width, sampled, weight, slope, out):  # type: ignore[no-untyped-def]
+    """Write the points of a polyline that moved; give the first of those in the image and the one after the last."""
+    count = len(polyline)
+    first, end = 0, 0
+    if count > 1:
+        sample_rows(polyline, rows, sampled, weight)
+        slopes(sampled, rows, slope)
+    for i in range(count):
+        out[i, 0], out[i, 1] = polyline[i, 0], polyline[i, 1]
+        if count > 1:
+            y = np.float64(polyline[i, 1])
+            pitched = motion[2] * interpolated(y, rows, slope)
+            out[i, 0] = np.float32(polyline[i, 0] + motion[0] + motion[1] * y / rows[-1] + pitched)
+        if 0 <= out[i, 0] <= width - 1:
+            if end == 0:
+                first = i
+            end = i + 1
+    for i in range(first, end):
+        out[i, 0] = min(max(out[i, 0], np.float32(0)), np.float32(width - 1))
+    return first, end
+
+
+def steadied(expected: NDArray[np.float32], seen: NDArray[np.float32], share: float, width: int) -> NDArray[np.float32]:
+    """Draw a line towards where it was expected, against the noise of each picture.
+
+    Args:
+        expected: (j, 2) polyline, y increasing; may be empty.
+        seen: (k, 2) polyline, likewise.
+        share: of the way that it is drawn, where the two are near each other; a fiftieth of the width apart it is half
+            of that, and less the farther they are, for then the line did move.
+        width: of the image.
+
+    Returns:
+        (k, 2) float32 at the rows of `seen`.
+    """
+    steady = np.empty_like(seen)
+    _steady(expected, seen, share, _APART * width, width, steady)
+    return steady
+
+
+@compiled_in_place
+def _steady(expected, seen, share, apart, width, steady):  # type: ignore[no-untyped-def]
+    last, bottom = len(expected) - 1, len(seen) - 1
+    at = 0
+    for i in range(len(seen)):
+        x, y = np.float64(seen[i, 0]), seen[i, 1]
+        steady[i, 1] = y
+        if last >= 1 and seen[0, 1] <= expected[last, 1] and seen[bottom, 1] >= expected[0, 1]:
+            # Beyond its ends it is expected as far beside the line as at them; lines have a point a row.
+            inside = min(max(y, expected[0, 1]), expected[last, 1])
+            while at < last - 1 and expected[at + 1, 1] <= inside:
+                at += 1
+            rise = expected[at + 1, 1] - expected[at, 1]
+            part = (inside - expected[at, 1]) / rise if rise > 0 else 0.0
+            there = expected[at, 0] + part * (expected[at + 1, 0] - expected[at, 0])
+            off = there - seen[min(max(i + int(inside - y), 0), bottom), 0]
+            x += share * off / (1 + (off / apart) * (off / apart))
+        steady[i, 0] = min(max(x, 0.0), width - 1.0)

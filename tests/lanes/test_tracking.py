@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from rtseg.errors import ArgumentError
 from rtseg.lab.render import Drive
 from rtseg.lanes import DetectedLanes, LaneDecoder, LaneTracker, LaneTrackerSettings
-from rtseg.lanes.motion import moved, road_motion, slopes
-from rtseg.lanes.tracking import _carried, _compared, _sample
+from rtseg.lanes.motion import carried, moved, road_motion, steadied
+from rtseg.lanes.sampling import compared, sample, slopes
 from tests.lanes.lane_logits import SIZE, lane_logits, line
 
 SECOND = 10**9
@@ -286,13 +286,54 @@ def test_a_carried_line_is_the_line_moved_and_cut_by_the_image(points: int, heig
     motion = rng.normal(0, [20, 20, 3])
     expected = polyline.copy()
     if len(y) > 1:
-        slope = np.gradient(_sample(polyline, rows)[0], rows)
+        slope = np.gradient(sample(polyline, rows)[0], rows)
         pitched = motion[2] * np.interp(y, rows, slope)
         expected[:, 0] = polyline[:, 0].astype(np.float64) + motion[0] + motion[1] * y / rows[-1] + pitched
     seen = np.flatnonzero((expected[:, 0] >= 0) & (expected[:, 0] <= width - 1))
     expected = expected[seen[0] : seen[-1] + 1] if len(seen) else expected[:0]
     expected[:, 0] = np.clip(expected[:, 0], 0, width - 1)
-    np.testing.assert_array_equal(_carried(polyline, rows, motion, width), expected)
+    np.testing.assert_array_equal(carried(polyline, rows, motion, width), expected)
+
+
+def _rows_of(x: np.ndarray, top: int) -> np.ndarray:
+    return np.stack([x, top + np.arange(len(x))], axis=1).astype(np.float32)
+
+
+@given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 60), st.integers(0, 60), st.integers(0, 2**32 - 1))
+def test_a_line_is_drawn_towards_where_it_was_expected(j: int, k: int, above: int, below: int, seed: int) -> None:
+    rng, width = np.random.default_rng(seed), 500
+    expected = _rows_of(rng.uniform(0, width - 1, j), above)
+    seen = _rows_of(np.clip(250 + np.cumsum(rng.normal(0, 9, k)), 0, width - 1), below)
+    share = rng.uniform(0, 1)
+    steady = steadied(expected, seen, share, width)
+    plain = seen.copy()
+    if j > 1 and k and below <= above + j - 1 and below + k - 1 >= above:
+        at = np.clip(seen[:, 1], above, above + j - 1)
+        off = np.interp(at, expected[:, 1], expected[:, 0]) - seen[np.clip(at - below, 0, k - 1).astype(int), 0]
+        plain[:, 0] = np.clip(seen[:, 0] + share * off / (1 + (off / (0.02 * width)) ** 2), 0, width - 1)
+    np.testing.assert_allclose(steady, plain, atol=1e-3)
+
+
+@pytest.mark.parametrize("fps", [10, 30])
+def test_lines_hold_still_against_noise_and_go_along_where_the_road_moves(fps: int) -> None:
+    rng = np.random.default_rng(3)
+    rows = np.arange(80, 160)
+
+    def drive(drift: float, smoothing: float) -> np.ndarray:
+        """Errors of four lines, frame by frame, that move sideways by so many pixels a second."""
+        tracker, errors = LaneTracker(LaneTrackerSettings(smoothing=smoothing)), []
+        for k in range(3 * fps):
+            true = [start + drift * k / fps + 0.3 * rows for start in (20.0, 80.0, 140.0, 200.0)]
+            seen = tuple(_rows_of(x + rng.normal(0, 2), 80) for x in true)
+            lanes = DetectedLanes((160, 400), np.full(4, 0.9, np.float32), seen)
+            shown = tracker.update(lanes, int(k * 1e9 / fps)).polylines
+            errors.append([float(np.mean(line[:, 0] - x)) for line, x in zip(shown, true, strict=True)])
+        return np.array(errors[fps:])
+
+    as_seen, steady, moving = drive(0, 0), drive(0, 0.2), drive(15, 0.2)
+    assert np.abs(np.diff(steady, axis=0)).mean() < 0.6 * np.abs(np.diff(as_seen, axis=0)).mean()
+    assert steady.std() < as_seen.std()
+    assert abs(moving.mean()) < 1, "no lag behind a road that moves evenly: 15 pixels a second in 0.2 s were 3"
 
 
 def test_refuses_settings_that_make_no_sense() -> None:
@@ -341,12 +382,12 @@ def test_lines_are_sampled_and_compared_as_by_numpy_to_the_last_bit(height: int,
             y = np.unique(rng.choice([*rng.uniform(0, height, 9), *rows], rng.integers(1, 20)))
         polylines.append(np.stack([rng.uniform(0, 1280, len(y)), y], 1).astype(np.float32))
     polylines = [each[np.r_[True, np.diff(each[:, 1]) > 0]] for each in polylines]
-    found = [_sample(each, rows) for each in polylines]
+    found = [sample(each, rows) for each in polylines]
     for each, (x, weight) in zip(polylines, found, strict=True):
         plain_x, plain_weight = _plain_sample(each, rows)
         np.testing.assert_array_equal(x, plain_x)
         np.testing.assert_array_equal(weight, plain_weight)
-    distance, unshared = _compared(found[:n], found[n:], rows)
+    distance, unshared = compared(found[:n], found[n:], rows)
     (a, a_weight), (b, b_weight) = (map(np.array, zip(*part, strict=True)) for part in (found[:n], found[n:]))
     a, a_weight = a[:, None], a_weight[:, None]
     np.testing.assert_array_equal(distance, _plain_distance(a, a_weight, b, b_weight, rows))
