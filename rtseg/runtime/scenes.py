@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.compiled import compiled_in_place
 from rtseg.frame import Frame, RawImage
 
 REWIND = "stamps went back"
@@ -76,13 +75,10 @@ class SceneCheck:
 
     def _is_cut(self, stamp: int, frame: Frame) -> bool:
         small = _thumbnail(frame)
-        if small is None:
-            return False
-        rows, columns = small.shape
-        brightness = np.empty(small.size, np.float32)
-        gradients = np.empty((rows - 1) * columns + rows * (columns - 1), np.float32)
-        if _describe(small, brightness, gradients) < _FLAT:
+        if small is None or small.std() < _FLAT:
             return False  # and what comes next is compared with what was before
+        brightness = _unit(small - small.mean())
+        gradients = _unit(np.concatenate([np.diff(small, axis=axis).ravel() for axis in (0, 1)]))
         before, self._picture = self._picture, (stamp, brightness, gradients)
         if before is None:
             return False
@@ -122,37 +118,6 @@ def _thumbnail(frame: Frame) -> NDArray[np.float32] | None:
     return np.asarray(small, dtype=np.float32)
 
 
-@compiled_in_place
-def _describe(small, brightness, gradients):  # type: ignore[no-untyped-def]
-    """Write the brightness of a picture, less its mean, and its gradients, each of length 1; give its deviation."""
-    rows, columns = small.shape
-    total = 0.0
-    for y in range(rows):
-        for x in range(columns):
-            total += small[y, x]
-    mean = total / small.size
-    at = 0
-    for y in range(rows):
-        for x in range(columns):
-            brightness[y * columns + x] = small[y, x] - mean
-            if y:
-                gradients[at] = small[y, x] - small[y - 1, x]
-                at += 1
-            if x:
-                gradients[at] = small[y, x] - small[y, x - 1]
-                at += 1
-    length = _shorten(brightness)
-    _shorten(gradients)
-    return length / np.sqrt(small.size)
-
-
-@compiled_in_place
-def _shorten(values):  # type: ignore[no-untyped-def]
-    """Make a vector as long as 1, and give how long it was; one of zeros stays."""
-    total = 0.0
-    for value in values:
-        total += value * value
-    length = np.sqrt(total)
-    for i in range(len(values)):
-        values[i] /= max(length, 1e-6)
-    return length
+def _unit(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    flat = values.ravel()
+    return np.asarray(flat / max(float(np.linalg.norm(flat)), 1e-6), dtype=np.float32)

@@ -119,7 +119,7 @@ def test_prepare_compiles_all_that_the_node_needs(
         assert done.returncode == 0, done.stdout + done.stderr
         assert expected in done.stdout
     full = shutil.copytree(tmp_path / "kernels", tmp_path / "full")
-    for file in full.rglob("motion.slopes*"):
+    for file in full.rglob("motion._move*"):
         file.unlink()
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); "
     command[2], environment["NUMBA_CACHE_DIR"] = limit + command[2], str(full)

@@ -216,6 +216,7 @@ def test_the_viewer_of_this_machine_is_started(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("DISPLAY", ":0")
     try:
         _drive(tmp_path / "out", "rerun")
+        _wait_until_written(got)
     finally:
         os.kill(int(pid.read_text()), signal.SIGINT)
         os.waitpid(int(pid.read_text()), 0)
@@ -236,6 +237,18 @@ def test_a_viewer_that_does_not_start_is_told(
 
 def _program() -> Path:
     return Path(pytest.importorskip("rerun_cli").__file__).with_name("rerun")
+
+
+def _wait_until_written(file: Path) -> None:
+    """Until nothing has been added for a second: the viewer takes what it was sent from a queue."""
+    size, since = -1, time.monotonic()
+    for _ in range(100):
+        now = file.stat().st_size if file.exists() else 0
+        if now != size:
+            size, since = now, time.monotonic()
+        elif size and time.monotonic() - since > 1:
+            return
+        time.sleep(0.1)
 
 
 def _wait_for(port: int) -> None:

@@ -561,7 +561,9 @@ def test_what_is_ignored_is_ignored_over_the_device(model_folder, shim_library, 
 
 @pytest.mark.slow
 def test_what_is_learned_to_stand_still_is_ignored_over_the_device(model_folder, shim_library, monkeypatch):
-    bench = Bench(find_model(model_folder()), shim_library)
+    # As each is seen: steadied lines would remember the one frame in which the two may differ.
+    grouping = {"method": "lanes", "parameters": {"tracker": {"smoothing": 0.0}}}
+    bench = Bench(find_model(model_folder(grouping=grouping)), shim_library)
     learned = LearnedMask()
     bench.interpreter = interpreter_for(bench.model.card, learned)
     monkeypatch.setattr(selection, "create_device_backend", bench.create)
