@@ -144,7 +144,9 @@ class InstanceInterpreter:
             frames = warm_up_maps(self._card, self._method.outputs)
         for maps in frames:
             interpret(self, maps, frame, StageClock())
-        assign(np.zeros((1, 1)), 1.0)  # only objects that contend for each other come to this in the tracker
+        # Only objects that contend for each other come to this in the tracker, and only masks without a pixel to that.
+        assign(np.zeros((1, 1)), 1.0)
+        _relabel(np.zeros(1, np.int32), np.zeros(1, np.int32))
 
 
 def _largest(areas: NDArray[np.int64]) -> NDArray[np.int64]:

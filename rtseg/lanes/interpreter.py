@@ -114,10 +114,11 @@ class LaneInterpreter:
         self._markings.reset()
 
     def warm_up(self, frame: Frame) -> None:
-        """Decode and track two lines that run into the distance, twice, as they would be in two frames."""
+        """Decode and track two lines that run into the distance, as they would be in two frames, and then lose them."""
         maps = self._reading.warm_up_maps()
-        for _ in range(2):
-            interpret(self, maps, frame, StageClock())
+        nothing = {name: np.zeros_like(values) for name, values in maps.items()}
+        for seen in (maps, maps, nothing):
+            interpret(self, seen, frame, StageClock())
 
 
 def _lowered(detected: DetectedLanes, rows: int) -> DetectedLanes:
