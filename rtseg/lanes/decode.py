@@ -124,7 +124,7 @@ def _paint(starts, ends, rows, lines, values, mask):  # type: ignore[no-untyped-
 
 
 @compiled_in_place
-def _length_of(polyline):  # type: ignore[no-untyped-def]
+def _length(polyline):  # type: ignore[no-untyped-def]
     length = 0.0
     for i in range(1, len(polyline)):
         x, y = polyline[i, 0] - polyline[i - 1, 0], polyline[i, 1] - polyline[i - 1, 1]
@@ -310,7 +310,3 @@ def _fragment_colors(colors: NDArray[np.uint8], fragments: NDArray[np.int32], co
     kept = fragments >= 0
     result[fragments[kept]] = colors[kept]
     return result
-
-
-def _length(polyline: NDArray[np.float32]) -> float:
-    return float(_length_of(polyline))

@@ -134,18 +134,13 @@ def steadied(expected: NDArray[np.float32], seen: NDArray[np.float32], share: fl
 @compiled_in_place
 def _steady(expected, seen, share, apart, width, steady):  # type: ignore[no-untyped-def]
     last, bottom = len(expected) - 1, len(seen) - 1
-    at = 0
     for i in range(len(seen)):
         x, y = np.float64(seen[i, 0]), seen[i, 1]
         steady[i, 1] = y
         if last >= 1 and seen[0, 1] <= expected[last, 1] and seen[bottom, 1] >= expected[0, 1]:
             # Beyond its ends it is expected as far beside the line as at them; lines have a point a row.
             inside = min(max(y, expected[0, 1]), expected[last, 1])
-            while at < last - 1 and expected[at + 1, 1] <= inside:
-                at += 1
-            rise = expected[at + 1, 1] - expected[at, 1]
-            part = (inside - expected[at, 1]) / rise if rise > 0 else 0.0
-            there = expected[at, 0] + part * (expected[at + 1, 0] - expected[at, 0])
+            there = interpolated(inside, expected[:, 1], expected[:, 0])
             off = there - seen[min(max(i + int(inside - y), 0), bottom), 0]
             x += share * off / (1 + (off / apart) * (off / apart))
         steady[i, 0] = min(max(x, 0.0), width - 1.0)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.compiled import compiled_in_place
+from rtseg.lanes.sampling import interpolated
 from rtseg.lanes.tracking import TrackedLanes
 from rtseg.ops.order import median
 
@@ -147,14 +148,9 @@ def _read_across(image, line, horizon, steps, offsets, strip):  # type: ignore[n
     height, width = image.shape[:2]
     far = max(line[0, 1] - horizon, _NEAREST * height)
     near = line[-1, 1] - horizon
-    at = 0
     for i in range(len(steps)):
         y = horizon + far * (near / far) ** steps[i]
-        while at < len(line) - 2 and line[at + 1, 1] <= y:
-            at += 1
-        rise = line[at + 1, 1] - line[at, 1]
-        share = min(max((y - line[at, 1]) / rise, 0.0), 1.0) if rise > 0 else 1.0
-        middle = line[at, 0] + share * (line[at + 1, 0] - line[at, 0])
+        middle = interpolated(y, line[:, 1], line[:, 0])
         across = _WIDTH * (y - horizon) + 1
         y = _inside(y, height - 1.0)
         y0 = int(y)

@@ -82,12 +82,12 @@ def sample_rows(polyline, rows, sampled, weight):  # type: ignore[no-untyped-def
 
 @compiled_in_place
 def interpolated(at, rows, values):  # type: ignore[no-untyped-def]
-    """Like ``np.interp(at, rows, values)`` of one number, to the last bit."""
+    """Like ``np.interp(at, rows, values)`` of one number, to the last bit; float32 counts as float64."""
     last = len(rows) - 1
     if at >= rows[last]:
-        return values[last]
+        return np.float64(values[last])
     if at <= rows[0]:
-        return values[0]
+        return np.float64(values[0])
     low, high = 0, last
     while high - low > 1:
         middle = (low + high) // 2
@@ -95,9 +95,10 @@ def interpolated(at, rows, values):  # type: ignore[no-untyped-def]
             low = middle
         else:
             high = middle
-    if rows[low] == at:
-        return values[low]
-    return (values[high] - values[low]) / (rows[high] - rows[low]) * (at - rows[low]) + values[low]
+    x0, y0 = np.float64(values[low]), np.float64(rows[low])
+    if y0 == at:
+        return x0
+    return (np.float64(values[high]) - x0) / (np.float64(rows[high]) - y0) * (at - y0) + x0
 
 
 @compiled_in_place

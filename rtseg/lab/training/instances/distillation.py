@@ -14,12 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rtseg.errors import ModelError
+from rtseg.lab.training.distillation import LEAST_WEIGHT, pixel_divergence
 from rtseg.lab.training.instances.config import DaffNetLossConfig
 from rtseg.lab.training.instances.daffnet_losses import neighbor_truth, strides_in
 from rtseg.lab.training.instances.labels import IGNORED_CLASS, at_stride
 from rtseg.loading import load
 
-_LEAST_WEIGHT = 0.1  # of a pixel of sure background, or of two that surely belong together, beside 1
 _LEAST_PROBABILITY = 1e-3
 
 
@@ -115,10 +115,8 @@ def distillation_losses(
 
 
 def _class_divergence(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
-    wanted, found = F.log_softmax(teacher, dim=1), F.log_softmax(student.float(), dim=1)
-    divergence = (wanted.exp() * (wanted - found)).sum(1)
-    right = (labels == IGNORED_CLASS) | (teacher.argmax(1) == labels)
-    weight = (_LEAST_WEIGHT + 1.0 - wanted[:, 0].exp()) * right
+    divergence, weight = pixel_divergence(student, teacher)
+    weight = weight * ((labels == IGNORED_CLASS) | (teacher.argmax(1) == labels))
     return (divergence * weight).sum() / weight.sum().clamp(min=1.0)
 
 
@@ -127,5 +125,5 @@ def _affinity_divergence(student: Tensor, teacher: Tensor, ids: Tensor) -> Tenso
     right = ~known | ((teacher > 0.5) == truth)
     cost = F.binary_cross_entropy_with_logits(student.float(), teacher, reduction="none")
     cost = cost - F.binary_cross_entropy(teacher, teacher, reduction="none")
-    weight = (_LEAST_WEIGHT + 1.0 - teacher) * right
+    weight = (LEAST_WEIGHT + 1.0 - teacher) * right
     return (cost * weight).sum() / weight.sum().clamp(min=1.0)

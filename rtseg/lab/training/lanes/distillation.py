@@ -12,10 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rtseg.errors import ModelError
+from rtseg.lab.training.distillation import pixel_divergence
 from rtseg.runtime.backends.onnx_torch import OnnxNetwork
 from rtseg.runtime.models import find_model, float_network
-
-_LEAST_WEIGHT = 0.1  # of a pixel that the teacher is sure to be background, beside 1 on a line
 
 
 class LaneTeacher:
@@ -83,8 +82,5 @@ def distillation_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """
     if teacher.shape[2:] != student.shape[2:]:
         teacher = F.interpolate(teacher, size=student.shape[2:], mode="bilinear", align_corners=False)
-    wanted = F.log_softmax(teacher.float(), dim=1)
-    found = F.log_softmax(student.float(), dim=1)
-    divergence = (wanted.exp() * (wanted - found)).sum(1)
-    weight = _LEAST_WEIGHT + 1.0 - wanted[:, 0].exp()
+    divergence, weight = pixel_divergence(student, teacher)
     return (divergence * weight).sum() / weight.sum()
