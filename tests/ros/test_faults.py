@@ -228,6 +228,7 @@ def test_a_stopped_process_does_not_publish_what_it_finds_when_it_goes_on(start_
     masks = peer.listen(Image, "lane_mask")
     peer.wait_until_listening()
     peer.insist(lambda: peer.publish(two_lane_road(), time.time_ns()), lambda: masks, 0.5, "no mask")
+    peer.spin_for(1.0)  # a mask that the middleware is writing when all stops goes out when it goes on
     peer.process.child.send_signal(signal.SIGSTOP)
     try:
         for _ in range(10):
