@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -74,18 +75,22 @@ def _column_filter(source: int, target: int) -> tuple[NDArray[np.int32], NDArray
 def _pixel_filter(at_once: int) -> Any:
     """Give what filters four target pixels from x on by so many weights at once, which divide those there are.
 
-    Channel c of them goes to ``row[c, x : x + 4]``, half too much: a half more lets truncation round. The three
-    channels lie side by side in `column`, so one load takes them and the next pixel's first; Numba alone makes scalars
-    of them, at thrice the time.
+    They go rounded to ``row[3 * x : 3 * x + 12]``, each pixel's channels the other way round if `reverse`, and four
+    bytes more are overwritten. The three channels lie side by side in `column`, so one load takes them and the next
+    pixel's first; Numba alone makes scalars of them, at thrice the time.
     """
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         vector, number = ir.VectorType(ir.FloatType(), 4), ir.IntType(32)
         few = ir.VectorType(ir.FloatType(), at_once)
-        views = [context.make_array(signature.args[k])(context, builder, arguments[k]) for k in (0, 1, 2, 4)]
+        views = [context.make_array(signature.args[k])(context, builder, arguments[k]) for k in (0, 1, 2, 5)]
         columns, begins, factors, rows = views
-        x = arguments[3]
+        x, reverse = arguments[3:5]
         taps = builder.extract_value(factors.shape, 1)
+        # As one instruction wherever the CPU has it.
+        kind = ir.FunctionType(vector, [vector] * 3)
+        multiply_add = cgutils.get_or_insert_function(builder.module, kind, "llvm.fmuladd.v4f32")
+        # A half more lets truncation round.
         totals = [cgutils.alloca_once_value(builder, ir.Constant(vector, [0.5] * 4)) for _ in range(4)]
 
         def index(value):  # type: ignore[no-untyped-def]
@@ -95,7 +100,7 @@ def _pixel_filter(at_once: int) -> Any:
             return builder.bitcast(builder.gep(array.data, [place]), kind.as_pointer())
 
         def shuffled(a, b, order):  # type: ignore[no-untyped-def]
-            return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(number, 4), order))
+            return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(number, len(order)), list(order)))
 
         with cgutils.for_range(builder, builder.udiv(taps, index(at_once))) as loop:
             tap = builder.mul(loop.index, index(at_once))
@@ -107,20 +112,22 @@ def _pixel_filter(at_once: int) -> Any:
                 result = builder.load(total)
                 for i in range(at_once):
                     values = builder.load(at(columns, builder.add(place, index(3 * i))), align=4)
-                    product = builder.fmul(values, shuffled(factor, factor, [i] * 4), flags=("contract",))
-                    result = builder.fadd(result, product, flags=("contract",))
+                    result = builder.call(multiply_add, [values, shuffled(factor, factor, [i] * 4), result])
                 builder.store(result, total)
         a, b, c, d = (builder.load(total) for total in totals)
-        low, high = ((shuffled(a, b, order), shuffled(c, d, order)) for order in ([0, 4, 1, 5], [2, 6, 3, 7]))
-        planes = shuffled(*low, [0, 1, 4, 5]), shuffled(*low, [2, 3, 6, 7]), shuffled(*high, [0, 1, 4, 5])
-        for channel, plane in enumerate(planes):
-            start = builder.mul(builder.extract_value(rows.shape, 1), index(channel))
-            builder.store(plane, at(rows, builder.add(start, x)), align=4)
+        four = shuffled(shuffled(a, b, range(8)), shuffled(c, d, range(8)), range(16))
+        four = builder.fptoui(four, ir.VectorType(ir.IntType(8), 16))
+        orders = [
+            shuffled(four, four, [4 * k + channel for k in range(4) for channel in channels] + [0] * 4)
+            for channels in ((2, 1, 0), (0, 1, 2))
+        ]
+        result = builder.select(builder.trunc(reverse, ir.IntType(1)), *orders)
+        builder.store(result, at(rows, builder.mul(x, index(3)), four.type), align=1)
         return context.get_dummy_value()
 
     @intrinsic  # type: ignore[untyped-decorator]
-    def filter_pixels(context, column, first, weights, x, row):  # type: ignore[no-untyped-def]
-        return types.void(column, first, weights, types.intp, row), generate
+    def filter_pixels(context, column, first, weights, x, reverse, row):  # type: ignore[no-untyped-def]
+        return types.void(column, first, weights, types.intp, types.boolean, row), generate
 
     return filter_pixels
 
@@ -153,41 +160,29 @@ def _filter_columns(image, y, y_first, y_weights, column):  # type: ignore[no-un
 
 
 @compiled_in_place
-def _filter_row(image, y, y_first, y_weights, x_first, x_weights, column, row):  # type: ignore[no-untyped-def]
-    """Filter one target row into `row` (3, w), half too much, by way of a finite `column` (3 W + 12,)."""
-    _filter_columns(image, y, y_first, y_weights, column)
-    if x_weights.shape[1] == _FEW:
-        for x in range(0, len(x_first), _AT_ONCE):
-            _filter_pixels_by_few(column, x_first, x_weights, x, row)
-        return
-    for x in range(0, len(x_first), _AT_ONCE):
-        _filter_pixels(column, x_first, x_weights, x, row)
+def _resize(image, y_first, y_weights, x_first, x_weights, reverse, column, row, out):  # type: ignore[no-untyped-def]
+    """Filter the flat image into the flat `out`, each pixel's channels the other way round if `reverse`.
 
-
-@compiled_in_place
-def _resize(image, y_first, y_weights, x_first, x_weights, column, row, out):  # type: ignore[no-untyped-def]
+    On the way lie a finite `column`, (3 W + 12,), and a `row` with three bytes for each of `x_first` and four more.
+    """
     for y in range(len(out)):
-        _filter_row(image, y, y_first, y_weights, x_first, x_weights, column, row)
-        for c in range(3):
-            for x in range(out.shape[1]):
-                out[y, x, c] = np.uint8(np.int32(row[c, x]))
+        _filter_columns(image, y, y_first, y_weights, column)
+        if x_weights.shape[1] == _FEW:
+            for x in range(0, len(x_first), _AT_ONCE):
+                _filter_pixels_by_few(column, x_first, x_weights, x, reverse, row)
+        else:
+            for x in range(0, len(x_first), _AT_ONCE):
+                _filter_pixels(column, x_first, x_weights, x, reverse, row)
+        target = out[y]
+        for i in range(np.uint64(len(target))):
+            target[i] = row[i]
 
 
-@compiled_in_place
-def _preprocess(image, y_first, y_weights, x_first, x_weights, column, row, places, scale, shift, out):  # type: ignore[no-untyped-def]
-    """As `_resize`, and write channel c of the image, normalized, to ``out[places[c]]``."""
-    for y in range(out.shape[1]):
-        _filter_row(image, y, y_first, y_weights, x_first, x_weights, column, row)
-        for c in range(3):
-            source, target = row[c], out[places[c], y]
-            factor, offset = scale[places[c]], shift[places[c]]
-            for x in range(np.uint64(len(target))):
-                target[x] = np.float32(np.int32(source[x])) * factor + offset
-
-
-def _buffers(image: NDArray[np.uint8], x_first: NDArray[np.int32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What `_filter_row` works in: for the columns of the flat image, and for a row of the result with its padding."""
-    return np.zeros(image.shape[1] + 3 * _AT_ONCE, np.float32), np.empty((3, len(x_first)), np.float32)
+def _reversed(order: str) -> bool:
+    """Whether channels in this order are an image's BGR the other way round."""
+    if order not in ("rgb", "bgr"):
+        raise ArgumentError(f"expected order 'rgb' or 'bgr', got {order!r}")
+    return order == "rgb"
 
 
 def _flat(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -197,26 +192,31 @@ def _flat(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return flat
 
 
-def resize_image(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+def resize_image(
+    image: NDArray[np.uint8], size: tuple[int, int], order: Literal["rgb", "bgr"] = "bgr"
+) -> NDArray[np.uint8]:
     """Resize a BGR image the way training and runtime do it: area average to shrink, linear to enlarge.
 
     Args:
         image: (H, W, 3) uint8, any size from 2x2, any strides.
         size: (h, w) of the result.
+        order: of its channels.
 
     Returns:
         (h, w, 3) uint8, rounded to nearest.
 
     Raises:
         ImageError: if `image` is not an (H, W, 3) uint8 image.
-        ArgumentError: if `size` is not at least 1x1.
+        ArgumentError: if `size` is not at least 1x1, or `order` is another.
     """
     source = _flat(image)
     height, width = check_size(size)
     rows, columns = _row_filter(image.shape[0], height), _column_filter(image.shape[1], width)
-    out = np.empty((height, width, 3), np.uint8)
-    _resize(source, *rows, *columns, *_buffers(source, columns[0]), out)
-    return out
+    out = np.empty((height, 3 * width), np.uint8)
+    column = np.zeros(source.shape[1] + 3 * _AT_ONCE, np.float32)
+    row = np.empty(3 * len(columns[0]) + _AT_ONCE, np.uint8)
+    _resize(source, *rows, *columns, _reversed(order), column, row, out)
+    return out.reshape(height, width, 3)
 
 
 def preprocess(
@@ -227,7 +227,7 @@ def preprocess(
     order: Literal["rgb", "bgr"] = "rgb",
     out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """Resize, normalize and transpose in one pass: ``(resize_image(image, size) - mean) / std`` as NCHW.
+    """Resize, normalize and transpose: ``(resize_image(image, size) - mean) / std`` as NCHW.
 
     Args:
         image: (H, W, 3) uint8 BGR, any size from 2x2, any strides.
@@ -244,10 +244,7 @@ def preprocess(
         ImageError: if `image` is not an (H, W, 3) uint8 image.
         ArgumentError: if a parameter does not fit.
     """
-    source = _flat(image)
     height, width = check_size(size)
-    if order not in ("rgb", "bgr"):
-        raise ArgumentError(f"expected order 'rgb' or 'bgr', got {order!r}")
     if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
         raise ArgumentError(f"expected three means and three positive standard deviations, got {mean!r} and {std!r}")
     if out is None:
@@ -257,10 +254,14 @@ def preprocess(
             f"expected out to be a C-contiguous float32 array of shape (1, 3, {height}, {width}), got {out.dtype} of "
             f"shape {out.shape}"
         )
-    deviation = np.asarray(std, np.float64)
-    scale = (1 / deviation).astype(np.float32)
-    shift = (-np.asarray(mean, np.float64) / deviation).astype(np.float32)
-    places = (2, 1, 0) if order == "rgb" else (0, 1, 2)
-    rows, columns = _row_filter(image.shape[0], height), _column_filter(image.shape[1], width)
-    _preprocess(source, *rows, *columns, *_buffers(source, columns[0]), places, scale, shift, out[0])
+    planes = cv2.split(resize_image(image, (height, width), order))
+    for plane, table, target in zip(planes, _normalized(tuple(mean), tuple(std)), out[0], strict=True):
+        cv2.LUT(plane, table, dst=target)
     return out
+
+
+@lru_cache(maxsize=32)
+def _normalized(mean: tuple[float, ...], std: tuple[float, ...]) -> NDArray[np.float32]:
+    """What each byte becomes in each channel, (3, 256)."""
+    values = (np.arange(256) - np.array(mean)[:, None]) / np.array(std)[:, None]
+    return values.astype(np.float32)

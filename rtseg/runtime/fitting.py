@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.ops.preprocess import preprocess
+from rtseg.ops.preprocess import preprocess, resize_image
 from rtseg.runtime.card import ModelInput
 
 BORDER = 114.0
@@ -70,6 +70,22 @@ def network_input(image: NDArray[np.uint8], needs: ModelInput) -> NDArray[np.flo
     tensor[0] = border_values(needs)[:, None, None]
     tensor[:, :, window.top : window.top + window.height, window.left : window.left + window.width] = inside
     return tensor
+
+
+def network_pixels(image: NDArray[np.uint8], needs: ModelInput) -> NDArray[np.uint8]:
+    """Bring a frame to what `network_input` normalizes, (1, h, w, 3) uint8 with channels in the order of `needs`.
+
+    Raises:
+        ImageError: it is no (H, W, 3) uint8 image.
+    """
+    image = image[unseen_rows(needs, len(image)) :]
+    window = window_of(needs, (image.shape[0], image.shape[1]))
+    inside = resize_image(image, (window.height, window.width), needs.order)
+    if inside.shape[:2] == (needs.height, needs.width):
+        return inside[None]
+    pixels = np.full((1, needs.height, needs.width, 3), BORDER, np.uint8)
+    pixels[:, window.top : window.top + window.height, window.left : window.left + window.width] = inside
+    return pixels
 
 
 def border_values(needs: ModelInput) -> NDArray[np.float32]:

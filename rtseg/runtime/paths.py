@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Executor
 from queue import SimpleQueue
-from typing import Protocol
+from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.frame import Frame, check_image
 from rtseg.results import Instances, Lanes
 from rtseg.runtime.backends import Backend
 from rtseg.runtime.card import ModelCard
-from rtseg.runtime.fitting import network_input
+from rtseg.runtime.fitting import network_input, network_pixels
 from rtseg.runtime.interpreter import AnyInterpreter, HeadMaps, interpret
 from rtseg.runtime.latency import StageClock
 
@@ -110,15 +109,16 @@ class HostPath:
     def head_maps(self, frame: Frame, clock: StageClock) -> HeadMaps:
         return self._infer(self._backend, self._preprocess(frame, clock), clock)
 
-    def _preprocess(self, frame: Frame, clock: StageClock) -> NDArray[np.float32]:
+    def _preprocess(self, frame: Frame, clock: StageClock) -> NDArray[Any]:
         with clock.stage("preprocess"):
-            return network_input(check_image(frame.image), self._card.input)
+            prepare = network_pixels if self._backend.takes_pixels else network_input
+            return prepare(check_image(frame.image), self._card.input)
 
-    def _infer(self, backend: Backend, tensor: NDArray[np.float32], clock: StageClock) -> HeadMaps:
+    def _infer(self, backend: Backend, tensor: NDArray[Any], clock: StageClock) -> HeadMaps:
         with clock.stage("infer"):
             return backend.infer(tensor)
 
-    def _infer_ahead(self, tensor: NDArray[np.float32], clock: StageClock) -> HeadMaps:
+    def _infer_ahead(self, tensor: NDArray[Any], clock: StageClock) -> HeadMaps:
         backend = self._free.get()
         try:
             return self._infer(backend, tensor, clock)

@@ -84,6 +84,12 @@ def test_preprocess_is_the_resize_normalized(height: int, width: int, order: str
     np.testing.assert_allclose(tensor, expected, atol=1e-5)
 
 
+@given(sides, sides)
+def test_channels_come_in_either_order(height: int, width: int) -> None:
+    image = picture(height, width)
+    np.testing.assert_array_equal(resize_image(image, (24, 41), "rgb"), resize_image(image, (24, 41))[..., ::-1])
+
+
 def test_odd_sizes_of_a_large_image() -> None:
     image = picture(700, 1001)
     tall = preprocess(image, (191, 320), MEAN, STD)
@@ -117,6 +123,8 @@ def test_refuses_what_does_not_fit() -> None:
         resize_image(image, (24, 0))
     with pytest.raises(ArgumentError, match="order"):
         preprocess(image, (24, 40), MEAN, STD, "yuv")  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="order"):
+        resize_image(image, (24, 40), "yuv")  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="deviations"):
         preprocess(image, (24, 40), MEAN, (1, 0, 1))
     with pytest.raises(ArgumentError, match="out"):

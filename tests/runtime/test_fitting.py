@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rtseg.ops import preprocess
 from rtseg.runtime.card import ModelInput
-from rtseg.runtime.fitting import BORDER, network_input, unseen_rows, window_of
+from rtseg.runtime.fitting import BORDER, network_input, network_pixels, unseen_rows, window_of
 
 SHAPE = {"order": "rgb", "mean": (10.0, 20.0, 30.0), "std": (2.0, 3.0, 4.0)}
 
@@ -69,3 +69,14 @@ def test_rows_at_the_top_may_not_be_seen():
         network_input(image, needs(32, 16, top=0.4)), network_input(image[40:], needs(32, 16))
     )
     assert unseen_rows(needs(top=0.9), 2) == 0
+
+
+@given(st.integers(4, 200), st.integers(4, 200), st.sampled_from(["rgb", "bgr"]), st.sampled_from([0.0, 0.3]))
+def test_pixels_are_what_is_normalized(height: int, width: int, order: str, top: float) -> None:
+    image = np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    for fit in ("stretch", "letterbox"):
+        needed = needs(64, 40, fit=fit, order=order, top=top)
+        pixels = network_pixels(image, needed)
+        assert (pixels.dtype, pixels.shape, pixels.flags.c_contiguous) == (np.uint8, (1, 40, 64, 3), True)
+        expected = ((pixels - np.array(needed.mean)) / np.array(needed.std)).transpose(0, 3, 1, 2)
+        np.testing.assert_allclose(network_input(image, needed), expected, atol=1e-4)

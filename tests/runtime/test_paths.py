@@ -26,7 +26,7 @@ class _Watched:
     """A real backend that calls `before` ahead of every frame, and counts how often it is closed."""
 
     def __init__(self, model: Model, before: Callable[[], None] = lambda: None) -> None:
-        self.name, self.closed = "onnxruntime", 0
+        self.name, self.takes_pixels, self.closed = "onnxruntime", False, 0
         self._backend = create_backend("onnxruntime", model.path, model.card, 1)
         self._before = before
 

@@ -9,15 +9,22 @@ from numpy.typing import NDArray
 
 
 class Backend(Protocol):
-    """Runs one network on the CPU."""
+    """Runs one network on the CPU.
+
+    Attributes:
+        name: as in a card.
+        takes_pixels: whether it is given the resized picture itself and normalizes that as it computes.
+    """
 
     name: str
+    takes_pixels: bool
 
-    def infer(self, tensor: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    def infer(self, tensor: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
         """Run the network.
 
         Args:
-            tensor: (1, 3, h, w) float32, as the card's input says.
+            tensor: (1, 3, h, w) float32, as the card's input says; where it takes pixels (1, h, w, 3) uint8, channels
+                in the card's order.
 
         Returns:
             each output's (1, C, h', w') float32 by name; the caller's own, the next call does not overwrite it.

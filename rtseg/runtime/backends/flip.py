@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,12 +20,13 @@ class FlipBackend:
     """
 
     def __init__(self, backend: Backend, mirror: Mirror) -> None:
-        self.name = backend.name
+        self.name, self.takes_pixels = backend.name, backend.takes_pixels
         self._backend, self._mirror = backend, mirror
 
-    def infer(self, tensor: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    def infer(self, tensor: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
         maps = self._backend.infer(tensor)
-        mirrored = self._backend.infer(np.ascontiguousarray(tensor[..., ::-1]))
+        columns = 2 if self.takes_pixels else 3
+        mirrored = self._backend.infer(np.ascontiguousarray(np.flip(tensor, columns)))
         averaged = {}
         for name, channels in self._mirror.items():
             other = mirrored[name] if channels is None else mirrored[name][:, channels]

@@ -27,6 +27,7 @@ class OnnxRuntimeBackend:
     """An ONNX Runtime session on the CPU execution provider, of which all backends of a network are given the same."""
 
     name = "onnxruntime"
+    takes_pixels = False
 
     def __init__(self, model: Path, card: ModelCard, threads: int, streams: int = 1) -> None:
         # A session runs in the thread that calls it, and in its own pool where it has more than one.

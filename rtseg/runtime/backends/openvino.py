@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.errors import BackendError, ModelError
+from rtseg.runtime.backends.openvino_pixels import taking_pixels
 from rtseg.runtime.backends.shared import OpenNetworks
 from rtseg.runtime.backends.signature import Shape, check_signature
 from rtseg.runtime.backends.without_converter import openvino
@@ -25,7 +26,7 @@ _OPENING = threading.Lock()
 class OpenVinoBackend:
     """An OpenVINO infer request on the CPU plugin, computing in float32 as the other backends do.
 
-    All backends of a network have a request each of the same compiled one.
+    All backends of a network have a request each of the same compiled one. Those of int8 networks may take pixels.
     """
 
     name = "openvino"
@@ -33,23 +34,19 @@ class OpenVinoBackend:
     def __init__(self, model: Path, card: ModelCard, threads: int, streams: int = 1) -> None:
         try:
             with _OPENING:
-                network = _COMPILED.get(model, (threads, streams), lambda: _compile(model, threads, streams))
-                check_signature(
-                    card,
-                    {_name(i, card): _shape(i) for i in network.inputs},
-                    {_name(o, card): _shape(o) for o in network.outputs},
-                    {_name(t, card): t.element_type.to_dtype().name for t in (*network.inputs, *network.outputs)},
-                )
+                settings = threads, streams, repr((card.input, card.outputs))
+                network = _COMPILED.get(model, settings, lambda: _compile(model, card, threads, streams))
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot load {model}: {error}; export the model again") from error
         self._network = network
         self._request = network.create_infer_request()
         ports = {_name(port, card): port for port in network.outputs}
         self._outputs = {output.name: tuple(ports[output.name].shape) for output in card.outputs}
-        self._shape = (1, 3, card.input.height, card.input.width)
+        self.takes_pixels = network.inputs[0].element_type == openvino.Type.u8
+        self._blank = np.zeros(tuple(network.inputs[0].shape), np.uint8 if self.takes_pixels else np.float32)
         self._threads = threads
 
-    def infer(self, tensor: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    def infer(self, tensor: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
         maps = {name: np.empty(shape, np.float32) for name, shape in self._outputs.items()}
         try:
             self._request.set_input_tensor(openvino.Tensor(tensor, shared_memory=True))
@@ -61,7 +58,7 @@ class OpenVinoBackend:
             raise BackendError(f"OpenVINO failed on a frame: {error}") from error
 
     def warm_up(self) -> None:
-        self.infer(np.zeros(self._shape, dtype=np.float32))
+        self.infer(self._blank)
 
     def describe(self) -> dict[str, str]:
         return {
@@ -85,8 +82,15 @@ def _core() -> openvino.Core:
     return openvino.Core()
 
 
-def _compile(model: Path, threads: int, streams: int) -> openvino.CompiledModel:
+def _compile(model: Path, card: ModelCard, threads: int, streams: int) -> openvino.CompiledModel:
     core = _core()
+    network = core.read_model(model)
+    check_signature(
+        card,
+        {_name(i, card): _shape(i) for i in network.inputs},
+        {_name(o, card): _shape(o) for o in network.outputs},
+        {_name(t, card): t.element_type.to_dtype().name for t in (*network.inputs, *network.outputs)},
+    )
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads,
@@ -97,7 +101,7 @@ def _compile(model: Path, threads: int, streams: int) -> openvino.CompiledModel:
     }
     if streams > 1:
         settings["NUM_STREAMS"] = streams
-    return core.compile_model(core.read_model(model), "CPU", settings)
+    return core.compile_model(taking_pixels(core, network, card.input), "CPU", settings)
 
 
 def _name(port: Any, card: ModelCard) -> str:

@@ -22,6 +22,7 @@ class TorchBackend:
     """The network as a torch function on the CPU, in float32."""
 
     name = "torch"
+    takes_pixels = False
 
     def __init__(self, model: Path, card: ModelCard, threads: int) -> None:
         self._network = OnnxNetwork(model, torch.device("cpu"), torch.float32)
