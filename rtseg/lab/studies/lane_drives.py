@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,11 +138,16 @@ def rendered_drives(
             yield name, Drive(seed, seconds, fps, size, style=replace(plain.style, **changes))  # type: ignore[arg-type]
 
 
+def road_name(drive: Drive) -> str:
+    """A drive's road, by its seed and how its lines are painted, from left to right."""
+    return f"{drive.seed}: {', '.join(line.kind for line in drive.style.lines)}"
+
+
 def score_drives(
     pipeline: LanePipeline,
     drives: Iterator[tuple[str, Drive]],
     progress: Callable[[str], None] = lambda name: None,
-) -> dict[str, DriveScore]:
+) -> dict[tuple[str, str], DriveScore]:
     """Run `pipeline` over drives, each from its beginning.
 
     Args:
@@ -150,14 +156,22 @@ def score_drives(
         progress: is told the condition of every drive before it begins.
 
     Returns:
-        Scores by condition, in the order of their first drives.
+        Scores by condition and road, in the order of the drives.
     """
-    scores: dict[str, DriveScore] = {}
+    scores: dict[tuple[str, str], DriveScore] = {}
     for name, drive in drives:
         progress(name)
         pipeline.reset()
         log = DriveLog()
         for road in drive:
             log.update(pipeline(Frame(road.image, road.stamp)), road)
-        scores[name] = scores.get(name, DriveScore()) + log.score
+        scores[name, road_name(drive)] = log.score
     return scores
+
+
+def added_up(scores: Mapping[tuple[str, str], DriveScore], part: Literal[0, 1]) -> dict[str, DriveScore]:
+    """Add up what `score_drives` gave by condition (part 0) or by road (part 1)."""
+    totals: dict[str, DriveScore] = {}
+    for names, score in scores.items():
+        totals[names[part]] = totals.get(names[part], DriveScore()) + score
+    return totals

@@ -20,7 +20,7 @@ from rtseg.lab.scores.lanes.samples import labelled_samples, rendered_samples
 from rtseg.lab.scores.lanes.temporal import TemporalLog, TemporalScore
 from rtseg.lab.studies.lane_budget import drive_budget, lane_budget, losses
 from rtseg.lab.studies.lane_confidence import FIRST_SEED as CALIBRATION_SEED
-from rtseg.lab.studies.lane_drives import FIRST_SEED, DriveScore, rendered_drives, score_drives
+from rtseg.lab.studies.lane_drives import FIRST_SEED, DriveScore, added_up, rendered_drives, score_drives
 from rtseg.lanes.interpreter import LaneInterpreter, lane_settings
 from rtseg.loading import load
 from rtseg.media import open_frames
@@ -99,6 +99,10 @@ _DRIVES = (
     "frames after; jitter is how far a lane moves against its line from one frame to the next; a wrong lane matches no "
     "line. Carried lanes have no pixel in the mask; they end after a quarter of a second."
 )
+_ROADS = (
+    "The same by road, named by its seed and its lines from left to right. Dots are Botts': every 14.6 m four studs of "
+    "twelve centimetres, of which a picture of this size shows the nearest ones."
+)
 _VIDEOS = (
     "Real highways without truth, so what is counted is steadiness: switches where a line goes on at its place under "
     "another id, flicker where one is missing that was there before and after, jitter against the middle of its places "
@@ -147,7 +151,6 @@ def _model_part(
         f"![Precision against recall](figures/{name}_precision.svg)",
     ]
     seeds = range(FIRST_SEED, FIRST_SEED + drives)
-    roads = rendered_drives(seeds, seconds)
     parts += ["### Which stage loses what", _BUDGET]
     for label, samples in [
         *((folder.resolve().name, labelled_samples(folder)[0]) for folder in data),
@@ -163,7 +166,9 @@ def _model_part(
             "put comes from the network."
         )
     parts += [_BUDGET_OVER_TIME, _drives_table(drive_budget(pipeline, rendered_drives(seeds, seconds)), "maps", False)]
-    parts += ["### Drives with truth", _DRIVES, _drives_table(score_drives(pipeline, roads, _tell))]
+    driven = score_drives(pipeline, rendered_drives(seeds, seconds), _tell)
+    parts += ["### Drives with truth", _DRIVES, _drives_table(added_up(driven, 0))]
+    parts += [_ROADS, _drives_table(added_up(driven, 1), "road", together=False)]
     if videos is not None:
         parts += ["### Videos without truth", _VIDEOS, _videos_table(pipeline, videos, video_frames)]
     for kind, pictures in (("worst", painted.worst), ("best", painted.best)):

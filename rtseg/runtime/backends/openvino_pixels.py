@@ -14,7 +14,10 @@ from rtseg.ops.preprocess import preprocess
 from rtseg.runtime.backends.without_converter import openvino
 from rtseg.runtime.card import ModelInput
 
-opset = openvino.opset8
+try:
+    from openvino import opset8 as opset
+except ImportError:  # 2024
+    from openvino.runtime import opset8 as opset
 
 _LEVELS = 256
 _SIDE = 16  # of a picture with a pixel of each level

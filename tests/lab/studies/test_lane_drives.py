@@ -10,7 +10,15 @@ import pytest
 
 from rtseg.frame import Frame
 from rtseg.lab.render import Drive, RenderedRoad
-from rtseg.lab.studies.lane_drives import CONDITIONS, DriveLog, DriveScore, rendered_drives, score_drives
+from rtseg.lab.studies.lane_drives import (
+    CONDITIONS,
+    DriveLog,
+    DriveScore,
+    added_up,
+    rendered_drives,
+    road_name,
+    score_drives,
+)
 from rtseg.results import Lanes
 from tests.lab.pipelines import WithoutModel
 
@@ -110,8 +118,11 @@ class Nothing(WithoutModel):
 @pytest.mark.slow
 def test_every_condition_is_driven():
     pipeline, reported = Nothing(), []
-    scores = score_drives(pipeline, rendered_drives([1], seconds=0.2, fps=10.0, size=SIZE), reported.append)
+    driven = score_drives(pipeline, rendered_drives([1], seconds=0.2, fps=10.0, size=SIZE), reported.append)
+    scores = added_up(driven, 0)
     assert list(scores) == reported == list(CONDITIONS)
+    (road,) = added_up(driven, 1).items()
+    assert road == (road_name(Drive(1, 0.2, 10.0, SIZE)), sum(scores.values(), DriveScore()))
     assert pipeline.resets == len(CONDITIONS)
     assert all(one.frames == 2 and one.recall == 0 and one.true > 0 for one in scores.values())
     images = {name: next(iter(drive)).image for name, drive in rendered_drives([1], 0.2, 10.0, SIZE)}
