@@ -138,13 +138,12 @@ def _evaluate_sets(
 ) -> dict[str, dict[str, float]]:
     """Score what sets keep back; metrics by set and group, as a card names them."""
     from rtseg.lab.scores.lanes.sets import by_name, score_sets, table, write_scores
-    from rtseg.lab.training.config import TrainingConfig
-    from rtseg.lab.training.configurations import load_config
+    from rtseg.lab.training.configurations import lane_sets
 
-    loaded = load_config(config)
-    if not isinstance(loaded, TrainingConfig) or data is None:
-        raise ConfigError(f"expected a configuration of lanes with sets, and --data with their folders, got {config}")
-    scores = score_sets(pipeline, loaded.data.sets, [data])
+    named = lane_sets(config)
+    if data is None:
+        raise ConfigError(f"expected --data with the folders of the sets that {config} names")
+    scores = score_sets(pipeline, named, [data])
     write_scores(scores, out / "sets.json")
     if as_json:
         console.file.write((out / "sets.json").read_text(encoding="utf-8"))

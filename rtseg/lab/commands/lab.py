@@ -272,11 +272,15 @@ def lane_confidence(
     model: Annotated[str, typer.Option("--model", "-m", help="Bundled model or folder.")] = "lanes-lite",
     data: DataOption = None,
     rendered: Annotated[int, typer.Option(min=0, help="Frames to render.")] = 300,
+    sets: Annotated[
+        str | None, typer.Option(help="Take what this training configuration learns from of its sets, found in --data.")
+    ] = None,
 ) -> None:
     """Fit what a lane model's confidence means to labelled and rendered frames, and enter it into the card."""
     from rtseg.lab.studies.lane_confidence import calibrate_model
+    from rtseg.lab.training.configurations import lane_sets
 
-    card, calibration = calibrate_model(model, data or [], rendered)
+    card, calibration = calibrate_model(model, data or [], rendered, lane_sets(sets) if sets else ())
     console.print(f"{card}: {calibration}", highlight=False)
 
 

@@ -1,30 +1,38 @@
 """Fit a lane model's calibration of confidence, and enter it into its card.
 
-    rtseg lab lane-confidence --model lanes-lite --data ../shared/data/lanes/tusimple_train
+    rtseg lab lane-confidence --model lanes-lite --sets lanes-lite --data ../shared/data/lanes
 
-Lines of frames with truth are right or wrong by CULane's rule; every set counts as much as every other. Fit on frames
-that no figure is reported on.
+Lines of frames with truth are right or wrong by CULane's rule; a frame of one set counts as much as one of any other,
+were all sets as large. Fit on frames that no figure is reported on, of every kind of road that the model is for: what a
+line claims elsewhere follows from those.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rtseg.errors import ConfigError
 from rtseg.frame import Frame
+from rtseg.lab.data.tusimple import read_labels
 from rtseg.lab.scores.lanes.culane import match_lanes
-from rtseg.lab.scores.lanes.samples import LaneSample, labelled_samples, rendered_samples
+from rtseg.lab.scores.lanes.samples import LaneSample, labelled_samples, rendered_samples, sample_of
+from rtseg.lab.training.config import LaneSetConfig
+from rtseg.lab.training.lanes.sets import find_set, split_set
 from rtseg.lanes import LaneDecoder
 from rtseg.lanes.confidence import Calibration, fit_calibration
 from rtseg.lanes.interpreter import lane_settings
 from rtseg.loading import load
+from rtseg.media.images import read_image
 from rtseg.runtime import Pipeline, find_model
 from rtseg.runtime.card import Grouping
 
 FIRST_SEED = 800_000  # away from the seeds that training and evaluation draw
+_FULL = ("lines", "none")  # labels by which a line can be wrong
 
 
 def calibrate_confidence(pipeline: Pipeline, sets: Sequence[Iterable[LaneSample]]) -> Calibration:
@@ -32,7 +40,8 @@ def calibrate_confidence(pipeline: Pipeline, sets: Sequence[Iterable[LaneSample]
 
     Args:
         pipeline: a loaded lane model.
-        sets: pictures with truth; each set weighs the same.
+        sets: pictures with truth, of every line; each set weighs the same, by its frames, so that roads on which next
+            to nothing is found say next to nothing.
 
     Raises:
         ConfigError: the model finds no lanes.
@@ -43,7 +52,7 @@ def calibrate_confidence(pipeline: Pipeline, sets: Sequence[Iterable[LaneSample]
     decode = LaneDecoder(lane_settings(pipeline.card)[0])
     measures, right, weight = [], [], []
     for samples in sets:
-        marks = []
+        marks: list[NDArray[np.bool_]] = []
         for sample in samples:
             maps, _ = pipeline.head_maps(Frame(sample.image))
             size = sample.image.shape[0], sample.image.shape[1]
@@ -51,22 +60,48 @@ def calibrate_confidence(pipeline: Pipeline, sets: Sequence[Iterable[LaneSample]
             measures.append(found.measures)
             marks.append(match_lanes(found.polylines, sample.truth, size) >= 0)
         right += marks
-        count = sum(map(len, marks))
-        weight.append(np.full(count, 1 / max(count, 1)))
+        weight.append(np.full(sum(map(len, marks)), 1 / max(len(marks), 1)))
     return fit_calibration(np.concatenate(measures), np.concatenate(right), np.concatenate(weight))
 
 
-def calibrate_model(model: str, data: Sequence[Path], rendered: int) -> tuple[Path, Calibration]:
-    """Fit a model's calibration to TuSimple or CULane folders and `rendered` frames; gives card and calibration.
+def learned_samples(config: LaneSetConfig, data: Sequence[Path]) -> Iterator[LaneSample]:
+    """What a configuration learns from of a set; no line of those where labels say that there is none.
 
     Raises:
-        ConfigError, DatasetError, GroupingError, ModelError: see `calibrate_confidence` and `labelled_samples`.
+        ConfigError: the set is not in the data.
+        DatasetError: labels do not parse, or a picture is missing.
     """
-    sets: list[Iterable[LaneSample]] = [labelled_samples(folder)[0] for folder in data]
+    learned, _ = split_set(config, read_labels(find_set(config.folder, data)))
+    for label in learned:
+        sample = sample_of(label, read_image(label.image))
+        yield replace(sample, truth=()) if config.supervision == "none" else sample
+
+
+def calibrate_model(
+    model: str, data: Sequence[Path], rendered: int, sets: Sequence[LaneSetConfig] = ()
+) -> tuple[Path, Calibration]:
+    """Fit a model's calibration to labelled and `rendered` frames; gives card and calibration.
+
+    Args:
+        model: bundled model, or a folder with a card.
+        data: TuSimple or CULane folders; with `sets` those that they lie in.
+        rendered: frames to render.
+        sets: of a configuration, of which the frames that are learned from are taken where labels tell of every line.
+
+    Raises:
+        ConfigError, DatasetError, GroupingError, ModelError: see `calibrate_confidence`, `learned_samples` and
+            `labelled_samples`.
+    """
+    pictures: list[Iterable[LaneSample]]
+    if sets:
+        judged = [part for part in sets if part.supervision in _FULL and part.share and not part.teacher]
+        pictures = [learned_samples(part, data) for part in judged]
+    else:
+        pictures = [labelled_samples(folder)[0] for folder in data]
     if rendered:
-        sets.append(rendered_samples(rendered, first_seed=FIRST_SEED))
+        pictures.append(rendered_samples(rendered, first_seed=FIRST_SEED))
     pipeline = load(model)
-    calibration = calibrate_confidence(pipeline, sets)
+    calibration = calibrate_confidence(pipeline, pictures)
     pipeline.close()
     return write_calibration(model, calibration), calibration
 

@@ -78,8 +78,10 @@ _CONFIDENCE = (
     "is the mean distance from it, weighted by lanes; what it would be by chance (5th to 95th percentile), were the "
     "confidence honest, says what that means of so few. The Brier score is the mean square of what the confidence "
     "lacks of 1 for right lines and of 0 for wrong ones. The calibration in the card "
-    f"was fitted on other frames, tusimple_train and rendered seeds from {CALIBRATION_SEED} on, by "
-    "`rtseg lab lane-confidence --model lanes-lite --data ../shared/data/lanes/tusimple_train`, "
+    f"was fitted on other frames: rendered seeds from {CALIBRATION_SEED} on; of lanes-r18 those of tusimple_train, by "
+    "`rtseg lab lane-confidence --model lanes-r18 --data ../shared/data/lanes/tusimple_train`; of lanes-lite what it "
+    "learned from of TuSimple, CULane and roads without lines, by "
+    "`rtseg lab lane-confidence --model lanes-lite --sets lanes-lite --data ../shared/data/lanes`, "
     "which does the same for any other lane model. Lines that claim less than {} are not shown in a single picture."
 )
 _BUDGET = (

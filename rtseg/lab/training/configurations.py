@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from rtseg.errors import ConfigError
-from rtseg.lab.training.config import RunConfig
+from rtseg.lab.training.config import LaneSetConfig, RunConfig, TrainingConfig
 from rtseg.lab.training.families import FAMILIES
 from rtseg.settings import first_fault
 from rtseg.yaml_text import read_yaml
@@ -25,6 +25,18 @@ def load_config(path: Path | str) -> RunConfig:
         ConfigError: if there is no such file, it is no YAML, or a field is wrong; the message names the field.
     """
     return load_stages(path)[-1]
+
+
+def lane_sets(path: Path | str) -> tuple[LaneSetConfig, ...]:
+    """The labelled sets of a training configuration of lanes.
+
+    Raises:
+        ConfigError: as of :func:`load_config`, or if it is of no lanes.
+    """
+    config = load_config(path)
+    if not isinstance(config, TrainingConfig):
+        raise ConfigError(f"expected a configuration of lanes with sets, got {path}")
+    return config.data.sets
 
 
 def load_stages(path: Path | str) -> tuple[RunConfig, ...]:
