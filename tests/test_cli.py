@@ -81,6 +81,20 @@ def test_every_argument_and_option_of_every_command_has_help() -> None:
     assert silent(get_command(app), "rtseg") == []
 
 
+def test_every_number_has_a_largest() -> None:
+    def endless(command: Any, name: str) -> list[str]:
+        children = getattr(command, "commands", {})
+        ranges = [(each.name, each if hasattr(each, "min") else each.type) for each in command.params]
+        found = [
+            f"{name} {option}"
+            for option, range_ in ranges
+            if isinstance(getattr(range_, "min", None), float) and range_.max is None
+        ]
+        return found + [each for called, child in children.items() for each in endless(child, f"{name} {called}")]
+
+    assert endless(get_command(app), "rtseg") == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
