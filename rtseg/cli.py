@@ -7,7 +7,9 @@ a function ``register(app)`` as entry point of the group ``rtseg.commands``.
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import re
 import signal
 from importlib.metadata import entry_points, requires
@@ -280,7 +282,10 @@ def main() -> None:
         if _ended:  # what breaks on the way out, workers that got the signal too, is no news
             raise SystemExit(128 + _ended[0]) from None
         # Names, disks and rights are the system's, and its errors say all there is to say.
-        told = str(error) if isinstance(error, RtsegError | OSError) else _not_installed(error)
+        if isinstance(error, OSError) and error.filename is None:
+            told = _of_no_file(error)
+        else:
+            told = str(error) if isinstance(error, RtsegError | OSError) else _not_installed(error)
         if not told:
             raise
         PlainConsole(stderr=True).print(Text.assemble(("rtseg: ", "red"), visible(told)))
@@ -290,6 +295,17 @@ def main() -> None:
         be_quiet(False)
         for number in heard:
             signal.signal(number, signal.SIG_DFL)
+
+
+def _of_no_file(error: OSError) -> str:
+    """What an error of the system says that names no file: it was the folder that all is in, or standard output."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return "expected a folder to run in, got one that has been removed meanwhile; change into another (cd)"
+    if error.errno == errno.ENOSPC:
+        return f"expected to write, got {error.strerror}; check the disks, and what standard output goes to"
+    return str(error)
 
 
 def _not_installed(error: Exception) -> str:

@@ -36,7 +36,7 @@ class Part:
         folder: whether it is a folder.
 
     Raises:
-        MediaError: the target is a folder where a file is wanted, or its folder cannot be written.
+        MediaError: the target is a folder where a file is wanted, a pipe or a device, or its folder cannot be written.
     """
 
     def __init__(self, target: str | Path, folder: bool = False) -> None:
@@ -46,6 +46,9 @@ class Part:
         try:
             if not folder and self.target.is_dir():
                 raise IsADirectoryError(f"{self.target} is a folder")
+            # A file would take the place of the device, as of /dev/null for everybody where root writes.
+            if self.target.exists() and not (self.target.is_file() or self.target.is_dir()):
+                raise FileExistsError(f"{self.target} is a pipe or a device")
             self.target.parent.mkdir(parents=True, exist_ok=True)
             _sweep(self.target)
             while True:

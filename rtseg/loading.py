@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rtseg.errors import ArgumentError
 from rtseg.runtime.card import ModelCard
 from rtseg.runtime.ignore import IgnoreMask, LearnedMask, ignore_mask
 from rtseg.runtime.interpreter import AnyInterpreter
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from rtseg.runtime.pipeline import Pipeline
 
 __all__ = ["interpreter_for", "load"]
+
+MOST_THREADS = 1024
+"""What no machine has more cores than; libraries crash over numbers beyond 32 bits."""
 
 
 def load(
@@ -42,10 +46,13 @@ def load(
             (:class:`rtseg.runtime.ignore.IgnoreMask`). ``auto`` learns what stands still while the road moves.
 
     Raises:
+        ArgumentError: on another number of threads.
         ModelError: if the model cannot be found, or its card or file does not fit.
         BackendError: if the device or backend is not to be had.
         MediaError, ImageError, ConfigError: if the ignore mask cannot be read.
     """
+    if threads is not None and not 0 <= threads <= MOST_THREADS:
+        raise ArgumentError(f"expected 1 to {MOST_THREADS} threads, or 0 for all cores, got {threads}")
     mask = ignore_mask(ignore)
     model = find_model(name_or_path, network)
     wanted = device, backend, threads or os.cpu_count() or 1, network

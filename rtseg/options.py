@@ -14,7 +14,9 @@ from rtseg.printing import be_quiet
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="Bundled model or folder with card.yaml.")]
 BackendOption = Annotated[str, typer.Option(help="auto, tensorrt, torch, onnxruntime or openvino.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, or dla on a Jetson.")]
-ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of the network; all cores by default.")]
+ThreadsOption = Annotated[
+    int | None, typer.Option(min=1, max=1024, help="Threads of the network; all cores by default.")
+]
 NetworkOption = Annotated[str | None, typer.Option(help="Another network of the card, such as model-fp32.onnx.")]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
 TopicOption = Annotated[str | None, typer.Option(help="Image topic of a bag; needed where it has several.")]

@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import os
+import re
 import sys
 import unicodedata
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from rich.text import Text
 
 _OBEYED = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, directions, halves of pairs, separators of lines
 _LONGEST = 4000
+_SIZE = re.compile("[1-9][0-9]{0,3}")  # of a terminal
 _WIDEST = 240  # columns of what no terminal limits
 
 
@@ -48,6 +50,9 @@ class PlainConsole(Console):
     """
 
     def __init__(self, **settings: Any) -> None:
+        for size in ("COLUMNS", "LINES"):  # of nothing but 0 columns Rich shows nothing, and of others it breaks
+            if not _SIZE.fullmatch(os.environ.get(size, "1")):
+                del os.environ[size]
         super().__init__(markup=False, emoji=False, highlight=False, **settings)
         if not self.is_terminal and "width" not in settings and "COLUMNS" not in os.environ:
             self.width = _WIDEST

@@ -72,15 +72,18 @@ class StampCheck:
     several on end fit each other, a recording has begun anew, a clock was set, a camera that nobody times comes back
     after a pause.
 
+    Args:
+        step: seconds from frame to frame, where that is known beforehand.
+
     Attributes:
         cleared: frames before the latest one that were called wrong, and are good by what came since.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, step: float = 0.0) -> None:
         self.cleared = 0
         self._last: int | None = None
         self._last_age: float | None = None
-        self._step = 0.0  # largest of late, fading
+        self._step = step  # largest of late, fading
         self._doubtful: list[int] = []
 
     def fault(self, stamp: int, by_clock: float | None = None) -> str:
@@ -186,14 +189,15 @@ class FrameLoop(Generic[Item]):
 
     Args:
         max_age: seconds after which a frame is too old; 0 for no limit.
+        step: seconds from frame to frame, where that is known beforehand, as of a recording.
     """
 
-    def __init__(self, max_age: float = 0.0) -> None:
+    def __init__(self, max_age: float = 0.0, step: float = 0.0) -> None:
         self._condition = threading.Condition()
         self._item: Item | None = None
         self._in_order: deque[Item] = deque()
         self._closed = False
-        self._stamps = StampCheck()
+        self._stamps = StampCheck(step)
         self._limit = AgeLimit(max_age)
         self._received = 0
         self._processed = 0

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import stat
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from rtseg.regular_file import TooLargeError, read_regular
+
 LARGEST = 1 << 18
 """Bytes of a file that people write, and many times what they do; the library reads some hundred thousand a second."""
+
+_MERGE = "tag:yaml.org,2002:merge"
 
 
 def read_yaml(path: Path) -> Any:
@@ -22,14 +25,10 @@ def read_yaml(path: Path) -> Any:
         OSError: it cannot be read, or is none: a pipe is not waited for, nor a device read for ever.
         yaml.YAMLError: as of :func:`parse_yaml`, or it is no text, or larger than :data:`LARGEST`.
     """
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(f"{path} is no regular file")
-    with path.open("rb") as file:
-        content = file.read(LARGEST + 1)
-    if len(content) > LARGEST:
-        raise yaml.YAMLError(f"it is larger than {LARGEST >> 10} KiB")
     try:
-        text = content.decode("utf-8")
+        text = read_regular(path, LARGEST).decode("utf-8")
+    except TooLargeError as error:
+        raise yaml.YAMLError(str(error)) from error
     except UnicodeDecodeError as error:
         raise yaml.YAMLError(f"it is no text: {error}") from error
     return parse_yaml(text)
@@ -42,16 +41,33 @@ def parse_yaml(text: str) -> Any:
         text: of the document.
 
     Raises:
-        yaml.YAMLError: it is none. The library itself lets what nests too deeply, and values that only look like a
-            date or a number, out as errors of Python.
+        yaml.YAMLError: it is none, or says something twice. The library itself lets what nests too deeply, and values
+            that only look like a date or a number, out as errors of Python, and takes the last of two values.
 
     Example:
         >>> parse_yaml("classes: [road, car]")
         {'classes': ['road', 'car']}
     """
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _Loader)
     except RecursionError:
         raise yaml.YAMLError("it is nested too deeply") from None
     except (ValueError, TypeError, AttributeError) as error:
         raise yaml.YAMLError(f"it holds a value that cannot be read: {error}") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """The library's own, but that a key stands once in a mapping, as YAML has it."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        lines: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
+                continue
+            line = key.start_mark.line + 1
+            before = lines.setdefault((key.tag, key.value), 0)
+            if before:
+                raise yaml.YAMLError(f"{key.value!r:.60} stands twice, in lines {before} and {line}; remove one")
+            lines[key.tag, key.value] = line
+        return node

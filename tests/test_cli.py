@@ -81,11 +81,27 @@ def test_every_argument_and_option_of_every_command_has_help() -> None:
     assert silent(get_command(app), "rtseg") == []
 
 
+def test_every_number_has_a_largest() -> None:
+    def endless(command: Any, name: str) -> list[str]:
+        children = getattr(command, "commands", {})
+        ranges = [(each.name, each if hasattr(each, "min") else each.type) for each in command.params]
+        found = [
+            f"{name} {option}"
+            for option, range_ in ranges
+            if isinstance(getattr(range_, "min", None), float) and range_.max is None
+        ]
+        return found + [each for called, child in children.items() for each in endless(child, f"{name} {called}")]
+
+    assert endless(get_command(app), "rtseg") == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["run", "nowhere.mp4"], "does not exist"),
         (["replay", "nowhere.mcap"], "does not exist"),
+        (["run", "9" * 30], "does not exist"),
+        (["run", "nowhere.mp4", "--threads", "9" * 30], "--threads"),
         (["evaluate"], "--data"),
         (["evaluate", "--data", "nowhere"], "labels"),
         (["bench", "--model", "no-such-model"], "expected a bundled model"),
@@ -105,6 +121,17 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
     assert answer.code == 2, answer.err
     assert message in answer.err
     assert "Traceback" not in answer.err
+
+
+def test_a_folder_that_is_gone_is_told(rtseg: Rtseg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    answer = rtseg("run", "nowhere.mp4")
+    assert answer.code == 2
+    assert "nowhere.mp4 that does not exist" in answer.err
+    monkeypatch.setattr(cli, "app", os.getcwd)
+    assert "expected a folder to run in, got one that has been removed" in rtseg().err
 
 
 def test_run_writes_overlays(rtseg: Rtseg, model: Path, pictures: Path, tmp_path: Path) -> None:

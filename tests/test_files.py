@@ -13,7 +13,16 @@ from pathlib import Path
 import pytest
 
 from rtseg.errors import MediaError
-from rtseg.files import Part, held, refuse_inputs, replacing, staging, write_bytes, write_text
+from rtseg.files import (
+    Part,
+    held,
+    refuse_inputs,
+    replacing,
+    staging,
+    write_bytes,
+    write_text,
+)
+from rtseg.regular_file import TooLargeError, read_regular
 
 
 def names(folder: Path) -> list[str]:
@@ -164,3 +173,26 @@ def test_a_signal_ends_the_command_line_in_order(tmp_path: Path, number: signal.
     child.send_signal(number)
     assert child.wait(60) != 0
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link to a device", "link to a pipe"])
+def test_pipes_and_devices_are_neither_replaced_nor_waited_for(tmp_path: Path, kind: str) -> None:
+    target = tmp_path / "result.json"
+    os.mkfifo(target if kind == "pipe" else tmp_path / "pipe")
+    if kind != "pipe":
+        target.symlink_to("/dev/null" if "device" in kind else tmp_path / "pipe")
+    before = target.lstat()
+    with pytest.raises(MediaError, match=r"result\.json, got .*result\.json is a pipe or a device"):
+        write_text(target, "x")
+    with pytest.raises(OSError, match="no regular file"):
+        read_regular(target, 10)
+    after = target.lstat()
+    assert (before.st_ino, before.st_mode) == (after.st_ino, after.st_mode)
+    assert len(names(tmp_path)) <= 2, "no part of a file is left"
+
+
+def test_what_is_wanted_whole_has_a_largest_size(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(bytes(2048))
+    assert read_regular(tmp_path / "a", 2048) == bytes(2048)
+    with pytest.raises(TooLargeError, match="larger than 1 KiB"):
+        read_regular(tmp_path / "a", 2047)

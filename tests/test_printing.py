@@ -85,3 +85,16 @@ def test_a_table_in_a_file_has_the_room_that_it_needs(
     written = io.StringIO()
     PlainConsole(file=written).print(table)
     assert ("much " * 30 in written.getvalue()) == whole
+
+
+@pytest.mark.parametrize("columns", ["0", "00", "²", "-1", "", "99999999999"])
+def test_a_width_that_is_none_hides_nothing(monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("LINES", columns)
+    written = io.StringIO()
+    console = PlainConsole(file=written)
+    table = Table("recording")
+    table.add_row("what was found")
+    console.print(table)
+    assert "what was found" in written.getvalue()
+    assert console.width == 240

@@ -39,6 +39,25 @@ def test_what_is_yaml_is_read() -> None:
     assert parse_yaml("") is None
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a: 1\nb: 2\na: 3", "'a' stands twice, in lines 1 and 3; remove one"),
+        ("{a: 1, a: 1}", "'a' stands twice, in lines 1 and 1"),
+        ("c:\n- x: {y: 1, z: 2, 'y': 3}", "'y' stands twice, in lines 2 and 2"),
+    ],
+)
+def test_what_is_said_twice_is_refused(text: str, told: str) -> None:
+    with pytest.raises(yaml.YAMLError, match=told):
+        parse_yaml(text)
+
+
+def test_what_is_merged_may_be_said_anew() -> None:
+    text = "base: &base {a: 1, b: 2}\nmore: &more {<<: *base, b: 3}\nlast: {<<: *more, a: 4}\nagain: *more"
+    assert parse_yaml(text)["last"] == {"a": 4, "b": 3}
+    assert parse_yaml(text)["again"] == {"a": 1, "b": 3}
+
+
 READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "card": ("card.yaml", ModelCard.load),
     "camera": ("camera.yaml", Camera.load),
@@ -53,6 +72,9 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
 @pytest.mark.parametrize("kind", READERS)
 def test_files_of_every_kind_tell_it(tmp_path: Path, kind: str, wrong: str) -> None:
     name, read = READERS[kind]
+    (tmp_path / name).write_text("name: a\nname: b\n")
+    with pytest.raises(RtsegError, match="'name' stands twice, in lines 1 and 2"):
+        read(tmp_path / name)
     (tmp_path / name).write_text(WRONG[wrong])
     with pytest.raises(RtsegError, match="nested too deeply" if "deep" in wrong else "month must be in"):
         read(tmp_path / name)

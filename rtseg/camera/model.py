@@ -258,9 +258,13 @@ def _parse_mount(content: object) -> Mount:
 
 def _number(content: dict[str, Any], key: str, default: float | None = None) -> float:
     value = content.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise CalibrationError(f"expected a finite number for {key}, got {value!r}")
-    return float(value)
+    try:
+        number = math.nan if isinstance(value, bool) or not isinstance(value, int | float) else float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        number = math.inf
+    if not math.isfinite(number):
+        raise CalibrationError(f"expected a finite number for {key}, got {value!r:.60}")
+    return number
 
 
 def _array(content: dict[str, Any], key: str, shape: tuple[int, int] | None) -> NDArray[np.float64]:
@@ -268,9 +272,9 @@ def _array(content: dict[str, Any], key: str, shape: tuple[int, int] | None) -> 
     try:
         rows, columns, data = int(block["rows"]), int(block["cols"]), block["data"]  # type: ignore[index]
         values = np.array(data, np.float64).reshape(rows, columns)
-    except (TypeError, KeyError, ValueError) as error:
+    except (TypeError, KeyError, ValueError, OverflowError) as error:
         raise CalibrationError(
-            f"expected {key} with rows, cols and rows x cols numbers in data, got {block!r}"
+            f"expected {key} with rows, cols and rows x cols numbers in data, got {block!r:.300}"
         ) from error
     if shape is not None and values.shape != shape:
         raise CalibrationError(f"expected {key} of {shape[0]}x{shape[1]}, got {rows}x{columns}")

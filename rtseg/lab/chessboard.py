@@ -83,7 +83,9 @@ def calibrate_chessboard(
         raise CalibrationError(
             f"expected a board of at least 3x3 inner corners and squares over 0 m, got {board} and {square}"
         )
-    sizes = Counter(check_image(image).shape[:2] for image in images)
+    # Of one pixel's height or width, as a tool's mark in the folder, a picture is of another size, and no fault.
+    dots = {i for i, image in enumerate(images) if np.ndim(image) == 3 and min(np.shape(image)[:2]) < 2}
+    sizes = Counter(check_image(image).shape[:2] for i, image in enumerate(images) if i not in dots)
     if not sizes:
         raise CalibrationError(f"expected at least {_MIN_BOARDS} pictures of a chessboard, got none")
     height, width = sizes.most_common(1)[0][0]
@@ -92,7 +94,7 @@ def calibrate_chessboard(
     rejected: dict[int, str] = {}
     for i, image in enumerate(images):
         # A picture a pixel larger, as some tools crop them, still has its pixels where the others have theirs.
-        if abs(image.shape[0] - height) > 1 or abs(image.shape[1] - width) > 1:
+        if i in dots or abs(image.shape[0] - height) > 1 or abs(image.shape[1] - width) > 1:
             rejected[i] = f"{image.shape[1]}x{image.shape[0]} where most pictures are {width}x{height}"
             continue
         found = find_corners(image, board)

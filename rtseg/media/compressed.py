@@ -51,11 +51,34 @@ def decode_compressed(
         ImageError: none of the formats, incomplete, damaged as far as that shows, or larger than `max_pixels`.
     """
     pixels = as_bytes(data)
+    header = check_compressed(format, pixels, max_pixels)
+    image = _decode_jpeg(pixels, header.end) if header is not None and header.components in (1, 3) else None
+    if image is None or upright:
+        image = _decode(pixels, upright)
+    if _colors_swapped(format):
+        cv2.cvtColor(image, cv2.COLOR_RGB2BGR, dst=image)
+    return image
+
+
+def check_compressed(format: str, pixels: NDArray[np.uint8], max_pixels: int) -> JpegHeader | None:
+    """Make sure that a picture is whole, and no larger than it may be, before anything is decoded.
+
+    Args:
+        format: see :func:`decode_compressed`.
+        pixels: (n,) uint8, a JPEG, PNG or WebP file.
+        max_pixels: of the picture.
+
+    Returns:
+        The header of a JPEG; None of the others.
+
+    Raises:
+        ImageError: as of :func:`decode_compressed`.
+    """
     content = memoryview(pixels.data)
     if not pixels.size:
         raise ImageError(f"expected a compressed picture, got no data (format {format!r:.80}); check the publisher")
-    jpeg = bytes(content[:3]) == b"\xff\xd8\xff"
-    if jpeg:
+    header = None
+    if bytes(content[:3]) == b"\xff\xd8\xff":
         header = _jpeg_header(content)
         width, height = header.width, header.height
     elif bytes(content[:8]) == b"\x89PNG\r\n\x1a\n":
@@ -72,14 +95,9 @@ def decode_compressed(
             f"expected a picture of at most {max_pixels} pixels, got {width}x{height}; its header is damaged, or the "
             "picture is to be made smaller"
         )
-    if jpeg:
+    if header is not None:
         _check_enough(header, len(content))
-    image = _decode_jpeg(pixels, header.end) if jpeg and header.components in (1, 3) else None
-    if image is None or upright:
-        image = _decode(pixels, upright)
-    if _colors_swapped(format):
-        cv2.cvtColor(image, cv2.COLOR_RGB2BGR, dst=image)
-    return image
+    return header
 
 
 def _decode_jpeg(pixels: NDArray[np.uint8], end: int) -> NDArray[np.uint8]:
@@ -112,7 +130,9 @@ def _decode(pixels: NDArray[np.uint8], upright: bool) -> NDArray[np.uint8]:
     return np.asarray(image, dtype=np.uint8)
 
 
-class _JpegHeader(NamedTuple):
+class JpegHeader(NamedTuple):
+    """What a JPEG says of itself."""
+
     width: int
     height: int
     components: int
@@ -125,7 +145,7 @@ _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 """A JPEG marker inside entropy-coded data: there 0xFF is followed by a stuffed zero or a restart marker otherwise."""
 
 
-def _jpeg_header(content: memoryview) -> _JpegHeader:
+def _jpeg_header(content: memoryview) -> JpegHeader:
     """Walk the segments of a JPEG to its end marker and return what its frame header says.
 
     A plain search for the end marker would find the one of an embedded thumbnail.
@@ -153,7 +173,7 @@ def _jpeg_header(content: memoryview) -> _JpegHeader:
     )
 
 
-def _frame_header(marker: int, segment: bytes) -> _JpegHeader | None:
+def _frame_header(marker: int, segment: bytes) -> JpegHeader | None:
     if len(segment) < 6:
         return None
     _, height, width, components = struct.unpack_from(">BHHB", segment)
@@ -165,10 +185,10 @@ def _frame_header(marker: int, segment: bytes) -> _JpegHeader | None:
     # Huffman codes have a bit at the least: a block's first coefficient is one, and the end of a block another, which
     # only progressive files can leave out.
     bits = {0xC0: 2, 0xC1: 2, 0xC2: 1}.get(marker, 0)
-    return _JpegHeader(width, height, components, blocks, bits)
+    return JpegHeader(width, height, components, blocks, bits)
 
 
-def _check_enough(header: _JpegHeader, size: int) -> None:
+def _check_enough(header: JpegHeader, size: int) -> None:
     if header.blocks * header.bits > 8 * size:
         raise ImageError(
             f"expected the data of {header.width}x{header.height} pixels, got {size} bytes, which cannot hold them; "

@@ -17,7 +17,7 @@ from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 from rtseg.errors import ImageError, MediaError
 from rtseg.files import is_there, write_bytes
 from rtseg.frame import Frame
-from rtseg.media.compressed import decode_compressed
+from rtseg.media.compressed import check_compressed, decode_compressed
 from rtseg.media.encodings import MAX_PIXELS
 from rtseg.media.frame_source import FrameSource
 from rtseg.media.natural_order import natural_key
@@ -30,6 +30,8 @@ IMAGE_SUFFIXES = (
 UNREAD_SUFFIXES = (".heic", ".heif", ".exr", ".hdr", ".pfm", ".pic", ".ras", ".sr", ".tga")
 """Of pictures that may not be read; none is to vanish without a word."""
 _LISTED = (*IMAGE_SUFFIXES, *UNREAD_SUFFIXES, ".gif")  # what counts as a picture in a folder
+_WHOLE = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")  # of JPEG and PNG
+_WEBP = b"RIFFWEBP"
 _ORIENTATION = 0x0112  # EXIF's tag; from 5 on height and width change places
 _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")  # as telephones write it
 _UNREADABLE = (
@@ -111,7 +113,7 @@ def is_picture(path: Path) -> bool:
             start = file.read(8)
     except OSError:
         return False
-    return start.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"))
+    return start.startswith(_WHOLE)
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -121,6 +123,49 @@ def read_image(path: str | Path) -> np.ndarray:
         ImageError: it is missing, incomplete, no picture, or absurdly large; the message names the file.
     """
     path = Path(path)
+    data = _content(path)
+    try:
+        if _shows_its_end(data):
+            return decode_compressed("", data, MAX_PIXELS, upright=True)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except ImageError as error:
+        raise ImageError(_reworded(path, error)) from error
+    except (cv2.error, MemoryError):
+        image = None
+    if image is None:
+        raise ImageError(f"expected a sound picture, got {path} that does not decode; save it again as JPEG or PNG")
+    return np.asarray(image, dtype=np.uint8)
+
+
+def read_stored(path: str | Path) -> np.ndarray:
+    """Read what a picture stores, (H, W) or (H, W, C) of its own dtype: labels and masks, which no color is to change.
+
+    Raises:
+        ImageError: as of :func:`read_image`; of what is cut off the decoder would make up the rest.
+    """
+    path = Path(path)
+    data = _content(path)
+    pixels = np.frombuffer(data, np.uint8)
+    try:
+        if _shows_its_end(data):
+            check_compressed("", pixels, MAX_PIXELS)
+        stored = cv2.imdecode(pixels, cv2.IMREAD_UNCHANGED)
+    except ImageError as error:
+        raise ImageError(_reworded(path, error)) from error
+    except (cv2.error, MemoryError):
+        stored = None
+    if stored is None:
+        raise ImageError(f"expected a sound picture, got {path} that does not decode; save it again as PNG")
+    return np.asarray(stored)
+
+
+def _shows_its_end(data: bytes) -> bool:
+    """Whether this is a JPEG, PNG or WebP, which :func:`check_compressed` looks at."""
+    return data.startswith(_WHOLE) or data[:4] + data[8:12] == _WEBP
+
+
+def _content(path: Path) -> bytes:
+    """What a picture's file holds; of kinds that do not show their end no more pixels than pictures have."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise ImageError(f"expected a picture, got {path}, which is a folder, a pipe or a device; name a file")
@@ -129,11 +174,8 @@ def read_image(path: str | Path) -> np.ndarray:
         raise ImageError(f"expected a readable picture, got {path} ({error.strerror}); check the path") from error
     if not data:
         raise ImageError(f"expected a picture, got {path}, which is empty; copy it again")
-    if data.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")) or data[:4] + data[8:12] == b"RIFFWEBP":
-        try:
-            return decode_compressed("", data, MAX_PIXELS, upright=True)
-        except ImageError as error:
-            raise ImageError(_reworded(path, error)) from error
+    if _shows_its_end(data):
+        return data
     if data[4:8] == b"ftyp" and data[8:12] in _HEIC:
         raise ImageError(f"expected a picture that OpenCV reads, got {path}, which is HEIC; save it as JPEG")
     height, width = _declared_size(path, data)
@@ -141,13 +183,7 @@ def read_image(path: str | Path) -> np.ndarray:
         raise ImageError(
             f"expected a picture of at most {MAX_PIXELS} pixels, got {path} of {width}x{height}; make it smaller"
         )
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except (cv2.error, MemoryError):
-        image = None
-    if image is None:
-        raise ImageError(f"expected a sound picture, got {path} that does not decode; save it again as JPEG or PNG")
-    return np.asarray(image, dtype=np.uint8)
+    return data
 
 
 def image_size(path: Path) -> tuple[int, int]:

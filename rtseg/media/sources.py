@@ -15,7 +15,7 @@ from rtseg.media.storage.kinds import refuse_pointer, suffix_of
 from rtseg.media.streams import StreamSource, is_url, masked
 from rtseg.media.videos import VideoSource
 
-_DEVICE = re.compile(r"(?:/dev/video)?(\d+)")
+_DEVICE = re.compile(r"(?:/dev/video)?([0-9]{1,4})")  # more digits are a name that was mistyped
 _NUMBERED = re.compile(r"%\d*d")
 
 
@@ -41,8 +41,8 @@ def open_frames(path: str | Path | int, topic: str | None = None, fps: float | N
         0 (48, 64, 3)
         >>> folder.cleanup()
     """
-    if fps is not None and not 0 < fps < 1e6:
-        raise MediaError(f"expected a rate above 0 frames a second, got {fps}; leave it out for stills")
+    if fps is not None and not 1e-6 <= fps < 1e6:
+        raise MediaError(f"expected a rate above 0, 1e-6 to 1e6 frames a second, got {fps}; leave it out for stills")
     with damage_noted() as said:
         source = _open(str(path), topic, fps)
     source.damage += [sentence for sentence in said if sentence not in source.damage]

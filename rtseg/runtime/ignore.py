@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from rtseg.camera.still_parts import StillParts
-from rtseg.errors import ArgumentError, ConfigError, ImageError, MediaError
-from rtseg.files import write_bytes
+from rtseg.errors import ArgumentError, ConfigError, MediaError
+from rtseg.files import is_there, write_bytes
 from rtseg.frame import Frame
 from rtseg.settings import Settings, Share, first_fault
 from rtseg.yaml_text import read_yaml
@@ -172,16 +172,11 @@ def ignored_at(mask: IgnoreMask | None, size: tuple[int, int]) -> NDArray[np.boo
 
 
 def _read_picture(path: Path) -> NDArray[np.bool_]:
-    try:
-        content = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise MediaError(f"expected an ignore mask at {path}: {error.strerror or error}") from error
-    try:
-        picture = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if content.size else None
-    except cv2.error:
-        picture = None
-    if picture is None:
-        raise ImageError(f"expected a picture in {path}, got a file that cannot be decoded")
+    from rtseg.media.images import read_stored
+
+    if not is_there(path):
+        raise MediaError(f"expected an ignore mask at {path}, where there is no file; check the path")
+    picture = read_stored(path)
     channels = picture.reshape(*picture.shape[:2], -1)
     # An alpha channel alone says nothing of what is painted.
     colors = channels[:, :, :3] if channels.shape[2] == 4 else channels

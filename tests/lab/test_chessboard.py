@@ -46,12 +46,13 @@ VIEWS = [
 def test_finds_the_camera_that_took_the_pictures() -> None:
     pictures = [board_picture(*view) for view in VIEWS]
     pictures.insert(2, np.full((*SIZE, 3), 128, np.uint8))
-    pictures.append(np.full((300, 400, 3), 128, np.uint8))
+    pictures += [np.full((300, 400, 3), 128, np.uint8), np.zeros((1, 1, 3), np.uint8)]
     result = calibrate_chessboard(pictures, board=(9, 6), square=0.025)
     assert result.used == (0, 1, 3, 4, 5, 6)
-    assert set(result.rejected) == {2, 7}
+    assert set(result.rejected) == {2, 7, 8}
     assert "no whole board" in result.rejected[2]
     assert "400x300" in result.rejected[7]
+    assert "1x1" in result.rejected[8]
     assert result.rms < 0.15
     assert result.errors.shape == (6,)
     assert all(corners.shape == (54, 2) for corners in result.corners)

@@ -15,7 +15,7 @@ from PIL import Image
 from rtseg.errors import ImageError, MediaError
 from rtseg.media import open_frames
 from rtseg.media.compressed import decode_compressed
-from rtseg.media.images import image_size, read_image
+from rtseg.media.images import image_size, read_image, read_stored
 from tests.media.recordings import picture
 
 
@@ -165,3 +165,17 @@ def test_what_telephones_write_is_named(tmp_path: Path) -> None:
 def test_no_name_is_not_this_folder() -> None:
     with pytest.raises(MediaError, match="got no name"):
         open_frames("")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff", ".bmp", ".webp"])
+def test_what_a_mask_lacks_is_not_made_up(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"mask{suffix}"
+    kind, first = (np.uint16, 300) if suffix in (".png", ".tiff") else (np.uint8, 0)
+    stored = np.random.default_rng(0).integers(first, first + 256, (40, 60), dtype=kind)
+    cv2.imwrite(str(path), stored, [cv2.IMWRITE_WEBP_QUALITY, 101] if suffix == ".webp" else [])
+    found = read_stored(path)
+    np.testing.assert_array_equal(found if found.ndim == 2 else found[:, :, 0], stored)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 6 // 10])
+    with pytest.raises(ImageError, match=f"mask{suffix}"):
+        read_stored(path)

@@ -148,7 +148,7 @@ def test_pictures_are_stills_unless_they_are_said_to_be_a_sequence(tmp_path: Pat
     assert [f.stamp for f in open_frames(tmp_path / "p" / "1403636579763555584.png")] == [None]
 
 
-@pytest.mark.parametrize("fps", [0.0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("fps", [0.0, -1.0, 1e-300, 1e300, float("nan"), float("inf")])
 def test_a_rate_that_is_none_is_refused(tmp_path: Path, fps: float) -> None:
     write_pictures(tmp_path, ["1.png"])
     with pytest.raises(MediaError, match="expected a rate above 0"):

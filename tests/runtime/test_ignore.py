@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,6 +62,7 @@ def test_a_part_of_the_frame_has_its_part_of_the_mask() -> None:
         ("none.yaml", None, MediaError),
         ("empty.png", b"", ImageError),
         ("text.png", b"not a picture", ImageError),
+        ("cut.png", cv2.imencode(".png", np.eye(99, dtype=np.uint8))[1].tobytes()[:-20], ImageError),
         ("mask.jpg", b"", ConfigError),
         ("bad.yaml", b"polygons: [", ConfigError),
         ("bytes.yaml", b"\xff\xfe", ConfigError),
@@ -81,6 +83,13 @@ def test_what_is_no_mask_is_one_sentence(
         IgnoreMask.load(path)
     with pytest.raises(ArgumentError):
         IgnoreMask(np.zeros((0, 4), bool))
+
+
+@pytest.mark.parametrize("name", ["pipe.png", "pipe.yaml"])
+def test_a_mask_that_is_a_pipe_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(MediaError, match=name):
+        IgnoreMask.load(tmp_path / name)
 
 
 def test_no_line_is_found_where_it_is_ignored(model_folder: Callable[..., Path], right_half: Path) -> None:

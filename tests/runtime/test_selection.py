@@ -12,7 +12,7 @@ import pytest
 
 import rtseg.runtime.device as gpu_device
 import rtseg.runtime.selection as selection
-from rtseg.errors import BackendError, ModelError
+from rtseg.errors import ArgumentError, BackendError, ModelError
 from rtseg.lanes.interpreter import LaneInterpreter
 from rtseg.loading import load
 from rtseg.runtime import bundled_models
@@ -228,3 +228,9 @@ def test_a_network_that_was_removed_after_loading_the_card_is_told(model: Model)
     (model.path.parent / "model.onnx").unlink()
     with pytest.raises(ModelError, match="not there"):
         network_for(model, "torch", on_device=True)
+
+
+@pytest.mark.parametrize("threads", [-1, 1025, 10**12])
+def test_threads_that_no_machine_has_are_refused(threads: int) -> None:
+    with pytest.raises(ArgumentError, match=f"expected 1 to 1024 threads, or 0 for all cores, got {threads}"):
+        load("lanes-lite", threads=threads)

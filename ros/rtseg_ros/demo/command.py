@@ -36,7 +36,7 @@ def demo(
     instances_model: Annotated[
         str | None, typer.Option(help="With --task both, the model of the instances; instances-lite by default.")
     ] = None,
-    seconds: Annotated[float, typer.Option(min=1.0, help="Length of the rendered drive.")] = 15.0,
+    seconds: Annotated[float, typer.Option(min=1.0, max=3600, help="Length of the rendered drive.")] = 15.0,
     as_json: JsonOption = False,
 ) -> None:
     """Run the whole system live: player, node and recorder in their own processes over DDS."""

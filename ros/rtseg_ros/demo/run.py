@@ -45,13 +45,16 @@ def run_demo(
         topic: image topic of `input`, where it is a bag of several cameras.
 
     Raises:
-        RtsegError: rclpy is not installed, there is no such task or model, `instances_model` is given for another task,
-            the input cannot be read, or one of the processes ended or hung; the message holds the end of its log.
+        RtsegError: rclpy is not installed, there is no such task or model, `topic` is given without a bag or
+            `instances_model` for another task, the input cannot be read, or one of the processes ended or hung; the
+            message holds the end of its log.
     """
     if find_spec("rclpy") is None or find_spec("rtseg_ros") is None:
         raise RtsegError("expected rclpy for the live demo, but it is not installed; pip install 'rtseg[ros]'")
     if task not in TASKS:
         raise RtsegError(f"expected a task of {', '.join(TASKS)}, got {task!r}")
+    if topic is not None and input is None:
+        raise RtsegError(f"expected --input with a bag to read topic {topic} from, got none; leave the topic out")
     chosen = TASKS[task]
     names = list(chosen.models)
     if instances_model and len(names) == 1:

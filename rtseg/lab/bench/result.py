@@ -9,9 +9,12 @@ from pydantic import Field, ValidationError
 from rich.table import Table
 
 from rtseg.errors import DatasetError
-from rtseg.files import write_text
+from rtseg.files import Part, write_text
+from rtseg.regular_file import read_regular
 from rtseg.runtime import LatencyLog
 from rtseg.settings import Settings, first_fault
+
+_LARGEST = 1 << 26  # bytes of a results file; a run has some thousand
 
 
 class Latency(Settings):
@@ -211,7 +214,7 @@ class BenchFile(Settings):
             DatasetError: the file is missing or is no such file; the message names the field.
         """
         try:
-            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+            return cls.model_validate_json(read_regular(path, _LARGEST).decode("utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise DatasetError(f"expected bench results at {path}: {error}") from error
         except ValidationError as error:
@@ -219,17 +222,33 @@ class BenchFile(Settings):
                 f"{path} holds no bench results of this version: {first_fault(error)}; run rtseg bench --json again"
             ) from error
 
+    @classmethod
+    def before(cls, path: Path) -> BenchFile | None:
+        """What the file holds that is to be written, None if there is none; called before a run, it spares a vain one.
+
+        Raises:
+            DatasetError: a file of that name is there that holds no such results.
+            MediaError: it cannot be written.
+        """
+        Part(path).discard()
+        if not path.exists() or not path.stat().st_size:  # as mktemp leaves it
+            return None
+        try:
+            return cls.load(path)
+        except DatasetError as error:
+            raise DatasetError(
+                f"expected results of this version or no file at {path}, got another, which is not overwritten; "
+                "name another file or remove it"
+            ) from error
+
     def write(self, path: Path) -> None:
         """Write the file; runs that a file of the same machine holds already are kept, the same ones replaced.
 
         Raises:
+            DatasetError: a file of that name is there that holds no such results.
             MediaError: it cannot be written.
         """
-        merged = self
-        try:
-            before = BenchFile.load(path)
-        except DatasetError:
-            before = None
+        merged, before = self, BenchFile.before(path)
         if before is not None and before.hardware == self.hardware and before.commit == self.commit:
             new = {run.key for run in self.runs}
             runs = (*(run for run in before.runs if run.key not in new), *self.runs)

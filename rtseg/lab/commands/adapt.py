@@ -19,7 +19,7 @@ def adapt(
     recordings: Annotated[list[Path], typer.Argument(help="Bags or videos of one camera, some minutes of driving.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Model folder to write, if the model is better.")],
     model: ModelOption = "lanes-lite",
-    minutes: Annotated[float, typer.Option(min=0.5, help="What all of it may take, about.")] = 60.0,
+    minutes: Annotated[float, typer.Option(min=0.5, max=1e5, help="What all of it may take, about.")] = 60.0,
     labels: Annotated[
         Path | None, typer.Option(help="Labelled frames of the camera to judge by as well; they are not learned from.")
     ] = None,

@@ -17,9 +17,9 @@ bench_app = typer.Typer(help="Time a model on this machine, or compare results."
 def bench(
     context: typer.Context,
     model: ModelOption = "lanes-lite",
-    width: Annotated[int, typer.Option(min=16, help="Of the frames, pixels.")] = 1280,
-    height: Annotated[int, typer.Option(min=16, help="Of the frames, pixels.")] = 720,
-    frames: Annotated[int, typer.Option(min=10, help="Frames to time after the warm-up.")] = 300,
+    width: Annotated[int, typer.Option(min=32, max=8192, help="Of the frames, pixels.")] = 1280,
+    height: Annotated[int, typer.Option(min=32, max=8192, help="Of the frames, pixels.")] = 720,
+    frames: Annotated[int, typer.Option(min=10, max=1_000_000, help="Frames to time after the warm-up.")] = 300,
     encoding: Annotated[Literal["bgr8", "jpeg"], typer.Option(help="Of the messages that frames arrive in.")] = "bgr8",
     compare: Annotated[bool, typer.Option("--compare", help="Time plain peers too, and measure the floor.")] = False,
     json_file: Annotated[
@@ -34,10 +34,13 @@ def bench(
     """Time a model on this machine: frames a second, latency by stage, memory and power."""
     if context.invoked_subcommand:
         return
+    from rtseg.lab.bench.result import BenchFile
     from rtseg.lab.bench.run import BenchSettings, bench_model
 
     settings = BenchSettings((height, width), frames, encoding, compare, device, backend, threads, network)
     file = None if json_file == Path("-") else json_file
+    if file is not None:
+        BenchFile.before(file)
     result = bench_model(model, settings, keep=None if file is None else lambda found: found.write(file))
     if json_file is not None and file is None:
         print_json(result)

@@ -21,7 +21,7 @@ def calibrate_camera(
     out: Annotated[Path, typer.Option("--out", "-o", help="Camera YAML to write.")] = Path("camera.yaml"),
     columns: Annotated[int, typer.Option(min=3, help="Inner corners along the board.")] = 9,
     rows: Annotated[int, typer.Option(min=3, help="Inner corners across the board.")] = 6,
-    square: Annotated[float, typer.Option(min=1e-4, help="Side of a square in metres.")] = 0.025,
+    square: Annotated[float, typer.Option(min=1e-4, max=100, help="Side of a square in metres.")] = 0.025,
     topic: TopicOption = None,
     as_json: JsonOption = False,
 ) -> None:

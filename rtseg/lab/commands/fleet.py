@@ -33,13 +33,17 @@ class JobOptions:
         int | None, typer.Option(min=0, help="Processes; 0 works in this one, without Ray. All cores by default.")
     ] = None
     threads: Annotated[int, typer.Option(min=1, help="Cores of a worker: decoding, network and grouping.")] = 1
-    gpus: Annotated[float, typer.Option(min=0, help="GPUs of a worker; a share of one will do.")] = 0.0
+    gpus: Annotated[float, typer.Option(min=0.0, max=64.0, help="GPUs of a worker; a share of one will do.")] = 0.0
     device: DeviceOption = "auto"
     backend: BackendOption = "auto"
     topic: TopicOption = None
-    shard_seconds: Annotated[float, typer.Option(min=1, help="Recordings that are longer are cut into parts.")] = 120.0
+    shard_seconds: Annotated[
+        float, typer.Option(min=1.0, max=1e9, help="Recordings that are longer are cut into parts.")
+    ] = 120.0
     tries: Annotated[int, typer.Option(min=1, help="Crashes after which a shard is given up.")] = 3
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds after which a shard counts as hung.")] = 3600.0
+    timeout: Annotated[float, typer.Option(min=1.0, max=1e9, help="Seconds after which a shard counts as hung.")] = (
+        3600.0
+    )
     resume: Annotated[bool, typer.Option(help="Keep what is done; else all is done anew.")] = True
     fail_on: Annotated[
         Literal["any", "all", "never"], typer.Option(help="Exit with 1 if any, or all, recordings have faults.")

@@ -116,7 +116,7 @@ def instance_page(
 def instance_ids(
     model: Annotated[str, typer.Option("--model", "-m", help="Bundled model or folder.")] = "instances-lite",
     drives: Annotated[int, typer.Option(min=1, help="Rendered streets.")] = 6,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Of each drive.")] = 8.0,
+    seconds: Annotated[float, typer.Option(min=0.1, max=3600, help="Of each drive.")] = 8.0,
 ) -> None:
     """Measure how well ids stay with objects on rendered streets: with true masks, and with a model's."""
     from rtseg.lab.studies.instance_ids import score_ids, street_drives, table
@@ -150,7 +150,7 @@ def lane_page(
     videos: Annotated[Path | None, typer.Option(help="Folder of videos.")] = None,
     rendered: Annotated[int, typer.Option(min=0, help="Frames to render.")] = 200,
     drives: Annotated[int, typer.Option(min=0, help="Roads to drive in each condition.")] = 2,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Of each drive.")] = 6.0,
+    seconds: Annotated[float, typer.Option(min=0.1, max=3600, help="Of each drive.")] = 6.0,
     video_frames: Annotated[int | None, typer.Option(min=1, help="Of each video at most.")] = None,
     out: PageOption = Path("docs"),
 ) -> None:
@@ -165,7 +165,7 @@ def lane_page(
 def ego_lane(
     model: Annotated[str, typer.Option("--model", "-m", help="Bundled lane model or folder.")] = "lanes-lite",
     drives: Annotated[int, typer.Option(min=1, help="Rendered roads, each in every condition.")] = 3,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Of each drive.")] = 3.0,
+    seconds: Annotated[float, typer.Option(min=0.1, max=3600, help="Of each drive.")] = 3.0,
 ) -> None:
     """Measure the own lane's place, width and heading on rendered drives, and whether their spreads hold."""
     from rtseg.lab.studies.ego_lane import score_ego, tables
@@ -182,7 +182,7 @@ def lane_markings(
     model: Annotated[str, typer.Option("--model", "-m", help="Bundled model or folder.")] = "lanes-lite",
     data: Annotated[Path | None, typer.Option(help="TuSimple folder whose classes are solid and dashed.")] = None,
     drives: Annotated[int, typer.Option(min=0, help="Rendered roads, each in every condition.")] = 3,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Of each drive.")] = 3.0,
+    seconds: Annotated[float, typer.Option(min=0.1, max=3600, help="Of each drive.")] = 3.0,
 ) -> None:
     """Measure how often solid and dashed lines are told apart, and fit the curve to labelled pictures."""
     from rtseg.lab.data.tusimple import read_labels
@@ -215,7 +215,7 @@ def ignored(
     recordings: Annotated[list[str] | None, typer.Argument(help="Videos and bags.")] = None,
     model: Annotated[str, typer.Option("--model", "-m", help="Bundled lane model or folder.")] = "lanes-lite",
     drives: Annotated[int, typer.Option(min=0, help="Rendered roads, with and without bonnet and text.")] = 5,
-    seconds: Annotated[float, typer.Option(min=1.0, help="Of each drive; text needs 16.")] = 20.0,
+    seconds: Annotated[float, typer.Option(min=1.0, max=3600, help="Of each drive; text needs 16.")] = 20.0,
 ) -> None:
     """Measure what --ignore auto learns: lines found on it, and lines that it costs."""
     from rtseg.lab.studies.ignored import score_recordings, table
@@ -231,7 +231,7 @@ def ignored(
 def mounting(
     model: Annotated[str, typer.Option("--model", "-m", help="Bundled model or folder.")] = "lanes-lite",
     drives: Annotated[int, typer.Option(min=1, help="Rendered roads, each with a camera of its own.")] = 60,
-    seconds: Annotated[float, typer.Option(min=1.0, help="Of each.")] = 60.0,
+    seconds: Annotated[float, typer.Option(min=1.0, max=3600, help="Of each.")] = 60.0,
     true_lines: Annotated[
         bool, typer.Option("--true-lines", help="Take the true lines for those of a model: an hour in minutes.")
     ] = False,

@@ -52,6 +52,7 @@ def train(
         float | None,
         typer.Option(
             min=0.05,
+            max=10_000.0,
             help="Hours it may take from now on, also with --resume: epochs are planned by the rate measured here, and "
             "it ends in time.",
         ),

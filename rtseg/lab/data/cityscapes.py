@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.errors import DatasetError, ImageError
 from rtseg.lab.data.instance_labels import IGNORED_CLASS, InstanceFrame, InstanceTruth, truth_from_codes
-from rtseg.media.images import read_image
+from rtseg.media.images import read_image, read_stored
 
 THINGS = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
 
@@ -103,8 +102,11 @@ class GtFineFrame(InstanceFrame):
 
     def instance_ids(self) -> NDArray[np.int32]:
         """(H, W) int32 in the encoding of Cityscapes' instanceIds, for its own scoring scripts."""
-        ids = cv2.imread(str(self.labels), cv2.IMREAD_UNCHANGED)
-        if ids is None or ids.ndim != 2:
+        try:
+            ids = read_stored(self.labels)
+        except ImageError as error:
+            raise DatasetError(f"expected a one-channel PNG of instance ids at {self.labels}: {error}") from error
+        if ids.ndim != 2:
             raise DatasetError(f"expected a one-channel PNG of instance ids at {self.labels}")
         return ids.astype(np.int32)
 

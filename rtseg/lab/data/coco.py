@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,7 +152,9 @@ def _check_runs(segmentation: dict[str, Any], size: tuple[int, int], where: str)
         lengths = counts
     else:
         raise DatasetError(f"{where}: expected run lengths as text or as a list of whole numbers")
-    if any(run < 0 for run in lengths) or sum(lengths) != size[0] * size[1]:
+    if any(run < 0 for run in lengths):
+        raise DatasetError(f"{where}: expected run lengths of 0 and more, got {_short(min(lengths))}")
+    if sum(lengths) != size[0] * size[1]:
         raise DatasetError(f"{where}: expected run lengths that add up to {size[0] * size[1]}, got {sum(lengths)}")
     if isinstance(counts, list):
         return _run_lengths().frPyObjects({"counts": counts, "size": list(size)}, *size)
@@ -218,6 +221,12 @@ def read_coco(
         raise DatasetError(
             f"expected a COCO file with images, annotations and categories at {path}: {error!r:.200}"
         ) from error
+    for kind, found in (("images", pictures), ("categories", categories)):
+        if len(found) < len(content[kind]):
+            twice, _ = Counter(int(row["id"]) for row in content[kind]).most_common(1)[0]
+            raise DatasetError(
+                f"{path}: expected an id of its own for each of {kind}, got {_short(twice)} twice; number them anew"
+            )
     categories = _without_umbrella(content["categories"], categories, {category for _, category, _, _ in rows})
     things = tuple(categories[key] for key in sorted(categories)) if classes is None else tuple(classes)
     if not pictures or not set(things) & set(categories.values()):

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from rtseg.errors import DatasetError
 from rtseg.files import is_there
-from rtseg.lab.data.label_files import Refused, picture_at, read_text, stop, with_any_suffix
+from rtseg.lab.data.label_files import FARTHEST, Refused, picture_at, read_text, stop, with_any_suffix
 
 _SUFFIX = ".lines.txt"
 _SPLITS = "list/test_split"
@@ -130,7 +130,7 @@ def _parse(line: str, where: str) -> NDArray[np.float32]:
         values = np.array(line.split(), dtype=np.float64)
     except ValueError as error:
         raise DatasetError(f"{where}: expected numbers x y x y ..., got {line!r:.60}") from error
-    if len(values) % 2 or not np.isfinite(values).all():
+    if len(values) % 2 or not (np.abs(values) <= FARTHEST).all():
         raise DatasetError(f"{where}: expected pairs of finite numbers x y x y ..., got {line!r:.60}")
     points = values.reshape(-1, 2)
     return points[np.argsort(points[:, 1], kind="stable")].astype(np.float32)

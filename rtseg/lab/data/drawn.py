@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rtseg.errors import DatasetError
 from rtseg.files import is_there
-from rtseg.lab.data.label_files import Refused, parse_json, picture_at, read_text, stop, with_any_suffix
+from rtseg.lab.data.label_files import FARTHEST, Refused, parse_json, picture_at, read_text, stop, with_any_suffix
 
 LINES = ("line", "linestrip", "polyline")
 CVAT = "annotations.xml"
@@ -194,7 +194,7 @@ def _shape(label: str, kind: str, points: Any, group: Any, where: str) -> DrawnS
         number = None if group in (None, "", "0") else int(group)
     except (TypeError, ValueError, OverflowError):
         found, number = np.zeros(0), None
-    if found.ndim != 2 or found.shape[1] != 2 or not np.isfinite(found).all() or np.abs(found).max(initial=0) > 1e7:
+    if found.ndim != 2 or found.shape[1] != 2 or not (np.abs(found) <= FARTHEST).all():
         raise DatasetError(f"{where} ({label!r:.40}): expected points [x, y] in pixels, got {points!r:.60}")
     if kind in ("rectangle", "box") and len(found) >= 2:
         (x0, y0), (x1, y1) = found[:2]

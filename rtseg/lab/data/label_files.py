@@ -17,6 +17,10 @@ MAX_BYTES = 1 << 31
 """Of a label file; COCO's largest has half a gigabyte."""
 
 
+FARTHEST = 1e7
+"""Pixels from a picture's corner that a point of a label lies at most; what draws labels counts in whole numbers."""
+
+
 Refused = Callable[[DatasetError], None]
 """What becomes of one label that cannot be read; when it returns, the others are read without it."""
 
@@ -53,14 +57,24 @@ def parse_json(text: str, where: str) -> Any:
     """Parse JSON, however it is nested and however long its numbers are.
 
     Raises:
-        DatasetError: it does not parse; the message begins with `where`.
+        DatasetError: it does not parse, or an object has a field twice; the message begins with `where`.
     """
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_object)
     except RecursionError:
         raise DatasetError(f"{where}: expected labels, got JSON nested thousands deep; export them again") from None
     except ValueError as error:  # also whole numbers of thousands of digits
         raise DatasetError(f"{where}: expected JSON, got text that does not parse: {error}") from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; of a field that stands twice one value would be lost without a word."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for i, name in enumerate(names) if name in names[:i])
+        raise ValueError(f"the field {twice!r:.60} stands twice in an object; remove one")
+    return made
 
 
 def picture_at(folder: Path, name: str, where: str, images: Path | None = None) -> Path:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rtseg.errors import DatasetError
 from rtseg.files import write_text
-from rtseg.lab.data.label_files import Refused, parse_json, picture_at, read_text, stop
+from rtseg.lab.data.label_files import FARTHEST, Refused, parse_json, picture_at, read_text, stop
 
 logger = logging.getLogger("rtseg")
 
@@ -179,6 +179,8 @@ def _parse(label: Any, where: str, folder: Path, images: Path | None) -> Labelle
         if not isinstance(label.get(field), kind):
             raise DatasetError(f"{where}: expected a {kind.__name__} under {field!r}, got {label.get(field)!r:.60}")
     rows = _numbers(label["h_samples"], where, "h_samples")
+    if (label["lanes"] and not rows.size) or np.unique(rows).size < rows.size:
+        raise DatasetError(f"{where}: expected rows under h_samples, each once, got {label['h_samples']!r:.60}")
     lanes = _lines(label["lanes"], rows.size, where, "lanes")
     if not isinstance(label.get("ignored", []), list):
         raise DatasetError(f"{where}: expected a list under 'ignored', got {label['ignored']!r:.60}")
@@ -224,6 +226,6 @@ def _numbers(values: Any, where: str, field: str) -> NDArray[np.float64]:
         numbers = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise DatasetError(f"{where}: expected a list of numbers under {field}, got {values!r:.60}") from error
-    if numbers.ndim != 1 or not np.isfinite(numbers).all():
+    if numbers.ndim != 1 or not (np.abs(numbers) <= FARTHEST).all():
         raise DatasetError(f"{where}: expected a flat list of finite numbers under {field}, got {values!r:.60}")
     return numbers

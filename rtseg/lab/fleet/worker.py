@@ -120,7 +120,7 @@ class Worker:
             return None, str(error)
 
     def _fill(self, shard: ShardRows, frames: PartSource) -> None:
-        loop: FrameLoop[Frame] = FrameLoop()
+        loop: FrameLoop[Frame] = FrameLoop(step=1 / frames.fps if frames.fps else 0.0)
         self._pipeline.reset()
 
         def read() -> Iterator[tuple[Frame, bool]]:

@@ -16,7 +16,7 @@ from rich.table import Table
 from rtseg.camera import Mount
 from rtseg.counted import counted
 from rtseg.errors import MediaError
-from rtseg.files import held, refuse_inputs
+from rtseg.files import check_outputs, held, refuse_inputs
 from rtseg.frame import Frame
 from rtseg.lab.replay.labels_out import LabelKind, LabelWriter, save_labelled
 from rtseg.lab.replay.pictures import OverlayPictures
@@ -130,9 +130,11 @@ def replay(
     elif camera.mount == Mount() and source.mount is not None:  # a file that tells none, as in the node
         camera = replace(camera, mount=source.mount)
     run = Run(source, pipeline, realtime, camera=camera, roads=roads)
-    refuse_inputs([out / name for name in ("result.mcap", "overlay.mp4", "report.html", RRD)], source.files)
+    names = ("result.mcap", "overlay.mp4", "report.html", RRD)
+    refuse_inputs([out / name for name in names], source.files)
     with ExitStack() as stack:
         stack.enter_context(held(out))
+        check_outputs(out, names, source.files)  # the report is written when all is done, and would take all along
         labelled = stack.enter_context(_labels(labels, out, pipeline))
         viewer = stack.enter_context(_view(view, out, run, camera))
         bag = stack.enter_context(ResultBag(out / "result.mcap", camera, classes=run.classes, surfaces=run.surfaces))
@@ -183,6 +185,7 @@ class Overlays:
         skipped: how many were left out, by reason.
         left_out: (name, reason) of those that are files of their own.
         degraded: frames by what was wrong with the camera's pictures, of :data:`rtseg.camera.state.FAULTS`.
+        dropped: how many were left out because their stamps were late or wrong.
     """
 
     path: Path
@@ -191,16 +194,19 @@ class Overlays:
     skipped: dict[str, int]
     left_out: tuple[tuple[str, str], ...]
     degraded: dict[str, int] = field(default_factory=dict)
+    dropped: int = 0
 
     def lines(self, most: int = 20) -> list[str]:
         """What was read, written and left out, a line each; at most `most` files by name."""
         lost = sum(self.skipped.values())
-        lines = [f"read {counted(self.frames + lost, self.noun)}, left out {lost}, wrote {self.frames}: {self.path}"]
+        read, without = counted(self.frames + lost + self.dropped, self.noun), lost + self.dropped
+        lines = [f"read {read}, left out {without}, wrote {self.frames}: {self.path}"]
         if self.left_out:
             lines += [f"left out {name}: {reason}" for name, reason in self.left_out[:most]]
             lines += [f"left out {lost - most} more"] if lost > most else []
         else:
             lines += [f"left out {count}: {reason}" for reason, count in self.skipped.items()]
+        lines += [f"left out {self.dropped}: stamps late or wrong"] if self.dropped else []
         return [*lines, *(f"camera {fault}: {counted(count, 'frame')}" for fault, count in self.degraded.items())]
 
 
@@ -261,9 +267,8 @@ def run_overlays(
         if not run.processed:
             raise _nothing(run)
     left_out = (*source.left_out, *run.refused)
-    return Overlays(
-        written, "picture" if pictures else "frame", run.processed, run.skipped, left_out, dict(run.degraded)
-    )
+    noun = "picture" if pictures else "frame"
+    return Overlays(written, noun, run.processed, run.skipped, left_out, dict(run.degraded), run.dropped)
 
 
 def _watched(

@@ -113,7 +113,7 @@ class Run:
         self.gallery = Gallery()
         self.seconds = 0.0  # of the recording, gone by
         self._said: dict[str, None] = {}
-        self._loop: FrameLoop[tuple[Frame, float]] = FrameLoop(max_age)
+        self._loop: FrameLoop[tuple[Frame, float]] = FrameLoop(max_age, 1 / source.fps if source.fps else 0.0)
         self._camera = camera
         self._watch = MountingWatch(roads)
         self._free = 0.0  # simulated time at which the pipeline is done with what it has

@@ -28,6 +28,8 @@ def load_affinity(
         ArgumentError: if the arrays do not fit.
     """
     try:
+        if not Path(path).is_file() and Path(path).exists():
+            raise OSError("it is a folder, a pipe or a device")
         with np.load(Path(path), allow_pickle=False) as file:
             missing = {"affinity", "offsets"} - set(file.files)
             if missing:
@@ -36,7 +38,7 @@ def load_affinity(
                 )
             affinity, offsets = file["affinity"], file["offsets"]
             mask = file["mask"].astype(np.bool_) if "mask" in file.files else None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         raise MediaError(f"expected an .npz file written by numpy.savez, could not read {path}: {error}") from error
     quantize_affinity(affinity, offsets)
     check_mask(mask, (affinity.shape[1], affinity.shape[2]))

@@ -10,7 +10,12 @@ from rtseg.lab.training.augment import AugmentConfig
 from rtseg.lab.training.supervision import Supervision
 from rtseg.settings import Settings
 
-Positive = Annotated[int, Field(gt=0)]
+# Of numbers far beyond what anybody means, libraries only say so after minutes, or by running out of memory.
+Positive = Annotated[int, Field(gt=0, le=1_000_000_000)]
+Channels = Annotated[int, Field(gt=0, le=8192)]
+Layers = Annotated[int, Field(gt=0, le=64)]
+Samples = Annotated[int, Field(gt=0, le=1_000_000)]
+Side = Annotated[int, Field(gt=0, le=8192)]
 Run = TypeVar("Run", bound="RunConfig")
 
 
@@ -24,7 +29,7 @@ class NetworkConfig(Settings):
     backbone: Literal[
         "resnet18", "resnet18-half", "resnet34", "efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"
     ]
-    channels: Positive = 32
+    channels: Channels = 32
     lanes: Annotated[int, Field(ge=1, le=253)] = 6
     pretrained: bool = False
     frozen_stages: Annotated[int, Field(ge=0, le=4)] = 0
@@ -33,8 +38,8 @@ class NetworkConfig(Settings):
 class InputConfig(Settings):
     """Input size in pixels, both multiples of 32."""
 
-    width: Annotated[int, Field(gt=0, multiple_of=32)]
-    height: Annotated[int, Field(gt=0, multiple_of=32)]
+    width: Annotated[int, Field(gt=0, le=8192, multiple_of=32)]
+    height: Annotated[int, Field(gt=0, le=8192, multiple_of=32)]
 
 
 class LabelConfig(Settings):
@@ -49,7 +54,7 @@ class LossConfig(Settings):
     """Margin of the hinge (eq 3), pixels drawn from a line, and the weight of the term against split lines."""
 
     margin: Annotated[float, Field(gt=0)] = 2.0
-    samples: Positive = 100
+    samples: Samples = 100
     split: Annotated[float, Field(ge=0)] = 0.0
 
 
@@ -136,9 +141,9 @@ class OptimizerConfig(Settings):
     """
 
     name: Literal["adamw", "sgd"] = "adamw"
-    rate: Annotated[float, Field(gt=0)] = 1e-3
-    backbone_rate: Annotated[float, Field(gt=0)] = 1.0
-    weight_decay: Annotated[float, Field(ge=0)] = 0.02
+    rate: Annotated[float, Field(gt=0, le=1e3)] = 1e-3
+    backbone_rate: Annotated[float, Field(gt=0, le=1e3)] = 1.0
+    weight_decay: Annotated[float, Field(ge=0, le=1e3)] = 0.02
     schedule: Literal["cosine", "step", "poly"] = "cosine"
     warmup_steps: Annotated[int, Field(ge=0)] = 100
     hold_steps: Annotated[int, Field(ge=0)] = 0
@@ -162,12 +167,12 @@ class RunConfig(Settings):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     model: str
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 0
     input: InputConfig
     optimizer: OptimizerConfig = OptimizerConfig()
     epochs: Positive
     samples_per_epoch: Positive
-    batch: Positive = 16
+    batch: Samples = 16
     precision: Literal["bf16", "fp32"] = "bf16"
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.998
     start: str = ""
@@ -177,7 +182,7 @@ class RunConfig(Settings):
     blend_with: str = ""
     processes: Positive = 1
     workers: Annotated[int, Field(ge=0)] = 1
-    threads: Annotated[int, Field(ge=0)] = 0
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
     data: RenderedConfig = RenderedConfig()
 
     def with_rendered(self: Run, most: int) -> Run:

@@ -46,6 +46,7 @@ from rtseg.lab.training.hours import (
     with_rendered,
 )
 from rtseg.lab.training.lanes.datasets import MixtureSampler
+from rtseg.lab.training.loader_errors import told_in_a_sentence
 from rtseg.lab.training.quick import shortened
 from rtseg.printing import progress_console, remarks_console
 from rtseg.progress import spoken
@@ -170,7 +171,7 @@ def train(
             *([InTime(deadline)] if deadline else []),
         ],
     )
-    with _interruptible():
+    with _interruptible(), told_in_a_sentence():
         trainer.fit(module, loader, held_out, ckpt_path=checkpoint if resume else None, weights_only=True)
     return out / "model.safetensors"
 
@@ -212,7 +213,7 @@ def _planned(
     """The configuration with the epochs that there is time for beside those that are done, which is told."""
     if deadline is None:
         return config
-    with _interruptible():
+    with _interruptible(), told_in_a_sentence():
         step = seconds_a_step(module, loader, deadline)
     if not done:
         config = planned(config, step, deadline.left)

@@ -28,7 +28,9 @@ ProposalsOption = Annotated[
     str, typer.Option(help="Where instances come from: free, a COCO JSON file, a folder of PNG masks, or a model.")
 ]
 RetentionOption = Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of instances that get a tag.")]
-BetaOption = Annotated[float, typer.Option(min=0.0, help="Weight of the attention beside the similarity graph.")]
+BetaOption = Annotated[
+    float, typer.Option(min=0.0, max=1e6, help="Weight of the attention beside the similarity graph.")
+]
 SmallOption = Annotated[bool, typer.Option(help="Small inputs and a fixed backbone: minutes on a few cores.")]
 
 

@@ -12,13 +12,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.errors import DatasetError, WeakSupervisionError
+from rtseg.errors import DatasetError, ImageError, WeakSupervisionError
 from rtseg.lab.data.coco import decode_segmentation, encode_mask
 from rtseg.lab.data.mask_box import mask_box
 from rtseg.lab.weak.annotations import Proposals, read_annotations
 from rtseg.lab.weak.stages import tree_digest
 from rtseg.loading import load
-from rtseg.media.images import read_image
+from rtseg.media.images import read_image, read_stored
 from rtseg.media.natural_order import natural_key
 from rtseg.results import Instances
 from rtseg.runtime import Pipeline, find_model
@@ -136,10 +136,10 @@ def mask_files(folder: Path) -> Finder:
 
 def _read_labels(path: Path) -> NDArray[np.int64]:
     """(H, W) instance numbers of a label picture; colors count as numbers."""
-    data = np.fromfile(path, np.uint8)
-    picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-    if picture is None:
-        raise WeakSupervisionError(f"expected a PNG mask, got {path.name} that does not decode")
+    try:
+        picture = read_stored(path)
+    except ImageError as error:
+        raise WeakSupervisionError(f"expected a PNG mask: {error}") from error
     if picture.ndim == 2:
         return np.asarray(picture, np.int64)
     # A palette comes back as colors; what an alpha channel hides does not count.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import mmap
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from typer.testing import CliRunner
 
-from rtseg.errors import BackendError, DatasetError
+from rtseg.cli import app
+from rtseg.errors import BackendError, DatasetError, MediaError
 from rtseg.frame import Frame
 from rtseg.lab.bench import run, sensors
 from rtseg.lab.bench.floor import least_bytes, network_cost
@@ -154,6 +157,36 @@ def test_a_file_of_another_layout_is_refused(tmp_path: Path) -> None:
         BenchFile.load(tmp_path / "old.json")
     with pytest.raises(DatasetError, match="expected bench results"):
         BenchFile.load(tmp_path / "missing.json")
+
+
+@pytest.mark.parametrize("content", ['{"mine": 1}', '{"version": 1, "runs": []}', "notes", "\0"])
+def test_a_file_of_others_is_kept_and_told_before_anything_is_timed(
+    tmp_path: Path, compared: BenchFile, content: str
+) -> None:
+    path = tmp_path / "this.json"
+    path.write_text(content)
+    command = ["bench", "--model", "no-such-model", "--json", str(path)]
+    assert "this.json, got another, which is not overwritten" in str(CliRunner().invoke(app, command).exception)
+    with pytest.raises(DatasetError, match="not overwritten"):
+        compared.write(path)
+    assert path.read_text() == content
+    path.write_text("")
+    compared.write(path)
+    assert BenchFile.load(path) == compared
+
+
+def test_results_that_cannot_be_written_are_told_before_anything_is_timed(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path, tmp_path / "pipe", Path("/proc/a.json")):
+        command = ["bench", "--model", "no-such-model", "--json", str(place)]
+        assert isinstance(CliRunner().invoke(app, command).exception, MediaError)
+    told = CliRunner().invoke(app, ["bench", "compare", str(tmp_path / "pipe")]).exception
+    assert "no regular file" in str(told)
+
+
+@pytest.mark.parametrize("option", ["--width", "--height", "--frames", "--threads"])
+def test_numbers_without_measure_are_refused(option: str) -> None:
+    assert CliRunner().invoke(app, ["bench", option, "1" + "0" * 9]).exit_code == 2
 
 
 def slower(run: BenchRun, factor: float) -> BenchRun:

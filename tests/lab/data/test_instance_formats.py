@@ -334,6 +334,8 @@ def test_any_run_length_text_is_decoded_or_refused(counts: str) -> None:
         {"annotations": [{"image_id": 1, "category_id": 9, "segmentation": []}]},
         {"annotations": [3]},
         {"images": [{"id": 1, "file_name": "a.png", "height": 0, "width": 4}]},
+        {"images": [{"id": 1, "file_name": f"{name}.png", "height": 4, "width": 4} for name in "ab"]},
+        {"categories": [{"id": 1, "name": "car"}, {"id": 1, "name": "bus"}]},
     ],
 )
 def test_broken_coco_files_are_refused(tmp_path: Path, change: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -390,6 +391,13 @@ def test_files_that_people_take_for_one_are_told_by_name(tmp_path: Path, start: 
         import_model(tmp_path / "net.onnx", "lane-map", tmp_path / "model", SEEN)
 
 
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/null", "pipe"])
+def test_a_pipe_or_a_device_is_not_read(tmp_path: Path, device: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ModelError, match="got a pipe or a device; write the network to a file first"):
+        import_model(tmp_path / device, "lane-map", tmp_path / "model", SEEN)
+
+
 def test_weights_that_were_left_behind_are_named(tmp_path: Path) -> None:
     path = write_semantic(tmp_path / "net.onnx")
     onnx.save(onnx.load(path), path, save_as_external_data=True, location="weights.bin", size_threshold=0)
@@ -459,7 +467,7 @@ def test_another_model_is_never_written_over(tmp_path: Path) -> None:
 
 def test_answers_are_read(tmp_path: Path) -> None:
     listed = tmp_path / "names.txt"
-    listed.write_text("road\ncar\n\n")
+    listed.write_text("\ufeffroad\r\ncar\r\n\r\n", encoding="utf-8", newline="")
     named = tmp_path / "data.yaml"
     named.write_text("names: {0: road, 1: car}\n")
     assert read_classes("road, car") == read_classes(str(listed)) == read_classes(str(named)) == ("road", "car")

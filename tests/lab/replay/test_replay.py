@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -241,6 +242,38 @@ def test_frames_of_changing_size_fit_one_video(tmp_path: Path) -> None:
     frames = [Frame(road({1: 30}), 0), Frame(np.pad(road({1: 30}), ((0, 0), (0, 40), (0, 0))), MILLISECOND)]
     pipeline = ColumnPipeline()
     assert replay(ListSource(frames), pipeline, tmp_path, progress=False).frames == 2
+
+
+def test_pictures_of_a_slow_sequence_are_all_drawn(tmp_path: Path) -> None:
+    for i in range(3):
+        write_image(tmp_path / "in" / f"{i}.png", two_lane_road())
+    for fps in (0.2, 0.001):  # one in five seconds, one in 17 minutes
+        with open_frames(tmp_path / "in", fps=fps) as frames:
+            overlays = run_overlays(frames, ColumnPipeline(), tmp_path / "out", progress=False)
+        assert (overlays.frames, overlays.dropped) == (3, 0)
+
+
+def test_frames_of_wrong_stamps_are_told(tmp_path: Path) -> None:
+    for name in (1403636579763555584, 1403636579813555456, 1403636579863555584, 1503636579863555584):
+        write_image(tmp_path / "in" / f"{name}.png", two_lane_road())
+    with open_frames(tmp_path / "in") as frames:
+        overlays = run_overlays(frames, ColumnPipeline(), tmp_path / "out", progress=False)
+    assert overlays.dropped == 1
+    first, last = overlays.lines()
+    assert first.startswith("read 4 pictures, left out 1, wrote 3")
+    assert last == "left out 1: stamps late or wrong"
+
+
+def test_a_report_that_cannot_be_written_is_told_before_a_frame_is_read(tmp_path: Path) -> None:
+    (tmp_path / "out" / "report.html").mkdir(parents=True)
+
+    class Unread(ListSource):
+        def _frames(self) -> Iterator[Frame]:
+            raise AssertionError("a frame was asked for")
+
+    with pytest.raises(MediaError, match=r"expected to write .*report\.html"):
+        replay(Unread([]), ColumnPipeline(), tmp_path / "out", progress=False)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["report.html"]
 
 
 @pytest.mark.parametrize("frames", [[], [Frame(np.zeros((4, 4, 3), np.uint8))]])

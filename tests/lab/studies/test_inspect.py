@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import os
+import zipfile
+
 import cv2
 import numpy as np
 import pytest
@@ -55,3 +59,17 @@ def test_files_that_do_not_fit_are_refused(tmp_path, affinity):
     np.savez(tmp_path / "good.npz", affinity=affinity, offsets=GRID_OFFSETS)
     with pytest.raises(MediaError, match="expected to write"):
         inspect_affinity(tmp_path / "good.npz", tmp_path / "text.npz" / "out.png")
+
+
+def test_maps_larger_than_memory_and_pipes_are_told(tmp_path):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "<f4", "fortran_order": False, "shape": (2, 1 << 26, 1 << 26)}
+    )
+    np.savez(tmp_path / "maps.npz", offsets=GRID_OFFSETS[:2])
+    with zipfile.ZipFile(tmp_path / "maps.npz", "a") as archive:
+        archive.writestr("affinity.npy", header.getvalue())
+    os.mkfifo(tmp_path / "pipe.npz")
+    for name in ("maps.npz", "pipe.npz"):
+        with pytest.raises(MediaError, match=f"could not read .*{name}"):
+            inspect_affinity(tmp_path / name, tmp_path / "out.png")

@@ -123,6 +123,12 @@ def test_the_papers_schedule() -> None:
             "weight_decay.*nan",
         ),
         (json.dumps({**SMALL, "augment": {"rotation": float("inf")}}).replace("Infinity", ".inf"), r"rotation.*inf"),
+        (json.dumps({**SMALL, "seed": 1 << 32}), "seed"),
+        (json.dumps({**SMALL, "input": {"width": 32 * 10**9, "height": 64}}), r"input\.width"),
+        (json.dumps({**SMALL, "network": {**SMALL["network"], "channels": 10**9}}), r"network\.channels"),  # type: ignore[dict-item]
+        (json.dumps({**SMALL, "loss": {"samples": 10**30}}), r"loss\.samples"),
+        (json.dumps({**SMALL, "optimizer": {"rate": 1.5e9}}), r"optimizer\.rate"),
+        (json.dumps({**SMALL, "batch": 10**30}), "batch"),
         ("- 1", "valid dictionary"),
     ],
 )

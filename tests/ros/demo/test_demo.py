@@ -129,6 +129,8 @@ def test_a_task_that_does_not_exist_is_told(video: Path, tmp_path: Path) -> None
     for task in ("lanes", "instances"):
         with pytest.raises(RtsegError, match=f"got one for {task}; name it with --model"):
             run_demo(video, tmp_path / "out", task=task, instances_model="instances-lite")
+    with pytest.raises(RtsegError, match="expected --input with a bag to read topic /front from"):
+        run_demo(None, tmp_path / "out", topic="/front")
 
 
 def test_a_rendered_drive_is_the_default(model: Path, tmp_path: Path) -> None:

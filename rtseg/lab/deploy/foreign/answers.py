@@ -11,7 +11,8 @@ import yaml
 
 from rtseg.errors import ConfigError
 from rtseg.instances.methods.yolo_seg import Layout
-from rtseg.yaml_text import parse_yaml
+from rtseg.regular_file import read_regular
+from rtseg.yaml_text import LARGEST, parse_yaml
 
 Numbers = tuple[float, float, float]
 
@@ -182,7 +183,7 @@ def read_size(text: str) -> tuple[int, int]:
 
 def _classes_of_file(path: Path) -> list[str]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path, LARGEST).decode("utf-8-sig")
         if path.suffix.lower() not in (".yaml", ".yml"):
             return [line.strip() for line in text.splitlines() if line.strip()]
         names = parse_yaml(text)

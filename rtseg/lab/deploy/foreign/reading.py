@@ -32,8 +32,8 @@ def read_network(path: Path) -> Any:
     import onnx
 
     expected = f"expected an ONNX network in {path}"
-    if path.is_fifo():  # which would be waited for
-        raise ModelError(f"{expected}, got a pipe; write the network to a file first")
+    if path.exists() and not path.is_file() and not path.is_dir():  # which would be waited for, or read for ever
+        raise ModelError(f"{expected}, got a pipe or a device; write the network to a file first")
     try:
         with path.open("rb") as file:
             start = file.read(64)

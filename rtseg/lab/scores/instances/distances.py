@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.errors import DatasetError
+from rtseg.errors import DatasetError, ImageError
 from rtseg.lab.data.cityscapes import GtFineFrame
 from rtseg.lab.data.instance_labels import InstanceTruth
+from rtseg.media.images import read_stored
 
 
 def instance_distances(frame: GtFineFrame, truth: InstanceTruth) -> NDArray[np.float64] | None:
@@ -37,8 +37,11 @@ def instance_distances(frame: GtFineFrame, truth: InstanceTruth) -> NDArray[np.f
         scale = float(camera["extrinsic"]["baseline"]) * float(camera["intrinsic"]["fx"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"expected extrinsic.baseline and intrinsic.fx in {camera_path}: {error!r}") from error
-    codes = cv2.imread(str(disparity_path), cv2.IMREAD_UNCHANGED)
-    if codes is None or codes.shape != truth.instances.shape:
+    try:
+        codes = read_stored(disparity_path)
+    except ImageError as error:
+        raise DatasetError(f"expected a PNG of disparities: {error}") from error
+    if codes.shape != truth.instances.shape:
         raise DatasetError(f"expected a one-channel PNG of the frame's size at {disparity_path}")
     # 0 says that nothing was measured, else disparity * 256 + 1.
     distances = np.full(len(truth), np.nan)

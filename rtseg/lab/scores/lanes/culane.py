@@ -107,17 +107,17 @@ def match_lanes(
 def lane_ious(
     first: Sequence[NDArray[np.floating]], second: Sequence[NDArray[np.floating]], size: tuple[int, int]
 ) -> NDArray[np.float64]:
-    """IoU of every pair of lanes drawn 30 px wide, (len(first), len(second)) float64."""
+    """IoU of every pair of lanes drawn 30 px wide, (len(first), len(second)) float64; `first` is held in memory."""
     height, width = size
     scale = WIDTH / width
     shape = (round(height * scale), WIDTH)
     ours = [_draw(line * scale, shape) for line in first]
-    theirs = [_draw(line * scale, shape) for line in second]
-    ious = np.zeros((len(ours), len(theirs)))
-    for i, a in enumerate(ours):
-        for j, b in enumerate(theirs):
-            union = np.count_nonzero(a | b)
-            ious[i, j] = np.count_nonzero(a & b) / union if union else 0.0
+    ious = np.zeros((len(first), len(second)))
+    for j, line in enumerate(second):  # drawn by turns: labels may have lines without number, of 1 MB each
+        theirs = _draw(line * scale, shape)
+        for i, a in enumerate(ours):
+            union = np.count_nonzero(a | theirs)
+            ious[i, j] = np.count_nonzero(a & theirs) / union if union else 0.0
     return ious
 
 

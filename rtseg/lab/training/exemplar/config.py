@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from rtseg.lab.training.config import Positive
+from rtseg.lab.training.config import Channels, Layers, Positive
 from rtseg.lab.training.instances.config import InstanceConfig, InstanceNetworkConfig, Weight
 from rtseg.settings import Settings
 
@@ -16,10 +16,10 @@ Similarity = Annotated[float, Field(ge=-1, le=1)]
 class ExemplarNetworkConfig(InstanceNetworkConfig):
     """See `rtseg.lab.nets.solo.SoloNetwork`; `embedding` is that of the free masks in the data."""
 
-    channels: Positive = 64
-    mask_channels: Positive = 16
-    embedding: Positive = 304
-    head_layers: Positive = 2
+    channels: Channels = 64
+    mask_channels: Channels = 16
+    embedding: Channels = 304
+    head_layers: Layers = 2
 
 
 class ExemplarLossConfig(Settings):

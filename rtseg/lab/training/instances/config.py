@@ -8,7 +8,16 @@ from pydantic import Field, model_validator
 
 from rtseg.lab.data.instance_folders import HOLDOUT_CITIES
 from rtseg.lab.nets.backbones import BackboneName
-from rtseg.lab.training.config import DistilConfig, InputConfig, Positive, RenderedConfig, RunConfig
+from rtseg.lab.training.config import (
+    Channels,
+    DistilConfig,
+    InputConfig,
+    Layers,
+    RenderedConfig,
+    RunConfig,
+    Samples,
+    Side,
+)
 from rtseg.lab.training.instances.augment import InstanceAugmentConfig
 from rtseg.settings import Settings
 
@@ -25,7 +34,7 @@ class InstanceDataConfig(RenderedConfig):
     (repeat factor sampling, Gupta et al. 2019); 0 draws all frames alike.
     """
 
-    rendered_size: tuple[Positive, Positive] = (320, 640)
+    rendered_size: tuple[Side, Side] = (320, 640)
     holdout: tuple[str, ...] = HOLDOUT_CITIES
     repeat: Annotated[float, Field(ge=0, le=1)] = 0.0
 
@@ -47,13 +56,13 @@ class DaffNetNetworkConfig(InstanceNetworkConfig):
     """See `rtseg.lab.nets.daffnet.DaffNet`."""
 
     pyramid: Literal["narrow", "deconvolution"] = "narrow"
-    channels: Positive = 64
-    head_channels: Positive = 32
-    head_layers: Positive = 1
-    embedding: Positive = 16
+    channels: Channels = 64
+    head_channels: Channels = 32
+    head_layers: Layers = 1
+    embedding: Channels = 16
     finest_embedding: Literal[4, 8] = 4
     coarsest: Literal[8, 16, 32] = 32
-    dilation: Positive = 1
+    dilation: Layers = 1
 
 
 class SemanticLossConfig(Settings):
@@ -77,7 +86,7 @@ class GMISNetworkConfig(InstanceNetworkConfig):
     """See `rtseg.lab.nets.gmis.GMIS`."""
 
     output_stride: Literal[8, 16] = 16
-    channels: Positive = 256
+    channels: Channels = 256
     shared: bool = False
     skip: bool = False
 
@@ -92,7 +101,7 @@ class GMISLossConfig(SemanticLossConfig):
 class L2CInstancesNetworkConfig(InstanceNetworkConfig):
     """See `rtseg.lab.nets.l2c_instances.L2CInstances`."""
 
-    channels: Positive = 512
+    channels: Channels = 512
     colors: Annotated[int, Field(ge=2, le=254)] = 8
 
 
@@ -108,7 +117,7 @@ class L2CInstancesLossConfig(SemanticLossConfig):
     semantic: Weight = 0.1
     center: Weight = 0.01
     margin: Annotated[float, Field(gt=0)] = 2.0
-    samples: Positive = 50
+    samples: Samples = 50
     reach: Annotated[float, Field(gt=0)] = 256.0
 
 

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from rtseg.files import replacing
 from rtseg.lab.training.checkpoints import CHECKPOINT, check_checkpoint
 from rtseg.lab.training.lanes.datasets import MixtureSampler
+from rtseg.lab.training.loader_errors import told_in_a_sentence
 from rtseg.ops.preprocess import preprocess
 
 Advance = Callable[[int, int], None]
@@ -140,7 +141,8 @@ def fit(
             devices=1,
             callbacks=[callback],
         )
-        trainer.fit(module, loader, ckpt_path=found, weights_only=True)
+        with told_in_a_sentence():
+            trainer.fit(module, loader, ckpt_path=found, weights_only=True)
     checkpoint.unlink(missing_ok=True)
     return callback.losses
 

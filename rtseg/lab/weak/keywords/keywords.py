@@ -14,7 +14,10 @@ import yaml
 from numpy.typing import NDArray
 
 from rtseg.errors import WeakSupervisionError
+from rtseg.regular_file import read_regular
 from rtseg.yaml_text import parse_yaml
+
+_LARGEST = 1 << 28  # bytes of a keyword file; a line of a frame has some dozens
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def read_keywords(path: str | Path) -> KeywordFile:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_regular(path, _LARGEST).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise WeakSupervisionError(f"expected a keyword file (YAML or CSV) at {path}, got {error}") from error
     entries, classes = (_parse_csv(text), ()) if path.suffix.lower() == ".csv" else _parse_yaml(text, path)

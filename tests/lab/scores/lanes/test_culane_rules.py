@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import pairwise, permutations
 
 import cv2
@@ -87,3 +88,15 @@ def test_masks_are_what_opencv_draws() -> None:
             cv2.line(canvas, tuple(map(int, np.rint(p))), tuple(map(int, np.rint(q))), 1, 30)
     expected = (a & b).sum() / (a | b).sum()
     assert lane_ious([line(700, 0.3)], [line(709, 0.28)], SIZE)[0, 0] == pytest.approx(expected, abs=1e-3)
+
+
+def test_true_lines_without_number_are_drawn_by_turns() -> None:
+    truth = [line(100 + 10 * i) for i in range(60)]
+    tracemalloc.start()
+    try:
+        ious = lane_ious([line(300)], truth, SIZE)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert int(ious.argmax()) == 20
+    assert peak < 10 * SIZE[0] * SIZE[1]
