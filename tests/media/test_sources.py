@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -45,6 +46,10 @@ def test_parts_that_meet_are_the_whole(tmp_path: Path, suffix: str) -> None:
         for ours, theirs in zip(frames, whole, strict=True):
             assert np.array_equal(ours.image, theirs.image)
         assert list(source.between(end + 10**10)) == []
+
+
+def test_threads_of_ffmpeg_that_have_something_to_say_wait_for_nobody() -> None:
+    assert av.logging.get_level() in (None, av.logging.PANIC)
 
 
 @pytest.mark.parametrize("part", [0.0, 0.3, 0.8])
