@@ -254,10 +254,14 @@ def preprocess(
             f"expected out to be a C-contiguous float32 array of shape (1, 3, {height}, {width}), got {out.dtype} of "
             f"shape {out.shape}"
         )
-    planes = cv2.split(resize_image(image, (height, width), order))
-    for plane, table, target in zip(planes, _normalized(tuple(mean), tuple(std)), out[0], strict=True):
-        cv2.LUT(plane, table, dst=target)
+    normalize(resize_image(image, (height, width), order), mean, std, out[0])
     return out
+
+
+def normalize(pixels: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float], out: NDArray[np.float32]) -> None:
+    """Write ``(pixels - mean) / std`` of (h, w, 3) uint8 to the planes of `out`, (3, h, w) float32, C-contiguous."""
+    for plane, table, target in zip(cv2.split(pixels), _normalized(tuple(mean), tuple(std)), out, strict=True):
+        cv2.LUT(plane, table, dst=target)
 
 
 @lru_cache(maxsize=32)

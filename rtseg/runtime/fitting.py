@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.ops.preprocess import preprocess, resize_image
+from rtseg.ops.preprocess import normalize, resize_image
 from rtseg.runtime.card import ModelInput
 
 BORDER = 114.0
@@ -61,14 +61,8 @@ def network_input(image: NDArray[np.uint8], needs: ModelInput) -> NDArray[np.flo
     Raises:
         ImageError: it is no such image.
     """
-    image = image[unseen_rows(needs, len(image)) :]
-    window = window_of(needs, (image.shape[0], image.shape[1]))
-    inside = preprocess(image, (window.height, window.width), needs.mean, needs.std, needs.order)
-    if inside.shape[2:] == (needs.height, needs.width):
-        return inside
     tensor = np.empty((1, 3, needs.height, needs.width), np.float32)
-    tensor[0] = border_values(needs)[:, None, None]
-    tensor[:, :, window.top : window.top + window.height, window.left : window.left + window.width] = inside
+    normalize(network_pixels(image, needs)[0], needs.mean, needs.std, tensor[0])
     return tensor
 
 

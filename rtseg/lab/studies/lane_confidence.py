@@ -20,14 +20,13 @@ from rtseg.errors import ConfigError
 from rtseg.frame import Frame
 from rtseg.lab.data.tusimple import read_labels
 from rtseg.lab.scores.lanes.culane import match_lanes
-from rtseg.lab.scores.lanes.samples import LaneSample, labelled_samples, rendered_samples, sample_of
+from rtseg.lab.scores.lanes.samples import LaneSample, labelled_samples, rendered_samples, samples_of
 from rtseg.lab.training.config import LaneSetConfig
 from rtseg.lab.training.lanes.sets import find_set, split_set
 from rtseg.lanes import LaneDecoder
 from rtseg.lanes.confidence import Calibration, fit_calibration
 from rtseg.lanes.interpreter import lane_settings
 from rtseg.loading import load
-from rtseg.media.images import read_image
 from rtseg.runtime import Pipeline, find_model
 from rtseg.runtime.card import Grouping
 
@@ -72,8 +71,7 @@ def learned_samples(config: LaneSetConfig, data: Sequence[Path]) -> Iterator[Lan
         DatasetError: labels do not parse, or a picture is missing.
     """
     learned, _ = split_set(config, read_labels(find_set(config.folder, data)))
-    for label in learned:
-        sample = sample_of(label, read_image(label.image))
+    for sample in samples_of(learned):
         yield replace(sample, truth=()) if config.supervision == "none" else sample
 
 

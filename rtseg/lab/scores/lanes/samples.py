@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,16 +53,29 @@ def labelled_samples(data: str | Path, images: Path | None = None) -> tuple[Iter
     """
     labels = read_lane_labels(data, images=images)
     check_pictures(labels)
-    return _labelled(labels), len(labels)
+    return samples_of(labels), len(labels)
 
 
-def _labelled(labels: Sequence[LabelledImage | CulaneImage]) -> Iterator[LaneSample]:
+def samples_of(labels: Iterable[LabelledImage | CulaneImage]) -> Iterator[LaneSample]:
+    """Read the pictures of labels.
+
+    Raises:
+        DatasetError: while iterating, a picture is missing or does not decode.
+    """
     for label in labels:
-        try:
-            image = read_image(label.image)
-        except ImageError as error:
-            raise DatasetError(f"expected the labelled picture {label.name}: {error}") from error
-        yield sample_of(label, image)
+        yield sample_of(label, labelled_picture(label))
+
+
+def labelled_picture(label: LabelledImage | CulaneImage) -> NDArray[np.uint8]:
+    """Read a label's picture, (H, W, 3) uint8 BGR.
+
+    Raises:
+        DatasetError: it is missing or does not decode.
+    """
+    try:
+        return read_image(label.image)
+    except ImageError as error:
+        raise DatasetError(f"expected the labelled picture {label.name}: {error}") from error
 
 
 def sample_of(label: LabelledImage | CulaneImage, image: NDArray[np.uint8]) -> LaneSample:

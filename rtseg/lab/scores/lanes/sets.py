@@ -17,18 +17,17 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from rtseg.counted import counted
-from rtseg.errors import ConfigError, DatasetError, ImageError
+from rtseg.errors import ConfigError
 from rtseg.files import write_text
 from rtseg.frame import Frame
 from rtseg.lab.data.tusimple import LabelledImage, read_labels
 from rtseg.lab.scores.lanes import culane, tusimple
 from rtseg.lab.scores.lanes.culane import CulaneScore
 from rtseg.lab.scores.lanes.evaluate import LanePipeline
-from rtseg.lab.scores.lanes.samples import TUSIMPLE_WIDTH
+from rtseg.lab.scores.lanes.samples import TUSIMPLE_WIDTH, labelled_picture
 from rtseg.lab.scores.lanes.tusimple import TusimpleScore
 from rtseg.lab.training.config import LaneSetConfig
 from rtseg.lab.training.lanes.sets import find_set, split_set
-from rtseg.media.images import read_image
 from rtseg.progress import Bars
 from rtseg.results import Lanes
 
@@ -184,10 +183,7 @@ def write_scores(scores: Sequence[SetScore], path: Path) -> None:
 
 
 def _score(pipeline: LanePipeline, label: LabelledImage, supervision: str) -> FrameScore:
-    try:
-        image = read_image(label.image)
-    except ImageError as error:
-        raise DatasetError(f"expected the labelled picture {label.name}: {error}") from error
+    image = labelled_picture(label)
     pipeline.reset()
     lanes = pipeline(Frame(image))
     if not isinstance(lanes, Lanes):
