@@ -13,7 +13,7 @@ from rtseg.compiled import compiled
 from rtseg.errors import ArgumentError, GroupingError
 from rtseg.grouping.affinity_union import merge_regions
 from rtseg.grouping.association import follow_strongest
-from rtseg.grouping.grouped import GroupedInstances, channel_means, renumber
+from rtseg.grouping.grouped import GroupedInstances, channel_means, renumber, repeated_channel_means
 from rtseg.grouping.position_aware import join_segments
 from rtseg.ops.adjacency import collect_edges
 from rtseg.ops.affinities import forward_weights, quantize_affinity, quantize_threshold
@@ -29,14 +29,16 @@ class CascadeLevel:
     Attributes:
         affinity: (4 or 2, h, w) floats in [0, 1] to the right, lower, left and upper neighbor (the first two suffice).
         semantic: (C, h, w) class probabilities.
-        embedding: (k, h, w) grouping embedding; None leaves PA-GAEC out at this level.
+        embedding: (k, ceil(h / f), ceil(w / f)) grouping embedding; None leaves PA-GAEC out at this level.
         stride: input pixels a map pixel.
+        embedding_stride: input pixels an embedding pixel, f times `stride`; 0 where it is `stride`.
     """
 
     affinity: NDArray[np.floating]
     semantic: NDArray[np.floating]
     embedding: NDArray[np.floating] | None
     stride: int
+    embedding_stride: int = 0
 
 
 def cascade_gaec(
@@ -107,7 +109,9 @@ def cascade_gaec(
             count = merge_regions(parts.reshape(-1), parts_count, *graph, float(limit), labels.reshape(-1))
         labels, count = drop_small(labels, count, min_pixels)
         if count and level.embedding is not None and not (last and followed is not None):
-            labels, count = join_apart(labels, count, level.embedding, semantic, position_threshold, beta, max_segments)
+            factor = (level.embedding_stride or level.stride) // level.stride
+            limits = position_threshold, beta, max_segments
+            labels, count = join_apart(labels, count, level.embedding, factor, semantic, *limits)
         if background == "reopen" and count and not last:
             means, _ = channel_means(labels.reshape(-1), count, semantic.reshape(len(semantic), -1))
             labels, count = _select(labels, ~is_background[means.argmax(axis=1)])
@@ -157,22 +161,30 @@ def _check_level(level: CascadeLevel, classes: int) -> None:
     channels = np.shape(level.affinity)[0] if np.ndim(level.affinity) == 3 else 0
     if channels not in (2, 4):
         raise ArgumentError(f"expected affinities (2 or 4, h, w), got {np.shape(level.affinity)}")
-    size = np.shape(level.affinity)[1:]
-    for name, maps in (("semantic", level.semantic), ("embedding", level.embedding)):
+    if level.stride < 1:
+        raise ArgumentError(f"expected a stride of 1 or more, got {level.stride}")
+    embedding_stride = level.embedding_stride or level.stride
+    if embedding_stride < level.stride or embedding_stride % level.stride:
+        raise ArgumentError(
+            f"expected an embedding stride that is the level's {level.stride} or a multiple, got {embedding_stride}"
+        )
+    for name, maps, stride in (
+        ("semantic", level.semantic, level.stride),
+        ("embedding", level.embedding, embedding_stride),
+    ):
         if maps is None:
             continue
+        size = tuple(-(-n * level.stride // stride) for n in np.shape(level.affinity)[1:])
         if np.ndim(maps) != 3 or np.shape(maps)[1:] != size or np.asarray(maps).dtype.kind != "f":
             raise ArgumentError(
-                f"expected {name} maps as floats (C, {size[0]}, {size[1]}) like the affinities, "
-                f"got {np.asarray(maps).dtype} {np.shape(maps)}"
+                f"expected {name} maps as floats (C, {size[0]}, {size[1]}) as the affinities ask for at stride "
+                f"{stride}, got {np.asarray(maps).dtype} {np.shape(maps)}"
             )
         values = np.ascontiguousarray(maps, dtype=np.float32).reshape(-1)
         if not _in_range(values, np.float32(0 if name == "semantic" else -np.inf)):
             raise GroupingError(f"expected finite {name} maps, semantics of 0 or more: apply the softmax first")
     if np.shape(level.semantic)[0] != classes:
         raise ArgumentError(f"expected {classes} classes at every level, got {np.shape(level.semantic)[0]}")
-    if level.stride < 1:
-        raise ArgumentError(f"expected a stride of 1 or more, got {level.stride}")
 
 
 @compiled
@@ -293,18 +305,27 @@ def join_apart(
     labels: NDArray[np.int32],
     count: int,
     embedding: NDArray[np.floating],
+    factor: int,
     semantic: NDArray[np.float32],
     threshold: float,
     beta: float,
     most: int,
 ) -> tuple[NDArray[np.int32], int]:
-    """Join the `most` largest of segments 1..count by embedding, classes and position, in place; give their number."""
+    """Join the `most` largest of segments 1..count by embedding, classes and position, in place; give their number.
+
+    A pixel of `embedding` stands for `factor` times `factor` labels.
+    """
     flat = labels.reshape(-1)
     embedding = np.ascontiguousarray(embedding, dtype=np.float32)
-    x, sizes = channel_means(flat, count, embedding.reshape(len(embedding), -1))
+    if factor == 1:
+        x, sizes = channel_means(flat, count, embedding.reshape(len(embedding), -1))
+    else:
+        x, sizes = repeated_channel_means(labels, count, embedding, factor)
     p, _ = channel_means(flat, count, semantic.reshape(len(semantic), -1))
     chosen = np.arange(count) if count <= most else np.sort(np.argsort(-sizes, kind="stable")[:most])
     groups = join_segments(x[chosen], p[chosen], _boxes(labels, count)[chosen], threshold, beta)
+    if groups.max(initial=0) == groups.size:
+        return labels, count
     mapping = np.arange(count + 1, dtype=np.int32)
     first = np.zeros(groups.max(initial=0) + 1, dtype=np.int32)
     first[groups[::-1]] = chosen[::-1] + 1
@@ -325,8 +346,10 @@ def _finish(
     keep = sizes * level.stride**2 >= min_area
     if background == "reopen":
         keep &= ~is_background[means.argmax(axis=1)] if count else keep
-    labels, left = _select(labels, keep)
-    means = means[keep]
+    left = count
+    if not keep.all():
+        labels, left = _select(labels, keep)
+        means = means[keep]
     means[:, is_background] = -1.0
     classes = means.argmax(axis=1).astype(np.int32) if left else np.zeros(0, np.int32)
     scores = np.clip(means[np.arange(left), classes], 0.0, 1.0).astype(np.float32)

@@ -45,8 +45,8 @@ def renumber(labels, mapping):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _run_sums(maps, starts, ends, owners, sums):  # type: ignore[no-untyped-def]
-    """Add up every run of pixels, eight sums side by side.
+def _run_sums(maps, starts, ends, owners, weights, sums):  # type: ignore[no-untyped-def]
+    """Add up every run of pixels times its weight, eight sums side by side.
 
     Told apart here they fit vector registers of any width; left to the compiler, the order of addition, and with it
     the last bit of a score, would be that of the CPU's make.
@@ -70,7 +70,20 @@ def _run_sums(maps, starts, ends, owners, sums):  # type: ignore[no-untyped-def]
             while i < run.size:
                 total += run[i]
                 i += 1
-            sums[owners[r], c] += total
+            sums[owners[r], c] += weights[r] * total
+
+
+@compiled
+def _run_means(maps, starts, ends, owners, weights, count):  # type: ignore[no-untyped-def]
+    means = np.zeros((count, maps.shape[0]), dtype=np.float64)
+    sizes = np.zeros(count, dtype=np.int64)
+    for r in range(starts.size):
+        sizes[owners[r]] += (ends[r] - starts[r]) * weights[r]
+    _run_sums(maps, starts, ends, owners, weights, means)
+    for i in range(count):
+        for c in range(maps.shape[0]):
+            means[i, c] /= max(sizes[i], 1)
+    return means, sizes
 
 
 @compiled
@@ -81,7 +94,6 @@ def channel_means(labels, count, maps):  # type: ignore[no-untyped-def]
     owners = np.empty(labels.size, dtype=np.int32)
     used = 0
     before = 0
-    sizes = np.zeros(count, dtype=np.int64)
     for p in range(labels.size):
         label = labels[p]
         if label != before:
@@ -94,11 +106,40 @@ def channel_means(labels, count, maps):  # type: ignore[no-untyped-def]
             before = label
     if before > 0:
         ends[used - 1] = labels.size
-    for r in range(used):
-        sizes[owners[r]] += ends[r] - starts[r]
-    means = np.zeros((count, maps.shape[0]), dtype=np.float64)
-    _run_sums(maps, starts[:used], ends[:used], owners[:used], means)
-    for i in range(count):
-        for c in range(maps.shape[0]):
-            means[i, c] /= max(sizes[i], 1)
-    return means, sizes
+    return _run_means(maps, starts[:used], ends[:used], owners[:used], np.ones(used, dtype=np.int32), count)
+
+
+@compiled
+def repeated_channel_means(labels, count, maps, factor):  # type: ignore[no-untyped-def]
+    """As `channel_means` over coarser maps, of which a pixel stands for `factor` times `factor` labels.
+
+    Labels (h, w); maps (C, ceil(h / factor), ceil(w / factor)).
+    """
+    height, width = labels.shape
+    channels, rows, columns = maps.shape
+    # A stretch of one label in a row begins and ends inside a coarse pixel; all between are wholly covered.
+    starts = np.empty(labels.size, dtype=np.int32)
+    ends = np.empty(labels.size, dtype=np.int32)
+    owners = np.empty(labels.size, dtype=np.int32)
+    weights = np.empty(labels.size, dtype=np.int32)  # labels that each pixel of a run stands for
+    used = 0
+    for y in range(height):
+        at = y // factor * columns
+        left = 0
+        while left < width:
+            label = labels[y, left]
+            right = left + 1
+            while right < width and labels[y, right] == label:
+                right += 1
+            while label > 0 and left < right:
+                whole = left % factor == 0 and right - left >= factor
+                after = right - right % factor if whole else min(right, left - left % factor + factor)
+                starts[used] = at + left // factor
+                ends[used] = at + (after if whole else left + factor) // factor
+                owners[used] = label - 1
+                weights[used] = factor if whole else after - left
+                used += 1
+                left = after
+            left = right
+    runs = starts[:used], ends[:used], owners[:used], weights[:used]
+    return _run_means(maps.reshape(channels, rows * columns), *runs, count)

@@ -16,13 +16,13 @@ from pydantic import Field
 from rtseg.compiled import compiled
 from rtseg.errors import ArgumentError, GroupingError
 from rtseg.grouping.grouped import GroupedInstances, renumber
+from rtseg.ops.logistic import sigmoid
 from rtseg.ops.mask_nms import (
     decay_scores,
     fast_keep,
     overlaps_of_bits,
     pack_masks,
     score_order,
-    sigmoid,
 )
 from rtseg.settings import Probability, Settings
 

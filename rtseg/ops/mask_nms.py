@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from rtseg.compiled import compiled
 from rtseg.errors import ArgumentError
+from rtseg.ops.logistic import exp_negative
 
 Kernel = Literal["gaussian", "linear"]
-
-_POWERS = (2.0 ** -np.arange(128.0)).astype(np.float32)
 
 
 def matrix_nms(
@@ -144,30 +143,6 @@ def overlaps_of_bits(bits):  # type: ignore[no-untyped-def]
             shared[i, j] = total
             shared[j, i] = total
     return shared
-
-
-@compiled
-def exp_negative(x):  # type: ignore[no-untyped-def]
-    """``exp(-x)`` for x >= 0 in float32, to 2e-7 relative, in the steps of the device; 0 beyond 87."""
-    if not x <= np.float32(87.0):
-        return np.float32(0.0)
-    n = np.float32(np.rint(x * np.float32(1.44269504)))
-    r = (n * np.float32(0.693359375) - x) - n * np.float32(2.12194440e-4)
-    p = np.float32(1 / 720) * r + np.float32(1 / 120)
-    p = p * r + np.float32(1 / 24)
-    p = p * r + np.float32(1 / 6)
-    p = p * r + np.float32(0.5)
-    p = p * r + np.float32(1.0)
-    p = p * r + np.float32(1.0)
-    return p * _POWERS[np.int32(n)]
-
-
-@compiled
-def sigmoid(x):  # type: ignore[no-untyped-def]
-    """Logistic function in float32, the same on the device."""
-    e = exp_negative(abs(x))
-    one = np.float32(1.0)
-    return one / (one + e) if x >= 0 else e / (one + e)
 
 
 @compiled

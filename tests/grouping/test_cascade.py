@@ -192,6 +192,19 @@ def test_halves_stay_apart_without_embeddings(street):
     assert len(cascade_gaec(levels, "exclude", min_pixels=3, min_area=16)) == 5
 
 
+def test_a_coarser_embedding_joins_as_the_same_one_repeated(street):
+    labels, classes = street
+    levels = pyramid(labels, classes, (8, 4, 2))
+    coarse = levels[1].embedding
+    shared = dataclasses.replace(levels[2], embedding=coarse, embedding_stride=4)
+    repeated = dataclasses.replace(levels[2], embedding=coarse.repeat(2, 1).repeat(2, 2))
+    found, expected = (
+        cascade_gaec([levels[0], levels[1], last], "exclude", min_pixels=3, min_area=16) for last in (shared, repeated)
+    )
+    assert len(found) == 4
+    np.testing.assert_array_equal(found.labels, expected.labels)
+
+
 def test_association_at_the_last_level_follows_the_coarse_labels(street):
     labels, classes = street
     found = cascade_gaec(pyramid(labels, classes), "exclude", min_pixels=3, min_area=16, final="association")
@@ -222,6 +235,9 @@ def test_nothing_there():
         ({"stride": 3}, "strides"),
         ({"stride": 16}, "strides"),
         ({"stride": 0}, "stride"),
+        ({"embedding_stride": 4}, "embedding stride"),
+        ({"embedding_stride": 12}, "embedding stride"),
+        ({"embedding_stride": 16}, "embedding maps"),
     ],
 )
 def test_levels_that_do_not_fit_are_refused(street, change, words):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rtseg.grouping.grouped import channel_means
+from rtseg.grouping.grouped import channel_means, repeated_channel_means
 
 
 def run_sum(run: NDArray[np.float32]) -> np.float32:
@@ -43,3 +43,25 @@ def test_means_are_those_of_sums_in_one_order(runs: list[tuple[int, int]], chann
     for label in (1, 2, 3):
         if sizes[label - 1]:
             assert means[label - 1] == pytest.approx(maps[:, labels == label].mean(1, np.float64), abs=1e-5)
+
+
+@given(
+    height=st.integers(1, 9),
+    width=st.integers(1, 20),
+    factor=st.integers(1, 4),
+    most=st.integers(0, 3),
+    seed=st.integers(0, 99),
+)
+def test_means_of_coarse_maps_are_those_of_the_maps_repeated(
+    height: int, width: int, factor: int, most: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    grain = int(rng.integers(1, 6))
+    labels = np.kron(rng.integers(0, most + 1, (height, width)), np.ones((grain, grain), int))[:height, :width]
+    labels = labels.astype(np.int32)
+    coarse = rng.normal(size=(2, -(-height // factor), -(-width // factor))).astype(np.float32)
+    means, sizes = repeated_channel_means(labels, 3, coarse, factor)
+    whole = np.ascontiguousarray(coarse.repeat(factor, 1).repeat(factor, 2)[:, :height, :width])
+    expected, counts = channel_means(labels.reshape(-1), 3, whole.reshape(2, -1))
+    assert sizes.tolist() == counts.tolist()
+    assert means == pytest.approx(expected, abs=1e-5)

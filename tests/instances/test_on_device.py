@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "ops" / "cuda" / "shim"))
 
 from shim_build import ShimLauncher
 
-SIZE = (14, 37)  # of the maps: two warps a row, one of them not full
+SIZE = (14, 38)  # of the maps: two warps a row, one of them not full
 STRIDE = 4
 FRAMES = ((42, 100), SIZE, (28, 37), (7, 19))
 CLASSES = ("person", "car", "bus")
@@ -43,7 +43,7 @@ STAGES = [[[1, 2], 0.7], [[4, 8], 0.45]]
 SEEDS = st.integers(0, 2**31)
 
 
-def card_of(method: str, top: float = 0.0, **parameters: Any) -> ModelCard:
+def card_of(method: str, top: float = 0.0, embedding_stride: int = STRIDE, **parameters: Any) -> ModelCard:
     chosen = {"min_area": 3 * STRIDE**2, **PARAMETERS[method], **parameters}
     if method == "graph_merge":
         chosen.setdefault("stages", STAGES)
@@ -61,7 +61,12 @@ def card_of(method: str, top: float = 0.0, **parameters: Any) -> ModelCard:
                 "mean": [0, 0, 0], "std": [255, 255, 255], "top": top,
             },
             "outputs": [
-                {"name": kind, "kind": kind, "channels": channels, "stride": STRIDE}
+                {
+                    "name": kind,
+                    "kind": kind,
+                    "channels": channels,
+                    "stride": embedding_stride if kind == "embedding" else STRIDE,
+                }
                 for kind, channels in KINDS[method].items()
             ],
             "grouping": {"method": method, "parameters": chosen},
@@ -130,6 +135,17 @@ def test_instances_are_those_of_the_cpu(shim_library: Path, method: str, seed: i
     image = Frame(np.zeros((*frame, 3), np.uint8))
     found, _ = on_device(shim_library, card, maps, image)
     assert_same(found, interpret(InstanceInterpreter(card), maps, image, StageClock()))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_coarser_embedding_joins_as_the_same_one_repeated(shim_library: Path, seed: int) -> None:
+    maps, image = maps_of("affinity_union", seed), Frame(np.zeros((*SIZE, 3), np.uint8))
+    maps["embedding"] = np.ascontiguousarray(maps["embedding"][:, :, ::2, ::2])
+    coarse = card_of("affinity_union", embedding_stride=2 * STRIDE)
+    found, _ = on_device(shim_library, coarse, maps, image)
+    assert_same(found, interpret(InstanceInterpreter(coarse), maps, image, StageClock()))
+    maps["embedding"] = maps["embedding"].repeat(2, 2).repeat(2, 3)
+    assert_same(found, on_device(shim_library, card_of("affinity_union"), maps, image)[0])
 
 
 @pytest.mark.parametrize("method", KINDS)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from rtseg.errors import ArgumentError
-from rtseg.ops.mask_nms import exp_negative, fast_nms, mask_overlaps, matrix_nms, sigmoid
+from rtseg.ops.logistic import exp_negative, sigmoid
+from rtseg.ops.mask_nms import fast_nms, mask_overlaps, matrix_nms
 
 
 def random_masks(count: int, height: int, width: int, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:

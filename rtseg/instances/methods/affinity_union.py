@@ -13,7 +13,7 @@ from rtseg.grouping import GMIS_OFFSETS, GroupedInstances, affinity_union
 from rtseg.grouping.cascade import FOUR_NEIGHBORS, drop_small, join_apart
 from rtseg.grouping.grouped import channel_means, renumber
 from rtseg.instances.methods.method import GroupingParameters, MapInstances, Method
-from rtseg.instances.methods.outputs import pixels_of, wanted_outputs
+from rtseg.instances.methods.outputs import embedding_output, listed_outputs, pixels_of, wanted_outputs
 from rtseg.instances.methods.semantics import as_classes, foreground_guide, probabilities
 from rtseg.instances.methods.warm_up import paint_affinities, paint_channels, paint_nothing
 from rtseg.ops import upsample_argmax
@@ -49,6 +49,7 @@ class AffinityUnion:
 
     Attributes:
         names: of the semantic and the affinity output, and of the embedding where segments are joined by it.
+        factor: map pixels that a pixel of the embedding stands for along each side.
         offsets: of the affinities.
         parameters: of the card.
         least: smallest instance, map pixels.
@@ -57,17 +58,25 @@ class AffinityUnion:
     def __init__(self, card: ModelCard, parameters: AffinityUnionParameters) -> None:
         self.parameters = parameters
         wanted: dict[str, int | None] = {"semantic": 1 + len(card.classes), "affinity": None}
+        semantic, affinity = wanted_outputs(card, wanted)
+        embedding = None
         if parameters.position_threshold is not None:
-            wanted["embedding"] = None
-        outputs = wanted_outputs(card, wanted)
-        affinity = outputs[1]
+            embedding = embedding_output(card, affinity.stride)
+            if embedding is None:
+                raise ModelError(
+                    f"the card of {card.name} gives a position_threshold, expected an output of kind embedding to join "
+                    f"segments by, got {listed_outputs(card)}"
+                )
         by_channels = {len(GMIS_OFFSETS): GMIS_OFFSETS, 4: FOUR_NEIGHBORS, 2: FOUR_NEIGHBORS[:2]}
         if affinity.channels not in by_channels:
             raise ModelError(
                 f"the card of {card.name} gives {affinity.name} {affinity.channels} channels, expected "
-                "56 (GMIS) or 4 (DaffNet)"
+                "56 (GMIS), 4 or 2 (DaffNet)"
             )
-        self.names = tuple(output.name for output in outputs)
+        self.names = (
+            (semantic.name, affinity.name) if embedding is None else (semantic.name, affinity.name, embedding.name)
+        )
+        self.factor = 1 if embedding is None else embedding.stride // affinity.stride
         self.offsets = by_channels[affinity.channels]
         self.least = pixels_of(parameters.min_area, affinity.stride)
 
@@ -90,7 +99,7 @@ class AffinityUnion:
             labels, count = drop_small(labels, int(labels.max(initial=0)), settings.min_pixels)
             limits = settings.position_threshold, settings.beta, settings.max_segments
             if count:
-                labels, _ = join_apart(labels, count, embedding[0], semantic, *limits)
+                labels, _ = join_apart(labels, count, embedding[0], self.factor, semantic, *limits)
         return self._describe(labels, semantic)
 
     def _describe(self, labels: NDArray[np.int32], semantic: NDArray[np.float32]) -> MapInstances:
@@ -134,7 +143,9 @@ class AffinityUnionOnDevice:
             support=settings.support,
         )
         regions, extras = size[0] * size[1], len(embedding[0]) if embedding else 0
-        table = self._table = RegionTable(shape, extras, regions, guide="best", launcher=launcher)
+        table = self._table = RegionTable(
+            shape, extras, regions, guide="best", launcher=launcher, factor=grouping.factor
+        )
         self._join = AffinityJoinPlan(
             table,
             regions,

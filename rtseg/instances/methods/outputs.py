@@ -47,6 +47,25 @@ def wanted_outputs(card: ModelCard, wanted: Mapping[str, int | None], stride: in
     return found
 
 
+def embedding_output(card: ModelCard, stride: int) -> ModelOutput | None:
+    """Find the embedding that tells instances apart at a stride: the finest that is not finer; None without one.
+
+    Raises:
+        ModelError: if it is there twice, or its stride is no multiple or does not divide the input.
+    """
+    fitting = [o for o in card.outputs if o.kind == "embedding" and o.stride >= stride]
+    nearest = [o for o in fitting if o.stride == min(other.stride for other in fitting)]
+    if not nearest:
+        return None
+    sides = card.input.width, card.input.height
+    if len(nearest) > 1 or nearest[0].stride % stride or any(side % nearest[0].stride for side in sides):
+        raise ModelError(
+            f"the card of {card.name} asks for {card.grouping.method}, expected one embedding at stride {stride}, or "
+            f"at the next multiple of it that divides the input's {sides[0]}x{sides[1]}, got {listed_outputs(card)}"
+        )
+    return nearest[0]
+
+
 def listed_outputs(card: ModelCard) -> str:
     """Say what outputs a card has."""
     return ", ".join(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.compiled import compiled, compiled_in_place
+from rtseg.compiled import compiled_in_place
 from rtseg.errors import GroupingError
 from rtseg.grouping import GroupedInstances
+from rtseg.ops.logistic import softmax
 
 
 def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -18,41 +19,9 @@ def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     values = np.empty(logits.shape, np.float32)
     rows = values.reshape(len(values), -1)
-    _below_strongest(np.ascontiguousarray(logits, np.float32).reshape(rows.shape), rows)
-    np.exp(values, out=values)  # of vector instructions, which a compiled loop's are not
-    if not _share(rows):
+    if not softmax(np.ascontiguousarray(logits, np.float32).reshape(rows.shape), rows):
         raise GroupingError("expected finite semantic maps, got NaN or infinite values; check the network's weights")
     return values
-
-
-@compiled
-def _below_strongest(logits, out):  # type: ignore[no-untyped-def]
-    """Write how far each channel lies below the strongest one of its pixel; (C, n) float32."""
-    channels, n = logits.shape
-    best = logits[0].copy()
-    for c in range(1, channels):
-        for i in range(n):
-            best[i] = max(best[i], logits[c, i])
-    for c in range(channels):
-        for i in range(n):
-            out[c, i] = logits[c, i] - best[i]
-
-
-@compiled(error_model="numpy")  # without a check for division by zero, which keeps the loop from vector instructions
-def _share(values):  # type: ignore[no-untyped-def]
-    """Divide (C, n) by the sum over channels, in place; say whether that was finite everywhere."""
-    channels, n = values.shape
-    total = values[0].copy()
-    for c in range(1, channels):
-        for i in range(n):
-            total[i] += values[c, i]
-    finite = True
-    for i in range(n):
-        finite &= total[i] - total[i] == 0
-    for c in range(channels):
-        for i in range(n):
-            values[c, i] /= total[i]
-    return finite
 
 
 def foreground_guide(semantic: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -25,16 +25,16 @@ class DaffNet(InstanceNetwork):
         head_channels: of the heads' inner layers.
         head_layers: 3x3 layers of a head; 2 in the paper.
         embedding: k, dimensions of the grouping embedding.
-        finest_embedding: stride of the finest embedding with a head of its own; at finer ones it is repeated. Segments
-            are compared by means over them, so that 8 loses nothing by it and saves the dearest head; the paper has 4.
+        finest_embedding: stride of the finest embedding, which serves the finer levels, too. Segments are compared by
+            means over it, so that 8 loses nothing and saves the dearest head; the paper has 4.
         coarsest: stride of the coarsest maps; the paper has 32. A small network loses nothing without 16 and 32.
         dilation: of a ResNet's last stage; 4 in the paper.
         pretrained: start from ImageNet weights.
         weights: file of a ResNet's ImageNet weights.
 
     Maps at each stride s of 4, 8, 16 and 32, up to the coarsest: `semantic_s{s}` (B, 1 + classes, h, w) logits;
-    `affinity_s{s}` (B, 4, h, w) logits to the right, lower, left and upper neighbor, the same from both sides;
-    `embedding_s{s}` (B, k, h, w).
+    `affinity_s{s}` (B, 2, h, w) logits of each pixel and its right and lower neighbor; from the finest embedding's
+    stride on `embedding_s{s}` (B, k, h, w).
     """
 
     def __init__(
@@ -69,38 +69,37 @@ class DaffNet(InstanceNetwork):
         # Most neighbors belong together, so that most affinities should start near one.
         self.affinity = heads(4, bias=2.0)
         self.embedding = heads(embedding)
-        self._repeated = STRIDES.index(finest_embedding)
-        for i in range(self._repeated):
-            self.embedding[i] = nn.Upsample(scale_factor=STRIDES[self._repeated] // STRIDES[i], mode="nearest")
+        self._embedded = self._strides[STRIDES.index(finest_embedding) :]
+        for i in range(len(self._strides) - len(self._embedded)):
+            self.embedding[i] = nn.Identity()  # the others keep their places, and weights their names
         self.maps = tuple(
             OutputMap(f"{kind}_s{stride}", kind, count, stride)
             for stride in self._strides
-            for kind, count in (("semantic", 1 + classes), ("affinity", 4), ("embedding", embedding))
+            for kind, count in (("semantic", 1 + classes), ("affinity", 2), ("embedding", embedding))
+            if kind != "embedding" or stride in self._embedded
         )
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """Map (B, 3, H, W) normalized RGB, sides multiples of 32, to the maps by name."""
-        levels = self.pyramid(self.backbone(image))
-        computed = [self.embedding[i](levels[i]) for i in range(self._repeated, len(levels))]
-        embeddings = [self.embedding[i](computed[0]) for i in range(self._repeated)] + computed
         maps = {}
-        for i, (stride, x) in enumerate(zip(self._strides, levels, strict=True)):
+        for i, (stride, x) in enumerate(zip(self._strides, self.pyramid(self.backbone(image)), strict=True)):
             maps[f"semantic_s{stride}"] = self.semantic[i](x)
-            maps[f"affinity_s{stride}"] = symmetric(self.affinity[i](x))
-            maps[f"embedding_s{stride}"] = embeddings[i]
+            maps[f"affinity_s{stride}"] = of_pairs(self.affinity[i](x))
+            if stride in self._embedded:
+                maps[f"embedding_s{stride}"] = self.embedding[i](x)
         return maps
 
 
-def symmetric(affinity: Tensor) -> Tensor:
-    """Give both sides of each pair of neighbors the mean of their two logits (section 3.4).
+def of_pairs(affinity: Tensor) -> Tensor:
+    """Give each pair of neighbors the mean of the logits of its two sides (section 3.4).
 
     Args:
         affinity: (B, 4, h, w) logits to the right, lower, left and upper neighbor.
 
     Returns:
-        (B, 4, h, w): ``right[y, x] == left[y, x + 1]`` and ``lower[y, x] == upper[y + 1, x]``. Logits are averaged
-        where the paper says affinities, so that a pair on which the two sides disagree still has a gradient. What
-        would lead out of the image stays as it is.
+        (B, 2, h, w) of each pixel and its right and lower neighbor. Logits are averaged where the paper says
+        affinities, so that a pair on which the two sides disagree still has a gradient. What would lead out of the
+        image stays as it is.
     """
     right, lower, left, upper = affinity.unbind(1)
     across = 0.5 * (right[..., :-1] + left[..., 1:])
@@ -109,8 +108,6 @@ def symmetric(affinity: Tensor) -> Tensor:
         [
             torch.cat([across, right[..., -1:]], -1),
             torch.cat([along, lower[..., -1:, :]], -2),
-            torch.cat([left[..., :1], across], -1),
-            torch.cat([upper[..., :1, :], along], -2),
         ],
         1,
     )

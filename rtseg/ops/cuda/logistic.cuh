@@ -1,4 +1,4 @@
-// exp(-x) and the logistic function in float steps that rtseg/ops/mask_nms.py repeats: CUDA's own differ from the host's
+// exp(-x) and the logistic function in float steps that rtseg/ops/logistic.py repeats: CUDA's own differ from the host's
 // in the last bit, which would be enough to swap two scores.
 // No #pragma once: the tests put every kernel file, with its headers, into a namespace of its own.
 

@@ -31,18 +31,21 @@ __device__ __forceinline__ void add_run(i64* at, i64 value, int left, bool leads
     if (leads && value != 0) atomicAdd((u64*)at, (u64)value);
 }
 
-// Softmax of semantic (classes, h, w), and extra (channels, h, w), summed over labels (h, w) of 1..regions; blockDim is
-// (32, n), a warp a stretch of a row. With a `stride` extra holds offsets in input pixels, to which the place of the map
-// pixel is added. guide (2, h, w) gets the probability of background and, for kind 1, that of the best class, for kind 2
+// Softmax of semantic (classes, h, w), and extra (channels, h / factor, w / factor, rounded up), of which a pixel stands
+// for `factor` squared, summed over labels (h, w) of 1..regions; blockDim is (32, n), a warp a stretch of a row. With a
+// `stride` extra holds offsets in input pixels, to which the place of the map pixel is added. guide (2, h, w) gets the probability of background and, for kind 1, that of the best class, for kind 2
 // that of all classes. Maps that are not finite set BAD_MAPS; of extra, with `labelled`, only where there is a label.
 extern "C" __global__ void __launch_bounds__(256)
-    region_sums(const int* labels, const float* semantic, int classes, const float* extra, int channels, int stride,
-                int labelled, int height, int width, int regions, i64* sums, int* sizes, int* boxes, float* guide,
-                int kind, int* status) {
+    region_sums(const int* labels, const float* semantic, int classes, const float* extra, int channels, int factor,
+                int stride, int labelled, int height, int width, int regions, i64* sums, int* sizes, int* boxes,
+                float* guide, int kind, int* status) {
     const int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y;
     const int lane = threadIdx.x;
     const bool inside = x < width && y < height;
     const i64 pixel = (i64)y * width + x, plane = (i64)height * width;
+    const int columns_of_extra = (width + factor - 1) / factor;
+    const i64 extra_pixel = (i64)(y / factor) * columns_of_extra + x / factor;
+    const i64 extra_plane = (i64)((height + factor - 1) / factor) * columns_of_extra;
     int label = inside ? labels[pixel] : 0;
     if (label < 0 || label > regions) {
         atomicOr(status, REGION_OVERFLOW);
@@ -70,7 +73,7 @@ extern "C" __global__ void __launch_bounds__(256)
         }
         if (!labelled || label > 0)
             for (int c = 0; c < channels; ++c) {
-                const float value = extra[c * plane + pixel];
+                const float value = extra[c * extra_plane + extra_pixel];
                 good = good && value - value == 0.0f;
             }
         if (!good) atomicOr(status, BAD_MAPS);
@@ -87,7 +90,7 @@ extern "C" __global__ void __launch_bounds__(256)
         add_run(sums + (i64)row * columns + c, (i64)rintf(share * PROBABILITY), left, leads);
     }
     for (int c = 0; c < channels; ++c) {
-        float value = label > 0 && good ? extra[c * plane + pixel] : 0.0f;
+        float value = label > 0 && good ? extra[c * extra_plane + extra_pixel] : 0.0f;
         if (stride) value += (float)stride * ((float)(c == 0 ? x : y) + 0.5f) - 0.5f;
         if (!(value > -LARGEST && value < LARGEST)) {
             if (label > 0) atomicOr(status, REGION_OVERFLOW);

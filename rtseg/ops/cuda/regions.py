@@ -28,6 +28,7 @@ class RegionTable:
         instances: most instances.
         guide: what goes beside the probability of background into `guide`: that of the best class, or of all classes.
         launcher: where to run; CuPy's current device by default.
+        factor: map pixels that a pixel of the other maps stands for along each side.
 
     Attributes:
         guide: (2, h, w) float32 on the device; of no use with ``none``.
@@ -48,19 +49,20 @@ class RegionTable:
         instances: int = 1024,
         guide: Guide = "none",
         launcher: Launcher | None = None,
+        factor: int = 1,
     ) -> None:
         check_shape(shape[1:])
-        if len(shape) != 3 or shape[0] < 2 or 0 in shape or extras < 0 or regions < 1 or instances < 1:
+        if len(shape) != 3 or shape[0] < 2 or 0 in shape or extras < 0 or min(regions, instances, factor) < 1:
             raise ArgumentError(
-                f"expected maps (1 + C, h, w), none of the sides 0, and room for a region and an instance, got "
-                f"{tuple(shape)}, {regions} and {instances}"
+                f"expected maps (1 + C, h, w), none of the sides 0, room for a region and an instance, and a factor "
+                f"of 1 or more, got {tuple(shape)}, {regions}, {instances} and {factor}"
             )
         if regions * (shape[0] + extras) > 2**30:
             raise ArgumentError(f"expected at most 2**30 sums, got {regions} regions of {shape[0] + extras} channels")
         self._launcher = launcher or cuda_launcher()
         self._launcher.prepare("regions")
         xp = self._launcher.xp
-        self._shape, self._extras, self._regions = tuple(shape), extras, regions
+        self._shape, self._extras, self._regions, self._factor = tuple(shape), extras, regions, factor
         self._kind = _GUIDES[guide]
         self.guide = xp.zeros((2, *shape[1:]), "float32")
         self._nothing = xp.zeros((1, 1, 1), "float32")
@@ -78,7 +80,8 @@ class RegionTable:
         Args:
             labels: (h, w) int32 on the device, 0 = nothing.
             semantic: (1 + C, h, w) float32 logits on the device; values that are not finite set BAD_MAPS.
-            extra: (extras, h, w) float32 on the device, likewise; with a stride they count only where there is a label.
+            extra: (extras, ceil(h / factor), ceil(w / factor)) float32 on the device, likewise; with a stride they
+                count only where there is a label.
             stride: input pixels a map pixel where `extra` are offsets (x, y) from each map pixel's place, 0 elsewhere.
 
         Raises:
@@ -88,13 +91,14 @@ class RegionTable:
         check_array("labels", labels, (height, width), "int32")
         check_array("semantic", semantic, self._shape, "float32")
         if self._extras:
-            check_array("extra", extra, (self._extras, height, width), "float32")
+            sides = (-(-height // self._factor), -(-width // self._factor))
+            check_array("extra", extra, (self._extras, *sides), "float32")
         self.status.fill(0)
         tables = self._sums, self._sizes, self._boxes
         launch, regions = self._launcher.launch, self._regions
         columns = channels + self._extras
         launch("regions", "region_clear", (blocks(regions, 256),), (256,), *tables, regions, columns)
-        others = (extra if self._extras else self._nothing, self._extras, stride, int(stride > 0))
+        others = (extra if self._extras else self._nothing, self._extras, self._factor, stride, int(stride > 0))
         grid = (blocks(width, 32), blocks(height, 8))
         guide = (self.guide, self._kind, self.status)
         maps = (labels, semantic, channels, *others, height, width, regions)

@@ -27,7 +27,7 @@ from rtseg.runtime.card import ModelCard
 SIZE = (64, 128)
 NETWORKS = {
     "daffnet": lambda: DaffNet(2, "efficientnet-lite0", channels=16, head_channels=8, embedding=4),
-    "daffnet-repeated": lambda: DaffNet(2, "efficientnet-lite0", channels=16, embedding=4, finest_embedding=8),
+    "daffnet-coarse-embedding": lambda: DaffNet(2, "efficientnet-lite0", channels=16, embedding=4, finest_embedding=8),
     "daffnet-paper": lambda: DaffNet(2, "resnet18-half", "deconvolution", 16, 8, 2, 4, dilation=4),
     "gmis": lambda: GMIS(2, "resnet18-half", channels=16),
     "gmis-skip": lambda: GMIS(2, "efficientnet-lite0", channels=16, shared=True, skip=True),

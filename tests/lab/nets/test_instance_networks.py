@@ -9,7 +9,7 @@ from torch import nn
 
 from rtseg.errors import ModelError
 from rtseg.lab.nets.backbones import build_backbone, first_stages
-from rtseg.lab.nets.daffnet import DaffNet, symmetric
+from rtseg.lab.nets.daffnet import DaffNet, of_pairs
 from rtseg.lab.nets.efficientnet_lite import EfficientNetLite, SamePadConv
 from rtseg.lab.nets.gmis import GMIS
 from rtseg.lab.nets.heads import ExportedMaps, InstanceNetwork
@@ -18,7 +18,7 @@ from rtseg.lab.nets.resnet import ResNet
 
 NETWORKS = {
     "daffnet": lambda backbone: DaffNet(3, backbone, channels=16, head_channels=8, embedding=5),
-    "daffnet-repeated": lambda backbone: DaffNet(3, backbone, channels=16, embedding=5, finest_embedding=8),
+    "daffnet-coarse-embedding": lambda backbone: DaffNet(3, backbone, channels=16, embedding=5, finest_embedding=8),
     "daffnet-fine": lambda backbone: DaffNet(3, backbone, channels=16, embedding=5, coarsest=8),
     "daffnet-paper-fine": lambda backbone: DaffNet(3, backbone, "deconvolution", channels=16, coarsest=16),
     "daffnet-paper": lambda backbone: DaffNet(
@@ -48,15 +48,16 @@ def test_maps_are_what_the_network_announces(kind: str, backbone: str) -> None:
         assert torch.equal(value, expected)
 
 
-def test_a_finer_embedding_repeats_the_finest_that_is_computed() -> None:
-    net = DaffNet(3, "resnet18-half", channels=16, embedding=5, finest_embedding=8).eval()
+def test_a_network_without_the_finest_embedding_is_otherwise_the_same() -> None:
+    whole = DaffNet(3, "resnet18-half", channels=16, embedding=5).eval()
+    less = DaffNet(3, "resnet18-half", channels=16, embedding=5, finest_embedding=8).eval()
+    less.load_state_dict({name: value for name, value in whole.state_dict().items() if name in less.state_dict()})
     with torch.no_grad():
-        maps = net(torch.randn(1, 3, 64, 96))
-    fine, coarse = maps["embedding_s4"], maps["embedding_s8"]
-    for y, x in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        assert torch.equal(fine[..., y::2, x::2], coarse)
-    own = DaffNet(3, "resnet18-half", channels=16, embedding=5)
-    assert sum(p.numel() for p in net.embedding.parameters()) < sum(p.numel() for p in own.embedding.parameters())
+        image = torch.randn(1, 3, 64, 96)
+        every, some = whole(image), less(image)
+    assert set(every) - set(some) == {"embedding_s4"}
+    assert all(torch.equal(value, every[name]) for name, value in some.items())
+    assert sum(p.numel() for p in less.parameters()) < sum(p.numel() for p in whole.parameters())
 
 
 @pytest.mark.parametrize("pyramid", ["narrow", "deconvolution"])
@@ -74,7 +75,7 @@ def test_names_and_channels_are_the_contracts() -> None:
     maps = {entry.name: (entry.channels, entry.stride) for entry in DaffNet(8, "resnet18-half", embedding=16).maps}
     assert maps == {
         f"{kind}_s{s}": (channels, s)
-        for kind, channels in (("semantic", 9), ("affinity", 4), ("embedding", 16))
+        for kind, channels in (("semantic", 9), ("affinity", 2), ("embedding", 16))
         for s in (4, 8, 16, 32)
     }
     gmis = GMIS(8, "resnet18-half", channels=8, shared=True)
@@ -165,15 +166,13 @@ def test_pyramid_pooling_is_pooling_upsampling_and_a_sum(size: tuple[int, int]) 
     torch.testing.assert_close(PyramidPooling()(x), expected)
 
 
-def test_affinities_are_the_same_from_both_sides() -> None:
+def test_affinities_are_means_of_both_sides() -> None:
     logits = torch.randn(2, 4, 5, 6)
-    found = symmetric(logits)
-    right, lower, left, upper = found.unbind(1)
-    assert torch.equal(right[..., :-1], left[..., 1:])
-    assert torch.equal(lower[:, :-1], upper[:, 1:])
+    right, lower = of_pairs(logits).unbind(1)
     torch.testing.assert_close(right[0, 2, 3], 0.5 * (logits[0, 0, 2, 3] + logits[0, 2, 2, 4]))
-    torch.testing.assert_close(upper[1, 2, 3], 0.5 * (logits[1, 3, 2, 3] + logits[1, 1, 1, 3]))
-    torch.testing.assert_close(symmetric(found), found)
+    torch.testing.assert_close(lower[1, 1, 3], 0.5 * (logits[1, 1, 1, 3] + logits[1, 3, 2, 3]))
+    assert torch.equal(right[..., -1], logits[:, 0, :, -1])
+    assert torch.equal(lower[..., -1, :], logits[:, 1, -1])
 
 
 def test_missing_imagenet_weights_are_said(tmp_path: object) -> None:

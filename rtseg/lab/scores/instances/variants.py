@@ -112,7 +112,9 @@ def _without(kind: str, **parameters: Any) -> Callable[[ModelCard], ModelCard]:
 
 def _levels(strides: Sequence[int]) -> Variant:
     def change(card: ModelCard) -> ModelCard:
-        return card.model_copy(update={"outputs": tuple(output for output in card.outputs if output.stride in strides)})
+        # A coarser embedding may be that of the finest level.
+        kept = tuple(output for output in card.outputs if output.stride in strides or output.kind == "embedding")
+        return card.model_copy(update={"outputs": kept})
 
     return Variant(f"strides {', '.join(map(str, strides))} only", change=change)
 

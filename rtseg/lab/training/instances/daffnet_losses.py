@@ -50,14 +50,17 @@ def affinity_losses(logits: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
     are; here they are 1.
 
     Args:
-        logits: (B, 4, h, w) to the right, lower, left and upper neighbor.
+        logits: (B, 2, h, w) of each pixel and its right and lower neighbor.
         ids: (B, h, w) int, 0 background, -1 ignored.
 
     Returns:
         Both losses: sums over the four neighbors, means over the pixels of each kind in the batch.
     """
     truth, counted = neighbor_truth(ids)
-    cost = F.binary_cross_entropy_with_logits(logits, truth.to(logits.dtype), reduction="none")
+    right, lower = logits.unbind(1)
+    left, upper = F.pad(right[..., :-1], (1, 0)), F.pad(lower[..., :-1, :], (0, 0, 1, 0))
+    sides = torch.stack([right, lower, left, upper], 1)
+    cost = F.binary_cross_entropy_with_logits(sides, truth.to(logits.dtype), reduction="none")
     cost = (cost * counted).sum(1)
     boundary = (counted & ~truth).any(1)
     inner = (ids != IGNORED_INSTANCE) & ~boundary
@@ -110,20 +113,24 @@ def daffnet_losses(
         generator: not used; nothing is drawn.
 
     Returns:
-        ``loss``, and the unweighted means over the levels of ``semantic``, ``boundary``, ``inner``, ``push``, ``pull``.
+        ``loss``, and the unweighted means over their levels of ``semantic``, ``boundary``, ``inner``, ``push`` and
+        ``pull``.
     """
     total = maps["semantic_s4"].new_zeros(())
     sums = {name: torch.zeros_like(total) for name in ("semantic", "boundary", "inner", "push", "pull")}
     strides = strides_in(maps)
+    embedded = [stride for stride in strides if f"embedding_s{stride}" in maps]
     for stride, affinity_weight in zip(strides, weights.affinity, strict=False):
         ids = at_stride(batch["instances"], stride)
         semantic = semantic_loss(
             maps[f"semantic_s{stride}"], at_stride(batch["semantic"], stride), weights.class_weights
         )
         boundary, inner = affinity_losses(maps[f"affinity_s{stride}"], ids)
-        push, pull = grouping_losses(maps[f"embedding_s{stride}"], ids)
-        total = total + weights.semantic * semantic
-        total = total + affinity_weight * (boundary + inner) + weights.grouping * (push + pull)
-        for name, value in zip(sums, (semantic, boundary, inner, push, pull), strict=True):
-            sums[name] += value.detach() / len(strides)
+        total = total + weights.semantic * semantic + affinity_weight * (boundary + inner)
+        found = {"semantic": semantic, "boundary": boundary, "inner": inner}
+        if stride in embedded:
+            found["push"], found["pull"] = grouping_losses(maps[f"embedding_s{stride}"], ids)
+            total = total + weights.grouping * (found["push"] + found["pull"])
+        for name, value in found.items():
+            sums[name] += value.detach() / len(embedded if name in ("push", "pull") else strides)
     return {"loss": total, **sums}

@@ -67,7 +67,7 @@ def belonging(affinity: Tensor, size: tuple[int, int]) -> Tensor:
     way from one center to the other.
 
     Args:
-        affinity: (B, 4, h, w) in [0, 1] to the right, lower, left and upper neighbor, the same from both sides.
+        affinity: (B, 2 or more, h, w) in [0, 1] to the right and lower neighbor first.
         size: (h', w') of the other grid, which covers the same picture.
 
     Returns:
@@ -109,7 +109,7 @@ def distillation_losses(
         ids = at_stride(batch["instances"], stride)
         total = total + weights.semantic * _class_divergence(semantic, classes, labels)
         total = total + affinity_weight * _affinity_divergence(
-            affinity[:, :2], belonging(teacher[f"affinity_s{stride}"], size), ids
+            affinity, belonging(teacher[f"affinity_s{stride}"], size), ids
         )
     return total
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtseg.errors import ModelError
-from rtseg.lab.nets.daffnet import symmetric
+from rtseg.lab.nets.daffnet import of_pairs
 from rtseg.lab.training.config import DistilConfig
 from rtseg.lab.training.instances.config import CITYSCAPES_THINGS, DaffNetConfig, DaffNetLossConfig
 from rtseg.lab.training.instances.datasets import InstanceDataset, InstanceShape, instance_frames
@@ -28,7 +28,7 @@ WEIGHTS = DaffNetLossConfig(semantic=2.0, affinity=(0.25, 0.5, 1.0, 1.0))
 
 def affinities(seed: int, height: int, width: int) -> torch.Tensor:
     logits = 3.0 * torch.randn(1, 4, height, width, generator=torch.Generator().manual_seed(seed))
-    return symmetric(logits).sigmoid()
+    return of_pairs(logits).sigmoid()
 
 
 @given(st.integers(0, 2**31), st.integers(1, 7), st.integers(1, 7))
@@ -92,7 +92,7 @@ def test_the_losses_are_the_divergences_one_by_one_where_the_teacher_is_right(se
         made = {}
         for stride, (h, w) in ((4, (4, 6)), (8, (2, 3))):
             made[f"semantic_s{stride}"] = scale * torch.randn(1, 3, h, w, generator=generator)
-            made[f"affinity_s{stride}"] = symmetric(scale * torch.randn(1, 4, h, w, generator=generator))
+            made[f"affinity_s{stride}"] = of_pairs(scale * torch.randn(1, 4, h, w, generator=generator))
         return made
 
     student, taught = maps(1.0), maps(2.0)
