@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,7 +17,7 @@ import yaml
 
 from rtseg.counted import counted
 from rtseg.errors import ArgumentError, ConfigError, DatasetError
-from rtseg.files import held, write_text
+from rtseg.files import held, replacing, write_text
 from rtseg.lab.adapt.clips import Clip, clips
 from rtseg.lab.adapt.comparing import ClipComparison, compare_clips, compare_samples
 from rtseg.lab.adapt.division import Recording, divide
@@ -27,6 +26,7 @@ from rtseg.lab.adapt.page import write_page
 from rtseg.lab.adapt.schedule import recipe_for, share_done
 from rtseg.lab.adapt.stretches import SECONDS, Stretches
 from rtseg.lab.data.tusimple import LABELS, read_labels
+from rtseg.lab.deploy.model_folder import model_name
 from rtseg.lab.deploy.package import package_model
 from rtseg.lab.fleet.shards import PartSource
 from rtseg.lab.scores.card import write_scores
@@ -46,7 +46,6 @@ Advance = Callable[[str, int, int], None]
 
 WORK, REPORT, RESULT = "adapt", "report.html", "result.json"
 _BEGUN, _HALFWAY = "begun.yaml", "halfway"
-_NAME = re.compile("[a-z0-9][a-z0-9-]*")
 _LABELS_A_SECOND = 2.0  # nearer frames look alike
 _MOST_LABELS = 1500
 _LABELLING = 0.25  # of the minutes, at most
@@ -98,10 +97,8 @@ def adapt(settings: Settings, out: Path, tell: Tell, advance: Advance) -> Verdic
         NothingTrustedError: the model is sure of no line in any of the recordings.
     """
     begun = time.monotonic()
-    if not _NAME.fullmatch(out.name):
-        raise ConfigError(
-            f"expected a folder whose name can be a model's (small letters, digits and hyphens), got {out.name!r}"
-        )
+    if model_name(out) != out.name:  # of `.`, say
+        out = Path(os.path.abspath(out))
     with held(out):
         work = out / WORK
         _claim(work / _BEGUN, settings, out)
@@ -130,7 +127,8 @@ def adapt(settings: Settings, out: Path, tell: Tell, advance: Advance) -> Verdic
         write_page(work / REPORT, settings.model, out.name, judged.clips, judged.all, verdict)
         if verdict.better:
             for file in sorted(candidate.iterdir(), key=lambda path: path.name == "card.yaml"):
-                shutil.copyfile(file, out / file.name)
+                with replacing(out / file.name) as partial_file:
+                    shutil.copyfile(file, partial_file)
         content = {**asdict(verdict), "compared": [_figures(one) for one in judged.all]}
         write_text(work / RESULT, json.dumps(content, indent=1) + "\n")
         return verdict

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -173,3 +174,24 @@ def test_packaging_says_what_is_missing(tmp_path: Path, run_folder: Path) -> Non
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetError, match="pictures"):
         package_model(run_folder, tmp_path / "out", [tmp_path / "empty"])
+
+
+@pytest.mark.parametrize("kind", ["pipe", "half", "link to itself"])
+def test_pictures_to_calibrate_with_are_read_as_all_others(kind: str, tmp_path: Path, run_folder: Path) -> None:
+    config = load_network(run_folder / "model.safetensors")[1]
+    picture = tmp_path / "real" / "1.png"
+    picture.parent.mkdir()
+    if kind == "pipe":
+        os.mkfifo(picture)  # which OpenCV would wait for
+    elif kind == "half":
+        encoded = cv2.imencode(".png", images(1)[0])[1].tobytes()
+        picture.write_bytes(encoded[: len(encoded) // 2])
+    else:
+        picture.symlink_to(picture)
+    with pytest.raises(DatasetError, match=r"1\.png"):
+        package.calibration_images([picture.parent], config)
+
+
+def test_a_command_that_is_no_text_does_not_keep_a_run_from_being_exported(tmp_path: Path) -> None:
+    (tmp_path / "command.txt").write_bytes(b"rtseg train \xff")
+    assert package._told_command(tmp_path).startswith("rtseg train")

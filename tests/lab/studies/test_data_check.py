@@ -45,6 +45,18 @@ def test_lanes_with_every_fault_named(tmp_path: Path) -> None:
     assert sum(link.startswith("data:image/jpeg") for link in page.links) == 1
 
 
+def test_pictures_that_are_links_to_themselves_are_faults(tmp_path: Path) -> None:
+    folder = tmp_path / "lanes"
+    pictures(folder, "1.jpg", "2.jpg")
+    tusimple(folder, "labels.json", "1.jpg", "2.jpg")
+    (folder / "2.jpg").unlink()
+    (folder / "2.jpg").symlink_to("2.jpg")
+    (folder / "around").symlink_to(".")
+    code, facts = checked(folder)
+    assert (code, facts["pictures"]) == (1, 1)
+    assert "2.jpg" in " ".join(facts["faults"])
+
+
 @pytest.mark.parametrize("kind", ["labelme", "COCO", "YOLO"])
 def test_objects_of_several_kinds(tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "objects"
