@@ -7,7 +7,6 @@ a function ``register(app)`` as entry point of the group ``rtseg.commands``.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import re
@@ -23,6 +22,7 @@ from rich.text import Text
 
 from rtseg.counted import counted
 from rtseg.errors import ConfigError, RtsegError
+from rtseg.files import FULL
 from rtseg.model_commands import models_app
 from rtseg.options import BackendOption, DeviceOption, JsonOption, QuietGroup
 from rtseg.printing import (
@@ -303,7 +303,7 @@ def _of_no_file(error: OSError) -> str:
         os.getcwd()
     except FileNotFoundError:
         return "expected a folder to run in, got one that has been removed meanwhile; change into another (cd)"
-    if error.errno == errno.ENOSPC:
+    if error.errno in FULL:
         return f"expected to write, got {error.strerror}; check the disks, and what standard output goes to"
     return str(error)
 

@@ -13,7 +13,7 @@ from rtseg.errors import DatasetError, ImageError
 from rtseg.files import is_there
 from rtseg.lab.data.culane import CulaneImage, is_culane, read_culane
 from rtseg.lab.data.drawn import is_drawn, read_drawn
-from rtseg.lab.data.label_files import Refused, stop
+from rtseg.lab.data.label_files import Refused, check_images, stop
 from rtseg.lab.data.selection import evenly
 from rtseg.lab.data.tusimple import LabelledImage, read_labels
 from rtseg.media.images import image_size
@@ -40,6 +40,7 @@ def read_lane_labels(
         DatasetError: the labels are missing or do not parse.
     """
     path = Path(path)
+    check_images(images)
     labels: list[LabelledImage | CulaneImage]
     if is_culane(path):
         labels = [*read_culane(path, refused)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections import Counter
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from rtseg.errors import DatasetError, ModelError
-from rtseg.lab.deploy import package, quantize
+from rtseg.lab.deploy import export, package, quantize
 from rtseg.lab.deploy.export import export_onnx, run_maps
 from rtseg.lab.deploy.package import package_model
 from rtseg.lab.deploy.quantize import (
@@ -85,6 +86,19 @@ def test_the_export_refuses_what_it_cannot_do(tmp_path: Path) -> None:
         export_onnx(network(), tmp_path / "model.onnx")
     with pytest.raises(ModelError, match="differ"):
         export_onnx(network(), tmp_path / "model.onnx", SIZE, tolerance=0.0)
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_while_the_network_is_folded_is_told(tmp_path: Path) -> None:
+    export_onnx(network("resnet18-half"), tmp_path / "raw.onnx", SIZE)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(ModelError, match=r"could not write .* space on that disk"):
+            export._fold(tmp_path / "raw.onnx", tmp_path / "model.onnx")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not (tmp_path / "model.onnx").exists()
 
 
 @pytest.mark.slow

@@ -45,6 +45,18 @@ def test_lanes_with_every_fault_named(tmp_path: Path) -> None:
     assert sum(link.startswith("data:image/jpeg") for link in page.links) == 1
 
 
+@pytest.mark.parametrize("task", ["lanes", "instances"])
+def test_a_folder_of_pictures_that_is_not_there_is_told(task: str, tmp_path: Path) -> None:
+    folder = tmp_path / "labels"
+    pictures(folder, "1.jpg")
+    if task == "lanes":
+        tusimple(folder, "labels.json", "1.jpg")
+    else:
+        (folder / "1.json").write_text(labelme("1.jpg", ("car", "polygon", SQUARE)))
+    with pytest.raises(DatasetError, match="--images"):
+        check_data(folder, images=tmp_path / "nowhere")
+
+
 def test_pictures_that_are_links_to_themselves_are_faults(tmp_path: Path) -> None:
     folder = tmp_path / "lanes"
     pictures(folder, "1.jpg", "2.jpg")
