@@ -101,7 +101,7 @@ def adapt(settings: Settings, out: Path, tell: Tell, advance: Advance) -> Verdic
         out = Path(os.path.abspath(out))
     with held(out):
         work = out / WORK
-        _claim(work / _BEGUN, settings, out)
+        claim = _claim(work / _BEGUN, settings, out)
         if (work / RESULT).is_file():
             found = json.loads((work / RESULT).read_text(encoding="utf-8"))
             return Verdict(found["better"], found["reason"])
@@ -109,6 +109,8 @@ def adapt(settings: Settings, out: Path, tell: Tell, advance: Advance) -> Verdic
         if settings.labels is not None:
             labelled_samples(settings.labels)  # told before anything that takes long
         recipe = recipe_for(settings.model)
+        # Only now: whoever mends what could not be read goes on with the same folder.
+        write_text(work / _BEGUN, claim)
         sure = _label(settings, recordings, work / "labels", tell, advance)
         training, candidate = work / "training", work / out.name
         if not (candidate / "card.yaml").is_file():
@@ -145,8 +147,8 @@ class _Judged:
         return [self.clips.scores, *([self.labelled] if self.labelled else []), self.roads]
 
 
-def _claim(record: Path, settings: Settings, out: Path) -> None:
-    """Write what is begun here, or make sure that it is the same."""
+def _claim(record: Path, settings: Settings, out: Path) -> str:
+    """What is begun here; made sure that it is the same where something was, and nothing else is there."""
     told = {name: value if value is None else str(value) for name, value in asdict(settings).items()}
     told["recordings"] = [os.path.abspath(path) for path in settings.recordings]  # type: ignore[assignment]
     told["weights"] = find_model(settings.model).card.model.sha256
@@ -157,10 +159,10 @@ def _claim(record: Path, settings: Settings, out: Path) -> None:
                 f"expected the recordings and options that {out} was begun with ({record}), or a new folder; "
                 "give another --out"
             )
-        return
+        return text
     if (out / "card.yaml").exists() or (out / WORK).exists():
         raise ConfigError(f"expected a new folder, got {out}, which holds something else; give another --out")
-    write_text(record, text)
+    return text
 
 
 def _label(
