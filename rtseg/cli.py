@@ -21,7 +21,7 @@ from rich.progress import TaskID
 from rich.text import Text
 
 from rtseg.counted import counted
-from rtseg.errors import ConfigError, RtsegError
+from rtseg.errors import MORE_MEMORY, ConfigError, RtsegError, lacks_memory
 from rtseg.files import FULL
 from rtseg.model_commands import models_app
 from rtseg.options import BackendOption, DeviceOption, JsonOption, QuietGroup
@@ -285,7 +285,7 @@ def main() -> None:
         if isinstance(error, OSError) and error.filename is None:
             told = _of_no_file(error)
         else:
-            told = str(error) if isinstance(error, RtsegError | OSError) else _not_installed(error)
+            told = str(error) if isinstance(error, RtsegError | OSError) else _not_installed(error) or _no_memory(error)
         if not told:
             raise
         PlainConsole(stderr=True).print(Text.assemble(("rtseg: ", "red"), visible(told)))
@@ -318,6 +318,12 @@ def _not_installed(error: Exception) -> str:
     public = sorted(extras - {"dev", None})
     cure = f"'rtseg[{public[0]}]'" if len(public) == 1 and None not in extras else package
     return f"this needs the package {package}, which is not installed: pip install {cure}"
+
+
+def _no_memory(error: Exception) -> str:
+    """What an error of whatever library says where memory does not suffice; empty for any other."""
+    said = " ".join(str(error).split())
+    return f"expected more memory than is left{f' ({said})' * bool(said)}; {MORE_MEMORY}" if lacks_memory(error) else ""
 
 
 def _end(number: int, _: FrameType | None) -> None:
