@@ -177,6 +177,7 @@ def _read_lanes(check: DataCheck, images: Path | None) -> set[Path]:
 def _read_objects(check: DataCheck, images: Path | None) -> set[Path]:
     frames = read_instances(check.folder, None, images, lambda error: check.faults.append(str(error)))
     shown = {id(frame) for frame in evenly(frames, SAMPLES)}
+    named = {name for frame in frames for name in frame.classes}
     for frame in frames:
         if _picture(check, frame.path, frame.name) is None:
             continue
@@ -190,6 +191,9 @@ def _read_objects(check: DataCheck, images: Path | None) -> set[Path]:
         check.empty += not len(truth)
         if id(frame) in shown:
             check.samples.append(Picture.of(visible(frame.name), _outlined(image, truth, frame.classes)))
+    if without := sorted(named - check.counts.keys()):
+        listed = ", ".join(visible(name) for name in without)
+        check.notes.append(f"no object of {listed}: nothing is learned of that")
     return {_real(frame.path) for frame in frames}
 
 
