@@ -281,6 +281,8 @@ def main() -> None:
     except Exception as error:
         if _ended:  # what breaks on the way out, workers that got the signal too, is no news
             raise SystemExit(128 + _ended[0]) from None
+        if _was_interrupted(error):
+            raise SystemExit(128 + signal.SIGINT) from None
         # Names, disks and rights are the system's, and its errors say all there is to say.
         if isinstance(error, OSError) and error.filename is None:
             told = _of_no_file(error)
@@ -295,6 +297,15 @@ def main() -> None:
         be_quiet(False)
         for number in heard:
             signal.signal(number, signal.SIG_DFL)
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an error: of one that comes as a compiled loop is called, Python makes a SystemError."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return False
 
 
 def _of_no_file(error: OSError) -> str:
