@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from rtseg.errors import ConfigError
+from rtseg.errors import ConfigError, MediaError
 from rtseg.files import Part
 from rtseg.runtime.card import NAME
 
@@ -38,4 +38,10 @@ def check_folder(out: Path) -> None:
     there = next(path for path in (out, *out.absolute().parents) if os.path.lexists(path))
     if not there.is_dir():
         raise ConfigError(f"expected a folder to write to, got {out}, but {there} is a file; give another")
-    Part(there / CARD).discard()
+    try:
+        Part(there / CARD).discard()
+    except MediaError as error:
+        reason = getattr(error.__cause__, "strerror", None) or error
+        raise MediaError(
+            f"expected to write to {out}, got {reason} at {there}; check the folder and its disk"
+        ) from error
