@@ -7,7 +7,6 @@ a function ``register(app)`` as entry point of the group ``rtseg.commands``.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import re
@@ -22,7 +21,8 @@ from rich.progress import TaskID
 from rich.text import Text
 
 from rtseg.counted import counted
-from rtseg.errors import ConfigError, RtsegError
+from rtseg.errors import MORE_MEMORY, ConfigError, RtsegError, lacks_memory
+from rtseg.files import FULL
 from rtseg.model_commands import models_app
 from rtseg.options import BackendOption, DeviceOption, JsonOption, QuietGroup
 from rtseg.printing import (
@@ -281,11 +281,13 @@ def main() -> None:
     except Exception as error:
         if _ended:  # what breaks on the way out, workers that got the signal too, is no news
             raise SystemExit(128 + _ended[0]) from None
+        if _was_interrupted(error):
+            raise SystemExit(128 + signal.SIGINT) from None
         # Names, disks and rights are the system's, and its errors say all there is to say.
         if isinstance(error, OSError) and error.filename is None:
             told = _of_no_file(error)
         else:
-            told = str(error) if isinstance(error, RtsegError | OSError) else _not_installed(error)
+            told = str(error) if isinstance(error, RtsegError | OSError) else _not_installed(error) or _no_memory(error)
         if not told:
             raise
         PlainConsole(stderr=True).print(Text.assemble(("rtseg: ", "red"), visible(told)))
@@ -297,13 +299,22 @@ def main() -> None:
             signal.signal(number, signal.SIG_DFL)
 
 
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an error: of one that comes as a compiled loop is called, Python makes a SystemError."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return False
+
+
 def _of_no_file(error: OSError) -> str:
     """What an error of the system says that names no file: it was the folder that all is in, or standard output."""
     try:
         os.getcwd()
     except FileNotFoundError:
         return "expected a folder to run in, got one that has been removed meanwhile; change into another (cd)"
-    if error.errno == errno.ENOSPC:
+    if error.errno in FULL:
         return f"expected to write, got {error.strerror}; check the disks, and what standard output goes to"
     return str(error)
 
@@ -318,6 +329,12 @@ def _not_installed(error: Exception) -> str:
     public = sorted(extras - {"dev", None})
     cure = f"'rtseg[{public[0]}]'" if len(public) == 1 and None not in extras else package
     return f"this needs the package {package}, which is not installed: pip install {cure}"
+
+
+def _no_memory(error: Exception) -> str:
+    """What an error of whatever library says where memory does not suffice; empty for any other."""
+    said = " ".join(str(error).split())
+    return f"expected more memory than is left{f' ({said})' * bool(said)}; {MORE_MEMORY}" if lacks_memory(error) else ""
 
 
 def _end(number: int, _: FrameType | None) -> None:

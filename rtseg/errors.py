@@ -6,6 +6,12 @@ counted drop and a diagnostic.
 
 from __future__ import annotations
 
+import errno
+
+_LACKING = ("bad_alloc", "cannot allocate memory", "failed to allocate", "out of memory", "insufficient memory")
+MORE_MEMORY = "end other programs, or take a smaller model or smaller pictures"
+"""What helps where memory does not suffice."""
+
 
 class RtsegError(Exception):
     """Base of every error that rtseg raises on purpose."""
@@ -57,3 +63,17 @@ class TrainingError(RtsegError):
 
 class WeakSupervisionError(RtsegError, ValueError):
     """Keywords, proposals or a retention ratio from which no labels can be made."""
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error means that memory does not suffice, as Python, the system and the libraries say it.
+
+    Example:
+        >>> lacks_memory(RuntimeError("Exception from core.cpp: std::bad_alloc"))
+        True
+        >>> lacks_memory(RuntimeError("unknown operator"))
+        False
+    """
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    return any(words in str(error).lower() for words in _LACKING)

@@ -7,6 +7,7 @@ next one that writes the same target. Unfinished files are locked while their ru
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -21,6 +22,9 @@ from rtseg.errors import MediaError
 
 _UMASK = os.umask(0)
 os.umask(_UMASK)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where there is no more room, on the disk or for whoever writes."""
+
 _LONGEST = 56  # characters of the target's name in the temporary one: four bytes each still fit a file system's 255
 
 
@@ -134,11 +138,15 @@ def staging(target: str | Path) -> Iterator[Path]:
     """Give a folder beside `target` for what is made on the way to it; it is gone at the end of the block.
 
     Raises:
-        MediaError: the folder cannot be made.
+        MediaError: the folder cannot be made, or the disk is full in the block.
     """
     part = Part(target, folder=True)
     try:
         yield part.path
+    except OSError as error:
+        if error.errno in FULL and error.filename is None:  # which does not say what was written
+            raise _failure(part.target, error) from error
+        raise
     finally:
         part.discard()
 

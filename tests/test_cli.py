@@ -365,3 +365,34 @@ def test_what_breaks_while_a_signal_ends_it_is_no_news(monkeypatch: pytest.Monke
     finally:
         signal.signal(signal.SIGTERM, before)
     assert end.value.code == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize("how", ["cause", "context"])
+def test_ctrl_c_in_a_compiled_loop_is_ctrl_c(
+    how: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As Python raises it where the signal comes while a function of C is about to return."""
+
+    def fail() -> None:
+        error = SystemError("CPUDispatcher(<function _shade>) returned a result with an exception set")
+        if how == "cause":
+            raise error from KeyboardInterrupt()
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise error  # noqa: B904
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == ""
+
+
+def test_a_fault_of_python_itself_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise SystemError("returned a result with an exception set") from ValueError("other")
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(SystemError):
+        main()

@@ -196,3 +196,20 @@ def test_what_is_wanted_whole_has_a_largest_size(tmp_path: Path) -> None:
     assert read_regular(tmp_path / "a", 2048) == bytes(2048)
     with pytest.raises(TooLargeError, match="larger than 1 KiB"):
         read_regular(tmp_path / "a", 2047)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(28, "No space left on device"), "expected to write .*model, got No space left"),
+        (OSError(27, "File too large"), "expected to write .*model, got File too large"),
+        (FileNotFoundError(2, "No such file or directory", "other"), "other"),  # says all itself
+    ],
+)
+def test_a_disk_that_fills_while_a_folder_is_made_is_told_with_its_name(
+    error: OSError, told: str, tmp_path: Path
+) -> None:
+    with pytest.raises((MediaError, OSError), match=told) as raised, staging(tmp_path / "model"):
+        raise error
+    assert isinstance(raised.value, MediaError) == (error.filename is None)
+    assert names(tmp_path) == []

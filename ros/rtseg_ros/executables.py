@@ -73,4 +73,9 @@ def _run(module: str) -> None:
             f"rtseg: {error}, in {sys.executable}; activate the environment that rtseg is installed in, or name its "
             f"Python in {VARIABLE} (it has to be the version that ROS was built for)"
         )
-    importlib.import_module(f"rtseg_ros.{module}").main()
+    from rtseg_ros import ros_arguments
+
+    try:
+        importlib.import_module(f"rtseg_ros.{module}").main()
+    except ros_arguments.REFUSALS as error:
+        sys.exit(f"rtseg: {ros_arguments.refusal(error)}")

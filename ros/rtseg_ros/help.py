@@ -16,6 +16,8 @@ from rtseg_ros.parameters import NodeParameters, setting_of
 def answer_help(node: str, about: str | None, kind: type[NodeParameters]) -> None:
     """Print help and end the process with code 0, where the command line asks for it before any ROS arguments.
 
+    What else stands there has no effect, such as a parameter file, and that is told.
+
     Args:
         node: its name, which is its executable's.
         about: one line of what it does.
@@ -23,6 +25,8 @@ def answer_help(node: str, about: str | None, kind: type[NodeParameters]) -> Non
     """
     arguments = remove_ros_args(sys.argv)[1:]
     if not any(argument.startswith(("-h", "--help")) for argument in arguments):
+        if arguments:
+            sys.stderr.write(f"{node}: {' '.join(arguments)} has no effect: arguments of ROS follow --ros-args\n")
         return  # before the text is made, which every start would wait for
     usage = f"ros2 run rtseg {node} [-h] [--ros-args -r image:=TOPIC -p PARAMETER:=VALUE --params-file FILE ...]"
     parser = argparse.ArgumentParser(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -13,17 +14,23 @@ from rclpy.exceptions import InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from rtseg.camera import Camera
 from rtseg.errors import ConfigError, RtsegError
 from rtseg.runtime import find_model
 from rtseg.runtime.backends.registry import BACKENDS
 from rtseg.runtime.device import parse_device
 from rtseg.runtime.ignore import ignore_mask
 from rtseg.stream import MAX_AGE
+from rtseg_ros.ros_arguments import files_of_others
 
 TRANSPORTS = ("auto", "raw", "compressed", "ffmpeg")
 LATER = "takes effect when the node is configured"
 LIVE = "takes effect at once"
 LONGEST_REASON = 500
+LONGEST_FRAME = 255
+
+_OF_ROS = ("qos_overrides./clock.", "qos_overrides./parameter_events.")  # which rclpy declares, some only later
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,8 @@ def _check_transport(value: str) -> None:
 def _check_camera(value: str) -> None:
     if value and not Path(value).expanduser().is_file():
         raise ConfigError(f"expected a camera YAML, but there is no file {value!r}")
+    if value:
+        Camera.load(Path(value).expanduser())
 
 
 def _check_ignore(value: str) -> None:
@@ -88,6 +97,12 @@ def _check_ignore(value: str) -> None:
 def _check_frame(value: str) -> None:
     if not value:
         raise ConfigError("expected a coordinate frame, got an empty text")
+    if value.startswith("/"):
+        raise ConfigError(f"expected a coordinate frame without a slash before it, as TF 2 has them, got {value!r}")
+    if len(value) > LONGEST_FRAME or not value.isprintable() or " " in value:
+        raise ConfigError(
+            f"expected a coordinate frame of at most {LONGEST_FRAME} characters, without spaces, got {value[:40]!r}"
+        )
 
 
 @dataclass(frozen=True)
@@ -256,7 +271,9 @@ def checked(parameter: Any, value: Any) -> Any:
     if expected is float and type(value) is int:
         value = float(value)
     if type(value) is not expected:
-        raise ConfigError(f"expected parameter {name} to be a {expected.__name__}, got {value!r}")
+        raise ConfigError(
+            f"expected parameter {name} to be {_KINDS[expected]}, got {'none' if value is None else repr(value)}"
+        )
     if setting.low is not None and setting.high is not None and not setting.low <= value <= setting.high:
         raise ConfigError(f"expected parameter {name} to lie in {setting.low}..{setting.high}, got {value}")
     if setting.check is not None:
@@ -277,10 +294,15 @@ def declare(node: Node, kind: type[NodeParameters]) -> None:
     describe(node, kind)
     known = [each.name for each in fields(kind)]
     for name in getattr(node, "_parameter_overrides", {}):
-        if not node.has_parameter(name) and not name.startswith("qos_overrides."):
+        if name.startswith("qos_overrides."):
+            if not name.startswith(_OF_ROS):
+                node.get_logger().warning(f"parameter {name} has no effect: the QoS of this node is not to be set")
+        elif not node.has_parameter(name):
             meant = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {meant[0]}?" if meant else ""
             node.get_logger().warning(f"parameter {name} is not known and has no effect{hint}")
+    for sentence in files_of_others(node, sys.argv):
+        node.get_logger().warning(sentence)
 
 
 def describe(node: Node, kind: type[NodeParameters]) -> None:

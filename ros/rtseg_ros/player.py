@@ -28,12 +28,16 @@ from std_msgs.msg import Header
 
 from rtseg.camera import Camera
 from rtseg.errors import RtsegError
+from rtseg.files import check_outputs, write_text
 from rtseg.frame import Frame
 from rtseg.media import open_frames
 from rtseg_ros.messages import stamp_of, to_image
 
 SENSOR_QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 AHEAD_SECONDS = 2.0
+FASTEST = 1000.0
+"""Frames a second; of a recording that says it had more, as damaged ones do, as many are played."""
+_MOST_AHEAD = 240  # frames
 
 
 class Stopped(Exception):
@@ -147,18 +151,39 @@ def _camera_info(camera: Camera, header: Header) -> CameraInfo:
     return info
 
 
+def _rate(text: str) -> float:
+    return _number(text, 1e-3, FASTEST)
+
+
+def _seconds(text: str) -> float:
+    return _number(text, 0.0, 1e9)
+
+
+def _number(text: str, least: float, most: float) -> float:
+    with suppress(ValueError):
+        if least <= (value := float(text)) <= most:
+            return value
+    raise argparse.ArgumentTypeError(f"expected a number from {least:g} to {most:g}, got {text!r}")
+
+
+def _count(text: str) -> int:
+    if text.isdecimal() and int(text):
+        return int(text)
+    raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="player", description=__doc__)
     parser.add_argument("input", help="bag, video, picture or folder of pictures")
     parser.add_argument("--topic", help="image topic inside the bag, where it has several")
-    parser.add_argument("--rate", type=float, help="frames a second; by default the recording's own, or 30")
-    parser.add_argument("--seconds", type=float, help="stop after so many seconds")
+    parser.add_argument("--rate", type=_rate, help="frames a second; by default the recording's own, or 30")
+    parser.add_argument("--seconds", type=_seconds, help="stop after so many seconds")
     parser.add_argument("--loop", action="store_true", help="start again at the end")
-    parser.add_argument("--hold", type=int, help="decode only the first so many frames, and repeat them from memory")
+    parser.add_argument("--hold", type=_count, help="decode only the first so many frames, and repeat them from memory")
     parser.add_argument("--camera", type=Path, help="camera YAML for camera_info; by default the recording's own")
     parser.add_argument("--frame-id", default="camera", help="frame_id of the images")
     parser.add_argument("--wait-for", type=int, default=1, help="subscribers to wait for before the first frame")
-    parser.add_argument("--wait-seconds", type=float, default=60.0, help="how long to wait for them")
+    parser.add_argument("--wait-seconds", type=_seconds, default=60.0, help="how long to wait for them")
     parser.add_argument("--log", type=Path, help="write the stamps given to the frames here, as JSON")
     return parser.parse_args(remove_ros_args(sys.argv)[1:])
 
@@ -191,7 +216,9 @@ def main() -> None:
 def _run(node: Node, arguments: argparse.Namespace) -> int:
     with open_frames(arguments.input, arguments.topic) as source:
         camera = Camera.load(arguments.camera) if arguments.camera else source.camera
-        rate = arguments.rate or source.fps or 30.0
+        rate = arguments.rate or min(source.fps or 30.0, FASTEST)
+        if arguments.log:
+            check_outputs(arguments.log.parent, [arguments.log.name], source.files)
         player = Player(node, "image", camera, arguments.frame_id)
 
         def frames() -> Iterator[Frame]:
@@ -202,14 +229,14 @@ def _run(node: Node, arguments: argparse.Namespace) -> int:
                 if not arguments.loop:
                     return
 
-        with closing(ReadAhead(frames(), depth=max(2, round(AHEAD_SECONDS * rate)))) as ahead:
+        with closing(ReadAhead(frames(), depth=min(max(2, round(AHEAD_SECONDS * rate)), _MOST_AHEAD))) as ahead:
             ahead.fill_up()
             if not player.wait_for(arguments.wait_for, arguments.wait_seconds):
                 print(f"player: nothing listens to image after {arguments.wait_seconds:.0f} s", file=sys.stderr)
                 return 3
             player.play(ahead, rate, arguments.seconds)
     if arguments.log:
-        arguments.log.write_text(json.dumps({"rate": rate, "late": player.late, "stamps": player.stamps}))
+        write_text(arguments.log, json.dumps({"rate": rate, "late": player.late, "stamps": player.stamps}))
     return 0
 
 

@@ -29,6 +29,7 @@ if av.logging.get_level() is not None:
     # held by one who gives up their decoder and waits for them to end.
     av.logging.set_level(av.logging.PANIC)
 
+_ATTACHED_PICTURE = 0x400  # of FFmpeg's dispositions
 _TRUSTED = 30  # frames for which a display matrix holds, at least; then it is read from the next key frame
 
 
@@ -55,9 +56,19 @@ def open_stream(url: str, timeout: float) -> av.container.InputContainer:
     return av.open(url, container_options=options, timeout=timeout)
 
 
+def videos_in(container: av.container.InputContainer) -> list[av.VideoStream]:
+    """Its streams of pictures, without the covers that players show beside music."""
+    return [stream for stream in container.streams.video if not _is_cover(stream)]
+
+
+def _is_cover(stream: av.VideoStream) -> bool:
+    disposition = getattr(stream, "disposition", None)  # which PyAV before 13 does not know
+    return disposition is not None and bool(int(disposition) & _ATTACHED_PICTURE)
+
+
 def pictures_of(container: av.container.InputContainer) -> av.VideoStream:
     """The first stream of pictures, of which none may be larger than `MAX_PIXELS`, whatever its headers say."""
-    stream = container.streams.video[0]
+    stream = videos_in(container)[0]
     stream.codec_context.options = {**stream.codec_context.options, "max_pixels": str(MAX_PIXELS)}
     return stream
 

@@ -19,8 +19,10 @@ from rtseg.files import is_there, write_bytes
 from rtseg.frame import Frame
 from rtseg.media.compressed import check_compressed, decode_compressed
 from rtseg.media.encodings import MAX_PIXELS
-from rtseg.media.frame_source import FrameSource
+from rtseg.media.frame_source import FrameSource, logger
 from rtseg.media.natural_order import natural_key
+from rtseg.media.several import holds_several
+from rtseg.printing import visible
 
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
@@ -82,13 +84,17 @@ class ImageSource(FrameSource):
         self.files = tuple(self.paths)
 
     def _frames(self) -> Iterator[Frame]:
-        given = 0
+        given, told = 0, False
         for path, stamp in zip(self.paths, self._stamps, strict=True):
             try:
-                image = read_image(path)
+                data = _content(path)
+                image = _decoded(path, data)
             except ImageError as error:
                 self.skip(error, name=str(path))
                 continue
+            if not told and holds_several(data):
+                told = True  # once: a folder may hold thousands alike
+                logger.warning("%s holds several pictures, of which the first is read", visible(path))
             given += 1
             yield Frame(image, stamp, name=str(path))
         if not given:
@@ -123,7 +129,10 @@ def read_image(path: str | Path) -> np.ndarray:
         ImageError: it is missing, incomplete, no picture, or absurdly large; the message names the file.
     """
     path = Path(path)
-    data = _content(path)
+    return _decoded(path, _content(path))
+
+
+def _decoded(path: Path, data: bytes) -> np.ndarray:
     try:
         if _shows_its_end(data):
             return decode_compressed("", data, MAX_PIXELS, upright=True)

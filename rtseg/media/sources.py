@@ -11,7 +11,7 @@ from rtseg.media.cameras import CameraSource
 from rtseg.media.damage import damage_noted
 from rtseg.media.frame_source import FrameSource
 from rtseg.media.images import IMAGE_SUFFIXES, UNREAD_SUFFIXES, ImageSource, is_picture
-from rtseg.media.storage.kinds import refuse_pointer, suffix_of
+from rtseg.media.storage.kinds import refuse_packed, refuse_pointer, suffix_of
 from rtseg.media.streams import StreamSource, is_url, masked
 from rtseg.media.videos import VideoSource
 
@@ -78,6 +78,7 @@ def _open(named: str, topic: str | None, fps: float | None) -> FrameSource:
         return ImageSource(path, fps)
     if path.suffix.lower() in (*IMAGE_SUFFIXES, *UNREAD_SUFFIXES) or is_picture(path):
         return ImageSource(path, fps)
+    refuse_packed(path)
     return VideoSource(path)
 
 

@@ -11,7 +11,7 @@ import av
 
 from rtseg.errors import MediaError
 from rtseg.frame import Frame
-from rtseg.media.containers import STREAM_PROTOCOLS, UprightPictures, open_stream, pictures_of
+from rtseg.media.containers import STREAM_PROTOCOLS, UprightPictures, open_stream, pictures_of, videos_in
 from rtseg.media.frame_source import FrameSource
 
 logger = logging.getLogger("rtseg")
@@ -83,7 +83,7 @@ class StreamSource(FrameSource):
             raise MediaError(
                 f"expected a stream at {self.name}, got {reason}; check address, password and that the camera is on"
             ) from None
-        if not container.streams.video or container.streams.video[0].codec_context is None:
+        if not (videos := videos_in(container)) or videos[0].codec_context is None:
             container.close()
             raise MediaError(f"expected pictures in the stream {self.name}, got none; name another of the camera's")
         return container

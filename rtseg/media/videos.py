@@ -14,9 +14,11 @@ from rtseg.counted import counted
 from rtseg.errors import MediaError
 from rtseg.files import is_there
 from rtseg.frame import Frame
-from rtseg.media.containers import UprightPictures, open_file, pictures_of
+from rtseg.media.containers import UprightPictures, open_file, pictures_of, videos_in
 from rtseg.media.damage import missing_bytes
-from rtseg.media.frame_source import FrameSource
+from rtseg.media.frame_source import FrameSource, logger
+from rtseg.media.gif import gif_blocks
+from rtseg.printing import visible
 
 _DAMAGED = "is damaged; what does not decode of it is left out"
 
@@ -43,19 +45,28 @@ class VideoSource(FrameSource):
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
         with self._open() as container:
-            stream = container.streams.video[0]
+            videos = videos_in(container)
+            stream = videos[0]
             rate = stream.average_rate or stream.guessed_rate
             count = stream.frames or None
             if not count and rate and container.duration:
                 count = round(container.duration / av.time_base * rate)
             super().__init__(self._path.name, count, float(rate) if rate else None)
             self._stated = _stated_end(container) if container.format.name in _TIMED else None
-            self._timed = container.format.name in _TIMED and stream.start_time is not None and container.duration
-            if self._timed:
-                begin = _nanoseconds(stream.start_time * stream.time_base)
-                self.extent = (begin, begin + container.duration * _TICK)
+            start, tick, length = stream.start_time, stream.time_base, container.duration
+            self._timed = False
+            if container.format.name in _TIMED and start is not None and tick is not None and length:
+                self._timed = True
+                begin = _nanoseconds(start * tick)
+                self.extent = (begin, begin + length * _TICK)
                 self.per_second = 1e9
         self.files = (self._path,)
+        if len(videos) > 1:
+            logger.warning("%s holds %d videos, of which the first is read", visible(self._path), len(videos))
+        gif = gif_blocks(self._path)
+        self._whole = gif.whole if gif and not gif.ended else None
+        if self._whole is not None:
+            self.tell(self._path, "is cut off: it has no end; copy it again")
         if missing := missing_bytes(self._path):
             self.tell(self._path, f"is cut off: it lacks {counted(missing, 'byte')} of its end; copy it again")
 
@@ -70,10 +81,11 @@ class VideoSource(FrameSource):
                 f"({getattr(error, 'strerror', None) or error}); "
                 "it may be truncated, a list of other files, or no video at all: copy or convert it again"
             ) from error
-        if not container.streams.video:
+        videos = videos_in(container)
+        if not videos:
             container.close()
             raise MediaError(f"expected a video stream in {self._path}, got none; give a file with pictures")
-        if container.streams.video[0].codec_context is None:
+        if videos[0].codec_context is None:
             container.close()
             raise MediaError(f"expected a codec that FFmpeg knows in {self._path}, got none; convert it to H.264")
         return container
@@ -111,7 +123,7 @@ class VideoSource(FrameSource):
                     yield frame
 
     def _decode(self, container: av.container.InputContainer) -> Iterator[Frame]:
-        decoded = 0
+        decoded = seen = 0
         spoilt = False  # since a damaged picture, to which the next ones refer
         last: Fraction | None = None
         gaps, pictures = _Gaps(), UprightPictures()
@@ -141,6 +153,10 @@ class VideoSource(FrameSource):
                     break
                 continue
             for frame in frames:
+                seen += 1
+                if self._whole is not None and seen > self._whole:
+                    self.skip("a frame of the video is cut off")
+                    continue
                 if frame.is_corrupt:
                     self.skip("a frame of the video is damaged")
                     self.tell(self._path, _DAMAGED)
@@ -188,7 +204,7 @@ class _Gaps:
 
 def _stated_end(container: av.container.InputContainer) -> Fraction | None:
     """Seconds at which the pictures end, as the container says; None where it does not, or may mean another stream."""
-    stream = container.streams.video[0]
+    stream = videos_in(container)[0]
     if stream.duration and stream.time_base:
         return ((stream.start_time or 0) + stream.duration) * stream.time_base
     if container.duration and len(container.streams) == 1:

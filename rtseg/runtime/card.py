@@ -22,6 +22,9 @@ Precision = Literal["fp32", "fp16", "int8"]
 Positive = Annotated[int, Field(gt=0)]
 Mean = Annotated[float, Field(ge=-1e6, le=1e6)]
 Deviation = Annotated[float, Field(ge=1e-6, le=1e6)]  # beyond these nothing of a pixel is left in float32
+NAME = "[a-z0-9][a-z0-9-]{0,99}"
+"""What a model may be called, as a pattern."""
+
 Method = TypeVar("Method")
 Parameters = TypeVar("Parameters", bound=Settings)
 
@@ -149,7 +152,7 @@ class ModelCard(Settings):
     cost, in points (hundredths of a share).
     """
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=100)]
+    name: Annotated[str, Field(pattern=f"^{NAME}$")]
     family: Annotated[str, Field(pattern=r"^[a-z0-9_]+$", max_length=100)]
     task: Task
     summary: str

@@ -6,7 +6,7 @@ import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
-from rtseg.errors import ModelError
+from rtseg.errors import MORE_MEMORY, BackendError, ModelError, lacks_memory
 
 # For each message of the format that weights may lie in: number of a field to the message that it holds.
 _INSIDE = {
@@ -28,11 +28,16 @@ def refuse_external_data(path: Path) -> None:
 
     Raises:
         ModelError: if some lie in another file, or this one is cut or no ONNX file.
+        BackendError: memory does not suffice to look.
     """
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             external = _has_external_data(content, 0, len(content), "model", 0)
     except (OSError, ValueError, IndexError) as error:
+        if lacks_memory(error):
+            raise BackendError(
+                f"{path} cannot be read: this machine has too little memory left; {MORE_MEMORY}"
+            ) from error
         raise ModelError(
             f"expected an ONNX network in {path}, got a file that cannot be read as one: {error}"
         ) from error

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -9,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from rtseg.errors import CalibrationError
-from rtseg.lab.chessboard import calibrate_chessboard
+from rtseg.frame import Frame
+from rtseg.lab.chessboard import calibrate_chessboard, spaced
 
 K = np.array([[500.0, 0, 322], [0, 510, 238], [0, 0, 1]])
 DISTORTION = np.array([-0.2, 0.05, 0.001, -0.001, 0.0])
@@ -81,3 +84,45 @@ def test_real_chessboards(driving_data: Path) -> None:
     assert result.rms < 1.1
     np.testing.assert_allclose(result.camera.K, expected["K"], rtol=0.005)
     np.testing.assert_allclose(result.camera.distortion[0], expected["D_plumb_bob"][0], atol=0.01)
+
+
+class _Alive:
+    """Pictures that are made when they are asked for, and counted while anybody holds them."""
+
+    def __init__(self, pictures: list[NDArray[np.uint8]]) -> None:
+        self._pictures = pictures
+        self._references: list[weakref.ref[NDArray[np.uint8]]] = []
+        self.most = 0
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        for picture in self._pictures:
+            made = picture.copy()
+            self._references.append(weakref.ref(made))
+            self.most = max(self.most, sum(reference() is not None for reference in self._references))
+            yield made
+
+
+@pytest.mark.slow
+def test_of_many_boards_each_so_manieth_is_used_and_no_picture_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rtseg.lab.chessboard.MOST_BOARDS", 4)
+    pictures = _Alive([board_picture(*view) for view in VIEWS + VIEWS[::-1]])
+    result = calibrate_chessboard(pictures, board=(9, 6))
+    assert pictures.most <= 2
+    assert result.used == (0, 4, 8)
+    assert set(result.rejected) == set(range(12)) - set(result.used)
+    np.testing.assert_allclose(result.camera.K, K, atol=10)
+
+
+@pytest.mark.parametrize("shifts", [[(0.0, 0.0)] * 5, [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (-1.0, -1.0)]])
+def test_boards_that_are_all_held_alike_are_refused(shifts: list[tuple[float, float]]) -> None:
+    pictures = [board_picture((0.0, 0.0, 0.0), (x, y, 12.0 + x)) for x, y in shifts]
+    with pytest.raises(CalibrationError, match="tilted by 30 degrees"):
+        calibrate_chessboard(pictures, board=(9, 6))
+
+
+def test_of_a_recording_a_frame_each_half_second_is_taken_and_every_still() -> None:
+    pixels = np.zeros((4, 4, 3), np.uint8)
+    stamps = [0, 100, 499, 500, 999, 1000, 30, 400, 530]
+    frames = [Frame(pixels, stamp * 1_000_000) for stamp in stamps]
+    assert [(frame.stamp or 0) // 1_000_000 for frame in spaced(frames)] == [0, 500, 1000, 30, 530]
+    assert len(list(spaced([Frame(pixels)] * 5))) == 5

@@ -511,6 +511,22 @@ def test_a_pointer_of_git_lfs_says_what_to_run(tmp_path: Path, name: str) -> Non
 
 
 @pytest.mark.parametrize(
+    ("name", "head", "command"),
+    [
+        ("drive.zip", b"PK\3\4", "unzip"),
+        ("drive", b"PK\3\4", "unzip"),
+        ("drive.tar.gz", b"\x1f\x8b", "tar xf"),
+        ("drive.tgz", b"\x1f\x8b", "tar xf"),
+        ("drive.mp4.gz", b"\x1f\x8b", "gunzip"),
+        ("drive.7z", b"7z\xbc\xaf", "7z x"),
+    ],
+)
+def test_an_archive_is_no_video_and_is_told_how_to_unpack(tmp_path: Path, name: str, head: bytes, command: str) -> None:
+    with pytest.raises(MediaError, match=rf"{name}, which is packed; run {command} first"):
+        open_frames(save(tmp_path / name, head + bytes(1000)))
+
+
+@pytest.mark.parametrize(
     ("suffix", "pack", "command"),
     [
         ("", gzip.compress, "gunzip"),

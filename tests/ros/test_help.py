@@ -41,6 +41,14 @@ def test_whoever_asks_for_no_help_goes_on(words: list[str], monkeypatch: pytest.
     answer_help("lanes", lanes.__doc__, LaneParameters)
 
 
+def test_what_stands_before_the_ros_arguments_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["lanes", "--params-file", "my.yaml", "--ros-args", "-p", "threads:=1"])
+    answer_help("lanes", lanes.__doc__, LaneParameters)
+    assert capsys.readouterr().err.startswith("lanes: --params-file my.yaml has no effect")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("program", ["lanes", "cameras", "player", "recorder", "when_active"])
 def test_every_executable_answers(program: str) -> None:

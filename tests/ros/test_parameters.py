@@ -21,8 +21,9 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 import rtseg
-from rtseg.errors import ConfigError
+from rtseg.errors import RtsegError
 from rtseg.frame import Frame
+from rtseg.runtime import find_model
 from tests.ros.harness import Peer, mask_of, qos
 from tests.threshold_network import two_lane_road
 
@@ -55,7 +56,12 @@ ABSURD: list[tuple[str, object]] = [
     ("model", "\x1b]0;title\x07"),
     ("transport", "carrier pigeon"),
     ("camera", "/no/such/camera.yaml"),
+    ("camera", __file__),
     ("vehicle_frame", ""),
+    ("vehicle_frame", "/base_link"),
+    ("vehicle_frame", "base link"),
+    ("vehicle_frame", "base\nlink"),
+    ("vehicle_frame", "x" * 1000),
     ("backend", "abacus"),
     ("device", "toaster"),
     ("device", "cuda:-1"),
@@ -163,5 +169,5 @@ def test_what_is_accepted_can_be_configured(changes: list[tuple[str, object]]) -
     else:
         assert judgment.answer.reason
         assert not judgment.live
-        with pytest.raises(ConfigError):
-            LaneParameters(**dict(changes))  # type: ignore[arg-type]
+        with pytest.raises(RtsegError):
+            find_model(LaneParameters(**dict(changes)).model)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -41,8 +42,12 @@ def divide(paths: Sequence[Path], topic: str | None = None) -> list[Recording]:
 
     Raises:
         MediaError: one cannot be opened.
-        DatasetError: one does not know how long it is, or there is too little to keep back.
+        DatasetError: one does not know how long it is, one is named twice, or there is too little to keep back.
     """
+    places = [os.path.realpath(path) for path in paths]
+    for number, place in enumerate(places):
+        if place in places[:number]:
+            raise DatasetError(f"expected each recording once, got {paths[number]} twice; leave one out")
     divided = []
     for path in paths:
         with ExitStack() as opened:

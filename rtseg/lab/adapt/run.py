@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,7 +17,7 @@ import yaml
 
 from rtseg.counted import counted
 from rtseg.errors import ArgumentError, ConfigError, DatasetError
-from rtseg.files import held, write_text
+from rtseg.files import held, replacing, write_text
 from rtseg.lab.adapt.clips import Clip, clips
 from rtseg.lab.adapt.comparing import ClipComparison, compare_clips, compare_samples
 from rtseg.lab.adapt.division import Recording, divide
@@ -27,6 +26,7 @@ from rtseg.lab.adapt.page import write_page
 from rtseg.lab.adapt.schedule import recipe_for, share_done
 from rtseg.lab.adapt.stretches import SECONDS, Stretches
 from rtseg.lab.data.tusimple import LABELS, read_labels
+from rtseg.lab.deploy.model_folder import model_name
 from rtseg.lab.deploy.package import package_model
 from rtseg.lab.fleet.shards import PartSource
 from rtseg.lab.scores.card import write_scores
@@ -46,7 +46,6 @@ Advance = Callable[[str, int, int], None]
 
 WORK, REPORT, RESULT = "adapt", "report.html", "result.json"
 _BEGUN, _HALFWAY = "begun.yaml", "halfway"
-_NAME = re.compile("[a-z0-9][a-z0-9-]*")
 _LABELS_A_SECOND = 2.0  # nearer frames look alike
 _MOST_LABELS = 1500
 _LABELLING = 0.25  # of the minutes, at most
@@ -98,13 +97,11 @@ def adapt(settings: Settings, out: Path, tell: Tell, advance: Advance) -> Verdic
         NothingTrustedError: the model is sure of no line in any of the recordings.
     """
     begun = time.monotonic()
-    if not _NAME.fullmatch(out.name):
-        raise ConfigError(
-            f"expected a folder whose name can be a model's (small letters, digits and hyphens), got {out.name!r}"
-        )
+    if model_name(out) != out.name:  # of `.`, say
+        out = Path(os.path.abspath(out))
     with held(out):
         work = out / WORK
-        _claim(work / _BEGUN, settings, out)
+        claim = _claim(work / _BEGUN, settings, out)
         if (work / RESULT).is_file():
             found = json.loads((work / RESULT).read_text(encoding="utf-8"))
             return Verdict(found["better"], found["reason"])
@@ -112,6 +109,8 @@ def adapt(settings: Settings, out: Path, tell: Tell, advance: Advance) -> Verdic
         if settings.labels is not None:
             labelled_samples(settings.labels)  # told before anything that takes long
         recipe = recipe_for(settings.model)
+        # Only now: whoever mends what could not be read goes on with the same folder.
+        write_text(work / _BEGUN, claim)
         sure = _label(settings, recordings, work / "labels", tell, advance)
         training, candidate = work / "training", work / out.name
         if not (candidate / "card.yaml").is_file():
@@ -130,7 +129,8 @@ def adapt(settings: Settings, out: Path, tell: Tell, advance: Advance) -> Verdic
         write_page(work / REPORT, settings.model, out.name, judged.clips, judged.all, verdict)
         if verdict.better:
             for file in sorted(candidate.iterdir(), key=lambda path: path.name == "card.yaml"):
-                shutil.copyfile(file, out / file.name)
+                with replacing(out / file.name) as partial_file:
+                    shutil.copyfile(file, partial_file)
         content = {**asdict(verdict), "compared": [_figures(one) for one in judged.all]}
         write_text(work / RESULT, json.dumps(content, indent=1) + "\n")
         return verdict
@@ -147,8 +147,8 @@ class _Judged:
         return [self.clips.scores, *([self.labelled] if self.labelled else []), self.roads]
 
 
-def _claim(record: Path, settings: Settings, out: Path) -> None:
-    """Write what is begun here, or make sure that it is the same."""
+def _claim(record: Path, settings: Settings, out: Path) -> str:
+    """What is begun here; made sure that it is the same where something was, and nothing else is there."""
     told = {name: value if value is None else str(value) for name, value in asdict(settings).items()}
     told["recordings"] = [os.path.abspath(path) for path in settings.recordings]  # type: ignore[assignment]
     told["weights"] = find_model(settings.model).card.model.sha256
@@ -159,10 +159,10 @@ def _claim(record: Path, settings: Settings, out: Path) -> None:
                 f"expected the recordings and options that {out} was begun with ({record}), or a new folder; "
                 "give another --out"
             )
-        return
+        return text
     if (out / "card.yaml").exists() or (out / WORK).exists():
         raise ConfigError(f"expected a new folder, got {out}, which holds something else; give another --out")
-    write_text(record, text)
+    return text
 
 
 def _label(

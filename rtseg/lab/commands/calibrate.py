@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rtseg.counted import counted
 from rtseg.errors import ConfigError
+from rtseg.files import check_outputs
 from rtseg.options import JsonOption, TopicOption
 from rtseg.printing import console, print_json
+from rtseg.progress import Bars
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from rtseg.frame import Frame
 
 calibrate_app = typer.Typer(help="Calibrate cameras and int8 networks.", no_args_is_help=True)
 
 
 @calibrate_app.command("camera")
 def calibrate_camera(
-    images: Annotated[Path, typer.Argument(help="Folder of chessboard pictures, or a bag of them.")],
+    images: Annotated[Path, typer.Argument(help="Folder of chessboard pictures, or a video or a bag of them.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Camera YAML to write.")] = Path("camera.yaml"),
     columns: Annotated[int, typer.Option(min=3, help="Inner corners along the board.")] = 9,
     rows: Annotated[int, typer.Option(min=3, help="Inner corners across the board.")] = 6,
@@ -25,23 +35,37 @@ def calibrate_camera(
     topic: TopicOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Calibrate a camera from chessboard pictures."""
-    from rtseg.lab.chessboard import calibrate_chessboard
+    """Calibrate a camera from chessboard pictures, of a video or a bag one each half second."""
+    from rtseg.lab.chessboard import calibrate_chessboard, spaced
     from rtseg.media import open_frames
 
     if out.exists():
         raise ConfigError(f"expected a new file for the camera, got {out}, which is there; give another --out")
+    check_outputs(out.parent, [out.name], [])
+    names: list[str] = []
+
+    def pictures(frames: Iterable[Frame]) -> Iterator[NDArray[np.uint8]]:
+        for frame in spaced(frames):
+            names.append(frame.name)
+            yield frame.image
+
     with open_frames(images, topic) as frames:
-        read = [(frame.name, frame.image) for frame in frames]
+        if frames.live:
+            raise ConfigError(f"expected pictures or a recording, got {images}, which does not end; record it first")
+        read = pictures(Bars.over(frames, "looking for boards", frames.count, disable=as_json))
+        result = calibrate_chessboard(read, board=(columns, rows), square=square)
         left_out = list(frames.left_out)
-    result = calibrate_chessboard([image for _, image in read], board=(columns, rows), square=square)
     result.camera.save(out)
-    left_out += [(read[index][0] or f"picture {index + 1}", reason) for index, reason in result.rejected.items()]
+    left_out += [(names[index] or f"picture {index + 1}", reason) for index, reason in result.rejected.items()]
     if as_json:
         print_json({"camera": out, "boards": len(result.used), "rms_pixels": result.rms, "left_out": dict(left_out)})
         return
-    for name, reason in left_out:
-        console.print(f"{name} left out: {reason}")
+    if any(names):
+        for name, reason in left_out:
+            console.print(f"{name} left out: {reason}")
+    else:  # of a recording they have no names, and may be thousands
+        for reason, number in Counter(result.rejected.values()).items():
+            console.print(f"{counted(number, 'picture')} left out: {reason}")
     console.print(f"{counted(len(result.used), 'board')}, reprojection error {result.rms:.2f} px rms")
     console.print(f"wrote {out}; say in rtseg_extrinsics how the camera is mounted")
 

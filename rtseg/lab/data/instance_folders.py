@@ -12,7 +12,7 @@ from rtseg.lab.data.cityscapes640 import read_cityscapes640
 from rtseg.lab.data.coco import CocoFrame, CocoMask, read_coco
 from rtseg.lab.data.drawn import CVAT, LINES, DrawnPicture, is_drawn, read_drawn
 from rtseg.lab.data.instance_labels import InstanceFrame
-from rtseg.lab.data.label_files import Refused, read_text, stop
+from rtseg.lab.data.label_files import Refused, check_images, read_text, stop
 from rtseg.lab.data.yolo import is_yolo, read_yolo
 
 # Of cityscapes640's 14 cities the first three hold 190 of 1150 frames (17 %) and, of all triples of that size, nearly
@@ -97,6 +97,7 @@ def read_instances(
         DatasetError: if it is none of these, or its labels are not whole.
     """
     path = Path(path)
+    check_images(images)
     if path.is_file():
         return list(read_coco(path, classes, images, refused))
     if (path / "gtFine").is_dir():

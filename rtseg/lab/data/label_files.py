@@ -30,6 +30,16 @@ def stop(error: DatasetError) -> None:
     raise error
 
 
+def check_images(images: Path | None) -> None:
+    """Make sure that the folder of the pictures, where one is named, is there.
+
+    Raises:
+        DatasetError: it is not.
+    """
+    if images is not None and not images.is_dir():
+        raise DatasetError(f"expected the folder of the pictures at {images}, which is not there; check --images")
+
+
 def read_text(path: Path, what: str) -> str:
     """Read a UTF-8 text file, with or without a byte order mark.
 

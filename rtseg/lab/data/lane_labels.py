@@ -9,11 +9,12 @@ from typing import Literal
 
 import numpy as np
 
+from rtseg.counted import counted
 from rtseg.errors import DatasetError, ImageError
 from rtseg.files import is_there
 from rtseg.lab.data.culane import CulaneImage, is_culane, read_culane
 from rtseg.lab.data.drawn import is_drawn, read_drawn
-from rtseg.lab.data.label_files import Refused, stop
+from rtseg.lab.data.label_files import Refused, check_images, stop
 from rtseg.lab.data.selection import evenly
 from rtseg.lab.data.tusimple import LabelledImage, read_labels
 from rtseg.media.images import image_size
@@ -40,6 +41,7 @@ def read_lane_labels(
         DatasetError: the labels are missing or do not parse.
     """
     path = Path(path)
+    check_images(images)
     labels: list[LabelledImage | CulaneImage]
     if is_culane(path):
         labels = [*read_culane(path, refused)]
@@ -58,8 +60,11 @@ def read_lane_labels(
 
 
 def misfit(labels: Sequence[LabelledImage | CulaneImage]) -> str:
-    """Why labels look as if drawn in pictures of another size; empty where they fit, or no picture can be read."""
+    """Why labels look as if drawn in pictures of another size, or hold no lane; empty where they fit, or no picture can
+    be read."""
     outside, lowest, unit = [], [], []
+    if labels and not any(label.polylines() for label in labels):
+        return f"none of {counted(len(labels), 'picture')} has a lane, from which nothing but that is learned"
     for label in evenly([label for label in labels if label.polylines()], _LOOKED_AT):
         try:
             height, width = image_size(label.image)

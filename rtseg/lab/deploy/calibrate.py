@@ -20,6 +20,7 @@ from rtseg.lab.deploy.calibration_metric import Measured, TaskMetric, gated_metr
 from rtseg.lab.deploy.calibration_report import write_calibration_report
 from rtseg.lab.deploy.calibration_result import Int8Calibration
 from rtseg.lab.deploy.layer_errors import LayerError, layer_errors
+from rtseg.lab.deploy.model_folder import check_folder
 from rtseg.lab.deploy.network_files import FLOAT, INT8, INT8_TENSORRT, network_files, write_int8_networks
 from rtseg.lab.deploy.quantize import Calibration, calibrate_ranges, layer_names, read_float_network
 from rtseg.lab.deploy.recipe import CalibrationSettings, Source
@@ -67,6 +68,8 @@ def calibrate_int8(
         ModelError: the model has no fp32 network, or none of a layer that is to be left in float, or int8 loses more
             than its card allows; nothing is written then.
     """
+    for folder in (out, recipes):
+        check_folder(folder)
     found = find_model(model)
     card, source = found.card, float_network(found)
     settings = settings or CalibrationSettings()
@@ -122,7 +125,7 @@ def calibrate_int8(
         )
         card.dump(stage / "card.yaml")
         write_calibration_report(result, recipes)
-        out.mkdir(exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
         for name in (FLOAT, INT8, INT8_TENSORRT, "card.yaml"):
             os.replace(stage / name, out / name)
     return result

@@ -38,13 +38,19 @@ def draw_frames(
         render: gives the picture of a seed.
 
     Returns:
-        Frames by name of the source, in the order of `data`, "rendered" last.
+        Frames by name of the source, in the order of `data`, "rendered" last; of a second source of the same name by
+        its path.
 
     Raises:
         MediaError: a source cannot be opened.
-        DatasetError: a source holds no readable frame, or there is nothing to draw from.
+        DatasetError: a source holds no readable frame, is given twice, or there is nothing to draw from.
     """
-    drawn = {path.name: _draw(path, settings) for path in data}
+    drawn: dict[str, Drawn] = {}
+    for path in data:
+        name = path.name if path.name not in drawn else str(path)  # of two drives that both have a folder `images`
+        if name in drawn:
+            raise DatasetError(f"expected each source of frames once, got {path} twice; leave one out")
+        drawn[name] = _draw(path, settings)
     if settings.rendered > 0:
         seeds = range(settings.first_rendered_seed, settings.first_rendered_seed + settings.rendered)
         drawn["rendered"] = Drawn("rendered", [render(seed) for seed in seeds])

@@ -82,10 +82,16 @@ def _fold(raw: Path, path: Path) -> None:
     """Let ONNX Runtime fold constants, BatchNorm and explicit padding; at this level all operators stay ONNX's own."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.optimized_model_filepath = str(path)
+    folded = raw.with_name("folded.onnx")
+    options.optimized_model_filepath = str(folded)
     options.log_severity_level = 4
-    onnxruntime.InferenceSession(str(raw), options, providers=["CPUExecutionProvider"])
-    model = onnx.load(path)
+    try:
+        onnxruntime.InferenceSession(str(raw), options, providers=["CPUExecutionProvider"])
+        model = onnx.load(folded)
+    except Exception as error:  # of kinds of its own, also where the disk is full
+        raise ModelError(
+            f"ONNX Runtime could not write the network to {raw.parent}: {error}; check the space on that disk"
+        ) from error
     foreign = sorted({node.domain for node in model.graph.node if node.domain not in ("", "ai.onnx")})
     if foreign:
         logging.getLogger(__name__).warning("%s has operators of %s", path, ", ".join(foreign))

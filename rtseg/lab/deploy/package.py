@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.counted import counted
-from rtseg.errors import DatasetError, ModelError
+from rtseg.errors import DatasetError, ImageError, ModelError
 from rtseg.files import staging
 from rtseg.lab.data.selection import evenly
 from rtseg.lab.deploy.describe_instances import Description, describe_instances
 from rtseg.lab.deploy.export import INPUT, OUTPUT, export_onnx
+from rtseg.lab.deploy.model_folder import check_folder, model_name
 from rtseg.lab.deploy.network_files import FLOAT, INT8, network_files, write_int8_networks
 from rtseg.lab.deploy.quantize import (
     QuantizationReport,
@@ -29,6 +29,7 @@ from rtseg.lab.nets.backbones import pretrained_package
 from rtseg.lab.training.config import RunConfig, TrainingConfig
 from rtseg.lab.training.instances.config import InstanceConfig
 from rtseg.lab.training.train import load_network
+from rtseg.media.images import read_image
 from rtseg.runtime.card import Grouping, ModelCard, ModelInput, ModelOutput, Training
 
 RENDERED_FRAMES = 64
@@ -53,9 +54,13 @@ def package_model(
         The path of the card.
 
     Raises:
+        ConfigError: `out` is a file, or its name cannot be a model's.
+        MediaError: it cannot be written.
         ModelError: if the run has no weights.
         DatasetError: if a calibration folder holds no readable image.
     """
+    model_name(out)  # before the work
+    check_folder(out)
     weights = run_folder / "model.safetensors"
     if not weights.is_file():
         raise ModelError(f"expected a training run with model.safetensors in {run_folder}, found none; train one first")
@@ -115,10 +120,10 @@ def calibration_images(folders: Sequence[Path], config: RunConfig) -> list[NDArr
         if not paths:
             raise DatasetError(f"expected pictures to calibrate with in {folder}, found none")
         for path in evenly(paths, max(1, REAL_FRAMES // len(folders))):
-            image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-            if image is None:
-                raise DatasetError(f"expected a readable image at {path}")
-            images.append(np.asarray(image, dtype=np.uint8))
+            try:
+                images.append(np.asarray(read_image(path), np.uint8))
+            except ImageError as error:
+                raise DatasetError(f"expected readable pictures to calibrate with: {error}") from error
     return images + _rendered_images(config, bool(folders))
 
 
@@ -137,7 +142,7 @@ def _rendered_images(config: RunConfig, real: bool) -> list[NDArray[np.uint8]]:
 
 def _told_command(run_folder: Path) -> str:
     path = run_folder / "command.txt"
-    return path.read_text(encoding="utf-8").strip() if path.is_file() else "rtseg train"
+    return path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else "rtseg train"
 
 
 def _card(
@@ -163,7 +168,7 @@ def _card(
         assert isinstance(config, InstanceConfig)
         described = describe_instances(config, network.maps, report)
     return ModelCard(
-        name=out.name,
+        name=model_name(out),
         family=described.family,
         task=described.task,
         summary=described.summary,

@@ -22,13 +22,13 @@ from rtseg.errors import ConfigError, MediaError
 from rtseg.lab.fleet.agreement import disagreement
 from rtseg.lab.fleet.frames import FrameAddress, draw_row, frames_at, part_of
 from rtseg.lab.fleet.rows import ShardName, read_shard, shards_in, write_whole
-from rtseg.lab.fleet.settings import JobSettings, read_settings
+from rtseg.lab.fleet.settings import JobSettings, read_settings, refuse_job_folder
 from rtseg.lab.fleet.stores import absolute, common_folder
 from rtseg.lab.fleet.truth import BETTER as BETTER_SCORES
 from rtseg.lab.report.machine import machine_facts
 from rtseg.lab.report.report import Picture, ReportData, render_report
 from rtseg.printing import json_text, visible
-from rtseg.settings import Settings
+from rtseg.settings import Settings, first_fault
 from rtseg.yaml_text import read_yaml
 
 BETTER = {
@@ -150,7 +150,8 @@ def read_gate(path: str | Path) -> tuple[GateRule, ...]:
         content = read_yaml(Path(path))
         rules = tuple(GateRule.model_validate(entry) for entry in content)
     except (OSError, yaml.YAMLError, ValidationError, TypeError) as error:
-        raise ConfigError(f"expected a gate, a list of metric and margin, at {path}, got {error}") from error
+        why = first_fault(error) if isinstance(error, ValidationError) else " ".join(str(error).split())
+        raise ConfigError(f"expected a gate, a list of metric and margin, at {path}: {why}") from error
     if not rules:
         raise ConfigError(f"expected at least one rule in {path}, got none")
     return rules
@@ -168,10 +169,11 @@ def compare_jobs(a: str, b: str, out: str | Path, gate: Sequence[GateRule] = (),
 
     Raises:
         MediaError: rows cannot be read, no frame is in both, or files not be written.
-        ConfigError: the gate names a metric that is not there, or not which way is better, or the models are of two
-            tasks.
+        ConfigError: the gate names a metric that is not there, or not which way is better, the models are of two
+            tasks, or `out` is the folder of one of the jobs.
     """
     settings = read_settings(a), read_settings(b)
+    refuse_job_folder(str(out), a, b)
     sums: dict[str, list[NDArray[np.float64]]] = defaultdict(list)
     far, frames, unpaired, missing, recordings = _Farthest(), 0, 0, 0, 0
     apart = 0.0

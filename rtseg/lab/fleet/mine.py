@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import heapq
 import io
+import logging
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,17 @@ from rtseg.frame import Frame
 from rtseg.lab.fleet.agreement import disagreement
 from rtseg.lab.fleet.frames import FrameAddress, draw_row, frames_at, lanes_of, part_of
 from rtseg.lab.fleet.rows import ShardName, read_rows, read_shard, shards_in
-from rtseg.lab.fleet.settings import JobSettings, read_settings
+from rtseg.lab.fleet.settings import JobSettings, read_settings, refuse_job_folder
+from rtseg.lab.fleet.shards import Part
+from rtseg.lab.fleet.sources import find_recordings
 from rtseg.lab.fleet.stores import common_folder, local_folder
 from rtseg.lab.replay.labels_out import FOLDER, LabelKind, LabelWriter
 from rtseg.lab.report.machine import machine_facts
 from rtseg.lab.report.report import Picture, ReportData, write_report
 from rtseg.loading import load
 from rtseg.runtime import find_model
+
+logger = logging.getLogger("rtseg")
 
 POOL = 20
 """Candidates, by score, for each frame that is wanted; of them those are taken that differ most."""
@@ -92,10 +97,11 @@ def mine_frames(
 
     Raises:
         MediaError: there is no frame to choose, none of the recordings can be read, or `out` holds labels already.
-        ConfigError: one of the folders is none of a fleet job, labels of that kind cannot hold what was found, or the
-            jobs are of models of two tasks.
+        ConfigError: one of the folders is none of a fleet job, labels of that kind cannot hold what was found, the
+            jobs are of models of two tasks, or `out` is the folder of one of them.
     """
     settings, out = read_settings(job), local_folder(out)
+    refuse_job_folder(str(out), job, *([against] if against else []))
     if (Path(out) / FOLDER).exists():
         raise MediaError(f"expected no labels yet, got {Path(out) / FOLDER}; move them away or give another --out")
     others = _OtherJob(against) if against else None
@@ -112,6 +118,7 @@ def mine_frames(
     features = np.array([[*candidate.row["features"], candidate.row["found"]] for candidate in pool], np.float64)
     scores = np.array([candidate.score for candidate in pool])
     chosen = [pool[index] for index in choose_spread(features, scores, count)]
+    _warn_of_changes(job, settings, {candidate.address.recording for candidate in chosen})
     _export(Path(out), chosen, settings, labels)
     return chosen
 
@@ -168,6 +175,20 @@ def _candidates(job: str, other: _OtherJob | None) -> Iterator[Candidate]:
             # Of networks without features to be had, what was found has to do.
             candidate.row["features"] = _nearest(candidate.row, described)["features"] if described else []
             yield candidate
+
+
+def _warn_of_changes(job: str, settings: JobSettings, recordings: Iterable[str]) -> None:
+    """Tell of recordings that are no longer what was replayed: their rows may be about other pictures."""
+    done = {(name.key, name.fingerprint) for name in shards_in(f"{job}/rows")}
+    for uri in sorted(recordings):
+        for recording in find_recordings([uri]).recordings:
+            name = settings.shard(recording, Part())
+            if recording.uri == uri and (name.key, name.fingerprint) not in done:
+                logger.warning(
+                    "%s, or its labels, have changed since it was replayed: look whether what was found is in its "
+                    "pictures, or replay it again",
+                    uri,
+                )
 
 
 class _OtherJob:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -12,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from rtseg.errors import MediaError
-from rtseg.files import write_bytes
+from rtseg.files import replacing, write_bytes
 from rtseg.lab.fleet.stores import is_local, reaching
 from rtseg.results import Instances, Lanes, class_name
 
@@ -160,6 +163,28 @@ def write_whole(folder: str, name: str, content: bytes) -> None:
             write_bytes(f"{path}/{name}", content)
         else:
             fs.pipe_file(f"{path}/{name}", content)  # object stores show an object when all of it is there
+
+
+def put_whole(file: Path, address: str) -> None:
+    """Copy a file of this machine to a local or remote place, whole or not at all.
+
+    Raises:
+        MediaError: it cannot be written; nothing of it is left.
+    """
+    with reaching(address):
+        fs, target = fsspec.core.url_to_fs(address)
+        if is_local(fs):
+            with replacing(target) as partial:
+                shutil.copyfile(file, partial)
+            return
+        fs.makedirs(target.rpartition("/")[0], exist_ok=True)
+        try:
+            fs.put_file(str(file), f"{target}.part")
+            fs.mv(f"{target}.part", target)
+        except BaseException:
+            with suppress(Exception):  # what went wrong first is what counts
+                fs.rm_file(f"{target}.part")
+            raise
 
 
 def read_rows(folder: str, columns: Sequence[str] | None = None) -> Iterator[tuple[ShardName, pa.Table]]:

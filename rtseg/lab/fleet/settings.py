@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from typing import Annotated, TypeVar
 
 import fsspec
@@ -13,7 +14,7 @@ from rtseg.errors import ConfigError, MediaError
 from rtseg.lab.fleet.rows import SCHEMA_VERSION, ShardName, write_whole
 from rtseg.lab.fleet.shards import Part
 from rtseg.lab.fleet.sources import Recording
-from rtseg.lab.fleet.stores import reaching
+from rtseg.lab.fleet.stores import absolute, reaching
 from rtseg.runtime.card import ModelCard
 from rtseg.settings import Settings, first_fault
 
@@ -97,6 +98,17 @@ def read_settings(out: str) -> JobSettings:
         ConfigError: it is no such folder.
     """
     return _read(out, JobSettings)
+
+
+def refuse_job_folder(out: str, *jobs: str) -> None:
+    """Refuse to write results about jobs to the folder of one of them, whose page they would replace.
+
+    Raises:
+        ConfigError: it is.
+    """
+    for job in jobs:
+        if os.path.realpath(absolute(out)) == os.path.realpath(absolute(job)):
+            raise ConfigError(f"expected another folder than the job's own, got {out}; give another --out")
 
 
 def _read(out: str, kind: type[Job]) -> Job:

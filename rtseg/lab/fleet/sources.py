@@ -23,7 +23,8 @@ from rtseg.media.natural_order import natural_key
 
 VIDEO_SUFFIXES = (
     *(".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".h264", ".h265"),
-    *(".hevc", ".mjpeg", ".flv", ".wmv", ".3gp", ".ogv"),
+    *(".hevc", ".264", ".265", ".avc", ".mjpeg", ".flv", ".f4v", ".wmv", ".asf", ".3gp", ".3g2", ".ogv", ".mxf"),
+    *(".vob", ".dv", ".nut", ".y4m", ".ivf", ".obu"),
 )
 BAG_SUFFIXES = (".bag", ".mcap", ".db3")
 _PACKED = (".zstd", ".zst")  # bags that are compressed as a whole

@@ -12,18 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import fsspec
 
 from rtseg.errors import DatasetError, ImageError, MediaError, ModelError
 from rtseg.frame import Frame
 from rtseg.lab.fleet.features import describer
 from rtseg.lab.fleet.local_copy import LocalCopy
-from rtseg.lab.fleet.rows import commit
+from rtseg.lab.fleet.rows import commit, put_whole
 from rtseg.lab.fleet.settings import JobSettings, model_hash
 from rtseg.lab.fleet.shard_rows import ShardRows, drawn
 from rtseg.lab.fleet.shards import Part, PartSource, cut
 from rtseg.lab.fleet.sources import Recording
-from rtseg.lab.fleet.stores import reaching
 from rtseg.lab.fleet.truth import Truth
 from rtseg.loading import load
 from rtseg.media.damage import damage_noted
@@ -164,11 +162,7 @@ class Worker:
                     if not frames.leading:
                         stamped = frame if frame.stamp is not None else Frame(frame.pixels, index * 10**9)
                         bag.write(stamped, result, drawn(frame, result, self._pipeline.card.classes))
-            with reaching(path):
-                fs, target = fsspec.core.url_to_fs(path)
-                fs.makedirs(target.rpartition("/")[0], exist_ok=True)
-                fs.put_file(str(folder / "result.mcap"), f"{target}.part")
-                fs.mv(f"{target}.part", target)
+            put_whole(folder / "result.mcap", path)
 
     def close(self) -> None:
         """Give back the model and copies of recordings."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -137,7 +138,7 @@ def check_data(path: str | Path, task: Task | None = None, images: Path | None =
         check.notes.append(str(error))
         used = set()
     if path.is_dir() and kind != CITYSCAPES:
-        found = {file.resolve() for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES}
+        found = {_real(file) for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES}
         if rest := sorted(found - used):
             named = ", ".join(visible(file.name) for file in rest[:3]) + (", ..." if len(rest) > 3 else "")
             check.notes.append(f"{counted(len(rest), 'picture')} without a label, not trained on: {named}")
@@ -159,7 +160,7 @@ def _read_lanes(check: DataCheck, images: Path | None) -> set[Path]:
     shown = {id(label) for label in evenly(labels, SAMPLES)}
     used = set()
     for label in labels:
-        used |= {file.resolve() for file in (label.image, getattr(label, "mask", None)) if file is not None}
+        used |= {_real(file) for file in (label.image, getattr(label, "mask", None)) if file is not None}
         image = _picture(check, label.image, label.name)
         if image is None:
             continue
@@ -176,6 +177,7 @@ def _read_lanes(check: DataCheck, images: Path | None) -> set[Path]:
 def _read_objects(check: DataCheck, images: Path | None) -> set[Path]:
     frames = read_instances(check.folder, None, images, lambda error: check.faults.append(str(error)))
     shown = {id(frame) for frame in evenly(frames, SAMPLES)}
+    named = {name for frame in frames for name in frame.classes}
     for frame in frames:
         if _picture(check, frame.path, frame.name) is None:
             continue
@@ -189,7 +191,14 @@ def _read_objects(check: DataCheck, images: Path | None) -> set[Path]:
         check.empty += not len(truth)
         if id(frame) in shown:
             check.samples.append(Picture.of(visible(frame.name), _outlined(image, truth, frame.classes)))
-    return {frame.path.resolve() for frame in frames}
+    if without := sorted(named - check.counts.keys()):
+        listed = ", ".join(visible(name) for name in without)
+        check.notes.append(f"no object of {listed}: nothing is learned of that")
+    return {_real(frame.path) for frame in frames}
+
+
+def _real(file: Path) -> Path:
+    return Path(os.path.realpath(file))  # which minds no circle of links
 
 
 def _picture(check: DataCheck, path: Path, name: str) -> NDArray[np.uint8] | None:

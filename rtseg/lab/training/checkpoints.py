@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import nn
 
 from rtseg.errors import ConfigError
+from rtseg.files import replacing
 
 CHECKPOINT = "last.ckpt"
 """Of a run's folder."""
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes checkpoints whole or not at all, whatever disk they are on.
+
+    Lightning writes them where temporary files are, and from there copies them in place of the last one if that is on
+    another disk: whoever is stopped then, or finds the disk full, has neither.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write one.
+
+        Raises:
+            MediaError: it cannot be written; what was there is left.
+        """
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        with replacing(path) as partial:
+            partial.write_bytes(content.getbuffer())
 
 
 def epochs_done(checkpoint: Path) -> int:

@@ -22,14 +22,14 @@ import yaml
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialized
 from torch import nn
 from torch.utils.data import DataLoader
 
 from rtseg.errors import ConfigError, ModelError
-from rtseg.files import replacing, write_text
+from rtseg.files import write_bytes, write_text
 from rtseg.lab.training.averaged_module import AveragedModule
-from rtseg.lab.training.checkpoints import CHECKPOINT, check_checkpoint
+from rtseg.lab.training.checkpoints import CHECKPOINT, WholeCheckpoints, check_checkpoint
 from rtseg.lab.training.config import RunConfig
 from rtseg.lab.training.configurations import load_config, parse_config
 from rtseg.lab.training.epochs import EpochPictures
@@ -158,6 +158,7 @@ def train(
         benchmark=torch.cuda.is_available(),  # samples are all of one size
         gradient_clip_val=config.optimizer.clip_norm,
         logger=TensorBoardLogger(str(out), name="", version="logs"),
+        plugins=[WholeCheckpoints()],
         log_every_n_steps=10,
         num_sanity_val_steps=0,
         enable_model_summary=False,
@@ -298,8 +299,8 @@ def save_between(run: Path, out: Path, share: float) -> None:
 def save_weights(net: nn.Module, path: Path, config: RunConfig) -> None:
     """Write a network's weights as safetensors, with the configuration in the metadata, at once or not at all."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
-    with replacing(path) as partial:
-        save_file(tensors, partial, metadata={"config": config.model_dump_json()})
+    # Whose own writing of files tells of a full disk in errors of a kind of its own.
+    write_bytes(path, serialized(tensors, metadata={"config": config.model_dump_json()}))
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:

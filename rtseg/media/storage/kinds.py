@@ -63,6 +63,22 @@ def is_recording(path: Path) -> bool:
     return any(head.startswith(magic) for magic in (*_KINDS, ZSTD_MAGIC)) or bool(suffix_of(path))
 
 
+def refuse_packed(path: Path) -> None:
+    """Tell an archive, and what is compressed otherwise than recordings are, from a video.
+
+    Raises:
+        MediaError: it is one.
+    """
+    head = head_of(path)
+    for magic, command in _PACKED.items():
+        if head.startswith(magic):
+            names = {suffix.lower() for suffix in path.suffixes}
+            unpack = "tar xf" if names & {".tar", ".tgz", ".tbz2", ".txz"} else command
+            raise MediaError(
+                f"expected a recording, a video or a picture, got {visible(path)}, which is packed; run {unpack} first"
+            )
+
+
 def refuse_pointer(path: Path) -> None:
     """Tell a Git LFS pointer from the file that it stands for.
 

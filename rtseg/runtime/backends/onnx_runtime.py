@@ -11,7 +11,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from rtseg.errors import BackendError, ModelError
+from rtseg.errors import BackendError
+from rtseg.runtime.backends.loading_faults import cannot_load
 from rtseg.runtime.backends.shared import OpenNetworks
 from rtseg.runtime.backends.signature import check_signature
 from rtseg.runtime.card import ModelCard
@@ -181,7 +182,7 @@ def _open_session(model: Path, options: Any, providers: list[Any]) -> onnxruntim
     try:
         return onnxruntime.InferenceSession(str(model), options, providers=providers)
     except Exception as error:  # the library raises many kinds, all of them meaning "not a model I can run"
-        raise ModelError(f"ONNX Runtime cannot load {model}: {error}; export the model again") from error
+        raise cannot_load("ONNX Runtime", model, error) from error
 
 
 def _check(session: onnxruntime.InferenceSession, card: ModelCard) -> None:

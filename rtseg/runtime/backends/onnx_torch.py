@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from rtseg.errors import BackendError, ModelError
+from rtseg.runtime.backends.loading_faults import cannot_load
 from rtseg.runtime.half_weights import with_float_weights
 
 Attributes = dict[str, Any]
@@ -42,7 +43,7 @@ class OnnxNetwork:
         try:
             graph = with_float_weights(onnx.load(path)).graph
         except Exception as error:  # protobuf raises types of its own
-            raise ModelError(f"torch cannot load {path}: {error}; export the model again") from error
+            raise cannot_load("torch", path, error) from error
         _check_operators(path, [node.op_type for node in graph.node])
         constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
         self._steps: list[tuple[Operator, list[str], Attributes, list[str], list[str]]] = []

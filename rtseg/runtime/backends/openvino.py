@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rtseg.errors import BackendError, ModelError
+from rtseg.errors import BackendError
+from rtseg.runtime.backends.loading_faults import cannot_load
 from rtseg.runtime.backends.openvino_pixels import taking_pixels
 from rtseg.runtime.backends.shared import OpenNetworks
 from rtseg.runtime.backends.signature import Shape, check_signature
@@ -36,10 +37,10 @@ class OpenVinoBackend:
             with _OPENING:
                 settings = threads, streams, repr((card.input, card.outputs))
                 network = _COMPILED.get(model, settings, lambda: _compile(model, card, threads, streams))
-        except RuntimeError as error:
-            raise ModelError(f"OpenVINO cannot load {model}: {error}; export the model again") from error
+            self._request = network.create_infer_request()
+        except (RuntimeError, MemoryError) as error:
+            raise cannot_load("OpenVINO", model, error) from error
         self._network = network
-        self._request = network.create_infer_request()
         ports = {_name(port, card): port for port in network.outputs}
         self._outputs = {output.name: tuple(ports[output.name].shape) for output in card.outputs}
         self.takes_pixels = network.inputs[0].element_type == openvino.Type.u8

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from rtseg.errors import ConfigError, ModelError
+from rtseg.errors import ConfigError, DatasetError, MediaError, ModelError
 from rtseg.lab.adapt import run
 from rtseg.lab.adapt.judgment import Verdict
 from rtseg.lab.adapt.run import Settings, adapt
@@ -86,6 +87,24 @@ def test_stopped_gone_on_with_refused_and_kept(tmp_path: Path, monkeypatch: pyte
     pipeline = load(str(out), threads=1)
     assert len(pipeline(next(iter(drive)).image)) >= 2
     pipeline.close()
+
+
+def test_what_could_not_be_read_leaves_no_claim_on_the_folder(tmp_path: Path) -> None:
+    out = tmp_path / "my-camera"
+    for name in ("dirve.mp4", "drive.mp4"):  # a slip, which whoever made it mends
+        with pytest.raises(MediaError, match=name):
+            adapt(Settings((tmp_path / name,)), out, quiet, quiet)
+        assert not out.exists()
+    video = tmp_path / "short.mp4"
+    with VideoWriter(video, 4.0, SIZE) as writer:
+        for _ in range(8):
+            writer.write(np.zeros((*SIZE, 3), np.uint8))
+    (tmp_path / "link.mp4").symlink_to(video)
+    with pytest.raises(DatasetError, match=r"each recording once, got .*link\.mp4 twice"):
+        adapt(Settings((video, tmp_path / "link.mp4")), out, quiet, quiet)
+    with pytest.raises(DatasetError, match="seconds of driving"):
+        adapt(Settings((video,)), out, quiet, quiet)
+    assert not out.exists()
 
 
 def test_what_cannot_be_adapted_is_told_at_once(tmp_path: Path) -> None:

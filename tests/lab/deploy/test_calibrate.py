@@ -21,6 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from rtseg.errors import DatasetError, MediaError, ModelError
 from rtseg.lab.deploy import quantize
 from rtseg.lab.deploy.calibrate import calibrate_int8
+from rtseg.lab.deploy.calibration_frames import draw_frames
 from rtseg.lab.deploy.calibration_result import Int8Calibration
 from rtseg.lab.deploy.network_files import FLOAT, INT8, INT8_TENSORRT
 from rtseg.lab.deploy.quantize import (
@@ -320,6 +321,18 @@ def test_frames_that_cannot_be_had_are_refused(tmp_path: Path, model: Path, labe
     with pytest.raises(MediaError, match="broken"):
         calibrate_int8(model, [tmp_path / "broken"], out)
     assert not out.exists()
+
+
+def test_sources_of_one_name_are_all_drawn_from(tmp_path: Path) -> None:
+    sources = [tmp_path / drive / "images" for drive in ("first", "second")]
+    for number, source in enumerate(sources):
+        source.mkdir(parents=True)
+        cv2.imwrite(str(source / "1.png"), np.full((8, 8, 3), number, np.uint8))
+    drawn = draw_frames(sources, CalibrationSettings(rendered=0), lambda _: np.zeros((8, 8, 3), np.uint8))
+    assert [int(image.max()) for each in drawn.values() for image in each.images] == [0, 1]
+    assert list(drawn) == ["images", str(sources[1])]
+    with pytest.raises(DatasetError, match="twice"):
+        draw_frames([*sources, sources[1]], CalibrationSettings(rendered=0), lambda _: np.zeros((8, 8, 3), np.uint8))
 
 
 def test_a_model_without_a_float_network_is_refused(tmp_path: Path, model: Path, labelled: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 from collections import Counter
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 import torch
 
 from rtseg.errors import DatasetError, ModelError
-from rtseg.lab.deploy import package, quantize
+from rtseg.lab.deploy import export, package, quantize
 from rtseg.lab.deploy.export import export_onnx, run_maps
 from rtseg.lab.deploy.package import package_model
 from rtseg.lab.deploy.quantize import (
@@ -84,6 +86,19 @@ def test_the_export_refuses_what_it_cannot_do(tmp_path: Path) -> None:
         export_onnx(network(), tmp_path / "model.onnx")
     with pytest.raises(ModelError, match="differ"):
         export_onnx(network(), tmp_path / "model.onnx", SIZE, tolerance=0.0)
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_while_the_network_is_folded_is_told(tmp_path: Path) -> None:
+    export_onnx(network("resnet18-half"), tmp_path / "raw.onnx", SIZE)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(ModelError, match=r"could not write .* space on that disk"):
+            export._fold(tmp_path / "raw.onnx", tmp_path / "model.onnx")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not (tmp_path / "model.onnx").exists()
 
 
 @pytest.mark.slow
@@ -173,3 +188,24 @@ def test_packaging_says_what_is_missing(tmp_path: Path, run_folder: Path) -> Non
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetError, match="pictures"):
         package_model(run_folder, tmp_path / "out", [tmp_path / "empty"])
+
+
+@pytest.mark.parametrize("kind", ["pipe", "half", "link to itself"])
+def test_pictures_to_calibrate_with_are_read_as_all_others(kind: str, tmp_path: Path, run_folder: Path) -> None:
+    config = load_network(run_folder / "model.safetensors")[1]
+    picture = tmp_path / "real" / "1.png"
+    picture.parent.mkdir()
+    if kind == "pipe":
+        os.mkfifo(picture)  # which OpenCV would wait for
+    elif kind == "half":
+        encoded = cv2.imencode(".png", images(1)[0])[1].tobytes()
+        picture.write_bytes(encoded[: len(encoded) // 2])
+    else:
+        picture.symlink_to(picture)
+    with pytest.raises(DatasetError, match=r"1\.png"):
+        package.calibration_images([picture.parent], config)
+
+
+def test_a_command_that_is_no_text_does_not_keep_a_run_from_being_exported(tmp_path: Path) -> None:
+    (tmp_path / "command.txt").write_bytes(b"rtseg train \xff")
+    assert package._told_command(tmp_path).startswith("rtseg train")

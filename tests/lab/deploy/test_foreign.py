@@ -461,8 +461,6 @@ def test_another_model_is_never_written_over(tmp_path: Path) -> None:
     (tmp_path / "notes" / "mine.txt").write_text("mine")
     with pytest.raises(ModelError, match="expected a new folder"):
         import_model(path, "yolo-seg", tmp_path / "notes")
-    with pytest.raises(ModelError, match="name"):
-        import_model(path, "yolo-seg", tmp_path / "My Model")
 
 
 def test_answers_are_read(tmp_path: Path) -> None:

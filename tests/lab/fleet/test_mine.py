@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtseg.errors import MediaError
+from rtseg.errors import ConfigError, MediaError
 from rtseg.lab.data.tusimple import read_labels
+from rtseg.lab.fleet.compare import compare_jobs
 from rtseg.lab.fleet.mine import choose_spread, mine_frames
 from rtseg.media.images import read_image
 from tests.lab.fleet.drives import road, write_fleet
@@ -69,6 +70,30 @@ def test_frames_of_recordings_that_are_gone_are_left_out(tmp_path: Path) -> None
     with pytest.raises(MediaError, match="put them back"):
         mine_frames(str(tmp_path / "job"), 6, tmp_path / "none")
     assert not list(tmp_path.glob("none/*"))
+
+
+def test_recordings_that_have_changed_since_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    sources, model = write_fleet(tmp_path, 2, frames=40)
+    replay(sources, tmp_path / "job", model)
+    mine_frames(str(tmp_path / "job"), 6, tmp_path / "before")
+    assert "changed" not in caplog.text
+    Path(sources[0]).write_bytes(Path(sources[1]).read_bytes())
+    mine_frames(str(tmp_path / "job"), 6, tmp_path / "after")
+    assert f"{sources[0]}, or its labels, have changed" in caplog.text
+    assert sources[1] not in caplog.text
+
+
+def test_a_job_keeps_its_own_page(tmp_path: Path) -> None:
+    sources, model = write_fleet(tmp_path, 1, frames=20)
+    replay(sources, tmp_path / "job", model)
+    page = (tmp_path / "job/report.html").read_text()
+    (tmp_path / "link").symlink_to("job")
+    for out in (tmp_path / "job", tmp_path / "link", tmp_path / "job/../job"):
+        with pytest.raises(ConfigError, match="another folder than the job's own"):
+            mine_frames(str(tmp_path / "job"), 3, out)
+        with pytest.raises(ConfigError, match="another folder than the job's own"):
+            compare_jobs(str(tmp_path / "job"), str(tmp_path / "job"), out)
+    assert (tmp_path / "job/report.html").read_text() == page
 
 
 def test_a_job_without_frames(tmp_path: Path) -> None:

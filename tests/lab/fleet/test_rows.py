@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import duckdb
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from rtseg.errors import MediaError
 from rtseg.lab.fleet.histogram import ERROR, Histogram
 from rtseg.lab.fleet.rate import stale_at_rate
-from rtseg.lab.fleet.rows import ShardName, commit, read_rows, result_fields, table_of
+from rtseg.lab.fleet.rows import ShardName, commit, put_whole, read_rows, result_fields, table_of
 from rtseg.lab.fleet.sources import Recording
 from rtseg.results import Instances
 from tests.lab.replay.test_replay import node_policy
@@ -93,3 +94,21 @@ def test_damaged_rows_are_told(tmp_path: Path) -> None:
     (tmp_path / name.file).write_bytes((tmp_path / name.file).read_bytes()[:200])
     with pytest.raises(MediaError, match="delete it"):
         list(read_rows(str(tmp_path)))
+
+
+def test_a_copy_to_a_full_disk_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> None:
+    file, target = tmp_path / "made.mcap", tmp_path / "bags" / "drive" / "result.mcap"
+    file.write_bytes(b"old")
+    put_whole(file, str(target))
+    file.write_bytes(bytes(100_000))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(MediaError, match=r"result\.mcap"):
+            put_whole(file, str(target))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert target.read_bytes() == b"old"
+    assert [path.name for path in target.parent.iterdir()] == ["result.mcap"]
+    put_whole(file, str(target))
+    assert target.stat().st_size == 100_000

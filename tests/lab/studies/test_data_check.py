@@ -45,6 +45,60 @@ def test_lanes_with_every_fault_named(tmp_path: Path) -> None:
     assert sum(link.startswith("data:image/jpeg") for link in page.links) == 1
 
 
+def test_classes_without_an_object_and_labels_without_a_lane_are_noted(tmp_path: Path) -> None:
+    folder = tmp_path / "objects"
+    pictures(folder, "1.jpg")
+    content = {
+        "images": [{"id": 1, "file_name": "1.jpg", "height": 96, "width": 128}],
+        "categories": [{"id": 1, "name": "car"}, {"id": 2, "name": "truck"}],
+        "annotations": [
+            {
+                "id": 1,
+                "image_id": 1,
+                "category_id": 1,
+                "segmentation": [[value for point in SQUARE for value in point]],
+                "iscrowd": 0,
+            }
+        ],
+    }
+    (folder / "instances.json").write_text(json.dumps(content))
+    code, facts = checked(folder)
+    assert code == 0
+    assert "no object of truck: nothing is learned of that" in facts["notes"]
+    roads = tmp_path / "roads"
+    pictures(roads, "1.jpg", "2.jpg")
+    (roads / "labels.json").write_text(
+        "\n".join(json.dumps({"raw_file": name, "h_samples": [10, 20], "lanes": []}) for name in ("1.jpg", "2.jpg"))
+    )
+    code, facts = checked(roads)
+    assert code == 0
+    assert any("none of 2 pictures has a lane" in note for note in facts["notes"])
+
+
+@pytest.mark.parametrize("task", ["lanes", "instances"])
+def test_a_folder_of_pictures_that_is_not_there_is_told(task: str, tmp_path: Path) -> None:
+    folder = tmp_path / "labels"
+    pictures(folder, "1.jpg")
+    if task == "lanes":
+        tusimple(folder, "labels.json", "1.jpg")
+    else:
+        (folder / "1.json").write_text(labelme("1.jpg", ("car", "polygon", SQUARE)))
+    with pytest.raises(DatasetError, match="--images"):
+        check_data(folder, images=tmp_path / "nowhere")
+
+
+def test_pictures_that_are_links_to_themselves_are_faults(tmp_path: Path) -> None:
+    folder = tmp_path / "lanes"
+    pictures(folder, "1.jpg", "2.jpg")
+    tusimple(folder, "labels.json", "1.jpg", "2.jpg")
+    (folder / "2.jpg").unlink()
+    (folder / "2.jpg").symlink_to("2.jpg")
+    (folder / "around").symlink_to(".")
+    code, facts = checked(folder)
+    assert (code, facts["pictures"]) == (1, 1)
+    assert "2.jpg" in " ".join(facts["faults"])
+
+
 @pytest.mark.parametrize("kind", ["labelme", "COCO", "YOLO"])
 def test_objects_of_several_kinds(tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "objects"

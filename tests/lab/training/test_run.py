@@ -8,10 +8,12 @@ import logging
 import os
 import pickle
 import re
+import resource
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -21,10 +23,10 @@ import numpy as np
 import pytest
 import torch
 
-from rtseg.errors import ConfigError, DatasetError, ModelError
+from rtseg.errors import ConfigError, DatasetError, MediaError, ModelError
 from rtseg.lab.deploy.export import run_maps
 from rtseg.lab.training.averaged_module import update_average
-from rtseg.lab.training.checkpoints import epochs_done
+from rtseg.lab.training.checkpoints import WholeCheckpoints, epochs_done
 from rtseg.lab.training.config import DistilConfig, TrainingConfig
 from rtseg.lab.training.configurations import load_config
 from rtseg.lab.training.families import RunData, lane_shape, training_loader
@@ -157,6 +159,45 @@ def test_ctrl_c_is_an_interrupt_and_not_an_answer(tmp_path: Path, road: Path, mo
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_checkpoint_is_written_whole_beside_its_place_or_not_at_all(
+    full: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/proc/none")  # another disk, as of temporary files
+    checkpoint = tmp_path / "last.ckpt"
+    WholeCheckpoints().save_checkpoint({"epoch": 1}, checkpoint)
+    if full:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+        try:
+            with pytest.raises(MediaError, match=r"expected to write .*last\.ckpt"):
+                WholeCheckpoints().save_checkpoint({"epoch": 2, "tensor": torch.zeros(10_000)}, checkpoint)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    else:
+        WholeCheckpoints().save_checkpoint({"epoch": 2}, checkpoint)
+    assert torch.load(checkpoint, weights_only=True)["epoch"] == (1 if full else 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_a_training_with_a_sentence_and_leaves_the_last_epoch(tmp_path: Path, road: Path) -> None:
+    config = TrainingConfig.model_validate(SMALL)
+    out = tmp_path / "run"
+    train(config.model_copy(update={"epochs": 1}), [road], out)
+    weights, size = (out / "model.safetensors").read_bytes(), (out / "last.ckpt").stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, before[1]))
+    try:
+        with pytest.raises(MediaError, match=r"last\.ckpt"):
+            train(config, [road], out, resume=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert epochs_done(out / "last.ckpt") == 1
+    assert (out / "model.safetensors").read_bytes() == weights
+    assert not list(out.glob(".*"))
 
 
 @pytest.mark.slow

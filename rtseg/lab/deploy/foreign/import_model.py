@@ -14,6 +14,7 @@ from rtseg.files import staging
 from rtseg.lab.deploy.foreign.answers import NORMALIZATIONS, Answers
 from rtseg.lab.deploy.foreign.families import FAMILIES, Described, Family
 from rtseg.lab.deploy.foreign.network import ForeignNetwork, open_foreign
+from rtseg.lab.deploy.model_folder import check_folder, model_name
 from rtseg.loading import load
 from rtseg.media.images import read_image, write_image
 from rtseg.media.overlay import draw_instances, draw_lanes
@@ -66,6 +67,8 @@ def import_model(
         ModelError: the network cannot be run, does not have the outputs of its family, or `out` is another model's.
         ImageError, MediaError: the picture cannot be read.
     """
+    model_name(out)  # before the work
+    check_folder(out)
     _refuse_another(path, out)
     network = open_foreign(path, size)
     described = FAMILIES[family](path, network, _with_what_is_inside(path, network, answers or Answers()))
@@ -162,7 +165,7 @@ def _card(
     needs = _input(network, described)
     try:
         return ModelCard(
-            name=out.resolve().name,
+            name=model_name(out),
             family=family.replace("-", "_"),
             task=described.task,
             summary=f"Imported as {family} from {path.name}, {needs.width}x{needs.height}",

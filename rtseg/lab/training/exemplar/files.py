@@ -80,7 +80,7 @@ def read_masks(path: Path) -> PictureMasks:
         masks = [decode_segmentation(row["segmentation"], size, path.name) for row in rows]
         scores = np.array([row["score"] for row in rows], np.float32)
         embeddings = np.array([row["embedding"] for row in rows], np.float32).reshape(len(rows), -1 if rows else 0)
-        picture = (path.parent / content["picture"]).resolve()
+        picture = Path(os.path.realpath(path.parent / content["picture"]))  # which minds no circle of links
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WeakSupervisionError(
             f"expected a picture's masks as JSON at {path}: {error!r}; make them again"

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler
 
-from rtseg.errors import DatasetError
+from rtseg.errors import DatasetError, ImageError
 from rtseg.lab.data.cityscapes import read_picture
 from rtseg.lab.data.culane import CulaneImage, has_test_set
 from rtseg.lab.data.lane_labels import check_pictures, read_lane_labels
@@ -25,6 +25,7 @@ from rtseg.lab.render.road_file import write_road
 from rtseg.lab.training.augment import AugmentConfig, augment_appearance, augment_geometry
 from rtseg.lab.training.lanes.targets import SampleShape, TargetPainter
 from rtseg.lab.training.supervision import Supervision
+from rtseg.media.images import read_stored
 from rtseg.ops import resize_image
 
 
@@ -171,8 +172,8 @@ class LaneDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     def _read(
         self, frame: LabelledFrame
     ) -> tuple[NDArray[np.uint8], list[NDArray[np.float32]], NDArray[np.uint8] | None]:
-        image = _read_picture(frame.path, cv2.IMREAD_COLOR)
-        mask = None if frame.mask is None else _read_picture(frame.mask, cv2.IMREAD_GRAYSCALE)
+        image = read_picture(frame.path)
+        mask = None if frame.mask is None else _read_mask(frame.mask)
         if mask is not None and mask.shape != image.shape[:2]:
             raise DatasetError(f"expected a mask of the size of its picture, got {mask.shape} at {frame.mask}")
         lanes = [np.asarray(lane, np.float32) for lane in (*frame.lanes, *frame.ignored)]
@@ -185,13 +186,16 @@ class LaneDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return image, lanes, mask
 
 
-def _read_picture(path: Path, flags: int) -> NDArray[np.uint8]:
-    if flags == cv2.IMREAD_COLOR:
-        return read_picture(path)
-    image = cv2.imread(str(path), flags)
-    if image is None:
-        raise DatasetError(f"expected a readable image at {path}")
-    return np.asarray(image, np.uint8)
+def _read_mask(path: Path) -> NDArray[np.uint8]:
+    try:
+        mask = read_stored(path)
+    except ImageError as error:
+        raise DatasetError(f"expected a readable mask of paint: {error}") from error
+    if mask.ndim != 2 or mask.dtype != np.uint8:
+        raise DatasetError(
+            f"expected a mask of paint of one channel of 8 bits, got {mask.dtype} {mask.shape} at {path}"
+        )
+    return np.asarray(mask)
 
 
 class MixtureSampler(Sampler[tuple[int, int]]):

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialized
 from torch import nn
 
 from rtseg.errors import WeakSupervisionError
-from rtseg.files import replacing
+from rtseg.files import write_bytes
 from rtseg.lab.data.selection import evenly
 from rtseg.lab.weak.annotations import Proposals
 from rtseg.lab.weak.keywords.attention import (
@@ -138,5 +139,5 @@ def _regions(
 
 
 def _save(net: nn.Module, folder: Path) -> None:
-    with replacing(folder / WEIGHTS) as partial:
-        save_file({name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}, partial)
+    tensors = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
+    write_bytes(folder / WEIGHTS, serialized(tensors))

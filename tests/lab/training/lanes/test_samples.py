@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from rtseg.errors import DatasetError
 from rtseg.lab.data.lane_targets import clip_to_image, draw_ids, nearest_lanes
 from rtseg.lab.training.augment import AugmentConfig, augment_appearance, augment_geometry
-from rtseg.lab.training.lanes.datasets import LaneDataset, MixtureSampler, load_real, render_cache
+from rtseg.lab.training.lanes.datasets import LabelledFrame, LaneDataset, MixtureSampler, load_real, render_cache
 from rtseg.lab.training.lanes.targets import SampleShape
 
 SHAPE = SampleShape(size=(96, 160), mean=(127.0,) * 3, std=(128.0,) * 3, lanes=3, label_stride=2)
@@ -193,3 +194,18 @@ def test_culane_frames_are_trained_on_by_their_list(tmp_path: Path) -> None:
     assert set(np.unique(ids)) == {0, 1, 2}
     with pytest.raises(DatasetError, match="training list"):
         load_real([tmp_path])
+
+
+@pytest.mark.parametrize("kind", ["pipe", "half", "colors"])
+def test_masks_of_paint_are_read_as_all_labels(kind: str, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "road.png"), np.full((59, 164, 3), 90, np.uint8))
+    mask = tmp_path / "mask.png"
+    if kind == "pipe":
+        os.mkfifo(mask)  # which OpenCV would wait for
+    else:
+        pixels = np.zeros((59, 164, 3) if kind == "colors" else (59, 164), np.uint8)
+        encoded = cv2.imencode(".png", pixels)[1].tobytes()
+        mask.write_bytes(encoded if kind == "colors" else encoded[: len(encoded) // 2])
+    line = np.array([[20.0, 58.0], [40.0, 40.0]], np.float32)
+    with pytest.raises(DatasetError, match=r"mask\.png"):
+        LaneDataset([LabelledFrame(tmp_path / "road.png", (line,), mask=mask)], SHAPE)[0]
