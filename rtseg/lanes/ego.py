@@ -17,7 +17,7 @@ _NEAR = 6.0  # metres; nearer points are as sure as those there
 _ROBUST = 0.1  # metres off the curve from which a point loses weight
 _STRAIGHT = 6.0  # weight of the prior that roads are straight, by the square of the curvature in 1 / m
 _ROUNDS = 6
-_ALIKE = 18.0  # times by which what draws a whole line aside is more than its points' scatter (`rtseg lab ego-lane`)
+_ALIKE = 24.0  # times by which what draws a whole line aside is more than its points' scatter (`rtseg lab ego-lane`)
 _LEAST_SCATTER = 0.001  # metres, of lines however smooth
 _LEAST_CONFIDENCE = 0.1
 

@@ -10,7 +10,6 @@ from rtseg.lanes.sampling import interpolated, sample_rows, slopes
 
 _STIFFNESS = 0.02  # of the prior that nothing moves, beside the weight of a whole line
 _PRIOR = np.array([0.05, 0.05, 1.0])
-_APART = 0.02  # of the width: a line so far from where it was expected is drawn to it by half the share
 
 
 @compiled_in_place
@@ -119,20 +118,19 @@ def steadied(expected: NDArray[np.float32], seen: NDArray[np.float32], share: fl
     Args:
         expected: (j, 2) polyline, y increasing; may be empty.
         seen: (k, 2) polyline, likewise.
-        share: of the way that it is drawn, where the two are near each other; a fiftieth of the width apart it is half
-            of that, and less the farther they are, for then the line did move.
+        share: of the way that it is drawn.
         width: of the image.
 
     Returns:
         (k, 2) float32 at the rows of `seen`.
     """
     steady = np.empty_like(seen)
-    _steady(expected, seen, share, _APART * width, width, steady)
+    _steady(expected, seen, share, width, steady)
     return steady
 
 
 @compiled_in_place
-def _steady(expected, seen, share, apart, width, steady):  # type: ignore[no-untyped-def]
+def _steady(expected, seen, share, width, steady):  # type: ignore[no-untyped-def]
     last, bottom = len(expected) - 1, len(seen) - 1
     for i in range(len(seen)):
         x, y = np.float64(seen[i, 0]), seen[i, 1]
@@ -141,6 +139,5 @@ def _steady(expected, seen, share, apart, width, steady):  # type: ignore[no-unt
             # Beyond its ends it is expected as far beside the line as at them; lines have a point a row.
             inside = min(max(y, expected[0, 1]), expected[last, 1])
             there = interpolated(inside, expected[:, 1], expected[:, 0])
-            off = there - seen[min(max(i + int(inside - y), 0), bottom), 0]
-            x += share * off / (1 + (off / apart) * (off / apart))
+            x += share * (there - seen[min(max(i + int(inside - y), 0), bottom), 0])
         steady[i, 0] = min(max(x, 0.0), width - 1.0)

@@ -250,6 +250,35 @@ def test_outputs_that_do_not_fit_the_method_are_told(instance_model: ModelFolder
             load(instance_model(**wrong))
 
 
+def _levels(*outputs: tuple[str, int, int]) -> list[dict[str, Any]]:
+    return [
+        {"name": f"{kind}_{i}", "kind": kind, "channels": channels, "stride": stride}
+        for i, (kind, channels, stride) in enumerate(outputs)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("method", "outputs", "message"),
+    [
+        ("cascade_gaec", _levels(("semantic", 3, 4), ("affinity", 3, 4)), "3 channels, expected 2 or 4"),
+        ("affinity_union", _levels(("semantic", 3, 4), ("affinity", 3, 4), ("embedding", 3, 4)), "expected 56"),
+        ("affinity_union", _levels(("semantic", 3, 4), ("affinity", 2, 4)), "kind embedding"),
+        ("affinity_union", _levels(("semantic", 3, 4), ("affinity", 2, 4), ("embedding", 3, 2)), "kind embedding"),
+        *(
+            (method, _levels(("semantic", 3, 4), ("affinity", 2, 4), *embeddings), "one embedding at stride 4")
+            for method in ("cascade_gaec", "affinity_union")
+            for embeddings in ([("embedding", 3, 6)], [("embedding", 3, 48)], [("embedding", 3, 8)] * 2)
+        ),
+    ],
+)
+def test_levels_that_do_not_fit_are_told(
+    instance_model: ModelFolder, method: str, outputs: list[dict[str, Any]], message: str
+) -> None:
+    folder = instance_model(method, outputs=outputs, parameters={"position_threshold": 0.5})
+    with pytest.raises(ModelError, match=message):
+        instance_interpreter.InstanceInterpreter(find_model(folder).card)
+
+
 @pytest.mark.parametrize("method", FAMILIES)
 def test_maps_that_are_not_finite_are_a_typed_error_and_the_next_frame_is_fine(
     instance_model: ModelFolder, method: str
