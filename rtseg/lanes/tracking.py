@@ -26,7 +26,8 @@ _NEWCOMER = 0.5  # of its confidence is believed of a line that comes up
 _SAME = 0.015  # of the width: a carried line this near to one that was seen is that one
 _STEADY = 0.5  # seconds over which the road's motion is taken to be the same
 _SUREST = 0.98  # of lines surer than this none counts for more
-_UNSURE, _SLOWER = 0.3, 4.0  # where a line is so unsure or more, it goes slower by so many times `smoothing`
+_UNSURE, _SLOWER = 0.2, 4.0  # where a line is so much less sure than usual, it goes slower by so many times `smoothing`
+_USUAL = 5.0  # seconds after which most of how sure a line once was is forgotten
 _LONGEST = 3.0  # times that: so long at most a sure line holds its place against an unsure one
 _DOUBT = 0.3  # how much a line's youth, and rows that only one of two lines has, count beside their distance
 
@@ -44,7 +45,7 @@ class LaneTrackerSettings(Settings):
             the line counting as 0.
         carry: seconds for which a shown line that is not seen is carried on, moving as those that are.
         smoothing: seconds in which a shown line goes most of the way to where it is seen, from where it is expected,
-            up to five times as slowly where it is unsure; 0 shows it where it is seen.
+            up to five times as slowly in frames that are less sure of it than others; 0 shows it where it is seen.
     """
 
     distance: Share = 0.06
@@ -81,6 +82,7 @@ class _Track:
     weight: NDArray[np.float64]
     polyline: NDArray[np.float32]
     belief: float
+    usual: float = 0.0  # how sure it is in its surest frames
     known: float = 0.0  # how surely its place is: the sum of what its frames told, which fades
     shown: bool = False
     seen: int = 1
@@ -103,6 +105,7 @@ class LaneTracker:
         self._last_stamp: int | None = None
         self._size: tuple[int, ...] = ()
         self._rate = np.zeros(3)  # motion of the road by second, as it was lately
+        self._watched = 0.0  # frames that told of it, fading
 
     def update(self, detected: DetectedLanes, stamp_ns: int) -> TrackedLanes:
         """Give the lines of this frame their ids, and say which to show.
@@ -143,7 +146,9 @@ class LaneTracker:
         lines = [sample(polyline, rows) for polyline in detected.polylines]
         matches = self._match(lines, rows, width)
         motion = self._motion(lines, matches, rows)
-        self._rate += (1 - np.exp(-elapsed / _STEADY)) * (motion / elapsed - self._rate)
+        # At first the mean of as many frames as there were, and of one that stood still.
+        self._watched = self._watched * float(np.exp(-elapsed / _STEADY)) + any(j >= 0 for j in matches)
+        self._rate += (motion / elapsed - self._rate) / (self._watched + 1.0)
         for i, j in enumerate(matches):
             polyline = detected.polylines[i]
             if j >= 0:
@@ -154,8 +159,8 @@ class LaneTracker:
                 track.belief = max(track.belief + gain * (sure - track.belief), _NEWCOMER * sure)
             else:
                 belief = float(detected.confidence[i]) * (1.0 if first else _NEWCOMER)
-                known = _information(float(detected.confidence[i]))
-                track = _Track(self._free_id(), *lines[i], polyline, belief, known)
+                sure = float(detected.confidence[i])
+                track = _Track(self._free_id(), *lines[i], polyline, belief, usual=sure, known=_information(sure))
                 self._tracks.append(track)
             track.x, track.weight, track.polyline = *lines[i], polyline
             track.number, track.confidence = i + 1, float(detected.confidence[i])
@@ -207,7 +212,10 @@ class LaneTracker:
         """Where to show a line that is seen: its track was not seen for so long as it says, this frame included."""
         if not self._settings.smoothing:
             return seen
-        fade = self._settings.smoothing * (1 + _SLOWER * min((1 - confidence) / _UNSURE, 1.0))
+        # Against the line's own, for not every model's confidence says how often it is right.
+        track.usual += (1 - float(np.exp(-elapsed / _USUAL))) * (confidence - track.usual)
+        track.usual = max(track.usual, confidence)
+        fade = self._settings.smoothing * (1 + _SLOWER * min((track.usual - confidence) / _UNSURE, 1.0))
         told, known = _information(confidence), track.known * float(np.exp(-track.unseen / fade))
         if not (track.shown or track.unseen <= elapsed):
             track.known = told
