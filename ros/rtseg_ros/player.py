@@ -38,6 +38,7 @@ AHEAD_SECONDS = 2.0
 FASTEST = 1000.0
 """Frames a second; of a recording that says it had more, as damaged ones do, as many are played."""
 _MOST_AHEAD = 240  # frames
+_READER_SECONDS = 2.0
 
 
 class Stopped(Exception):
@@ -63,9 +64,9 @@ class ReadAhead:
             time.sleep(0.01)
 
     def close(self) -> None:
-        """Stop reading."""
+        """Stop reading; a reader that hangs, as where a disk does, is not waited for."""
         self._closed.set()
-        self._reader.join()
+        self._reader.join(_READER_SECONDS)
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         while (item := self._queue.get()) is not None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rtseg_ros import player
 
+from rtseg.frame import Frame
 from tests.media.recordings import write_video
 
 pytestmark = pytest.mark.ros
@@ -68,3 +71,21 @@ def test_a_log_that_cannot_be_written_is_told_before_playing(dds: dict[str, str]
         assert ended.stderr.startswith("player: expected")
         assert ended.stderr.count("\n") == 1
     assert video.stat().st_size > 0
+
+
+def test_a_reader_that_hangs_does_not_keep_the_player_from_ending() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def frames() -> Iterator[Frame]:
+        begun.set()
+        go_on.wait()
+        yield Frame(np.zeros((2, 2, 3), np.uint8))
+
+    ahead = player.ReadAhead(frames(), depth=2)
+    assert begun.wait(10)
+    closing = threading.Thread(target=ahead.close, daemon=True)
+    closing.start()
+    closing.join(20)
+    ended = not closing.is_alive()
+    go_on.set()
+    assert ended
