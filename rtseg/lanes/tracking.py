@@ -150,20 +150,18 @@ class LaneTracker:
         self._watched = self._watched * float(np.exp(-elapsed / _STEADY)) + any(j >= 0 for j in matches)
         self._rate += (motion / elapsed - self._rate) / (self._watched + 1.0)
         for i, j in enumerate(matches):
-            polyline = detected.polylines[i]
+            polyline, sure = detected.polylines[i], float(detected.confidence[i])
             if j >= 0:
                 track = self._tracks[j]
-                sure = float(detected.confidence[i])
                 polyline = self._steadied(track, polyline, sure, rows, elapsed, width)
                 track.seen, track.unseen = track.seen + 1, 0.0
                 track.belief = max(track.belief + gain * (sure - track.belief), _NEWCOMER * sure)
             else:
-                belief = float(detected.confidence[i]) * (1.0 if first else _NEWCOMER)
-                sure = float(detected.confidence[i])
+                belief = sure * (1.0 if first else _NEWCOMER)
                 track = _Track(self._free_id(), *lines[i], polyline, belief, usual=sure, known=_information(sure))
                 self._tracks.append(track)
             track.x, track.weight, track.polyline = *lines[i], polyline
-            track.number, track.confidence = i + 1, float(detected.confidence[i])
+            track.number, track.confidence = i + 1, sure
         unseen = [track for track in self._tracks if not track.number]
         shifted = moved(np.array([track.x for track in unseen]), rows, motion) if unseen else ()
         for track, x in zip(unseen, shifted, strict=True):

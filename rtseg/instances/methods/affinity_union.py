@@ -73,9 +73,7 @@ class AffinityUnion:
                 f"the card of {card.name} gives {affinity.name} {affinity.channels} channels, expected "
                 "56 (GMIS), 4 or 2 (DaffNet)"
             )
-        self.names = (
-            (semantic.name, affinity.name) if embedding is None else (semantic.name, affinity.name, embedding.name)
-        )
+        self.names = tuple(output.name for output in (semantic, affinity, embedding) if output is not None)
         self.factor = 1 if embedding is None else embedding.stride // affinity.stride
         self.offsets = by_channels[affinity.channels]
         self.least = pixels_of(parameters.min_area, affinity.stride)

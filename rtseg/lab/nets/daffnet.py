@@ -69,8 +69,9 @@ class DaffNet(InstanceNetwork):
         # Most neighbors belong together, so that most affinities should start near one.
         self.affinity = heads(4, bias=2.0)
         self.embedding = heads(embedding)
-        self._embedded = self._strides[STRIDES.index(finest_embedding) :]
-        for i in range(len(self._strides) - len(self._embedded)):
+        finest = STRIDES.index(finest_embedding)
+        self._embedded = self._strides[finest:]
+        for i in range(finest):
             self.embedding[i] = nn.Identity()  # the others keep their places, and weights their names
         self.maps = tuple(
             OutputMap(f"{kind}_s{stride}", kind, count, stride)
