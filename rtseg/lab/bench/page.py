@@ -34,8 +34,10 @@ def write_comparison(files: Sequence[tuple[str, BenchFile]], out: Path) -> Path:
     names = _names(columns)
     runs = [run for _, _, run in columns]
     first, fastest = runs[0], max(range(len(runs)), key=lambda i: runs[i].sequential_fps)
-    frames = {(run.size, run.encoding) for run in runs}
-    notes = [] if len(frames) == 1 else ["Frame sizes or encodings differ between the runs; see the table of figures."]
+    frames = {(run.size, run.encoding, run.scene) for run in runs}
+    notes = (
+        [] if len(frames) == 1 else ["What the frames show, their sizes or encodings differ; see the table of figures."]
+    )
     notes += [
         f"{name}: {run.load_average:.1f} processes wanted a core on average while it was measured."
         for name, run in zip(names, runs, strict=True)
@@ -116,7 +118,7 @@ def _figures(runs: Sequence[BenchRun]) -> list[list[str]]:
         ("backend", [run.backend["backend"] for run in runs]),
         ("device", [run.backend["device"] for run in runs]),
         ("threads", [str(run.threads) for run in runs]),
-        ("frames", [f"{run.frames} of {run.size[1]}x{run.size[0]}, {run.encoding}" for run in runs]),
+        ("frames", [f"{run.frames} of {run.scene}, {run.size[1]}x{run.size[0]}, {run.encoding}" for run in runs]),
         ("memory, MiB", [_value(run.resident.value) for run in runs]),
         ("memory on the card, MiB", [_value(run.device_memory.value) for run in runs]),
         ("power, W", [_value(run.power.value) for run in runs]),

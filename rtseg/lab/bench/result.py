@@ -102,6 +102,7 @@ class BenchRun(Settings):
 
     Attributes:
         size: (height, width) of the frames.
+        scene: what they show.
         sequential_fps: frames a second of ``pipeline(image)``, one after the other.
         streamed_fps: frames a second of ``pipeline.stream``, stages of neighboring frames overlapping.
         stages: latency of one frame at a time, by stage, bytes in to message bytes out.
@@ -123,6 +124,7 @@ class BenchRun(Settings):
     size: tuple[int, int]
     frames: int
     encoding: str
+    scene: str = "unrelated roads"  # as in files from before it was said
     sequential_fps: float
     streamed_fps: float
     stages: tuple[Latency, ...]
@@ -156,8 +158,9 @@ class BenchRun(Settings):
             "p90 ms",
             "p99 ms",
             "max ms",
-            title=f"{self.model} ({self.network}) on {width}x{height}: {self.sequential_fps:.0f} FPS one by one, "
-            f"{self.streamed_fps:.0f} FPS streamed ({self.backend['backend']}, {self.backend['device']})",
+            title=f"{self.model} ({self.network}), {self.scene} at {width}x{height}: "
+            f"{self.sequential_fps:.0f} FPS one by one, {self.streamed_fps:.0f} FPS streamed "
+            f"({self.backend['backend']}, {self.backend['device']})",
         )
         for rows in (self.stages, self.wholes):
             for row in rows:

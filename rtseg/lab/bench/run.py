@@ -20,7 +20,8 @@ from rtseg.lab.bench.floor import measure_floor
 from rtseg.lab.bench.peers import PlainPeer, onnxruntime_peer, torch_peer
 from rtseg.lab.bench.result import BenchFile, BenchRun, Floor, Latency, Measured, Peer, latency_of
 from rtseg.lab.bench.sensors import PowerMeter, device_memory, resident_memory
-from rtseg.lab.render import render_road
+from rtseg.lab.render.drive import Drive
+from rtseg.lab.render.street.street import StreetDrive
 from rtseg.lab.report.machine import commit, hardware_name, library_versions, machine_facts, utc_now
 from rtseg.loading import load
 from rtseg.media import decode_compressed, decode_image
@@ -32,7 +33,9 @@ from rtseg.runtime.device import parse_device
 from rtseg.runtime.models import Model
 from rtseg.runtime.selection import network_for
 
-_DISTINCT_IMAGES = 8
+_SCENES = {"lanes": "a highway", "instances": "a street"}
+_SEED, _DISTINCT_FRAMES, _FPS = 3, 9, 30.0  # of a drive
+_DETAIL = 1280  # pixels of the longer side that are painted, but a fifth of them at least; the rest is enlarging
 _BLOCKS = 6  # the pipeline and its peers take turns, so that a disturbance meets all of them
 _ON_DEVICE = ("preprocess", "infer", "group")
 _NAMES = {"ONNX": "onnxruntime", "OpenVINO": "openvino", "TensorRT": "tensorrt", "torch": "torch"}
@@ -66,7 +69,7 @@ class BenchSettings:
 def bench_model(
     name_or_path: str | Path, settings: BenchSettings, keep: Callable[[BenchFile], None] | None = None
 ) -> BenchFile:
-    """Time rendered frames through a model, from the bytes of an image message to the bytes of the mask's.
+    """Time frames of a rendered drive through a model, from the bytes of an image message to the bytes of the mask's.
 
     Args:
         name_or_path: of the model.
@@ -82,8 +85,7 @@ def bench_model(
     model = find_model(name_or_path, settings.network)
     pipeline = load(name_or_path, settings.device, settings.backend, threads, settings.network)  # may be refused
     try:
-        images = [np.ascontiguousarray(render_road(seed, size=settings.size).image) for seed in range(_DISTINCT_IMAGES)]
-        run = _measure(pipeline, model, images, settings, threads, before)
+        run = _measure(pipeline, model, rendered_frames(model.card.task, settings.size), settings, threads, before)
     finally:
         pipeline.close()
     found = BenchFile(
@@ -99,6 +101,23 @@ def bench_model(
     if keep is not None:
         keep(found)
     return found.replaced(runs=(run.replaced(floor=_floor(run, model, settings)),))
+
+
+def rendered_frames(task: str, size: tuple[int, int]) -> list[NDArray[np.uint8]]:
+    """Frames of a rendered drive there and back, so that lines and objects move on as they do before a camera.
+
+    Args:
+        task: "lanes", of which a highway is rendered, or "instances", of which a street is.
+        size: (height, width) of the frames.
+
+    Returns:
+        (H, W, 3) uint8 BGR each; after the last comes the first again.
+    """
+    asked, detail = (_SEED, _DISTINCT_FRAMES / _FPS, _FPS, size), min(1.0, max(0.2, _DETAIL / max(size)))
+    drive: Drive | StreetDrive
+    drive = Drive(*asked, detail=detail) if task == "lanes" else StreetDrive(*asked, detail=detail)
+    there = [np.ascontiguousarray(frame.image) for frame in drive]
+    return [*there, *there[-2:0:-1]]
 
 
 def _floor(run: BenchRun, model: Model, settings: BenchSettings) -> Floor:
@@ -167,6 +186,7 @@ def _measure(
         size=settings.size,
         frames=settings.frames,
         encoding=settings.encoding,
+        scene=_SCENES[model.card.task],
         sequential_fps=round(settings.frames / spent, 1),
         streamed_fps=round(streamed, 1),
         stages=stages,

@@ -56,6 +56,13 @@ def test_stages_add_up_to_the_whole(compared: BenchFile) -> None:
     assert run.sequential_fps <= 1e3 / run.decode_to_publish.mean * 1.01
 
 
+def test_the_frames_are_of_a_drive_there_and_back() -> None:
+    frames = run.rendered_frames("instances", SIZE)
+    assert {frame.shape for frame in frames} == {(*SIZE, 3)}
+    moved = [np.abs(a.astype(int) - b).mean() for a, b in itertools.pairwise([*frames, frames[0]])]
+    assert 0 < min(moved) and max(moved) < 2 * np.median(moved)  # no jump where it begins again
+
+
 def test_what_cannot_be_measured_says_why(compared: BenchFile) -> None:
     run = compared.runs[0]
     assert run.device_memory.value is None
