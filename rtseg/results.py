@@ -111,9 +111,9 @@ def bottom_x(polyline: NDArray[np.float32], height: int) -> float:
     if not len(polyline):
         return float("nan")
     lower = polyline[-max(2, height // 12) :]
-    (x0, y0), (x1, y1) = lower[0], lower[-1]
+    (x0, y0), (x1, y1) = lower[0].tolist(), lower[-1].tolist()
     slope = (x1 - x0) / (y1 - y0) if y1 > y0 else 0.0
-    return float(x1 + slope * (height - 1 - y1))
+    return x1 + slope * (height - 1 - y1)
 
 
 @dataclass(frozen=True)

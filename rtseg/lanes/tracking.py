@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from math import exp
 from typing import Annotated
 
 import numpy as np
@@ -135,19 +137,19 @@ class LaneTracker:
         if elapsed > settings.reset_after:
             self._tracks = []
         self._last_stamp, self._size = stamp_ns, (height, width)
-        gain = 1 - np.exp(-elapsed / _PATIENCE)
+        gain = 1 - exp(-elapsed / _PATIENCE)
         for track in self._tracks:
             track.unseen += elapsed
             track.number = 0
         # A track that was seen in the frame before this one has been unseen for one frame, however long that took.
         self._tracks = [t for t in self._tracks if t.unseen <= max(settings.memory, 1.5 * elapsed)]
 
-        rows = np.linspace(0.3 * height, height - 1, _GRID)
+        rows = _compared_rows(height)
         lines = [sample(polyline, rows) for polyline in detected.polylines]
         matches = self._match(lines, rows, width)
         motion = self._motion(lines, matches, rows)
         # At first the mean of as many frames as there were, and of one that stood still.
-        self._watched = self._watched * float(np.exp(-elapsed / _STEADY)) + any(j >= 0 for j in matches)
+        self._watched = self._watched * exp(-elapsed / _STEADY) + any(j >= 0 for j in matches)
         self._rate += (motion / elapsed - self._rate) / (self._watched + 1.0)
         for i, j in enumerate(matches):
             polyline, sure = detected.polylines[i], float(detected.confidence[i])
@@ -211,17 +213,17 @@ class LaneTracker:
         if not self._settings.smoothing:
             return seen
         # Against the line's own, for not every model's confidence says how often it is right.
-        track.usual += (1 - float(np.exp(-elapsed / _USUAL))) * (confidence - track.usual)
+        track.usual += (1 - exp(-elapsed / _USUAL)) * (confidence - track.usual)
         track.usual = max(track.usual, confidence)
         fade = self._settings.smoothing * (1 + _SLOWER * min((track.usual - confidence) / _UNSURE, 1.0))
-        told, known = _information(confidence), track.known * float(np.exp(-track.unseen / fade))
+        told, known = _information(confidence), track.known * exp(-track.unseen / fade)
         if not (track.shown or track.unseen <= elapsed):
             track.known = told
             return seen
         track.known = known + told
         # The motion of this frame alone is as unsure as where its lines are.
         expected = carried(track.polyline, rows, elapsed * self._rate, width)
-        share = min(known / track.known, float(np.exp(-track.unseen / (_LONGEST * fade))))
+        share = min(known / track.known, exp(-track.unseen / (_LONGEST * fade)))
         return steadied(expected, seen, share, width)
 
     def _shown(self, rows: NDArray[np.float64], height: int, width: int, elapsed: float) -> TrackedLanes:
@@ -253,6 +255,12 @@ class LaneTracker:
             self._last_id = self._last_id % _MAX_ID + 1
             if self._last_id not in used:
                 return self._last_id
+
+
+@lru_cache(maxsize=8)
+def _compared_rows(height: int) -> NDArray[np.float64]:
+    """(m,) y of the rows of an image at which lines are compared, which nobody writes to."""
+    return np.linspace(0.3 * height, height - 1, _GRID)
 
 
 def _information(confidence: float) -> float:
