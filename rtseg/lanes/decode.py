@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import numpy as np
@@ -234,14 +234,15 @@ class LaneDecoder:
         line_of = self._join(fragments, _fragment_colors(image.colors, fragments.runs, len(fragments)), size)
         logits = np.ascontiguousarray(image.logits, dtype=np.float32)
         found = []
-        for number in np.unique(line_of):
-            polyline = self._fit(fragments, int(number), size)
+        for number in sorted(set(line_of.tolist())):
+            polyline = self._fit(fragments, number, size)
             length = _length(polyline)
             if len(polyline) and length >= settings.min_length * height:
-                found.append(self._measured(int(number), polyline, length, fragments.widths[number], logits, size))
+                found.append(self._measured(number, polyline, length, fragments.widths[number], logits, size))
         if settings.calibration is not None and found:
             sure = calibrated([line.measures for line in found], settings.calibration).tolist()
-            found = [replace(line, confidence=value) for line, value in zip(found, sure, strict=True)]
+            for line, value in zip(found, sure, strict=True):
+                line.confidence = value
         found = [line for line in found if line.confidence >= settings.min_confidence]
         found.sort(key=lambda line: -line.confidence)
         found = sorted(found[: settings.max_lines], key=lambda line: bottom_x(line.polyline, height))
@@ -297,7 +298,7 @@ class LaneDecoder:
         return _Line(number, polyline, confidence, measures)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Line:
     number: int
     polyline: NDArray[np.float32]

@@ -89,6 +89,10 @@ def interpolated(at, rows, values):  # type: ignore[no-untyped-def]
     if at <= rows[0]:
         return np.float64(values[0])
     low, high = 0, last
+    # Rows mostly lie evenly, and then need not be searched.
+    guess = min(max(int((at - rows[0]) / (rows[last] - rows[0]) * last + 1e-6), 0), last - 1)
+    if rows[guess] <= at < rows[guess + 1]:
+        low, high = guess, guess + 1
     while high - low > 1:
         middle = (low + high) // 2
         if rows[middle] <= at:
