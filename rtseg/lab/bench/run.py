@@ -20,8 +20,7 @@ from rtseg.lab.bench.floor import measure_floor
 from rtseg.lab.bench.peers import PlainPeer, onnxruntime_peer, torch_peer
 from rtseg.lab.bench.result import BenchFile, BenchRun, Floor, Latency, Measured, Peer, latency_of
 from rtseg.lab.bench.sensors import PowerMeter, device_memory, resident_memory
-from rtseg.lab.render.drive import Drive
-from rtseg.lab.render.street.street import StreetDrive
+from rtseg.lab.render import Drive, StreetDrive
 from rtseg.lab.report.machine import commit, hardware_name, library_versions, machine_facts, utc_now
 from rtseg.loading import load
 from rtseg.media import decode_compressed, decode_image

@@ -31,10 +31,11 @@ __device__ __forceinline__ void add_run(i64* at, i64 value, int left, bool leads
     if (leads && value != 0) atomicAdd((u64*)at, (u64)value);
 }
 
-// Softmax of semantic (classes, h, w), and extra (channels, h / factor, w / factor, rounded up), of which a pixel stands
-// for `factor` squared, summed over labels (h, w) of 1..regions; blockDim is (32, n), a warp a stretch of a row. With a
-// `stride` extra holds offsets in input pixels, to which the place of the map pixel is added. guide (2, h, w) gets the probability of background and, for kind 1, that of the best class, for kind 2
-// that of all classes. Maps that are not finite set BAD_MAPS; of extra, with `labelled`, only where there is a label.
+// Softmax of semantic (classes, h, w), and extra (channels, h / factor, w / factor, rounded up), of which a pixel
+// stands for `factor` squared, summed over labels (h, w) of 1..regions; blockDim is (32, n), a warp a stretch of a row.
+// With a `stride` extra holds offsets in input pixels, to which the place of the map pixel is added. guide (2, h, w)
+// gets the probability of background and, for kind 1, that of the best class, for kind 2 that of all classes. Maps that
+// are not finite set BAD_MAPS; of extra, with `labelled`, only where there is a label.
 extern "C" __global__ void __launch_bounds__(256)
     region_sums(const int* labels, const float* semantic, int classes, const float* extra, int channels, int factor,
                 int stride, int labelled, int height, int width, int regions, i64* sums, int* sizes, int* boxes,
