@@ -23,6 +23,7 @@ import numba
 from numba.core.caching import FunctionCache
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.dispatcher import Dispatcher
+from numba.core.extending import _Intrinsic
 from numba.core.runtime.nrt import rtsys
 from numba.core.sigutils import normalize_signature
 
@@ -230,7 +231,7 @@ def _locked(folder: str, how: int) -> Iterator[None]:
 
 
 def _sources_digest(function: Callable[..., Any]) -> str:
-    """Digest of the files that a kernel is made of: its own, and those of the kernels that it calls."""
+    """Digest of the files that a kernel is made of: its own, and those of the kernels and intrinsics that it calls."""
     waiting, seen = [function], {function}
     while waiting:
         caller = waiting.pop()
@@ -239,6 +240,8 @@ def _sources_digest(function: Callable[..., Any]) -> str:
             if isinstance(called, Dispatcher) and called.py_func not in seen:
                 seen.add(called.py_func)
                 waiting.append(called.py_func)
+            elif isinstance(called, _Intrinsic):
+                seen.add(called._defn)  # noqa: SLF001
     files = {__file__, linked.__file__, *(kernel.__code__.co_filename for kernel in seen)}
     return hashlib.sha256("".join(sorted(map(_digest, files))).encode()).hexdigest()
 

@@ -23,6 +23,15 @@ from rtseg.compiled import compiled
 def called(x):
     return x + {added}
 """
+INTRINSIC = """
+from numba import types
+from numba.extending import intrinsic
+@intrinsic
+def called(context, x):
+    def generate(context, builder, signature, arguments):
+        return builder.add(arguments[0], context.get_constant(types.int64, {added}))
+    return types.int64(types.int64), generate
+"""
 CALLING = """
 from rtseg.compiled import compiled
 from called import called
@@ -33,15 +42,15 @@ def calling(x):
 
 
 @pytest.fixture
-def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], ModuleType]:
+def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ModuleType]:
     """Write the two modules, and import them as a new process would, with a cache of their own."""
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
     # Python's own cache takes a file that changes within a second, and not in length, for the one before.
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
-    def written(added: int) -> ModuleType:
+    def written(added: int, called: str = CALLED) -> ModuleType:
         compiled._digest.cache_clear()
-        for name, source in (("called", CALLED.format(added=added)), ("calling", CALLING)):
+        for name, source in (("called", called.format(added=added)), ("calling", CALLING)):
             path = tmp_path / f"{name}.py"
             path.write_text(source)
             spec = importlib.util.spec_from_file_location(name, path)
@@ -60,10 +69,11 @@ def compiles(module: ModuleType, value: float) -> tuple[float, int]:
     return result, sum(module.calling.stats.cache_misses.values())
 
 
-def test_what_is_compiled_is_found_again_until_a_kernel_that_it_calls_changes(load: Callable) -> None:
-    assert compiles(load(1), 3) == (8, 1)
-    assert compiles(load(1), 3) == (8, 0)
-    assert compiles(load(2), 3) == (10, 1)  # only the other file has changed, and not its length
+@pytest.mark.parametrize("called", [CALLED, INTRINSIC], ids=["kernel", "intrinsic"])
+def test_what_is_compiled_is_found_again_until_what_it_calls_changes(load: Callable, called: str) -> None:
+    assert compiles(load(1, called), 3) == (8, 1)
+    assert compiles(load(1, called), 3) == (8, 0)
+    assert compiles(load(2, called), 3) == (10, 1)  # only the other file has changed, and not its length
 
 
 @pytest.mark.slow

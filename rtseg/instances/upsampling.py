@@ -8,19 +8,25 @@ from numpy.typing import NDArray
 from rtseg.compiled import compiled, compiled_in_place
 from rtseg.errors import ArgumentError, GroupingError
 from rtseg.ops import RegionStatistics, region_statistics
-from rtseg.ops.coloring import (
-    argmax_channels,
-    bilinear_taps,
-    check_maps,
+from rtseg.ops.bits import leading_zeros, set_bits, trailing_zeros
+from rtseg.ops.cells import (
+    WORD,
+    all_of,
     color_cell,
     fill,
     find_contenders,
     list_cells,
     most_rows,
     part_row,
+    second_leads,
+    write_bits,
 )
+from rtseg.ops.coloring import argmax_channels, bilinear_taps, check_maps
 
 _FAR = np.iinfo(np.int32).max
+_AT_POWER = np.array(  # bits of a word at places that have the power k of two
+    [sum(1 << place for place in range(WORD) if place >> k & 1) for k in range(6)], np.uint64
+)
 
 
 def upsample_labels(labels: NDArray[np.int32], guide: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.int32]:
@@ -81,7 +87,8 @@ def _enlarge(labels, kinds, guide, out, areas, boxes, sums):  # type: ignore[no-
     cells, stretches = np.empty(columns + 1, np.int32), np.empty((columns, 3), np.int32)
     lines, contenders = np.empty((3, channels), np.float32), np.empty(channels, np.uint8)
     owners, leaders = np.empty(channels, np.int32), np.empty((most_rows(y_taps[0]), columns), np.uint8)
-    buffers = cells, stretches, lines, contenders, owners, leaders
+    names, shares = np.empty(4, np.int32), np.empty((4, 4), np.float32)
+    buffers = cells, stretches, lines, contenders, owners, leaders, names, shares
     _enlarge_cells(labels, kinds, guide, y_taps, x_taps, buffers, out, areas, boxes, sums)
 
 
@@ -121,19 +128,33 @@ def _enlarge_cells(labels, kinds, guide, y_taps, x_taps, buffers, out, areas, bo
 def _enlarge_cell(labels, kinds, guide, corners, y_weight, x_weight, ends, buffers, out, areas, boxes, sums):  # type: ignore[no-untyped-def]
     """Label and measure the pixels between four map pixels, whose rows and columns end at `ends`."""
     y, y_end, begin, end = ends
-    _, _, lines, contenders, owners, leaders = buffers
+    _, _, lines, contenders, owners, leaders, names, shares = buffers
     rivals = find_contenders(guide, *corners, lines[0], contenders)
     for i in range(rivals):
         owners[contenders[i]] = _only_label(labels, kinds, contenders[i], *corners)
+    if rivals == 2 and min(owners[contenders[0]], owners[contenders[1]]) >= 0:  # nearly always
+        pair = contenders[0], contenders[1]
+        first, second = owners[pair[0]], owners[pair[1]]
+        for row in range(y, y_end):
+            for at in range(begin, end, WORD):
+                stop = min(at + WORD, end)
+                bits = second_leads(guide, pair, corners, y_weight[row], x_weight, at, stop)
+                write_bits(bits, at, stop, first, second, out[row])
+                _measure_bits(first, ~bits & all_of(stop - at), at, row, areas, boxes, sums)
+                _measure_bits(second, bits, at, row, areas, boxes, sums)
+        return
     color_cell(guide, contenders, rivals, corners, y_weight, x_weight, *ends, lines[1], lines[2], leaders, 0)
+    for i in range(rivals):
+        if owners[contenders[i]] < 0:
+            _part_kind(labels, kinds, contenders[i], corners, y_weight, x_weight, ends, leaders, names, shares, out)
     for row in range(y, y_end):
         run, owner = begin, np.int32(0)
         for x in range(begin, end):
-            leader = leaders[row - y, x]
-            label = owners[leader]
+            label = owners[leaders[row - y, x]]
             if label < 0:
-                label = _weightiest(labels, kinds, leader, *corners, y_weight[row], x_weight[x])
-            out[row, x] = label
+                label = out[row, x]
+            else:
+                out[row, x] = label
             if label != owner:
                 _measure(owner, run, x, row, row + 1, areas, boxes, sums)
                 run, owner = x, label
@@ -157,24 +178,51 @@ def _only_label(labels, kinds, kind, top, below, left, right):  # type: ignore[n
 
 
 @compiled_in_place
-def _weightiest(labels, kinds, kind, top, below, left, right, v, u):  # type: ignore[no-untyped-def]
-    """Give the label that weighs most at (v, u) between four map pixels, of those that are of a kind; 0: none is."""
-    names = labels[top, left], labels[top, right], labels[below, left], labels[below, right]
-    same = kinds[top, left], kinds[top, right], kinds[below, left], kinds[below, right]
-    weights = np.float32((1 - v) * (1 - u)), np.float32((1 - v) * u), np.float32(v * (1 - u)), v * u
-    best = np.float32(-1)
-    label = np.int32(0)
+def _part_kind(labels, kinds, kind, corners, y_weight, x_weight, ends, leaders, names, shares, out):  # type: ignore[no-untyped-def]
+    """Write where a kind leads, of the labels that its map pixels have, the one that weighs most."""
+    top, below, left, right = corners
+    y, y_end, begin, end = ends
+    count = _list_names(labels, kinds, kind, corners, names)
+    for k in range(count):
+        for i in range(4):
+            row, column = below if i & 2 else top, right if i & 1 else left
+            shares[k, i] = labels[row, column] == names[k] and kinds[row, column] == kind
+    for row in range(y, y_end):
+        v = y_weight[row]
+        for x in range(begin, end):
+            if leaders[row - y, x] != kind:
+                continue
+            u = x_weight[x]
+            # products of doubles but for the last, as on a device
+            a, b, c, d = np.float32((1 - v) * (1 - u)), np.float32((1 - v) * u), np.float32(v * (1 - u)), v * u
+            best = np.float32(-1)
+            for k in range(count):
+                total = a * shares[k, 0] + b * shares[k, 1] + c * shares[k, 2] + d * shares[k, 3]
+                if total > best:
+                    best = total
+                    out[row, x] = names[k]
+
+
+@compiled_in_place
+def _list_names(labels, kinds, kind, corners, names):  # type: ignore[no-untyped-def]
+    """List the labels on map pixels of a kind, of four, in order, and count them."""
+    top, below, left, right = corners
+    count = 0
     for i in range(4):
-        if names[i] == 0 or same[i] != kind:
+        y, x = below if i & 2 else top, right if i & 1 else left
+        label = labels[y, x]
+        if label == 0 or kinds[y, x] != kind:
             continue
-        total = np.float32(0)
-        for j in range(4):
-            if names[j] == names[i] and same[j] == kind:
-                total += weights[j]
-        if total > best or (total == best and names[i] < label):
-            best = total
-            label = names[i]
-    return label
+        at = count
+        while at > 0 and names[at - 1] > label:
+            at -= 1
+        if at > 0 and names[at - 1] == label:
+            continue
+        for k in range(count, at, -1):
+            names[k] = names[k - 1]
+        names[at] = label
+        count += 1
+    return count
 
 
 @compiled_in_place
@@ -189,3 +237,19 @@ def _measure(label, begin, end, y, y_end, areas, boxes, sums):  # type: ignore[n
     sums[i, 1] += (y + y_end - 1) * height // 2 * width
     boxes[i, 0], boxes[i, 1] = min(boxes[i, 0], begin), min(boxes[i, 1], y)
     boxes[i, 2], boxes[i, 3] = max(boxes[i, 2], end), max(boxes[i, 3], y_end)
+
+
+@compiled_in_place
+def _measure_bits(label, bits, begin, y, areas, boxes, sums):  # type: ignore[no-untyped-def]
+    """Add the columns begin + i of row y whose bit i is set to a label, if it is one."""
+    if label == 0 or bits == 0:
+        return
+    i, count = label - 1, set_bits(bits)
+    areas[i] += count
+    places = np.int64(0)
+    for k in range(6):  # the sum of what the places of bits have at the power k of two
+        places += set_bits(bits & _AT_POWER[k]) << k
+    sums[i, 0] += begin * count + places
+    sums[i, 1] += y * count
+    boxes[i, 0], boxes[i, 1] = min(boxes[i, 0], begin + trailing_zeros(bits)), min(boxes[i, 1], y)
+    boxes[i, 2], boxes[i, 3] = max(boxes[i, 2], begin + WORD - leading_zeros(bits)), max(boxes[i, 3], y + 1)

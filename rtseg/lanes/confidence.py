@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rtseg.errors import ArgumentError
 
 _LEAST = 1e-3  # of a probability, and of what it lacks of 1, in its logarithm
+_LARGEST = 700.0  # whose exponential is a number
 _STEPS = 100
 
 Calibration = tuple[float, float, float]
@@ -16,19 +19,27 @@ Calibration = tuple[float, float, float]
 def calibrated(measures: ArrayLike, calibration: Calibration) -> NDArray[np.float64]:
     """Give the share of right lines among those of which this was measured.
 
-    It is ``1 / (1 + exp(-(offset + a logit(evidence) + b log(slenderness))))``: lines grow surer with the probability
-    along them, and with their length in widths of their stroke, for what is made up is short and smeared.
-
     Args:
         measures: (n, 2) evidence in [0, 1] and slenderness, as :class:`rtseg.lanes.DetectedLanes` has them.
-        calibration: (offset, a, b).
+        calibration: (offset, a, b) of :func:`share_of_right`.
 
     Returns:
-        (n,) in (0, 1).
+        (n,) in [0, 1].
+    """
+    lines: list[list[float]] = np.asarray(measures, dtype=np.float64).reshape(-1, 2).tolist()
+    return np.array([share_of_right(evidence, slenderness, calibration) for evidence, slenderness in lines])
+
+
+def share_of_right(evidence: float, slenderness: float, calibration: Calibration) -> float:
+    """Give the same of one line: ``1 / (1 + exp(-(offset + a logit(evidence) + b log(slenderness))))``.
+
+    Lines grow surer with the probability along them, and with their length in widths of their stroke, for what is made
+    up is short and smeared.
     """
     offset, a, b = calibration
-    logit, log = _terms(measures)
-    return np.asarray(1 / (1 + np.exp(-(offset + a * logit + b * log))))
+    evidence = min(max(evidence, _LEAST), 1 - _LEAST)
+    odds = offset + a * math.log(evidence / (1 - evidence)) + b * math.log(max(slenderness, _LEAST))
+    return 1 / (1 + math.exp(min(-odds, _LARGEST)))
 
 
 def fit_calibration(measures: ArrayLike, right: ArrayLike, weight: ArrayLike, penalty: float = 1e-4) -> Calibration:

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 from rtseg.compiled import compiled_in_place
 from rtseg.lanes.centerline import center_line
 from rtseg.lanes.color_runs import ColorRuns
-from rtseg.lanes.confidence import Calibration, calibrated, check_calibration
+from rtseg.lanes.confidence import Calibration, check_calibration, share_of_right
 from rtseg.lanes.fragments import Fragments, find_fragments
 from rtseg.lanes.joining import join_fragments
 from rtseg.ops import Runs
@@ -36,7 +36,7 @@ class LaneDecoderSettings(Settings):
         min_confidence: lines less sure are left out.
         max_lines: no more lines than this, the surest first; at most 255.
         calibration: (offset, by evidence, by slenderness), what makes the share of right lines of what was measured of
-            a line; see :func:`rtseg.lanes.confidence.calibrated`. None leaves the confidence as it is.
+            a line; see :func:`rtseg.lanes.confidence.share_of_right`. None leaves the confidence as it is.
     """
 
     min_area: Share = 0.0002
@@ -239,10 +239,6 @@ class LaneDecoder:
             length = _length(polyline)
             if len(polyline) and length >= settings.min_length * height:
                 found.append(self._measured(number, polyline, length, fragments.widths[number], logits, size))
-        if settings.calibration is not None and found:
-            sure = calibrated([line.measures for line in found], settings.calibration).tolist()
-            for line, value in zip(found, sure, strict=True):
-                line.confidence = value
         found = [line for line in found if line.confidence >= settings.min_confidence]
         found.sort(key=lambda line: -line.confidence)
         found = sorted(found[: settings.max_lines], key=lambda line: bottom_x(line.polyline, height))
@@ -291,7 +287,9 @@ class LaneDecoder:
         height, width = size
         seen, probability, evidence, stroke = _measure(polyline, widths, logits, height, width)
         measures, confidence = (evidence, length / stroke), 0.0
-        if self._settings.calibration is None and seen.any():
+        if self._settings.calibration is not None:
+            confidence = share_of_right(*measures, self._settings.calibration)
+        elif seen.any():
             supported = polyline[seen]
             support = len(supported) / len(polyline)
             confidence = float(probability.mean()) * support * min(1.0, _length(supported) / (0.2 * height))
@@ -307,7 +305,6 @@ class _Line:
 
 
 def _fragment_colors(colors: NDArray[np.uint8], fragments: NDArray[np.int32], count: int) -> NDArray[np.uint8]:
-    result = np.zeros(count, np.uint8)
-    kept = fragments >= 0
-    result[fragments[kept]] = colors[kept]
-    return result
+    result = np.zeros(count + 1, np.uint8)  # the last is that of runs without a fragment
+    result[fragments] = colors
+    return result[:-1]

@@ -9,16 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtseg.compiled import compiled_in_place
-from rtseg.ops.coloring import (
-    check_size,
-    color_cell,
-    find_contenders,
-    list_cells,
-    most_rows,
-    part_row,
-    source_winners,
-    upsampling_taps,
-)
+from rtseg.ops.bits import trailing_zeros
+from rtseg.ops.cells import WORD, color_cell, find_contenders, list_cells, most_rows, part_row, second_leads
+from rtseg.ops.coloring import check_size, source_winners, upsampling_taps
 from rtseg.ops.components import Runs, number_roots, unite_rows
 
 
@@ -31,16 +24,55 @@ def _change(x, value, begin, run, starts, ends, values, parent):  # type: ignore
 
 
 @compiled_in_place
-def _color_cells(maps, stretches, top, y, y_end, y_weight, x_low, x_weight, lines, contenders, band):  # type: ignore[no-untyped-def]
-    """Color those of a row of cells in which several colors meet; row y is the first of `band`."""
+def _change_at_bits(bits, pair, begin, end, value, start, run, found):  # type: ignore[no-untyped-def]
+    """Go through the columns begin..end, where bits tell which of two colors each has.
+
+    Gives the number of the next run, and where the last stretch began and of which color it is.
+    """
+    starts, ends, values, parent = found[:4]
+    x = np.uintp(begin)
+    while True:
+        second = bits & np.uint64(1)
+        color = np.uint8(pair[1] if second else pair[0])
+        if color != value:
+            run = _change(x, value, start, run, starts, ends, values, parent)
+            start, value = x, color
+        others = ~bits if second else bits
+        if others == 0:
+            return run, start, value
+        step = np.uintp(trailing_zeros(others))
+        x += step
+        if x >= end:
+            return run, start, value
+        bits >>= step
+
+
+@compiled_in_place
+def _look_at_cells(maps, stretches, top, y, y_end, y_weight, x_low, x_weight, buffers, ignoring):  # type: ignore[no-untyped-def]
+    """Note the pair of colors of those of a row of cells in which two meet; color others in `band`, from its row 0 on.
+
+    A cell in which pixels are ignored is colored, too.
+    """
+    lines, contenders, _, _, band, pairs, words = buffers
     for k in range(len(stretches)):
         if stretches[k, 2] < 0:
             begin, end = stretches[k, 0], stretches[k, 1]
-            below, left = min(top + 1, maps.shape[1] - 1), x_low[begin]
-            corners = top, below, left, min(left + 1, maps.shape[2] - 1)
+            corners = _corners(maps, top, x_low[begin])
             count = find_contenders(maps, *corners, lines[0], contenders)
+            pairs[k, 0] = pairs[k, 1] = 0
+            if count == 2 and end - begin <= WORD and not ignoring:  # nearly always
+                pair = contenders[0], contenders[1]
+                pairs[k, 0], pairs[k, 1] = pair
+                for row in range(y, y_end):
+                    words[row - y, k] = second_leads(maps, pair, corners, y_weight[row], x_weight, begin, end)
+                continue
             ends = y, y_end, begin, end
             color_cell(maps, contenders, count, corners, y_weight, x_weight, *ends, lines[1], lines[2], band, 0)
+
+
+@compiled_in_place
+def _corners(maps, top, left):  # type: ignore[no-untyped-def]
+    return top, min(top + 1, maps.shape[1] - 1), left, min(left + 1, maps.shape[2] - 1)
 
 
 @compiled_in_place
@@ -48,20 +80,19 @@ def _find(maps, winners, ignored, taps, buffers, found):  # type: ignore[no-unty
     """Write the runs to the arrays of `found`, and give how many there are."""
     y_low, y_weight, x_low, x_weight = taps
     starts, ends, values, parent, rows, row_ends = found
-    height, columns = maps.shape[1], len(x_low)
-    lines, contenders, cells, stretches, band = buffers
+    columns = len(x_low)
+    _, _, cells, stretches, band, pairs, words = buffers
     count = list_cells(x_low, cells)
     ignoring = ignored.size > 0
     run = np.uintp(0)
     y = 0
     while y < len(y_low):
         top = y_low[y]
-        below = min(top + 1, height - 1)
         y_end = y + 1
         while y_end < len(y_low) and y_low[y_end] == top:
             y_end += 1
-        used = part_row(winners, top, below, x_low, cells, count, stretches)
-        _color_cells(maps, stretches[:used], top, y, y_end, y_weight, x_low, x_weight, lines, contenders, band)
+        used = part_row(winners, top, min(top + 1, len(winners) - 1), x_low, cells, count, stretches)
+        _look_at_cells(maps, stretches[:used], top, y, y_end, y_weight, x_low, x_weight, buffers, ignoring)
         for row in range(y, y_end):
             rows[row] = run
             start, value = np.uintp(0), np.uint8(0)
@@ -71,6 +102,10 @@ def _find(maps, winners, ignored, taps, buffers, found):  # type: ignore[no-unty
                     if winner != value:
                         run = _change(first, value, start, run, starts, ends, values, parent)
                         start, value = first, np.uint8(winner)
+                    continue
+                pair = pairs[k, 0], pairs[k, 1]
+                if winner < 0 and pair[1] > 0:
+                    run, start, value = _change_at_bits(words[row - y, k], pair, first, end, value, start, run, found)
                     continue
                 colors = band[row - y]
                 for x in range(first, end):
@@ -121,6 +156,8 @@ def label_color_runs(
         np.empty(width + 1, np.int32),
         np.empty((width, 3), np.int32),
         np.empty((most_rows(taps[0]), width), np.uint8),
+        np.empty((width, 2), np.uint8),
+        np.empty((most_rows(taps[0]), width), np.uint64),
     )
     found = starts, ends, values, parent, rows, row_ends
     total = _find(source, winners, left_out, taps, buffers, found)

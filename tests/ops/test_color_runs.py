@@ -17,7 +17,7 @@ arrays = hnp.array_shapes(min_dims=3, max_dims=3, min_side=1, max_side=7).flatma
 )
 
 
-@given(arrays, st.integers(1, 40), st.integers(1, 40), st.none() | st.integers(0, 2**32 - 1))
+@given(arrays, st.integers(1, 40), st.integers(1, 200), st.none() | st.integers(0, 2**32 - 1))
 def test_equals_labelling_the_upsampled_winners(
     maps: NDArray[np.float32], height: int, width: int, seed: int | None
 ) -> None:

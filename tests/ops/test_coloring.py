@@ -55,7 +55,7 @@ arrays = hnp.array_shapes(min_dims=3, max_dims=3, min_side=1, max_side=7).flatma
 )
 
 
-@given(arrays, st.integers(1, 40), st.integers(1, 40))
+@given(arrays, st.integers(1, 40), st.integers(1, 200))
 def test_the_greatest_interpolated_value_wins(maps: NDArray[np.float32], height: int, width: int) -> None:
     assert_winners(maps, (height, width), upsample_argmax(maps, (height, width)))
 

@@ -149,20 +149,18 @@ def _best_by_column(scores, objectness, least):  # type: ignore[no-untyped-def]
     """The best class of every column of (C, n), times its objectness; and whether all is finite."""
     best = scores[0].copy()
     which = np.zeros(best.size, np.int32)
-    check = np.float32(0)
-    for x in range(best.size):
-        check += best[x] - best[x]
-    for c in range(1, scores.shape[0]):
+    endless = 0  # bits, since sums in order are no vectors
+    for c in range(scores.shape[0]):
         for x in range(best.size):
             value = scores[c, x]
-            check += value - value
+            endless |= value - value != 0
             if value > best[x]:
                 best[x] = value
                 which[x] = c
     for x in range(best.size):
         best[x] *= objectness[x]
-        check += best[x] - best[x]
-    return best, which, check == 0
+        endless |= best[x] - best[x] != 0
+    return best, which, endless == 0
 
 
 @compiled
