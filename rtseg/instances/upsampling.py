@@ -130,8 +130,10 @@ def _enlarge_cell(labels, kinds, guide, corners, y_weight, x_weight, ends, buffe
     y, y_end, begin, end = ends
     _, _, lines, contenders, owners, leaders, names, shares = buffers
     rivals = find_contenders(guide, *corners, lines[0], contenders)
-    for i in range(rivals):
-        owners[contenders[i]] = _only_label(labels, kinds, contenders[i], *corners)
+    for i in range(rivals):  # the only label of a kind; 0 where it has none, -1 where it has several
+        kind = contenders[i]
+        count = _list_names(labels, kinds, kind, corners, names) if kind > 0 else 0
+        owners[kind] = names[0] if count == 1 else -min(count, 1)
     if rivals == 2 and min(owners[contenders[0]], owners[contenders[1]]) >= 0:  # nearly always
         pair = contenders[0], contenders[1]
         first, second = owners[pair[0]], owners[pair[1]]
@@ -159,22 +161,6 @@ def _enlarge_cell(labels, kinds, guide, corners, y_weight, x_weight, ends, buffe
                 _measure(owner, run, x, row, row + 1, areas, boxes, sums)
                 run, owner = x, label
         _measure(owner, run, end, row, row + 1, areas, boxes, sums)
-
-
-@compiled_in_place
-def _only_label(labels, kinds, kind, top, below, left, right):  # type: ignore[no-untyped-def]
-    """Give the label on map pixels of a kind, of four; 0: there is none, -1: there are several."""
-    only = np.int32(0)
-    if kind == 0:
-        return only
-    for i in range(4):
-        y, x = below if i & 2 else top, right if i & 1 else left
-        label = labels[y, x]
-        if label > 0 and kinds[y, x] == kind and label != only:
-            if only != 0:
-                return np.int32(-1)
-            only = label
-    return only
 
 
 @compiled_in_place
