@@ -13,6 +13,7 @@ from rtseg.ops.cells import (
     WORD,
     all_of,
     color_cell,
+    corners_of,
     fill,
     find_contenders,
     list_cells,
@@ -95,7 +96,7 @@ def _enlarge(labels, kinds, guide, out, areas, boxes, sums):  # type: ignore[no-
 @compiled_in_place
 def _enlarge_cells(labels, kinds, guide, y_taps, x_taps, buffers, out, areas, boxes, sums):  # type: ignore[no-untyped-def]
     """Row of cells by row of cells: stretches of one label are filled, cells of several looked at pixel by pixel."""
-    height, width = labels.shape
+    height = len(labels)
     (y_low, y_weight), (x_low, x_weight), rows = y_taps, x_taps, len(out)
     cells, stretches = buffers[0], buffers[1]
     count = list_cells(x_low, cells)
@@ -115,7 +116,7 @@ def _enlarge_cells(labels, kinds, guide, y_taps, x_taps, buffers, out, areas, bo
                 fill(out, y, y_end, begin, end, label)
                 _measure(label, begin, end, y, y_end, areas, boxes, sums)
                 continue
-            corners = top, below, x_low[begin], min(x_low[begin] + 1, width - 1)
+            corners = corners_of(guide, top, x_low[begin])
             ends = y, y_end, begin, end
             _enlarge_cell(labels, kinds, guide, corners, y_weight, x_weight, ends, buffers, out, areas, boxes, sums)
         y = y_end

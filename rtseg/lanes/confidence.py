@@ -16,37 +16,30 @@ _STEPS = 100
 Calibration = tuple[float, float, float]
 
 
-def calibrated(measures: ArrayLike, calibration: Calibration) -> NDArray[np.float64]:
+def share_of_right(evidence: float, slenderness: float, calibration: Calibration) -> float:
     """Give the share of right lines among those of which this was measured.
 
+    It is ``1 / (1 + exp(-(offset + a logit(evidence) + b log(slenderness))))``: lines grow surer with the probability
+    along them, and with their length in widths of their stroke, for what is made up is short and smeared.
+
     Args:
-        measures: (n, 2) evidence in [0, 1] and slenderness, as :class:`rtseg.lanes.DetectedLanes` has them.
-        calibration: (offset, a, b) of :func:`share_of_right`.
+        evidence: in [0, 1], as :class:`rtseg.lanes.DetectedLanes` has it among its measures.
+        slenderness: likewise.
+        calibration: (offset, a, b).
 
     Returns:
-        (n,) in [0, 1].
-    """
-    lines: list[list[float]] = np.asarray(measures, dtype=np.float64).reshape(-1, 2).tolist()
-    return np.array([share_of_right(evidence, slenderness, calibration) for evidence, slenderness in lines])
-
-
-def share_of_right(evidence: float, slenderness: float, calibration: Calibration) -> float:
-    """Give the same of one line: ``1 / (1 + exp(-(offset + a logit(evidence) + b log(slenderness))))``.
-
-    Lines grow surer with the probability along them, and with their length in widths of their stroke, for what is made
-    up is short and smeared.
+        in [0, 1].
     """
     offset, a, b = calibration
-    evidence = min(max(evidence, _LEAST), 1 - _LEAST)
-    odds = offset + a * math.log(evidence / (1 - evidence)) + b * math.log(max(slenderness, _LEAST))
-    return 1 / (1 + math.exp(min(-odds, _LARGEST)))
+    logit, log = _terms(evidence, slenderness)
+    return 1 / (1 + math.exp(min(-(offset + a * logit + b * log), _LARGEST)))
 
 
 def fit_calibration(measures: ArrayLike, right: ArrayLike, weight: ArrayLike, penalty: float = 1e-4) -> Calibration:
     """Fit a calibration to lines that are known to be right or wrong, by logistic regression (Newton's method).
 
     Args:
-        measures: (n, 2) as in :func:`calibrated`.
+        measures: (n, 2) evidence and slenderness, as in :func:`share_of_right`.
         right: (n,) bool.
         weight: (n,) how much each line counts; only their ratios matter.
         penalty: on the squares of a and b, against perfect separation.
@@ -56,7 +49,8 @@ def fit_calibration(measures: ArrayLike, right: ArrayLike, weight: ArrayLike, pe
             slenderness.
     """
     truth = np.asarray(right, dtype=np.float64)
-    terms = np.stack([np.ones_like(truth), *_terms(measures)], axis=1)
+    lines: list[list[float]] = np.asarray(measures, dtype=np.float64).reshape(-1, 2).tolist()
+    terms = np.array([(1.0, *_terms(evidence, slenderness)) for evidence, slenderness in lines])
     share = np.asarray(weight, dtype=np.float64) / max(float(np.sum(weight)), 1e-12)
     if len(np.unique(truth[share > 0])) < 2:  # their share of the whole would be 1 but for rounding
         raise ArgumentError("expected right and wrong lines to fit a calibration to, got one kind only; add frames")
@@ -113,7 +107,6 @@ def check_calibration(calibration: Calibration | None) -> None:
         )
 
 
-def _terms(measures: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    evidence, slenderness = np.asarray(measures, dtype=np.float64).reshape(-1, 2).T
-    evidence = np.minimum(np.maximum(evidence, _LEAST), 1 - _LEAST)
-    return np.log(evidence / (1 - evidence)), np.log(np.maximum(slenderness, _LEAST))
+def _terms(evidence: float, slenderness: float) -> tuple[float, float]:
+    evidence = min(max(evidence, _LEAST), 1 - _LEAST)
+    return math.log(evidence / (1 - evidence)), math.log(max(slenderness, _LEAST))

@@ -296,7 +296,7 @@ class LaneDecoder:
         return _Line(number, polyline, confidence, measures)
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Line:
     number: int
     polyline: NDArray[np.float32]

@@ -18,6 +18,12 @@ _INT = ir.IntType(32)
 
 
 @compiled_in_place
+def corners_of(maps, top, left):  # type: ignore[no-untyped-def]
+    """Give the source rows above and below a cell of (C, h, w) maps, and the columns to its left and to its right."""
+    return top, min(top + 1, maps.shape[1] - 1), left, min(left + 1, maps.shape[2] - 1)
+
+
+@compiled_in_place
 def find_contenders(maps, top, below, left, right, peaks, contenders):  # type: ignore[no-untyped-def]
     """List the channels that may win somewhere between four source pixels, and count them.
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rtseg.compiled import compiled_in_place
 from rtseg.ops.bits import trailing_zeros
-from rtseg.ops.cells import WORD, color_cell, find_contenders, list_cells, most_rows, part_row, second_leads
+from rtseg.ops.cells import WORD, color_cell, corners_of, find_contenders, list_cells, most_rows, part_row, second_leads
 from rtseg.ops.coloring import check_size, source_winners, upsampling_taps
 from rtseg.ops.components import Runs, number_roots, unite_rows
 
@@ -57,7 +57,7 @@ def _look_at_cells(maps, stretches, top, y, y_end, y_weight, x_low, x_weight, bu
     for k in range(len(stretches)):
         if stretches[k, 2] < 0:
             begin, end = stretches[k, 0], stretches[k, 1]
-            corners = _corners(maps, top, x_low[begin])
+            corners = corners_of(maps, top, x_low[begin])
             count = find_contenders(maps, *corners, lines[0], contenders)
             pairs[k, 0] = pairs[k, 1] = 0
             if count == 2 and end - begin <= WORD and not ignoring:  # nearly always
@@ -68,11 +68,6 @@ def _look_at_cells(maps, stretches, top, y, y_end, y_weight, x_low, x_weight, bu
                 continue
             ends = y, y_end, begin, end
             color_cell(maps, contenders, count, corners, y_weight, x_weight, *ends, lines[1], lines[2], band, 0)
-
-
-@compiled_in_place
-def _corners(maps, top, left):  # type: ignore[no-untyped-def]
-    return top, min(top + 1, maps.shape[1] - 1), left, min(left + 1, maps.shape[2] - 1)
 
 
 @compiled_in_place
@@ -149,15 +144,15 @@ def label_color_runs(
     values = np.empty(height * width + 1, np.uint8)
     rows, row_ends = np.empty(height + 1, np.int32), np.empty(height, np.int32)
     taps = upsampling_taps(source.shape[1:], (height, width))
-    channels = len(source)
+    channels, most = len(source), most_rows(taps[0])
     buffers = (
         np.empty((3, channels), np.float32),
         np.empty(channels, np.uint8),
         np.empty(width + 1, np.int32),
         np.empty((width, 3), np.int32),
-        np.empty((most_rows(taps[0]), width), np.uint8),
+        np.empty((most, width), np.uint8),
         np.empty((width, 2), np.uint8),
-        np.empty((most_rows(taps[0]), width), np.uint64),
+        np.empty((most, width), np.uint64),
     )
     found = starts, ends, values, parent, rows, row_ends
     total = _find(source, winners, left_out, taps, buffers, found)

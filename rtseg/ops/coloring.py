@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rtseg.compiled import compiled, compiled_in_place
 from rtseg.errors import ArgumentError, GroupingError
-from rtseg.ops.cells import color_cell, fill, find_contenders, list_cells, part_row
+from rtseg.ops.cells import color_cell, corners_of, fill, find_contenders, list_cells, part_row
 
 
 @compiled_in_place
@@ -57,8 +57,7 @@ def bilinear_taps(source, target):  # type: ignore[no-untyped-def]
 
 @compiled_in_place
 def _color(maps, winners, y_low, y_weight, x_low, x_weight, lines, contenders, cells, stretches, out):  # type: ignore[no-untyped-def]
-    _, height, width = maps.shape
-    rows = len(out)
+    height, rows = maps.shape[1], len(out)
     peaks, starts, slopes = lines[0], lines[1], lines[2]
     count = list_cells(x_low, cells)
     y = 0
@@ -75,7 +74,7 @@ def _color(maps, winners, y_low, y_weight, x_low, x_weight, lines, contenders, c
                 # channel is a convex combination of its corners.
                 fill(out, y, y_end, begin, end, np.uint8(winner))
                 continue
-            corners = top, below, x_low[begin], min(x_low[begin] + 1, width - 1)
+            corners = corners_of(maps, top, x_low[begin])
             rivals = find_contenders(maps, *corners, peaks, contenders)
             weights = y_weight, x_weight
             color_cell(maps, contenders, rivals, corners, *weights, y, y_end, begin, end, starts, slopes, out, y)

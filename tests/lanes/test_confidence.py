@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from rtseg.errors import ArgumentError
 from rtseg.lanes import LaneDecoder, LaneDecoderSettings
-from rtseg.lanes.confidence import calibrated, fit_calibration
+from rtseg.lanes.confidence import fit_calibration
+from tests.lanes.calibrated import calibrated
 from tests.lanes.lane_logits import SIZE, lane_logits, line
 
 TRUE = (-8.0, 1.2, 3.0)

@@ -168,19 +168,19 @@ def _best_by_row(scores, objectness, least):  # type: ignore[no-untyped-def]
     """The same where a column lies in one piece; classes of what is no object are not looked at."""
     best = np.zeros(scores.shape[1], np.float32)
     which = np.zeros(scores.shape[1], np.int32)
-    check = np.float32(0)
+    endless = 0
     for x in range(scores.shape[1]):
-        check += objectness[x] - objectness[x]
+        endless |= objectness[x] - objectness[x] != 0
         if objectness[x] < least:
             continue
         for c in range(scores.shape[0]):
             value = scores[c, x]
-            check += value - value
+            endless |= value - value != 0
             if value > best[x]:
                 best[x] = value
                 which[x] = c
         best[x] *= objectness[x]
-    return best, which, check == 0
+    return best, which, endless == 0
 
 
 def _warm_up(card: ModelCard, parameters: YoloParameters) -> list[HeadMaps]:

@@ -15,10 +15,10 @@ from rtseg.lab.scores.true_maps import true_lane_maps
 from rtseg.lab.studies.lane_budget import STAGES, TRACKING, drive_budget, lane_budget, line_owners, losses
 from rtseg.lab.studies.lane_confidence import calibrate_confidence, write_calibration
 from rtseg.lanes import LaneDecoder
-from rtseg.lanes.confidence import calibrated
 from rtseg.lanes.interpreter import lane_settings
 from rtseg.runtime.card import ModelCard, ModelInput
 from tests.instance_networks import write_instance_model
+from tests.lanes.calibrated import calibrated
 from tests.threshold_network import write_threshold_model
 
 Spoil = Callable[[np.ndarray], np.ndarray]

@@ -14,10 +14,10 @@ from rtseg.frame import Frame
 from rtseg.lab.studies.lane_confidence import calibrate_confidence, calibrate_model, learned_samples
 from rtseg.lab.training.config import LaneSetConfig
 from rtseg.lanes import LaneDecoder
-from rtseg.lanes.confidence import calibrated
 from rtseg.lanes.interpreter import lane_settings
 from rtseg.loading import load
 from rtseg.runtime.card import ModelCard
+from tests.lanes.calibrated import calibrated
 from tests.threshold_network import two_lane_road, write_threshold_model
 
 ROWS = list(range(60, 144, 4))
