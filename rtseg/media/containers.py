@@ -24,10 +24,6 @@ STREAM_FORMATS = (*FILE_FORMATS, "rtsp", "rtp", "sdp", "hls", "mpjpeg", "live_fl
 STREAM_PROTOCOLS = ("rtsp", "rtsps", "rtp", "srtp", "srt", "rtmp", "rtmps", "http", "https", "httpproxy", "udp", "tcp")
 
 _ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.partition(".")[0]) >= 17 else {}  # which others have
-if av.logging.get_level() is not None:
-    # PyAV before 12.1 passes on what FFmpeg's threads say, for which they wait for Python's lock: for ever, where it is
-    # held by one who gives up their decoder and waits for them to end.
-    av.logging.set_level(av.logging.PANIC)
 
 _ATTACHED_PICTURE = 0x400  # of FFmpeg's dispositions
 _TRUSTED = 30  # frames for which a display matrix holds, at least; then it is read from the next key frame
