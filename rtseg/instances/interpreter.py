@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from rtseg.compiled import compiled
 from rtseg.errors import ModelError
 from rtseg.frame import Frame
+from rtseg.grouping.grouped import renumber
 from rtseg.instances import InstanceTracker
 from rtseg.instances.methods import method_of
 from rtseg.instances.methods.method import FoundInstances, MapInstances, class_numbers
@@ -144,8 +145,10 @@ class InstanceInterpreter:
             frames = warm_up_maps(self._card, self._method.outputs)
         for maps in frames:
             interpret(self, maps, frame, StageClock())
-        # Only objects that contend for each other come to this in the tracker, and only masks without a pixel to that.
+        # Only objects that contend for each other come to this in the tracker, only segments that join to that, and
+        # only masks without a pixel to the last.
         assign(np.zeros((1, 1)), 1.0)
+        renumber(np.zeros(1, np.int32), np.zeros(1, np.int32))
         _relabel(np.zeros(1, np.int32), np.zeros(1, np.int32))
 
 

@@ -19,6 +19,7 @@ from rtseg.lab.deploy.calibration_frames import draw_frames
 from rtseg.lab.deploy.calibration_metric import Measured, TaskMetric, gated_metric, task_metric
 from rtseg.lab.deploy.calibration_report import write_calibration_report
 from rtseg.lab.deploy.calibration_result import Int8Calibration
+from rtseg.lab.deploy.float_arithmetic import in_float_arithmetic
 from rtseg.lab.deploy.layer_errors import LayerError, layer_errors
 from rtseg.lab.deploy.model_folder import check_folder
 from rtseg.lab.deploy.network_files import FLOAT, INT8, INT8_TENSORRT, network_files, write_int8_networks
@@ -140,10 +141,14 @@ def _known(layers: Sequence[str], network: onnx.ModelProto) -> list[str]:
 
 
 def _measure(task: TaskMetric, card: ModelCard, stage: Path, file: str) -> Measured:
-    """Measure one of the staged networks in ONNX Runtime."""
-    entry = ModelFile(file=file, sha256=sha256_of(stage / file), precision="fp32" if file == FLOAT else "int8")
+    """Measure one of the staged networks in ONNX Runtime, that for TensorRT as a card computes it."""
     with tempfile.TemporaryDirectory(dir=stage) as folder:
-        os.link(stage / file, Path(folder) / file)
+        if file == INT8_TENSORRT:
+            onnx.save(in_float_arithmetic(onnx.load(stage / file)), Path(folder) / file)
+        else:
+            os.link(stage / file, Path(folder) / file)
+        digest = sha256_of(Path(folder) / file)
+        entry = ModelFile(file=file, sha256=digest, precision="fp32" if file == FLOAT else "int8")
         card.model_copy(update={"model": entry, "alternatives": ()}).dump(Path(folder) / "card.yaml")
         pipeline = load(folder, backend="onnxruntime")
         try:

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from rtseg.lab.deploy.float_arithmetic import in_float_arithmetic
 from rtseg.lab.deploy.quantize import WEIGHTED, Calibration, Form, open_session
 
 _ACTIVATIONS = ("Clip", "Relu")
@@ -75,6 +76,8 @@ def layer_errors(
 
     layers = [(node.name, node.input[0], gives[node.name]) for node in nodes if node.op_type in WEIGHTED]
     tensors = sorted({tensor for _, *around in layers for tensor in around})
+    if form == "tensorrt":
+        quantized = in_float_arithmetic(quantized)
     noise, signal = _compare(calibration.network, tensors, quantized, [rounded(tensor) for tensor in tensors], inputs)
     relative = {tensor: _relative_error(noise[tensor], signal[tensor]) for tensor in tensors}
     return [
