@@ -216,10 +216,10 @@ def _ranges_of_weights(network: onnx.ModelProto) -> dict[str, list[dict[str, Any
     ranges = {}
     for node in network.graph.node:
         tensor = weights.get(node.input[1]) if node.op_type in WEIGHTED else None
-        if tensor is None or len(tensor.dims) < 2 or (node.op_type == "Conv" and tensor.dims[1] == 1):
+        settings = {attribute.name: attribute.i for attribute in node.attribute}
+        if tensor is None or len(tensor.dims) < 2 or 1 < settings.get("group", 1) == tensor.dims[0]:
             continue
-        transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
-        axis = 0 if node.op_type == "Conv" or transposed else 1
+        axis = 0 if node.op_type == "Conv" or settings.get("transB") else 1
         values = np.moveaxis(numpy_helper.to_array(tensor), axis, 0)
         ordered = np.sort(values.reshape(len(values), -1), axis=1)
         both = np.maximum(ordered[:, -2:].clip(min=0).sum(1), -ordered[:, :2].clip(max=0).sum(1))

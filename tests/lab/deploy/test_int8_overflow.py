@@ -39,7 +39,8 @@ def pairs_in_16_bits(network: onnx.ModelProto) -> Iterator[tuple[str, int]]:
             continue
         dequantize = stored[node.input[1]]
         values = numpy_helper.to_array(weights[dequantize.input[0]]).astype(int)
-        if node.op_type == "Conv" and values.shape[1] == 1:
+        group = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+        if 1 < group == len(values):
             continue
         axis = next(attribute.i for attribute in dequantize.attribute if attribute.name == "axis")
         ordered = np.sort(np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1), axis=1)
@@ -80,6 +81,8 @@ LAYERS = {
     "3x3": ("Conv", (8, 8, 3, 3), {}),
     "in groups": ("Conv", (8, 4, 3, 3), {"group": 2}),
     "depthwise": ("Conv", (8, 1, 3, 3), {"group": 8}),
+    "twice depthwise": ("Conv", (16, 1, 3, 3), {"group": 8}),
+    "of one channel": ("Conv", (8, 1, 3, 3), {}),
     "transposed": ("ConvTranspose", (32, 8, 2, 2), {"strides": [2, 2]}),
 }
 
