@@ -66,7 +66,7 @@ def preferred_backends(device: str = "cpu") -> tuple[str, ...]:
     """Names of the backends for a kind of `device` (``cpu`` or ``cuda``), installed or not, best first.
 
     Where the CPU has AVX-512 VNNI OpenVINO comes first: it runs int8 networks in half to two thirds of ONNX Runtime's
-    time there, but held to AVX2 in more.
+    time there, and in about as much elsewhere.
     """
     names = [name for name, entry in BACKENDS.items() if device in entry.preferred]
     if device == "cpu" and _has_vnni():
