@@ -71,9 +71,15 @@ def layer(kind: str, weights: NDArray[np.float32], **attributes: object) -> onnx
     return make_model(graph, opset_imports=[make_opsetid("", 17)], ir_version=8)
 
 
-def int8_of(network: onnx.ModelProto, path: Path, inputs: list[NDArray[np.float32]]) -> onnx.ModelProto:
+def int8_of(
+    network: onnx.ModelProto, path: Path, inputs: list[NDArray[np.float32]], form: Form = "cpu"
+) -> onnx.ModelProto:
     onnx.save(network, path)
-    return quantize_network(calibrate_ranges(read_float_network(path), inputs), "cpu")
+    return quantize_network(calibrate_ranges(read_float_network(path), inputs), form)
+
+
+def input_shape(network: onnx.ModelProto) -> tuple[int, ...]:
+    return tuple(dimension.dim_value for dimension in network.graph.input[0].type.tensor_type.shape.dim)
 
 
 LAYERS = {
@@ -94,7 +100,7 @@ def test_weights_that_are_all_as_great_as_can_be_give_what_they_give_in_float(
 ) -> None:
     kind, shape, attributes = LAYERS[name]
     network = layer(kind, np.full(shape, 0.5 * sign, np.float32), **attributes)
-    inputs = [np.full((1, network.graph.input[0].type.tensor_type.shape.dim[1].dim_value, SIDE, SIDE), 6, np.float32)]
+    inputs = [np.full(input_shape(network), 6, np.float32)]
     int8 = int8_of(network, tmp_path / "float.onnx", inputs)
     assert all(most <= 32767 for _, most in pairs_in_16_bits(int8))
     expected, found = (open_session(one).run(None, {"image": inputs[0]})[0] for one in (network, int8))
@@ -103,9 +109,8 @@ def test_weights_that_are_all_as_great_as_can_be_give_what_they_give_in_float(
 
 def test_the_form_for_a_card_is_measured_as_a_card_computes_it(tmp_path: Path) -> None:
     network = layer("Conv", np.full((8, 8, 3, 3), 0.5, np.float32))
-    onnx.save(network, tmp_path / "float.onnx")
-    inputs = [np.full((1, 8, SIDE, SIDE), 6, np.float32)]
-    int8 = quantize_network(calibrate_ranges(read_float_network(tmp_path / "float.onnx"), inputs), "tensorrt")
+    inputs = [np.full(input_shape(network), 6, np.float32)]
+    int8 = int8_of(network, tmp_path / "float.onnx", inputs, "tensorrt")
     assert max(most for _, most in pairs_in_16_bits(int8)) > 32767, "a card has 32 bits for it"
     expected, found = (
         open_session(one).run(None, {"image": inputs[0]})[0] for one in (network, in_float_arithmetic(int8))
@@ -119,10 +124,8 @@ def test_in_float_a_network_is_what_its_file_says(tmp_path: Path, name: str, for
     kind, shape, attributes = LAYERS[name]
     rng = np.random.default_rng(3)
     network = layer(kind, rng.normal(size=shape).astype(np.float32), **attributes)
-    channels = network.graph.input[0].type.tensor_type.shape.dim[1].dim_value
-    inputs = [rng.normal(size=(1, channels, SIDE, SIDE)).astype(np.float32)]
-    onnx.save(network, tmp_path / "float.onnx")
-    int8 = quantize_network(calibrate_ranges(read_float_network(tmp_path / "float.onnx"), inputs), form)
+    inputs = [rng.normal(size=input_shape(network)).astype(np.float32)]
+    int8 = int8_of(network, tmp_path / "float.onnx", inputs, form)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # node by node
     plain = onnxruntime.InferenceSession(int8.SerializeToString(), options, providers=["CPUExecutionProvider"])
